@@ -1,0 +1,273 @@
+//! The messages that publishers send, as they stand on the wire.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{JobId, RunId};
+
+/// A start message: what to run, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Start message")]
+pub struct Executable {
+    /// The job's id. One job of an id runs at a time.
+    pub id: JobId,
+    /// The language and its version.
+    pub runtime: Runtime,
+    /// Which of the entrypoint files to run.
+    pub entrypoint: Entrypoint,
+    /// The script of each entrypoint, relative to the archive's root.
+    #[schemars(example = serde_json::json!({"bot": "main.py", "backtest": "backtest.py"}))]
+    pub entrypoint_files: BTreeMap<String, String>,
+    /// The key of the zip in the code bucket.
+    #[schemars(length(min = 1, max = 1024))]
+    pub file_path: String,
+    /// Handed to the code as it is.
+    pub config: Map<String, Value>,
+    /// `true`: runs until it is stopped. `false`: runs to its end and gives a result.
+    pub is_long_running: bool,
+    /// Whether a terminating run's result.json is stored as `{id}/analysis.json`.
+    pub persist_results: bool,
+    /// The id of this execution. By default derived from the message's `message_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// SHA-256 of the zip, in hexadecimal. Checked when given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
+    pub code_sha256: Option<String>,
+    /// Seconds after which the run is ended as `timed_out`.
+    /// By default the worker's setting for terminating runs, and none for long-running ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub timeout_seconds: Option<u64>,
+    /// Resources. By default, and at most, what the worker's settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsRequest>,
+    /// The container's network. By default the worker's setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// More environment variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Seconds between two shipments of log lines. By default the worker's setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub log_interval_seconds: Option<u64>,
+    /// How often a terminating run is tried when its host dies or our infrastructure fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_attempts: Option<u32>,
+    /// Whether code that ended by itself is run again. By default never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartPolicy>,
+    /// How to tell that a bot is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+}
+
+/// The languages that Longshore runs.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Runtime {
+    /// Python 3.11.
+    #[serde(rename = "python3.11")]
+    Python311,
+    /// Node.js 20.
+    #[serde(rename = "nodejs20")]
+    NodeJs20,
+}
+
+impl Runtime {
+    /// Every runtime.
+    pub const ALL: [Self; 2] = [Self::Python311, Self::NodeJs20];
+
+    /// The runtime's name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Python311 => "python3.11",
+            Self::NodeJs20 => "nodejs20",
+        }
+    }
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The two kinds of program, and with them the directory in which the code finds itself.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Entrypoint {
+    /// A trading bot, at `/bot`.
+    Bot,
+    /// A backtest, at `/backtest`.
+    Backtest,
+}
+
+impl Entrypoint {
+    /// The entrypoint's name on the wire, which is also the name of its directory.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bot => "bot",
+            Self::Backtest => "backtest",
+        }
+    }
+}
+
+impl fmt::Display for Entrypoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Resources that a message asks for. What is left out is the worker's setting.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsRequest {
+    /// Memory in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 6))]
+    pub memory_mb: Option<u64>,
+    /// Relative weight when processors are scarce; 1,024 is one full share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2))]
+    pub cpu_shares: Option<u64>,
+    /// Processors at most, for example 0.5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.01))]
+    pub cpus: Option<f64>,
+    /// Processes and threads at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub pids: Option<u64>,
+}
+
+/// The container's network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// The host's own network.
+    Host,
+    /// The engine's default bridge.
+    Bridge,
+    /// No network at all.
+    None,
+}
+
+impl Network {
+    /// The network's name, as the engine knows it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Bridge => "bridge",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Whether, and how often, code that ended by itself is run again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestartPolicy {
+    /// After which ends.
+    pub when: RestartWhen,
+    /// How often at most.
+    #[serde(default = "default_max_restarts")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_restarts: u32,
+    /// Seconds to wait before the first restart; doubled for each further one, up to 5 minutes.
+    #[serde(default = "default_restart_backoff_seconds")]
+    #[schemars(range(min = 1, max = 300))]
+    pub backoff_seconds: u64,
+}
+
+fn default_max_restarts() -> u32 {
+    3
+}
+
+fn default_restart_backoff_seconds() -> u64 {
+    1
+}
+
+/// After which ends code is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartWhen {
+    /// After a failure or running out of memory.
+    OnFailure,
+    /// After every end that nobody asked for.
+    Always,
+}
+
+/// A command that the engine runs inside the container to tell whether it is well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HealthCheck {
+    /// The program and its arguments. Exit code 0 means well.
+    #[schemars(length(min = 1))]
+    pub command: Vec<String>,
+    /// Seconds between two checks.
+    #[serde(default = "default_health_interval_seconds")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub interval_seconds: u64,
+    /// Seconds after which a check counts as failed.
+    #[serde(default = "default_health_timeout_seconds")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub timeout_seconds: u64,
+    /// Failed checks in a row that make the container unhealthy.
+    #[serde(default = "default_health_retries")]
+    #[schemars(range(min = 1, max = 100))]
+    pub retries: u32,
+    /// Seconds after the start in which failures do not count.
+    #[serde(default)]
+    #[schemars(range(max = 3600))]
+    pub start_period_seconds: u64,
+}
+
+fn default_health_interval_seconds() -> u64 {
+    30
+}
+
+fn default_health_timeout_seconds() -> u64 {
+    10
+}
+
+fn default_health_retries() -> u32 {
+    3
+}
+
+/// A stop message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Stop message")]
+pub struct StopRequest {
+    /// The job to stop.
+    pub id: JobId,
+    /// Only this run of it. By default whichever is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// Why, for the result event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub reason: Option<String>,
+    /// Seconds between SIGTERM and SIGKILL.
+    #[serde(default = "default_stop_timeout_seconds")]
+    #[schemars(range(max = 600))]
+    pub timeout_seconds: u64,
+}
+
+fn default_stop_timeout_seconds() -> u64 {
+    30
+}

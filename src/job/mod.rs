@@ -1,0 +1,22 @@
+//! The vocabulary: what a message may say, what a job is, how a run can end, what an event carries.
+//!
+//! Nothing here does I/O, and nothing here imports another module of this crate.
+
+mod event;
+mod executable;
+mod id;
+mod result;
+mod validate;
+mod verdict;
+
+pub mod schema;
+
+pub use event::{Event, EventData, JobKind, RESULT_TYPE, RoutingKey, STATUS_TYPE, State, Status};
+pub use executable::{
+    Entrypoint, Executable, HealthCheck, LimitsRequest, Network, RestartPolicy, RestartWhen,
+    Runtime, StopRequest,
+};
+pub use id::{InvalidId, JobId, RunId};
+pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
+pub use validate::{Bounds, Job, Limits, MessageError, Violation, parse_executable, parse_stop};
+pub use verdict::Verdict;

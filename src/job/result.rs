@@ -1,0 +1,113 @@
+//! What a run gave: the payload of a result event.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Entrypoint, JobId, RunId, Verdict};
+
+/// The coarse status that the earlier implementation's readers know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResultStatus {
+    /// A long-running container is up.
+    Running,
+    /// The run ended well, or was asked to end.
+    Success,
+    /// Anything else.
+    Error,
+}
+
+/// Everything that is known about a run when it has ended.
+///
+/// `DockerRunner::start_container` also gives it, with status `running` and without a verdict,
+/// for a long-running container that has just started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "Execution result")]
+pub struct ExecutionResult {
+    /// Coarse status.
+    pub status: ResultStatus,
+    /// How the run ended. Absent only while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// One sentence that says how the run ended, and where it failed.
+    pub message: String,
+    /// The last part of what the code wrote to stdout and stderr, in order of arrival.
+    pub output: String,
+    /// Why the run did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The exit code of the container. Absent when none ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    /// Seconds from the container's start to its end.
+    pub duration_seconds: f64,
+    /// Further facts, such as the image that ran.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// The engine's id of the container. Absent when none was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
+    /// As the message said.
+    pub is_long_running: bool,
+    /// The code's result.json, unless it is too large for an event or was not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    /// The job. Absent when a message was too broken to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<JobId>,
+    /// The run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// The kind of program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Entrypoint>,
+    /// Which attempt ended so; the first is 1. 0 when none began.
+    pub attempt: u32,
+    /// The segment that owned the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<u32>,
+    /// The name of the worker.
+    pub worker: String,
+    /// When the container started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub started_at: Option<Timestamp>,
+    /// When the run ended.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub finished_at: Timestamp,
+    /// What the container used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceUse>,
+    /// Where the whole result and the logs are.
+    #[serde(default)]
+    pub objects: StoredObjects,
+}
+
+/// What a container used, as far as the engine could tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ResourceUse {
+    /// Processor time in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<f64>,
+    /// The most memory it held, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// Where a run's objects are: keys in the buckets of the object store.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoredObjects {
+    /// The whole result.json, in the results bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_key: Option<String>,
+    /// The whole output of a terminating run, in the results bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_key: Option<String>,
+    /// The daily logs, in the logs bucket.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_keys: Vec<String>,
+}

@@ -1,0 +1,395 @@
+//! From bytes to a job that can be run: every mistake is found here, before anything is fetched.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Component, Path};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{
+    Entrypoint, Executable, HealthCheck, JobId, LimitsRequest, Network, RestartPolicy, RunId,
+    Runtime, StopRequest,
+};
+
+/// What an operator allows and what a message gets when it says nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bounds {
+    /// Limits of a job that asks for none. A message may ask for less, not for more.
+    pub limits: Limits,
+    /// The network of a job that names none.
+    pub network: Network,
+    /// The networks that a message may name.
+    pub allowed_networks: Vec<Network>,
+    /// The time-out of a terminating run that names none.
+    pub timeout: Duration,
+    /// The longest time-out that a terminating run may name.
+    pub max_timeout: Duration,
+    /// The time between two shipments of log lines, where a message names none.
+    pub log_interval: Duration,
+    /// Attempts of a terminating run, where a message names none.
+    pub max_attempts: u32,
+}
+
+/// The resources of a container.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Memory in MiB.
+    pub memory_mb: u64,
+    /// Relative weight when processors are scarce.
+    pub cpu_shares: u64,
+    /// Processors at most; `None`: as many as there are.
+    pub cpus: Option<f64>,
+    /// Processes and threads at most.
+    pub pids: u64,
+}
+
+/// A validated start message: everything that is needed to run it, and nothing left to guess.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// The job's id.
+    pub id: JobId,
+    /// This execution of it.
+    pub run_id: RunId,
+    /// The language.
+    pub runtime: Runtime,
+    /// The kind of program.
+    pub entrypoint: Entrypoint,
+    /// The script to run, relative to the archive's root, with `/` between its parts.
+    pub script: String,
+    /// The key of the zip in the code bucket.
+    pub code_key: String,
+    /// What the zip must hash to, in lower-case hexadecimal.
+    pub code_sha256: Option<String>,
+    /// Handed to the code.
+    pub config: Map<String, Value>,
+    /// Whether it runs until stopped.
+    pub is_long_running: bool,
+    /// Whether its result is stored.
+    pub persist_results: bool,
+    /// When it is ended as `timed_out`; always set for a terminating run.
+    pub timeout: Option<Duration>,
+    /// Resources.
+    pub limits: Limits,
+    /// Network.
+    pub network: Network,
+    /// More environment variables.
+    pub env: BTreeMap<String, String>,
+    /// Time between two shipments of log lines.
+    pub log_interval: Duration,
+    /// Attempts at most.
+    pub max_attempts: u32,
+    /// Whether code that ended by itself is run again.
+    pub restart: Option<RestartPolicy>,
+    /// How to tell that a bot is well.
+    pub health_check: Option<HealthCheck>,
+}
+
+/// One thing that is wrong with a message, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The JSON path, such as `limits.memory_mb`; `$` is the whole message.
+    pub path: String,
+    /// What is wrong there, as the end of a sentence.
+    pub problem: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.problem)
+    }
+}
+
+/// Why a message cannot be followed. Names every mistake that could be found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct MessageError {
+    /// What is wrong, at least one.
+    pub violations: Vec<Violation>,
+    /// The job's id, as far as the message could be read.
+    pub id: Option<JobId>,
+    /// The kind of program, as far as the message could be read.
+    pub entrypoint: Option<Entrypoint>,
+    /// The run, as far as the message could be read.
+    pub run_id: Option<RunId>,
+}
+
+/// Reads a start message.
+pub fn parse_executable(body: &[u8]) -> Result<Executable, MessageError> {
+    parse(body)
+}
+
+/// Reads a stop message.
+pub fn parse_stop(body: &[u8]) -> Result<StopRequest, MessageError> {
+    let stop: StopRequest = parse(body)?;
+    if stop.timeout_seconds > 600 {
+        let problem = format!("is {}, more than the 600 allowed", stop.timeout_seconds);
+        return Err(MessageError::about(body, vec![violation("timeout_seconds", problem)]));
+    }
+    Ok(stop)
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
+    // serde would also read a struct from an array, field by field.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(MessageError::about(body, vec![violation("$", "is not a JSON object")]));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = match error.path().to_string().as_str() {
+            "." => "$".to_owned(),
+            path => path.to_owned(),
+        };
+        let problem = if error.inner().is_data() {
+            error.inner().to_string()
+        } else {
+            format!("is not valid JSON: {}", error.inner())
+        };
+        MessageError::about(body, vec![violation(&path, problem)])
+    })?;
+    reader.end().map_err(|error| {
+        MessageError::about(body, vec![violation("$", format!("is not valid JSON: {error}"))])
+    })?;
+    Ok(parsed)
+}
+
+fn violation(path: &str, problem: impl Into<String>) -> Violation {
+    Violation { path: path.to_owned(), problem: problem.into() }
+}
+
+impl MessageError {
+    /// An error about a message of which as much is read as can be.
+    fn about(body: &[u8], violations: Vec<Violation>) -> Self {
+        let value: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |field: &str| value.get(field).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            violations,
+            id: text("id").and_then(|id| id.try_into().ok()),
+            entrypoint: value
+                .get("entrypoint")
+                .and_then(|kind| serde_json::from_value(kind.clone()).ok()),
+            run_id: text("run_id").and_then(|id| id.try_into().ok()),
+        }
+    }
+}
+
+impl Job {
+    /// Checks a start message against what this worker allows.
+    ///
+    /// `message_id` stands for the run where the message names none; without either, the run is
+    /// new each time.
+    pub fn validate(
+        executable: Executable,
+        bounds: &Bounds,
+        message_id: Option<&str>,
+    ) -> Result<Self, MessageError> {
+        let mut found = Vec::new();
+        let script = check_script(&executable, &mut found);
+        check_texts(&executable, &mut found);
+        let limits = check_limits(executable.limits.as_ref(), &bounds.limits, &mut found);
+        let timeout = check_timeout(&executable, bounds, &mut found);
+        check_policies(&executable, bounds, &mut found);
+        if !found.is_empty() {
+            return Err(MessageError {
+                violations: found,
+                id: Some(executable.id),
+                entrypoint: Some(executable.entrypoint),
+                run_id: executable.run_id,
+            });
+        }
+        let run_id = executable.run_id.unwrap_or_else(|| {
+            let fresh = || uuid::Uuid::new_v4().to_string();
+            RunId::derived(&executable.id, &message_id.map_or_else(fresh, str::to_owned))
+        });
+        Ok(Self {
+            id: executable.id,
+            run_id,
+            runtime: executable.runtime,
+            entrypoint: executable.entrypoint,
+            script,
+            code_key: executable.file_path,
+            code_sha256: executable.code_sha256,
+            config: executable.config,
+            is_long_running: executable.is_long_running,
+            persist_results: executable.persist_results,
+            timeout,
+            limits,
+            network: executable.network.unwrap_or(bounds.network),
+            env: executable.env,
+            log_interval: executable
+                .log_interval_seconds
+                .map_or(bounds.log_interval, Duration::from_secs),
+            max_attempts: executable.max_attempts.unwrap_or(bounds.max_attempts),
+            restart: executable.restart,
+            health_check: executable.health_check,
+        })
+    }
+}
+
+/// The script of the named entrypoint, with `.` parts removed.
+fn check_script(executable: &Executable, found: &mut Vec<Violation>) -> String {
+    let kind = executable.entrypoint.as_str();
+    let Some(file) = executable.entrypoint_files.get(kind) else {
+        let known: Vec<_> = executable.entrypoint_files.keys().map(String::as_str).collect();
+        let problem = format!("has no file for the entrypoint {kind:?}; it names {known:?}");
+        found.push(violation("entrypoint_files", problem));
+        return String::new();
+    };
+    let mut parts = Vec::new();
+    let mut plain = !file.is_empty() && file.len() <= 1024 && !file.chars().any(char::is_control);
+    for component in Path::new(file).components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
+            Component::CurDir => {}
+            Component::RootDir | Component::ParentDir | Component::Prefix(_) => plain = false,
+        }
+    }
+    if !plain || parts.is_empty() {
+        let problem = format!("{file:?} is not a relative path inside the archive");
+        found.push(violation(&format!("entrypoint_files.{kind}"), problem));
+    }
+    parts.join("/")
+}
+
+fn check_texts(executable: &Executable, found: &mut Vec<Violation>) {
+    let key = &executable.file_path;
+    if key.is_empty() || key.len() > 1024 || key.chars().any(char::is_control) {
+        let problem = "must be 1 to 1,024 characters, none of them a control character";
+        found.push(violation("file_path", problem));
+    } else if key.split('/').any(|part| part == ".." || part == ".") {
+        found.push(violation("file_path", format!("{key:?} has a '.' or '..' part")));
+    }
+    if let Some(hash) = &executable.code_sha256 {
+        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if hash.len() != 64 || !hash.bytes().all(is_hex) {
+            found.push(violation("code_sha256", "is not 64 lower-case hexadecimal digits"));
+        }
+    }
+    for (name, value) in &executable.env {
+        let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        let only_allowed = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let path = format!("env.{name}");
+        if !starts_well || !only_allowed || name.len() > 255 {
+            found.push(violation(&path, "is not the name of an environment variable"));
+        } else if RESERVED_ENV.contains(&name.as_str()) {
+            found.push(violation(&path, "is set by Longshore itself"));
+        }
+        if value.contains('\0') || value.len() > MAX_ENV_BYTES {
+            let problem = format!("has a NUL or is longer than {MAX_ENV_BYTES} bytes");
+            found.push(violation(&path, problem));
+        }
+    }
+}
+
+/// Linux caps one environment string at 128 KiB; this leaves room for the name.
+const MAX_ENV_BYTES: usize = 120 * 1024;
+
+/// What the container's environment says already.
+const RESERVED_ENV: [&str; 12] = [
+    "ID",
+    "CONFIG",
+    "CONFIG_FILE",
+    "ENTRYPOINT_TYPE",
+    "CODE_MOUNT_DIR",
+    "SCRIPT_PATH",
+    "IS_LONG_RUNNING",
+    "BOT_ID",
+    "BOT_CONFIG",
+    "BACKTEST_ID",
+    "BACKTEST_CONFIG",
+    "PYTHONDONTWRITEBYTECODE",
+];
+
+fn check_limits(
+    asked: Option<&LimitsRequest>,
+    most: &Limits,
+    found: &mut Vec<Violation>,
+) -> Limits {
+    let Some(asked) = asked else {
+        return *most;
+    };
+    let mut whole = |field: &str, value: Option<u64>, least: u64, most: u64| {
+        let value = value.unwrap_or(most);
+        if value < least || value > most {
+            let problem = format!("is {value}, not between {least} and {most}");
+            found.push(violation(&format!("limits.{field}"), problem));
+        }
+        value
+    };
+    let memory_mb = whole("memory_mb", asked.memory_mb, 6, most.memory_mb);
+    let cpu_shares = whole("cpu_shares", asked.cpu_shares, 2, most.cpu_shares);
+    let pids = whole("pids", asked.pids, 1, most.pids);
+    if let Some(cpus) = asked.cpus {
+        let ceiling = most.cpus.unwrap_or(f64::MAX);
+        if !(0.01..=ceiling).contains(&cpus) {
+            let problem = format!("is {cpus}, not between 0.01 and what this worker allows");
+            found.push(violation("limits.cpus", problem));
+        }
+    }
+    Limits { memory_mb, cpu_shares, cpus: asked.cpus.or(most.cpus), pids }
+}
+
+fn check_timeout(
+    executable: &Executable,
+    bounds: &Bounds,
+    found: &mut Vec<Violation>,
+) -> Option<Duration> {
+    let asked = executable.timeout_seconds.map(Duration::from_secs);
+    if asked == Some(Duration::ZERO) {
+        found.push(violation("timeout_seconds", "is 0, less than the 1 required"));
+    }
+    if executable.is_long_running {
+        return asked;
+    }
+    let timeout = asked.unwrap_or(bounds.timeout);
+    if timeout > bounds.max_timeout {
+        let (asked, most) = (timeout.as_secs(), bounds.max_timeout.as_secs());
+        let problem = format!("is {asked}, more than the {most} that this worker allows");
+        found.push(violation("timeout_seconds", problem));
+    }
+    Some(timeout)
+}
+
+fn check_policies(executable: &Executable, bounds: &Bounds, found: &mut Vec<Violation>) {
+    if let Some(network) = executable.network
+        && !bounds.allowed_networks.contains(&network)
+    {
+        let problem = format!("{:?} is not allowed on this worker", network.as_str());
+        found.push(violation("network", problem));
+    }
+    let mut between = |path: &str, value: u64, least: u64, most: u64| {
+        if value < least || value > most {
+            found.push(violation(path, format!("is {value}, not between {least} and {most}")));
+        }
+    };
+    if let Some(seconds) = executable.log_interval_seconds {
+        between("log_interval_seconds", seconds, 1, 3600);
+    }
+    if let Some(attempts) = executable.max_attempts {
+        between("max_attempts", attempts.into(), 1, 100);
+    }
+    if let Some(restart) = &executable.restart {
+        between("restart.max_restarts", restart.max_restarts.into(), 1, 1000);
+        between("restart.backoff_seconds", restart.backoff_seconds, 1, 300);
+    }
+    if let Some(check) = &executable.health_check {
+        between("health_check.interval_seconds", check.interval_seconds, 1, 3600);
+        between("health_check.timeout_seconds", check.timeout_seconds, 1, 3600);
+        between("health_check.retries", check.retries.into(), 1, 100);
+        between("health_check.start_period_seconds", check.start_period_seconds, 0, 3600);
+    }
+    if executable.health_check.as_ref().is_some_and(|check| check.command.is_empty()) {
+        found.push(violation("health_check.command", "is empty"));
+    }
+    let terminating = !executable.is_long_running;
+    if terminating && executable.restart.is_some() {
+        found.push(violation("restart", "is for long-running jobs only"));
+    }
+    if terminating && executable.health_check.is_some() {
+        found.push(violation("health_check", "is for long-running jobs only"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

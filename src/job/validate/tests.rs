@@ -1,0 +1,147 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn bounds() -> Bounds {
+    Bounds {
+        limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
+        network: Network::Host,
+        allowed_networks: vec![Network::Host, Network::None],
+        timeout: Duration::from_mins(10),
+        max_timeout: Duration::from_hours(1),
+        log_interval: Duration::from_secs(30),
+        max_attempts: 3,
+    }
+}
+
+fn message() -> Value {
+    json!({
+        "id": "job-1",
+        "runtime": "python3.11",
+        "entrypoint": "backtest",
+        "entrypoint_files": {"bot": "main.py", "backtest": "backtest.py"},
+        "file_path": "job-1.zip",
+        "config": {"fast": 3},
+        "is_long_running": false,
+        "persist_results": true,
+    })
+}
+
+fn validate(message: &Value) -> Result<Job, MessageError> {
+    let executable = parse_executable(message.to_string().as_bytes())?;
+    Job::validate(executable, &bounds(), Some("m-1"))
+}
+
+/// What is said about a message that differs from a good one in one field.
+fn problem_with(field: &str, value: Value) -> String {
+    let mut bad = message();
+    bad[field] = value;
+    validate(&bad).expect_err(field).to_string()
+}
+
+#[test]
+fn fills_in_what_the_message_leaves_out() {
+    let job = validate(&message()).unwrap();
+    assert_eq!(job.script, "backtest.py");
+    assert_eq!(job.limits, bounds().limits);
+    assert_eq!(job.timeout, Some(Duration::from_mins(10)));
+    assert_eq!(job.run_id, RunId::derived(&job.id, "m-1"));
+    assert_eq!(job.max_attempts, 3);
+}
+
+#[test]
+fn a_bot_has_no_time_out_unless_it_asks() {
+    let mut bot = message();
+    bot["is_long_running"] = json!(true);
+    assert_eq!(validate(&bot).unwrap().timeout, None);
+    bot["timeout_seconds"] = json!(5);
+    assert_eq!(validate(&bot).unwrap().timeout, Some(Duration::from_secs(5)));
+}
+
+#[test]
+fn every_mistake_names_its_json_path() {
+    let cases = [
+        ("id", json!("../x"), "id: \"../x\" is not an id"),
+        ("runtime", json!("ruby3"), "runtime: unknown variant `ruby3`"),
+        ("entrypoint", json!("cron"), "entrypoint: unknown variant `cron`"),
+        ("entrypoint_files", json!({"bot": "main.py"}), "entrypoint_files: has no file for"),
+        ("entrypoint_files", json!({"backtest": "../x.py"}), "entrypoint_files.backtest: "),
+        ("entrypoint_files", json!({"backtest": "/x.py"}), "entrypoint_files.backtest: "),
+        ("file_path", json!(""), "file_path: must be"),
+        ("file_path", json!("a/../b"), "file_path: \"a/../b\" has a"),
+        ("config", json!([1]), "config: invalid type: sequence, expected a map"),
+        ("is_long_running", json!("yes"), "is_long_running: invalid type"),
+        ("limits", json!({"memory_mb": 4096}), "limits.memory_mb: is 4096, not between"),
+        ("limits", json!({"memory": 1}), "limits.memory: unknown field `memory`"),
+        ("limits", json!({"cpus": 0}), "limits.cpus: is 0"),
+        ("network", json!("bridge"), "network: \"bridge\" is not allowed"),
+        ("timeout_seconds", json!(0), "timeout_seconds: is 0"),
+        ("timeout_seconds", json!(9999), "timeout_seconds: is 9999, more than"),
+        ("timeout_seconds", json!(-1), "timeout_seconds: invalid value"),
+        ("env", json!({"A B": "x"}), "env.A B: is not the name"),
+        ("env", json!({"CONFIG": "x"}), "env.CONFIG: is set by Longshore"),
+        ("code_sha256", json!("AB"), "code_sha256: is not 64"),
+        ("max_attempts", json!(0), "max_attempts: is 0"),
+        ("restart", json!({"when": "always"}), "restart: is for long-running jobs only"),
+        ("typo", json!(1), "typo: unknown field `typo`, expected one of"),
+    ];
+    for (field, value, expected) in cases {
+        let said = problem_with(field, value);
+        assert!(said.starts_with(expected), "{field}: {said}");
+    }
+}
+
+#[test]
+fn all_mistakes_of_meaning_are_told_at_once() {
+    let mut bad = message();
+    bad["timeout_seconds"] = json!(0);
+    bad["file_path"] = json!("");
+    assert_eq!(validate(&bad).unwrap_err().violations.len(), 2);
+}
+
+#[test]
+fn a_broken_message_still_says_whose_it_is() {
+    let mut bad = message();
+    bad["runtime"] = json!("ruby3");
+    let error = validate(&bad).unwrap_err();
+    assert_eq!(error.id.unwrap().as_str(), "job-1");
+    assert_eq!(error.entrypoint, Some(Entrypoint::Backtest));
+}
+
+#[test]
+fn what_is_not_json_is_said_to_be_so() {
+    for body in [&b""[..], b"{", b"\xff\xfe", b"{} {}", b"[]"] {
+        let error = parse_executable(body).unwrap_err().to_string();
+        assert!(error.starts_with("$: "), "{error}");
+    }
+}
+
+#[test]
+fn a_stop_has_its_defaults_and_bounds() {
+    let stop = parse_stop(br#"{"id": "a"}"#).unwrap();
+    assert_eq!((stop.timeout_seconds, stop.run_id), (30, None));
+    let error = parse_stop(br#"{"id": "a", "timeout_seconds": 601}"#).unwrap_err();
+    assert_eq!(error.to_string(), "timeout_seconds: is 601, more than the 600 allowed");
+    assert!(parse_stop(br#"{"id": "a", "x": 1}"#).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_parser_panic(body in proptest::collection::vec(any::<u8>(), 0..256)) {
+        let error = parse_executable(&body).unwrap_err();
+        prop_assert!(!error.violations.is_empty());
+        prop_assert!(parse_stop(&body).is_err());
+    }
+
+    #[test]
+    fn an_accepted_script_stays_inside_the_archive(file in "[./a-z\\\\]{0,12}") {
+        let mut candidate = message();
+        candidate["entrypoint_files"] = json!({"backtest": file});
+        if let Ok(job) = validate(&candidate) {
+            let inside = |c: Component<'_>| matches!(c, Component::Normal(_));
+            prop_assert!(!job.script.is_empty());
+            prop_assert!(Path::new(&job.script).components().all(inside));
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! How a run ended.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a run ended. Every run ends in exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The code ran to its end and returned.
+    Succeeded,
+    /// The code failed by its own fault: an exception, a non-zero exit code, a bad result.
+    Failed,
+    /// The run took longer than its time-out.
+    TimedOut,
+    /// The container ran out of memory.
+    OutOfMemory,
+    /// Asked to stop, after it ran.
+    Stopped,
+    /// Asked to stop, before it ran.
+    Cancelled,
+    /// A bad message, a bad archive, an unknown runtime, missing code. Never retried.
+    Rejected,
+    /// Our infrastructure gave up after its retries.
+    Unavailable,
+    /// A terminating run whose attempts all died with their hosts.
+    Lost,
+}
+
+impl Verdict {
+    /// Every verdict, in the order in which the documentation lists them.
+    pub const ALL: [Self; 9] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::TimedOut,
+        Self::OutOfMemory,
+        Self::Stopped,
+        Self::Cancelled,
+        Self::Rejected,
+        Self::Unavailable,
+        Self::Lost,
+    ];
+
+    /// The verdict as it stands in events and routing keys.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Stopped => "stopped",
+            Self::Cancelled => "cancelled",
+            Self::Rejected => "rejected",
+            Self::Unavailable => "unavailable",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The exit code with which the command line reports this verdict.
+    #[must_use]
+    pub fn process_exit_code(self) -> u8 {
+        match self {
+            Self::Succeeded | Self::Stopped => 0,
+            Self::Failed => 10,
+            Self::TimedOut => 11,
+            Self::OutOfMemory => 12,
+            Self::Cancelled => 13,
+            Self::Rejected => 14,
+            Self::Unavailable => 15,
+            Self::Lost => 16,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_what_serde_writes() {
+        for verdict in Verdict::ALL {
+            assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.as_str());
+        }
+    }
+}

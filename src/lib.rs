@@ -1,0 +1,15 @@
+//! Longshore: a job worker that runs bots and backtests from RabbitMQ in Docker containers.
+//!
+//! The modules stand in reading order, from the vocabulary to the queue side.
+
+pub mod job;
+pub mod settings;
+
+pub mod broker;
+pub mod logs;
+pub mod storage;
+
+pub mod runner;
+pub mod worker;
+
+pub mod http;

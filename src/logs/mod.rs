@@ -1,0 +1,5 @@
+//! Container logs: frames in, immutable chunks out, on a timer.
+
+mod frame;
+
+pub use frame::{Frame, Stream};

@@ -1,0 +1,168 @@
+//! The sections, as the rest of the crate receives them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::job::{Limits, Network, Runtime};
+
+/// RabbitMQ.
+#[derive(Clone)]
+pub struct BrokerSettings {
+    /// `AMQP_URL`: where RabbitMQ is, with user, password and virtual host. A secret.
+    pub url: String,
+    /// `AMQP_NAMESPACE` (longshore): the first part of every name on the broker.
+    pub namespace: String,
+    /// `AMQP_PUBLISH_CHANNELS` (4): confirm channels in the pool.
+    pub publish_channels: usize,
+    /// `AMQP_CONFIRM_TIMEOUT_SECONDS` (10): how long a publisher confirm may take.
+    pub confirm_timeout: Duration,
+    /// `AMQP_RECONNECT_MAX_SECONDS` (30): the longest pause between two attempts to connect.
+    pub reconnect_max: Duration,
+    /// `RETRY_DELAYS_SECONDS` (5,30,120): the back-off steps, one retry queue each.
+    pub retry_delays: Vec<Duration>,
+}
+
+/// The object store.
+#[derive(Clone)]
+pub struct StoreSettings {
+    /// `MINIO_ENDPOINT`: host and port, or a URL.
+    pub endpoint: String,
+    /// `MINIO_ACCESS_KEY`. A secret.
+    pub access_key: String,
+    /// `MINIO_SECRET_KEY`. A secret.
+    pub secret_key: String,
+    /// `MINIO_SSL` (false): whether to use TLS where the endpoint names no scheme.
+    pub ssl: bool,
+    /// `MINIO_REGION` (us-east-1).
+    pub region: String,
+    /// `MINIO_CODE_BUCKET` (custom-bots): zips.
+    pub code_bucket: String,
+    /// `MINIO_BACKTESTS_BUCKET` (test-results): results.
+    pub results_bucket: String,
+    /// `MINIO_LOGS_BUCKET` (bot-logs): logs.
+    pub logs_bucket: String,
+    /// `MINIO_STATE_BUCKET` (longshore-state): the journal.
+    pub state_bucket: String,
+    /// `STORE_MAX_ATTEMPTS` (5): attempts of one operation.
+    pub max_attempts: usize,
+    /// `STORE_TIMEOUT_SECONDS` (60): how long one request may take, its body included.
+    pub timeout: Duration,
+}
+
+/// Containers.
+#[derive(Debug, Clone)]
+pub struct RunnerSettings {
+    /// `DOCKER_HOST` (the local socket): where the engine is.
+    pub docker_host: Option<String>,
+    /// `TEMP_DIR` (/tmp/runtime): the jobs' directories; the same path on host and worker.
+    pub temp_dir: PathBuf,
+    /// `BOT_MEMORY_LIMIT_MB` (512), `BOT_CPU_SHARES` (512), `BOT_CPUS` (none),
+    /// `BOT_PIDS_LIMIT` (256): limits of a job, which a message may lower.
+    pub limits: Limits,
+    /// `BOT_NETWORK` (host): the network of a job that names none.
+    pub network: Network,
+    /// `BOT_ALLOWED_NETWORKS` (host,bridge,none): what a message may name.
+    pub allowed_networks: Vec<Network>,
+    /// `PYTHON_IMAGE` (python:3.11-slim), `NODE_IMAGE` (node:20-alpine).
+    pub images: ImageSettings,
+    /// `IMAGE_PULL_TIMEOUT_SECONDS` (600).
+    pub pull_timeout: Duration,
+    /// `JOB_TIMEOUT_SECONDS` (3600): the time-out of a terminating run that names none.
+    pub timeout: Duration,
+    /// `JOB_MAX_TIMEOUT_SECONDS` (86400): the longest that a terminating run may name.
+    pub max_timeout: Duration,
+    /// `JOB_MAX_ATTEMPTS` (3): attempts of a run, where the message names none.
+    pub max_attempts: u32,
+    /// `STOP_TIMEOUT_SECONDS` (30): between SIGTERM and SIGKILL at a time-out or a drain.
+    pub stop_timeout: Duration,
+    /// `MAX_CONCURRENT_STARTS` (4): containers being started at a time.
+    pub max_concurrent_starts: usize,
+    /// `CODE_MAX_ARCHIVE_MB` (256): the largest zip, in bytes here.
+    pub max_archive_bytes: u64,
+    /// `CODE_MAX_EXTRACTED_MB` (1024): the most it may unpack to, in bytes here.
+    pub max_extracted_bytes: u64,
+    /// `CODE_MAX_ENTRIES` (20000): the most entries in a zip.
+    pub max_entries: usize,
+    /// `RESULT_MAX_MB` (64): the largest result.json, in bytes here.
+    pub max_result_bytes: u64,
+}
+
+/// The image of each runtime.
+#[derive(Debug, Clone)]
+pub struct ImageSettings {
+    /// For `python3.11`.
+    pub python311: String,
+    /// For `nodejs20`.
+    pub nodejs20: String,
+}
+
+impl ImageSettings {
+    /// The image of `runtime`.
+    #[must_use]
+    pub fn of(&self, runtime: Runtime) -> &str {
+        match runtime {
+            Runtime::Python311 => &self.python311,
+            Runtime::NodeJs20 => &self.nodejs20,
+        }
+    }
+}
+
+/// The queue side.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// `WORKER_NAME` (the host's name): how events and logs call this worker.
+    pub name: String,
+    /// `MAX_SEGMENTS` (64): segments 0 to this, exclusive.
+    pub max_segments: u32,
+    /// `MAX_TERMINATING` (4): terminating runs at a time.
+    pub max_terminating: usize,
+    /// `MAX_LONG_RUNNING` (50): long-running jobs at a time.
+    pub max_long_running: usize,
+    /// `DRAIN_GRACE_SECONDS` (60): how long terminating runs may go on after SIGTERM.
+    pub drain_grace: Duration,
+}
+
+/// Container logs.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// `LOG_INTERVAL_SECONDS` (30): time between two shipments, where a message names none.
+    pub interval: Duration,
+    /// `LOG_CHUNK_MAX_KB` (1024): a chunk is shipped before its time at this size, in bytes here.
+    pub max_chunk_bytes: usize,
+    /// `LOG_BUFFER_MAX_KB` (8192): unshipped lines of one container, in bytes here; what comes
+    /// beyond is dropped and counted in the log.
+    pub max_buffer_bytes: usize,
+    /// `OUTPUT_MAX_MB` (64): stored output of one terminating run, in bytes here.
+    pub max_output_bytes: u64,
+    /// `OUTPUT_TAIL_KB` (64): the last part of the output that an event carries, in bytes here.
+    pub tail_bytes: usize,
+}
+
+/// Health and metrics.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// `HTTP_LISTEN` (127.0.0.1:8080): address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// The worker's own log.
+#[derive(Debug, Clone)]
+pub struct TelemetrySettings {
+    /// `LOG_LEVEL` (info): error, warn, info, debug, trace, or a filter such as
+    /// `longshore=debug,lapin=warn`.
+    pub level: String,
+    /// `LOG_FORMAT` (auto): auto, text or json; auto is text on a terminal.
+    pub format: LogFormat,
+}
+
+/// How the worker writes its own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON lines elsewhere.
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

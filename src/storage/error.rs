@@ -1,0 +1,74 @@
+//! Errors, named by what a caller does about them.
+
+/// Why an operation on the object store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such object.
+    #[error("there is no object {key:?} in the bucket {bucket:?}")]
+    NotFound {
+        /// The bucket's name.
+        bucket: String,
+        /// The object's key.
+        key: String,
+    },
+    /// There is no such bucket.
+    #[error("there is no bucket {bucket:?}")]
+    NoBucket {
+        /// The bucket's name.
+        bucket: String,
+    },
+    /// The store does not accept our credentials, or they do not allow this.
+    #[error("the store refused {action}: {reason}; check MINIO_ACCESS_KEY and MINIO_SECRET_KEY")]
+    Denied {
+        /// What was tried, such as `reading "a.zip" from "custom-bots"`.
+        action: String,
+        /// What the store said.
+        reason: String,
+    },
+    /// The condition of a write did not hold.
+    #[error("{key:?} in the bucket {bucket:?} has been written by somebody else")]
+    ConditionFailed {
+        /// The bucket's name.
+        bucket: String,
+        /// The object's key.
+        key: String,
+    },
+    /// The object is larger than the caller takes.
+    #[error("{key:?} in the bucket {bucket:?} is larger than the {max_bytes} bytes allowed")]
+    TooLarge {
+        /// The bucket's name.
+        bucket: String,
+        /// The object's key.
+        key: String,
+        /// The most that the caller takes.
+        max_bytes: u64,
+    },
+    /// The store cannot be reached, or failed on its side, after every attempt.
+    #[error("the store at {endpoint} failed at {action} after {attempts} attempts: {reason}")]
+    Unavailable {
+        /// Where the store is.
+        endpoint: String,
+        /// What was tried.
+        action: String,
+        /// How often it was tried.
+        attempts: usize,
+        /// The last failure.
+        reason: String,
+    },
+    /// A file on this machine could not be read or written.
+    #[error("{action}: {source}")]
+    LocalFile {
+        /// What was tried, with the path.
+        action: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl StoreError {
+    /// Whether the same operation may go well later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::LocalFile { .. })
+    }
+}

@@ -1,0 +1,1 @@
+//! The queue side: intake, claim, run, settle, stop, segment, recover, drain.
