@@ -237,6 +237,11 @@ describe('failures', { concurrency: 4 }, () => {
     assert.deepEqual([ended.code, ended.text], [0, '7']);
   });
 
+  test('but a main that throws has failed whoever listens', async (t) => {
+    const ended = await run(t, "process.on('uncaughtException', () => {}); exports.main = () => { throw new Error('no') }");
+    assert.deepEqual([ended.code, ended.result.message], [1, 'Error: no']);
+  });
+
   test('process.exit keeps its code', async (t) => {
     const ended = await run(t, 'exports.main = () => process.exit(3)');
     assert.deepEqual([ended.code, ended.result], [3, { status: 'error', message: 'exited with code 3' }]);

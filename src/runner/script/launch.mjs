@@ -60,7 +60,7 @@ function settle(code) {
   } catch (error) {
     const message = `the result is not JSON: ${error.message.replace(/\s+/g, ' ')}`;
     process.stderr.write(`${message}\n`);
-    process.exitCode = 1;
+    process.exitCode ||= 1;
     line = encode(failure(message));
   }
   try {
@@ -139,7 +139,12 @@ process.chdir(root);
 if (wantsResult) fs.rmSync(resultFile, { force: true }); // an old file is not this run's result
 const config = JSON.parse(fs.readFileSync(CONFIG_FILE, 'utf8'));
 const main = await loadMain();
-const returned = await main(ID, config);
-settled = true;
-// A bot may go on with its timers and sockets; a run that ends is over when main is.
-if (wantsResult) finish(returned ?? undefined, process.exitCode);
+try {
+  const returned = await main(ID, config);
+  settled = true;
+  // A bot may go on with its timers and sockets; a run that ends is over when main is.
+  if (wantsResult) finish(returned ?? undefined, process.exitCode);
+} catch (error) {
+  process.stderr.write(`${inspect(error)}\n`);
+  finish(failure(sentence(error)), 1);
+}
