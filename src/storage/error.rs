@@ -25,6 +25,30 @@ pub enum StoreError {
         /// What the store said.
         reason: String,
     },
+    /// The store understood the request and will not follow it, now or later.
+    #[error("the store rejected {action}: {reason}")]
+    Rejected {
+        /// What was tried.
+        action: String,
+        /// What the store said.
+        reason: String,
+    },
+    /// The key cannot be the name of an object here.
+    #[error("{key:?} cannot be an object's key: {reason}")]
+    InvalidKey {
+        /// The key.
+        key: String,
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
+    /// A setting of the store cannot be used.
+    #[error("{variable} {reason}")]
+    Settings {
+        /// The environment variable.
+        variable: &'static str,
+        /// What is wrong with it; without the value where that is a secret.
+        reason: String,
+    },
     /// The condition of a write did not hold.
     #[error("{key:?} in the bucket {bucket:?} has been written by somebody else")]
     ConditionFailed {

@@ -1,15 +1,29 @@
 //! The object store: S3, or a local directory with the same layout.
 //!
-//! Only here: rust-s3. What comes out of here is [`ObjectStore`] and [`StoreError`].
+//! Only here: rust-s3. What comes out of here is [`ObjectStore`] with its two implementations, the
+//! [`Journal`] on top of either, and their errors. What an object means is decided elsewhere, but
+//! for the journal's records.
 
+mod directory;
 mod error;
+mod journal;
+mod key;
+mod part_file;
+mod s3;
+
+#[cfg(test)]
+#[path = "../../tests/integration/support/store_cases.rs"]
+mod cases;
 
 use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use directory::DirectoryStore;
 pub use error::StoreError;
+pub use journal::{JobRecord, Journal, JournalError, RecordState, StoredMessage, Tombstone};
+pub use s3::S3Store;
 
 /// The four buckets, by what they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +41,17 @@ pub enum Bucket {
 impl Bucket {
     /// Every bucket.
     pub const ALL: [Self; 4] = [Self::Code, Self::Results, Self::Logs, Self::State];
+
+    /// The bucket's name where the settings say nothing else.
+    #[must_use]
+    pub fn default_name(self) -> &'static str {
+        match self {
+            Self::Code => "custom-bots",
+            Self::Results => "test-results",
+            Self::Logs => "bot-logs",
+            Self::State => "longshore-state",
+        }
+    }
 }
 
 /// The version of an object, as the store names it.
@@ -100,7 +125,8 @@ pub trait ObjectStore: Send + Sync {
     /// Creates the buckets that are missing.
     async fn ensure_buckets(&self) -> Result<(), StoreError>;
 
-    /// Whether the store answers and knows us: one cheap request, not retried.
+    /// Whether the store answers, knows us and has the state bucket: one cheap request, not
+    /// retried.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// The name of a bucket, for messages.

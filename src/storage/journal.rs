@@ -1,0 +1,176 @@
+//! The journal: who runs what, in the state bucket.
+//!
+//! A typed layer over [`ObjectStore`]: `jobs/{id}.json`, `stops/{id}.json` and the index
+//! `segments/{n}/{id}`. When to write what is the worker's business.
+
+mod record;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::record::{JobRecord, RecordState, StoredMessage, Tombstone};
+use super::{Bucket, Condition, ETag, ObjectStore, StoreError};
+use crate::job::JobId;
+
+/// The largest record that is read, in bytes: a start message and a result event, with room.
+const MAX_RECORD_BYTES: u64 = 16 * 1024 * 1024;
+
+const JSON: &str = "application/json";
+
+/// Why the journal could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record is there, but it is not what the journal writes.
+    #[error("the journal's record {key:?} cannot be read: {source}")]
+    Corrupt {
+        /// The record's key in the state bucket.
+        key: String,
+        /// What is wrong with it, and where.
+        source: serde_path_to_error::Error<serde_json::Error>,
+    },
+    /// A record cannot be written as JSON.
+    #[error("the journal's record {key:?} cannot be written: {source}")]
+    Unwritable {
+        /// The record's key in the state bucket.
+        key: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+impl JournalError {
+    /// Whether the same operation may go well later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_transient())
+    }
+}
+
+/// The journal of all segments.
+#[derive(Clone)]
+pub struct Journal {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Journal {
+    /// The journal in the state bucket of `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
+    /// The record of a job with its version, where there is one.
+    pub async fn read(&self, id: &JobId) -> Result<Option<(JobRecord, ETag)>, JournalError> {
+        self.read_json(&job_key(id)).await
+    }
+
+    /// Writes the first record of a job; gives its version, or none where somebody else's is
+    /// there.
+    pub async fn create(&self, record: &JobRecord) -> Result<Option<ETag>, JournalError> {
+        self.write_json(&job_key(&record.id), record, Condition::Absent).await
+    }
+
+    /// Writes a job's record in the place of the one with the version `seen`; gives the new
+    /// version, or none where somebody else has written meanwhile.
+    pub async fn replace(
+        &self,
+        record: &JobRecord,
+        seen: &ETag,
+    ) -> Result<Option<ETag>, JournalError> {
+        let condition = Condition::Unchanged(seen.clone());
+        self.write_json(&job_key(&record.id), record, condition).await
+    }
+
+    /// Enters a job into a segment's index.
+    pub async fn add_to_segment(&self, segment: u32, id: &JobId) -> Result<(), JournalError> {
+        let key = segment_key(segment, id);
+        let (body, condition) = (Bytes::new(), Condition::None);
+        self.store.put(Bucket::State, &key, body, "text/plain", condition).await?;
+        Ok(())
+    }
+
+    /// Takes a job out of a segment's index. That it is not there is not an error.
+    pub async fn remove_from_segment(&self, segment: u32, id: &JobId) -> Result<(), JournalError> {
+        Ok(self.store.delete(Bucket::State, &segment_key(segment, id)).await?)
+    }
+
+    /// The jobs in a segment's index, by id.
+    pub async fn segment_jobs(&self, segment: u32) -> Result<Vec<JobId>, JournalError> {
+        let prefix = segment_prefix(segment);
+        let keys = self.store.list(Bucket::State, &prefix).await?;
+        // What is no id, such as `owner.json`, is about the segment itself.
+        let ids = keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok());
+        Ok(ids.collect())
+    }
+
+    /// Writes that a job is to stop, in the place of an earlier word on it.
+    pub async fn put_tombstone(&self, tombstone: &Tombstone) -> Result<(), JournalError> {
+        let key = stop_key(&tombstone.id);
+        self.write_json(&key, tombstone, Condition::None).await.map(drop)
+    }
+
+    /// The word that a job is to stop, where there is one.
+    pub async fn tombstone(&self, id: &JobId) -> Result<Option<Tombstone>, JournalError> {
+        Ok(self.read_json(&stop_key(id)).await?.map(|(tombstone, _)| tombstone))
+    }
+
+    /// Removes the word that a job is to stop. That there is none is not an error.
+    pub async fn remove_tombstone(&self, id: &JobId) -> Result<(), JournalError> {
+        Ok(self.store.delete(Bucket::State, &stop_key(id)).await?)
+    }
+
+    async fn read_json<T: DeserializeOwned>(
+        &self,
+        key: &str,
+    ) -> Result<Option<(T, ETag)>, JournalError> {
+        let object = match self.store.get(Bucket::State, key, MAX_RECORD_BYTES).await {
+            Ok(object) => object,
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut json = serde_json::Deserializer::from_slice(&object.bytes);
+        let value = serde_path_to_error::deserialize(&mut json)
+            .map_err(|source| JournalError::Corrupt { key: key.to_owned(), source })?;
+        Ok(Some((value, object.etag)))
+    }
+
+    async fn write_json<T: Serialize>(
+        &self,
+        key: &str,
+        value: &T,
+        condition: Condition,
+    ) -> Result<Option<ETag>, JournalError> {
+        let body = serde_json::to_vec(value)
+            .map_err(|source| JournalError::Unwritable { key: key.to_owned(), source })?;
+        match self.store.put(Bucket::State, key, body.into(), JSON, condition).await {
+            Ok(etag) => Ok(Some(etag)),
+            Err(StoreError::ConditionFailed { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn job_key(id: &JobId) -> String {
+    format!("jobs/{id}.json")
+}
+
+fn stop_key(id: &JobId) -> String {
+    format!("stops/{id}.json")
+}
+
+fn segment_prefix(segment: u32) -> String {
+    format!("segments/{segment}/")
+}
+
+fn segment_key(segment: u32, id: &JobId) -> String {
+    format!("{}{id}", segment_prefix(segment))
+}
+
+#[cfg(test)]
+mod tests;

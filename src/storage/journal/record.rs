@@ -1,0 +1,75 @@
+//! What stands in the journal. Unknown fields are read over: a later version may have written them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::job::{JobId, RunId};
+
+/// The record of a job's latest run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// The job.
+    pub id: JobId,
+    /// Its run.
+    pub run_id: RunId,
+    /// The `message_id` of the start message: the run's identity across redeliveries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// The segment that owns the run.
+    pub segment: u32,
+    /// Whether the run goes on.
+    pub state: RecordState,
+    /// Which attempt; the first is 1.
+    pub attempt: u32,
+    /// When the run was claimed.
+    pub claimed_at: Timestamp,
+    /// When the run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// The start message, to run it again without the broker.
+    pub message: StoredMessage,
+    /// The whole result event, once the run has ended: to publish it again as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<serde_json::Value>,
+}
+
+/// Whether a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordState {
+    /// It is to run, or runs.
+    Active,
+    /// It has ended.
+    Finished,
+}
+
+/// A start message as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredMessage {
+    /// The body, as text.
+    pub body: String,
+    /// The AMQP property `correlation_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// The AMQP property `reply_to`: where the result goes as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// The header `traceparent`, as W3C Trace Context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// The word that a job is to stop. It outlives the stop message, so that a start that comes later
+/// finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// The job.
+    pub id: JobId,
+    /// The run that is meant; any where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// Why, for the result.
+    pub reason: String,
+    /// When it was asked for: it holds for start messages older than this.
+    pub at: Timestamp,
+}

@@ -1,0 +1,71 @@
+use super::*;
+use crate::storage::DirectoryStore;
+use crate::storage::cases::{journal_keeps_its_promises, sample_record};
+
+async fn journal(root: &std::path::Path) -> (Journal, Arc<dyn ObjectStore>) {
+    let store: Arc<dyn ObjectStore> = Arc::new(DirectoryStore::new(root));
+    store.ensure_buckets().await.unwrap();
+    (Journal::new(Arc::clone(&store)), store)
+}
+
+#[tokio::test]
+async fn the_journal_keeps_its_promises_in_a_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let (_, store) = journal(root.path()).await;
+    journal_keeps_its_promises(store, 3, "job-1").await;
+}
+
+#[tokio::test]
+async fn one_of_many_claims_wins() {
+    let root = tempfile::tempdir().unwrap();
+    let (journal, _) = journal(root.path()).await;
+    let claims = (0..8).map(|segment| {
+        let (journal, mut record) = (journal.clone(), sample_record("job-1", segment));
+        record.segment = segment;
+        async move { journal.create(&record).await.unwrap() }
+    });
+    let won = futures_util::future::join_all(claims).await;
+    assert_eq!(won.iter().flatten().count(), 1);
+}
+
+#[tokio::test]
+async fn a_field_of_a_later_version_is_read_over() {
+    let root = tempfile::tempdir().unwrap();
+    let (journal, store) = journal(root.path()).await;
+    let record = sample_record("job-1", 1);
+    let mut json = serde_json::to_value(&record).unwrap();
+    json["colour"] = "blue".into();
+    json["message"]["priority"] = 9.into();
+    let body = serde_json::to_vec(&json).unwrap();
+    store.put(Bucket::State, "jobs/job-1.json", body.into(), JSON, Condition::None).await.unwrap();
+    let (found, _) = journal.read(&record.id).await.unwrap().unwrap();
+    assert_eq!(found, record);
+}
+
+#[tokio::test]
+async fn a_broken_record_is_an_error_that_names_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (journal, store) = journal(root.path()).await;
+    for body in ["", "{", "[]", "{\"id\":\"job-1\"}"] {
+        store
+            .put(Bucket::State, "jobs/job-1.json", body.into(), JSON, Condition::None)
+            .await
+            .unwrap();
+        let error = journal.read(&"job-1".parse().unwrap()).await.unwrap_err();
+        assert!(matches!(error, JournalError::Corrupt { .. }), "{body}: {error}");
+        assert!(error.to_string().contains("jobs/job-1.json"), "{error}");
+        assert!(!error.is_transient());
+    }
+}
+
+#[tokio::test]
+async fn what_is_about_the_segment_itself_is_no_job() {
+    let root = tempfile::tempdir().unwrap();
+    let (journal, store) = journal(root.path()).await;
+    for key in ["segments/4/owner.json", "segments/4/deeper/job-2", "segments/41/job-3"] {
+        store.put(Bucket::State, key, "{}".into(), JSON, Condition::None).await.unwrap();
+    }
+    journal.add_to_segment(4, &"job-1".parse().unwrap()).await.unwrap();
+    let found = journal.segment_jobs(4).await.unwrap();
+    assert_eq!(found, ["job-1".parse::<JobId>().unwrap()]);
+}

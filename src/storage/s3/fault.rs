@@ -1,0 +1,195 @@
+//! How one request can fail, and whether it is worth another.
+
+use std::error::Error;
+use std::io;
+
+use s3::error::S3Error;
+
+use crate::storage::StoreError;
+
+/// The most of a store's own words that an error repeats, in characters.
+const MAX_REASON: usize = 300;
+
+/// Why one attempt failed.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The store answered, with an error.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// S3's error code; empty where the answer had none.
+        code: String,
+        /// What the store said about it.
+        message: String,
+    },
+    /// There was no answer, or not all of it.
+    NoAnswer(String),
+    /// The object is over the caller's limit, in bytes.
+    TooLarge(u64),
+    /// A file on this machine.
+    Local(io::Error),
+    /// The request could not be built, or the answer is not S3's.
+    Malformed(String),
+}
+
+/// What was tried, for the error.
+pub(super) struct Call<'a> {
+    /// As in "reading".
+    pub(super) verb: &'static str,
+    pub(super) endpoint: &'a str,
+    pub(super) bucket: &'a str,
+    /// None where it is about the bucket.
+    pub(super) key: Option<&'a str>,
+}
+
+impl Fault {
+    /// An error of the connection, with its causes.
+    pub(super) fn no_answer(error: &(dyn Error + 'static)) -> Self {
+        Self::NoAnswer(causes(error))
+    }
+
+    /// Whether the same request may go well later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Answer { status, code, .. } => may_pass(*status, code),
+            Self::NoAnswer(_) => true,
+            Self::TooLarge(_) | Self::Local(_) | Self::Malformed(_) => false,
+        }
+    }
+
+    /// Whether the store may have followed the request all the same.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Answer { status, .. } => *status >= 500 || *status == 408,
+            Self::NoAnswer(_) => true,
+            Self::TooLarge(_) | Self::Local(_) | Self::Malformed(_) => false,
+        }
+    }
+
+    /// Whether the condition of a write did not hold.
+    pub(super) fn is_condition(&self) -> bool {
+        matches!(self, Self::Answer { status: 412, .. })
+    }
+
+    /// Whether a new bucket is there already, ours or not.
+    pub(super) fn is_bucket_there(&self) -> bool {
+        matches!(self, Self::Answer { status: 409, code, .. } if code.starts_with("BucketAlready"))
+    }
+
+    /// The error for the caller, after `attempts` attempts.
+    pub(super) fn into_error(self, call: &Call<'_>, attempts: usize) -> StoreError {
+        let may_pass = self.may_pass();
+        let bucket = call.bucket.to_owned();
+        let reason = match self {
+            Self::TooLarge(max_bytes) => {
+                return StoreError::TooLarge { bucket, key: call.key(), max_bytes };
+            }
+            Self::Local(source) => {
+                return StoreError::LocalFile { action: call.action(), source };
+            }
+            Self::Answer { status: 401 | 403, code, message } => {
+                return StoreError::Denied { action: call.action(), reason: join(&code, &message) };
+            }
+            Self::Answer { status: 404, code, .. }
+                if code == "NoSuchBucket" || call.key.is_none() =>
+            {
+                return StoreError::NoBucket { bucket };
+            }
+            Self::Answer { status: 404, .. } => {
+                return StoreError::NotFound { bucket, key: call.key() };
+            }
+            Self::Answer { status: 412, .. } => {
+                return StoreError::ConditionFailed { bucket, key: call.key() };
+            }
+            Self::Answer { status, code, message } => {
+                format!("HTTP {status} {}", join(&code, &message))
+            }
+            Self::NoAnswer(reason) | Self::Malformed(reason) => reason,
+        };
+        let (action, endpoint) = (call.action(), call.endpoint.to_owned());
+        if may_pass {
+            StoreError::Unavailable { endpoint, action, attempts, reason }
+        } else {
+            StoreError::Rejected { action, reason: format!("{reason} (from {endpoint})") }
+        }
+    }
+}
+
+impl From<S3Error> for Fault {
+    fn from(error: S3Error) -> Self {
+        match error {
+            S3Error::HttpFailWithBody(status, body) => Self::Answer {
+                status,
+                code: element(&body, "Code").unwrap_or_default().to_owned(),
+                message: shorten(element(&body, "Message").unwrap_or_default()),
+            },
+            S3Error::Reqwest(error) if error.is_builder() => Self::Malformed(causes(&error)),
+            S3Error::Reqwest(error) => Self::no_answer(&error),
+            S3Error::Io(error) => Self::Local(error),
+            other => Self::Malformed(other.to_string()),
+        }
+    }
+}
+
+impl Call<'_> {
+    /// As in `reading "a.zip" from "custom-bots"`.
+    pub(super) fn action(&self) -> String {
+        match self.key {
+            Some(key) => format!("{} {key:?} in the bucket {:?}", self.verb, self.bucket),
+            None => format!("{} the bucket {:?}", self.verb, self.bucket),
+        }
+    }
+
+    fn key(&self) -> String {
+        self.key.unwrap_or_default().to_owned()
+    }
+}
+
+/// 501 and 505 say that the store cannot do this at all. AWS sends `RequestTimeout` as a 400.
+fn may_pass(status: u16, code: &str) -> bool {
+    match status {
+        408 | 429 => true,
+        400 => code == "RequestTimeout",
+        409 => !code.starts_with("BucketAlready"),
+        501 | 505 => false,
+        _ => status >= 500,
+    }
+}
+
+/// The text of the first XML element of that name: S3's errors are flat.
+fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = body.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(text.trim())
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(MAX_REASON).collect()
+}
+
+fn join(code: &str, message: &str) -> String {
+    match (code, message) {
+        ("", "") => "it gave no reason".to_owned(),
+        (code, "") => code.to_owned(),
+        ("", message) => message.to_owned(),
+        (code, message) => format!("{code}: {message}"),
+    }
+}
+
+/// The causes of an error in one line. The outermost only says that a request failed.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error.source().unwrap_or(error);
+    let mut text = cause.to_string();
+    while let Some(next) = cause.source() {
+        let words = next.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next;
+    }
+    shorten(&text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Tests against real servers: the addresses come from the environment.
+
+mod support;
+
+mod storage;

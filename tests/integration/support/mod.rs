@@ -1,0 +1,4 @@
+//! What several tests use.
+
+pub(crate) mod proxy;
+pub(crate) mod s3;

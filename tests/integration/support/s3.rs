@@ -1,0 +1,49 @@
+//! The real object store, where the environment says.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use longshore::settings::StoreSettings;
+
+/// Where the tests' store is, unless `MINIO_ENDPOINT` says otherwise.
+const DEFAULT_ENDPOINT: &str = "127.0.0.1:8333";
+
+#[allow(clippy::disallowed_methods, reason = "a test has no settings to receive")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Settings of the store, with buckets for tests and little patience.
+///
+/// The buckets are the same for all tests, for a bucket is costly in SeaweedFS: tests keep apart
+/// by their keys and clean up.
+pub(crate) fn settings() -> StoreSettings {
+    let required = |name: &str| {
+        variable(name).unwrap_or_else(|| panic!("{name} must be set for tests against the store"))
+    };
+    StoreSettings {
+        endpoint: variable("MINIO_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()),
+        access_key: required("MINIO_ACCESS_KEY"),
+        secret_key: required("MINIO_SECRET_KEY"),
+        ssl: false,
+        region: "us-east-1".to_owned(),
+        code_bucket: "longshore-tests-code".to_owned(),
+        results_bucket: "longshore-tests-results".to_owned(),
+        logs_bucket: "longshore-tests-logs".to_owned(),
+        state_bucket: "longshore-tests-state".to_owned(),
+        max_attempts: 5,
+        timeout: Duration::from_secs(30),
+    }
+}
+
+/// The socket of the store, for a proxy in front of it.
+pub(crate) async fn addr() -> SocketAddr {
+    let endpoint = settings().endpoint;
+    let host = endpoint.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    tokio::net::lookup_host(host).await.unwrap().next().unwrap()
+}
+
+/// A name that no other test uses.
+pub(crate) fn unique(what: &str) -> String {
+    format!("{what}-{}", uuid::Uuid::now_v7().simple())
+}
