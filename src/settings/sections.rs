@@ -1,9 +1,11 @@
 //! The sections, as the rest of the crate receives them.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::kind::mask_url;
 use crate::job::{Limits, Network, Runtime};
 
 /// RabbitMQ.
@@ -21,6 +23,19 @@ pub struct BrokerSettings {
     pub reconnect_max: Duration,
     /// `RETRY_DELAYS_SECONDS` (5,30,120): the back-off steps, one retry queue each.
     pub retry_delays: Vec<Duration>,
+}
+
+impl fmt::Debug for BrokerSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerSettings")
+            .field("url", &mask_url(&self.url))
+            .field("namespace", &self.namespace)
+            .field("publish_channels", &self.publish_channels)
+            .field("confirm_timeout", &self.confirm_timeout)
+            .field("reconnect_max", &self.reconnect_max)
+            .field("retry_delays", &self.retry_delays)
+            .finish()
+    }
 }
 
 /// The object store.
@@ -48,6 +63,22 @@ pub struct StoreSettings {
     pub max_attempts: usize,
     /// `STORE_TIMEOUT_SECONDS` (60): how long one request may take, its body included.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for StoreSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreSettings")
+            .field("endpoint", &self.endpoint)
+            .field("ssl", &self.ssl)
+            .field("region", &self.region)
+            .field("code_bucket", &self.code_bucket)
+            .field("results_bucket", &self.results_bucket)
+            .field("logs_bucket", &self.logs_bucket)
+            .field("state_bucket", &self.state_bucket)
+            .field("max_attempts", &self.max_attempts)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Containers.

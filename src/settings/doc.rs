@@ -1,0 +1,93 @@
+//! `docs/settings.md`, made from the table.
+
+use std::fmt::Write as _;
+
+use super::table::{self, Fallback, Setting};
+
+/// The tables of `longshore.toml`, and what each is about.
+const SECTIONS: [(&str, &str); 7] = [
+    ("broker", "RabbitMQ"),
+    ("store", "Object store"),
+    ("runner", "Containers"),
+    ("worker", "Worker"),
+    ("logs", "Container logs"),
+    ("http", "Health and metrics"),
+    ("telemetry", "The program's own log"),
+];
+
+const HEAD: &str = "\
+# Settings
+
+Longshore reads its settings once, when it starts, from three places; a later one wins:
+
+1. the defaults below,
+2. a TOML file: `--config FILE`, else the file that `LONGSHORE_CONFIG` names, else
+   `longshore.toml` in the current directory where it is there,
+3. environment variables. An empty variable counts as not set.
+
+Every mistake is reported at once, and the program exits with code 2. An unknown key in the file is
+a mistake; an unknown variable is not, except another program's spelling of one of ours
+(`MINIO_USE_SSL`, `MINIO_USE_TLS`, `MINIO_SECURE`, `MINIO_TLS` for `MINIO_SSL`).
+
+`longshore worker --print-settings` shows what holds and where each value comes from, with secrets
+masked. A worker needs every required setting; other commands need less: `start`, `stop` and
+`watch` only the broker, `logs` only the store, `run` and `ps` neither.
+
+Numbers carry their unit in the name. MB and KB are binary: 1 MB is 1,048,576 bytes. Lists are
+comma-separated in a variable; in the file they may also be arrays.
+
+```toml
+[broker]
+url = \"amqp://user:password@rabbitmq:5672/%2f\"
+
+[store]
+endpoint = \"http://seaweedfs:8333\"
+
+[runner]
+memory_limit_mb = 1024
+allowed_networks = [\"bridge\", \"none\"]
+network = \"bridge\"
+```
+
+This page is made from the program: `longshore schema --settings-doc > docs/settings.md`.
+";
+
+/// The whole page.
+#[must_use]
+pub fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for (section, title) in SECTIONS {
+        page.push_str(&format_section(section, title));
+    }
+    page
+}
+
+fn format_section(section: &str, title: &str) -> String {
+    let mut text = format!(
+        "\n## {title}: `[{section}]`\n\n\
+         | Variable | Key | Default | Allowed | What it is |\n\
+         | --- | --- | --- | --- | --- |\n"
+    );
+    for setting in table::ALL.iter().filter(|setting| setting.section() == section) {
+        let name = setting.key.trim_start_matches(section).trim_start_matches('.');
+        let row = writeln!(
+            text,
+            "| `{}` | `{name}` | {} | {} | {} |",
+            setting.variable,
+            default_of(setting),
+            setting.kind.allowed(),
+            setting.doc()
+        );
+        debug_assert!(row.is_ok(), "writing to a String cannot fail");
+    }
+    text
+}
+
+fn default_of(setting: &Setting) -> String {
+    match setting.fallback {
+        Fallback::Required => "**required**".to_owned(),
+        Fallback::Unset(meaning) => meaning.to_owned(),
+        Fallback::HostName => "the host's name".to_owned(),
+        Fallback::Value(text) => format!("`{text}`"),
+    }
+}

@@ -1,0 +1,294 @@
+//! What a setting may be: the check, and the words that say what is allowed.
+
+use std::net::SocketAddr;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+/// What a whole number counts. Megabytes and kilobytes are binary: 1 MB is 1,048,576 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Things.
+    Count,
+    /// Seconds.
+    Seconds,
+    /// Units of 1,024 bytes.
+    Kilobytes,
+    /// Units of 1,048,576 bytes.
+    Megabytes,
+}
+
+impl Unit {
+    /// How many bytes, seconds or things one unit is. The only place that converts.
+    pub(super) fn factor(self) -> u64 {
+        match self {
+            Self::Count | Self::Seconds => 1,
+            Self::Kilobytes => 1024,
+            Self::Megabytes => 1024 * 1024,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Count => "",
+            Self::Seconds => " seconds",
+            Self::Kilobytes => " KB (of 1,024 bytes)",
+            Self::Megabytes => " MB (of 1,048,576 bytes)",
+        }
+    }
+}
+
+/// What a setting may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// Text that is never shown.
+    Secret,
+    /// The URL of RabbitMQ, whose password is never shown.
+    AmqpUrl,
+    /// Host and port, or a URL, of an object store.
+    Endpoint,
+    /// The address of a container engine.
+    Engine,
+    /// A part of names on the broker and the engine.
+    Name,
+    /// The name of a bucket.
+    Bucket,
+    /// A reference to a container image.
+    Image,
+    /// An absolute path.
+    Directory,
+    /// An IP address and a port.
+    Address,
+    /// A level, or a list of target=level.
+    LogFilter,
+    /// Yes or no.
+    Bool,
+    /// A whole number.
+    Whole {
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+        /// What it counts.
+        unit: Unit,
+    },
+    /// A number that may have a fraction.
+    Decimal {
+        /// The least.
+        min: f64,
+        /// The most.
+        max: f64,
+    },
+    /// Whole seconds, ascending, comma-separated.
+    Delays {
+        /// The most of one of them.
+        max: u64,
+        /// How many at most.
+        count: usize,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Some of these words, comma-separated, at least one.
+    Choices(&'static [&'static str]),
+}
+
+/// A number of things.
+pub(super) const fn count(min: u64, max: u64) -> Kind {
+    Kind::Whole { min, max, unit: Unit::Count }
+}
+
+/// A number of seconds.
+pub(super) const fn seconds(min: u64, max: u64) -> Kind {
+    Kind::Whole { min, max, unit: Unit::Seconds }
+}
+
+/// A number of kilobytes.
+pub(super) const fn kilobytes(min: u64, max: u64) -> Kind {
+    Kind::Whole { min, max, unit: Unit::Kilobytes }
+}
+
+/// A number of megabytes.
+pub(super) const fn megabytes(min: u64, max: u64) -> Kind {
+    Kind::Whole { min, max, unit: Unit::Megabytes }
+}
+
+impl Kind {
+    /// Whether a value is allowed.
+    pub(super) fn allows(self, text: &str) -> bool {
+        match self {
+            Self::Text => is_plain(text, 255),
+            Self::Secret => is_plain(text, 1024),
+            Self::AmqpUrl => has_host(text, &["amqp", "amqps"], true),
+            Self::Endpoint => is_endpoint(text),
+            Self::Engine => is_engine(text),
+            Self::Name => is_name(text),
+            Self::Bucket => is_bucket(text),
+            Self::Image => is_plain(text, 255) && !text.contains(' '),
+            Self::Directory => is_plain(text, 1024) && text.starts_with('/') && text != "/",
+            Self::Address => text.parse::<SocketAddr>().is_ok(),
+            Self::LogFilter => is_log_filter(text),
+            Self::Bool => boolean(text).is_some(),
+            Self::Whole { min, max, .. } => {
+                whole(text).is_some_and(|number| (min..=max).contains(&number))
+            }
+            Self::Decimal { min, max } => {
+                text.parse::<f64>().is_ok_and(|number| (min..=max).contains(&number))
+            }
+            Self::Delays { max, count } => {
+                let delays: Option<Vec<u64>> = list(text).map(whole).collect();
+                delays.is_some_and(|delays| {
+                    (1..=count).contains(&delays.len())
+                        && delays.iter().all(|delay| (1..=max).contains(delay))
+                        && delays.windows(2).all(|pair| pair[0] < pair[1])
+                })
+            }
+            Self::Choice(words) => words.contains(&text),
+            Self::Choices(words) => list(text).all(|word| words.contains(&word)),
+        }
+    }
+
+    /// What is allowed, as the end of a sentence.
+    #[must_use]
+    pub fn allowed(self) -> String {
+        match self {
+            Self::Text => "1 to 255 characters, none of them a control character".to_owned(),
+            Self::Secret => "1 to 1,024 characters, none of them a control character".to_owned(),
+            Self::AmqpUrl => "amqp://user:password@host:port/vhost, or amqps:// for TLS".to_owned(),
+            Self::Endpoint => "host:port, or a URL such as https://host:port".to_owned(),
+            Self::Engine => {
+                "unix:///path/to/docker.sock, tcp://host:port or http://host:port".to_owned()
+            }
+            Self::Name => {
+                "1 to 63 of A-Z, a-z, 0-9, '_' and '-', the first a letter or a digit".to_owned()
+            }
+            Self::Bucket => "3 to 63 of a-z, 0-9, '.' and '-', the first and last a letter or \
+                             a digit"
+                .to_owned(),
+            Self::Image => "an image such as python:3.11-slim".to_owned(),
+            Self::Directory => "an absolute path below /".to_owned(),
+            Self::Address => "an IP address and a port, such as 127.0.0.1:8080".to_owned(),
+            Self::LogFilter => "off, error, warn, info, debug or trace, or a filter such as \
+                                info,longshore=debug"
+                .to_owned(),
+            Self::Bool => "true or false".to_owned(),
+            Self::Whole { min, max, unit } => {
+                format!("a whole number from {min} to {max}{}", unit.words())
+            }
+            Self::Decimal { min, max } => format!("a number from {min} to {max}"),
+            Self::Delays { max, count } => format!(
+                "1 to {count} whole numbers of seconds from 1 to {max}, ascending, \
+                 comma-separated"
+            ),
+            Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::Choices(words) => format!("one or more of {}, comma-separated", words.join(", ")),
+        }
+    }
+
+    /// Whether a value must not be shown as it is.
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::AmqpUrl)
+    }
+
+    /// A value as it may be shown.
+    #[must_use]
+    pub fn shown(self, text: &str) -> String {
+        match self {
+            Self::Secret => "***".to_owned(),
+            Self::AmqpUrl => mask_url(text),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+/// The parts of a comma-separated list.
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim)
+}
+
+/// A truth value in the spellings that are in use.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// Digits alone: `u64`'s own parser would also take a leading `+`.
+pub(super) fn whole(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// A URL with its password replaced; all of it where it cannot be told where the password is.
+pub(super) fn mask_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return "***".to_owned();
+    };
+    let Some((login, host)) = rest.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    let user = login.split(':').next().unwrap_or_default();
+    format!("{scheme}://{user}:***@{host}")
+}
+
+fn is_plain(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+fn has_host(url: &str, schemes: &[&str], login: bool) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else {
+        return false;
+    };
+    let Some(authority) = uri.authority() else {
+        return false;
+    };
+    // `http` keeps a port that is no number, and merely does not give it out.
+    let port_is_sound =
+        authority.port_u16().is_some() || authority.as_str().ends_with(authority.host());
+    uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme))
+        && !authority.host().is_empty()
+        && port_is_sound
+        && (login || !authority.as_str().contains('@'))
+}
+
+fn is_endpoint(text: &str) -> bool {
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    has_host(&url, &["http", "https"], false)
+        && url.parse::<http::Uri>().is_ok_and(|uri| uri.path() == "/" && uri.query().is_none())
+}
+
+fn is_engine(text: &str) -> bool {
+    text.strip_prefix("unix://").map_or_else(
+        || has_host(text, &["tcp", "http", "https"], false),
+        |path| path.starts_with('/') && is_plain(path, 255),
+    )
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+fn is_bucket(text: &str) -> bool {
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (3..=63).contains(&text.len())
+        && text.starts_with(edge)
+        && text.ends_with(edge)
+        && text.chars().all(|c| edge(c) || c == '.' || c == '-')
+}
+
+/// `Targets` alone would take a misspelt level for the name of a target.
+fn is_log_filter(text: &str) -> bool {
+    let names_a_level = |part: &str| {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        // `LevelFilter` also takes nothing, and numbers.
+        level.starts_with(|c: char| c.is_ascii_alphabetic()) && level.parse::<LevelFilter>().is_ok()
+    };
+    list(text).all(names_a_level) && text.parse::<Targets>().is_ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! From layers to sections: every value is checked, every mistake is kept.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use super::kind::{self, Kind};
+use super::layers::{Found, Layers, nearest};
+use super::mistake::{Mistake, Origin, SettingsErrors};
+use super::sources::Sources;
+use super::table::{self, Fallback, Setting};
+
+/// The settings before they are checked.
+///
+/// A command reads the sections that it needs; a section that it does not read cannot stop it.
+pub struct Loader {
+    layers: Layers,
+    sources: Sources,
+}
+
+/// One setting and what holds for it, for people to read.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    /// The setting.
+    pub setting: &'static Setting,
+    /// Its value, masked where it is a secret; `None` where nothing is set.
+    pub value: Option<String>,
+    /// Where the value comes from.
+    pub origin: Origin,
+}
+
+impl Loader {
+    /// Reads the file, if there is one.
+    #[must_use]
+    pub fn new(sources: Sources) -> Self {
+        Self { layers: Layers::of(&sources), sources }
+    }
+
+    /// Reads sections, or says everything that is wrong with them and with the file as a whole.
+    pub fn read<'s, T>(
+        &'s self,
+        sections: impl FnOnce(&Reader<'s>) -> T,
+    ) -> Result<T, SettingsErrors> {
+        let reader = Reader { loader: self, mistakes: RefCell::new(self.layers.mistakes.clone()) };
+        let read = sections(&reader);
+        let mistakes = reader.mistakes.into_inner();
+        if mistakes.is_empty() { Ok(read) } else { Err(SettingsErrors { mistakes }) }
+    }
+
+    /// Every setting as it holds, right or wrong.
+    pub fn effective(&self) -> impl Iterator<Item = Effective> {
+        table::ALL.iter().map(|&setting| {
+            let found = self.layers.find(setting);
+            let origin = found.as_ref().map_or(Origin::Default, |found| found.origin.clone());
+            let text = found.map(|found| found.text.unwrap_or_else(|shape| shape));
+            Effective { setting, value: text.map(|text| setting.kind.shown(&text)), origin }
+        })
+    }
+}
+
+/// Reads sections. A wrong value is noted and stands in as empty or zero, which nobody sees, for
+/// [`Loader::read`] gives nothing when anything was noted.
+pub struct Reader<'a> {
+    loader: &'a Loader,
+    mistakes: RefCell<Vec<Mistake>>,
+}
+
+impl Reader<'_> {
+    /// Notes a mistake.
+    pub(super) fn mistake(&self, mistake: Mistake) {
+        self.mistakes.borrow_mut().push(mistake);
+    }
+
+    /// Notes the variables that mean one of these settings under another program's name.
+    pub(super) fn refuse_other_spellings(&self) {
+        for &(spelling, setting) in table::OTHER_SPELLINGS {
+            if self.loader.sources.variables.contains_key(spelling) {
+                self.mistake(Mistake::OtherSpelling { spelling, variable: setting.variable });
+            }
+        }
+    }
+
+    /// The value of a setting, if it has one and may have it.
+    pub(super) fn optional(&self, setting: &'static Setting) -> Option<String> {
+        let Some(Found { text, origin }) = self.loader.layers.find(setting) else {
+            if setting.fallback == Fallback::Required {
+                self.missing(setting);
+            }
+            return None;
+        };
+        let value = match text {
+            Ok(text) if setting.kind.allows(&text) => return Some(text),
+            Ok(text) => shortened(&setting.kind.shown(&text)),
+            Err(shape) => shape,
+        };
+        let name = match origin {
+            Origin::File(path) => {
+                format!("{} ({} in {})", setting.variable, setting.key, path.display())
+            }
+            Origin::Default | Origin::Environment => setting.variable.to_owned(),
+        };
+        self.mistake(Mistake::Value { name, value, allowed: setting.kind.allowed() });
+        None
+    }
+
+    fn missing(&self, setting: &'static Setting) {
+        let variables = self.loader.sources.variables.keys().map(String::as_str);
+        let strangers = variables
+            .filter(|name| table::ALL.iter().all(|setting| setting.variable != *name))
+            .filter(|name| table::OTHER_SPELLINGS.iter().all(|(spelling, _)| spelling != name));
+        let near = nearest(setting.variable, strangers);
+        self.mistake(Mistake::Missing {
+            variable: setting.variable,
+            key: setting.key,
+            allowed: setting.kind.allowed(),
+            hint: near.map_or_else(String::new, |near| format!(" ({near} is set; a misspelling?)")),
+        });
+    }
+
+    pub(super) fn text(&self, setting: &'static Setting) -> String {
+        self.optional(setting).unwrap_or_default()
+    }
+
+    pub(super) fn parsed<T: std::str::FromStr>(&self, setting: &'static Setting) -> Option<T> {
+        self.optional(setting)?.parse().ok()
+    }
+
+    pub(super) fn flag(&self, setting: &'static Setting) -> bool {
+        self.optional(setting).and_then(|text| kind::boolean(&text)).unwrap_or_default()
+    }
+
+    /// A whole number, in bytes where the setting counts kilobytes or megabytes.
+    pub(super) fn whole(&self, setting: &'static Setting) -> u64 {
+        let factor = match setting.kind {
+            Kind::Whole { unit, .. } => unit.factor(),
+            _ => 1,
+        };
+        self.parsed::<u64>(setting).unwrap_or_default() * factor
+    }
+
+    pub(super) fn count(&self, setting: &'static Setting) -> usize {
+        usize::try_from(self.whole(setting)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn small(&self, setting: &'static Setting) -> u32 {
+        u32::try_from(self.whole(setting)).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn seconds(&self, setting: &'static Setting) -> Duration {
+        Duration::from_secs(self.whole(setting))
+    }
+
+    pub(super) fn list(&self, setting: &'static Setting) -> Vec<String> {
+        let text = self.text(setting);
+        kind::list(&text).map(str::to_owned).collect()
+    }
+}
+
+/// The longest value that a message shows, in characters.
+const SHOWN: usize = 120;
+
+fn shortened(value: &str) -> String {
+    let mut short: String = value.chars().take(SHOWN).collect();
+    if short.len() < value.len() {
+        short.push('…');
+    }
+    short
+}

@@ -1,0 +1,171 @@
+//! The sections, each read from the table's settings.
+
+use super::kind;
+use super::loader::Reader;
+use super::mistake::Mistake;
+use super::sections::{
+    BrokerSettings, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
+    StoreSettings, TelemetrySettings, WorkerSettings,
+};
+use super::table as t;
+use crate::job::{Limits, Network};
+
+impl Reader<'_> {
+    /// RabbitMQ.
+    #[must_use]
+    pub fn broker(&self) -> BrokerSettings {
+        BrokerSettings {
+            url: self.text(&t::AMQP_URL),
+            namespace: self.namespace(),
+            publish_channels: self.count(&t::AMQP_PUBLISH_CHANNELS),
+            confirm_timeout: self.seconds(&t::AMQP_CONFIRM_TIMEOUT_SECONDS),
+            reconnect_max: self.seconds(&t::AMQP_RECONNECT_MAX_SECONDS),
+            retry_delays: self
+                .list(&t::RETRY_DELAYS_SECONDS)
+                .iter()
+                .filter_map(|delay| kind::whole(delay))
+                .map(std::time::Duration::from_secs)
+                .collect(),
+        }
+    }
+
+    /// The namespace alone, for commands that need no broker.
+    #[must_use]
+    pub fn namespace(&self) -> String {
+        self.text(&t::AMQP_NAMESPACE)
+    }
+
+    /// The object store.
+    #[must_use]
+    pub fn store(&self) -> StoreSettings {
+        self.refuse_other_spellings();
+        let store = StoreSettings {
+            endpoint: self.text(&t::MINIO_ENDPOINT),
+            access_key: self.text(&t::MINIO_ACCESS_KEY),
+            secret_key: self.text(&t::MINIO_SECRET_KEY),
+            ssl: self.flag(&t::MINIO_SSL),
+            region: self.text(&t::MINIO_REGION),
+            code_bucket: self.text(&t::MINIO_CODE_BUCKET),
+            results_bucket: self.text(&t::MINIO_BACKTESTS_BUCKET),
+            logs_bucket: self.text(&t::MINIO_LOGS_BUCKET),
+            state_bucket: self.text(&t::MINIO_STATE_BUCKET),
+            max_attempts: self.count(&t::STORE_MAX_ATTEMPTS),
+            timeout: self.seconds(&t::STORE_TIMEOUT_SECONDS),
+        };
+        let others = [&store.code_bucket, &store.results_bucket, &store.logs_bucket];
+        if !store.state_bucket.is_empty() && others.contains(&&store.state_bucket) {
+            self.together(format!(
+                "MINIO_STATE_BUCKET is {:?}, which is another setting's bucket too; the journal \
+                 must have a bucket of its own",
+                store.state_bucket
+            ));
+        }
+        store
+    }
+
+    /// Containers.
+    #[must_use]
+    pub fn runner(&self) -> RunnerSettings {
+        let runner = RunnerSettings {
+            docker_host: self.optional(&t::DOCKER_HOST),
+            temp_dir: self.text(&t::TEMP_DIR).into(),
+            limits: Limits {
+                // `whole` would give bytes, but the engine's limits are kept in MiB.
+                memory_mb: self.parsed(&t::BOT_MEMORY_LIMIT_MB).unwrap_or_default(),
+                cpu_shares: self.whole(&t::BOT_CPU_SHARES),
+                cpus: self.parsed(&t::BOT_CPUS),
+                pids: self.whole(&t::BOT_PIDS_LIMIT),
+            },
+            network: network(&self.text(&t::BOT_NETWORK)),
+            allowed_networks: self
+                .list(&t::BOT_ALLOWED_NETWORKS)
+                .iter()
+                .map(|name| network(name))
+                .collect(),
+            images: ImageSettings {
+                python311: self.text(&t::PYTHON_IMAGE),
+                nodejs20: self.text(&t::NODE_IMAGE),
+            },
+            pull_timeout: self.seconds(&t::IMAGE_PULL_TIMEOUT_SECONDS),
+            timeout: self.seconds(&t::JOB_TIMEOUT_SECONDS),
+            max_timeout: self.seconds(&t::JOB_MAX_TIMEOUT_SECONDS),
+            max_attempts: self.small(&t::JOB_MAX_ATTEMPTS),
+            stop_timeout: self.seconds(&t::STOP_TIMEOUT_SECONDS),
+            max_concurrent_starts: self.count(&t::MAX_CONCURRENT_STARTS),
+            max_archive_bytes: self.whole(&t::CODE_MAX_ARCHIVE_MB),
+            max_extracted_bytes: self.whole(&t::CODE_MAX_EXTRACTED_MB),
+            max_entries: self.count(&t::CODE_MAX_ENTRIES),
+            max_result_bytes: self.whole(&t::RESULT_MAX_MB),
+        };
+        if runner.timeout > runner.max_timeout && !runner.max_timeout.is_zero() {
+            self.together(format!(
+                "JOB_TIMEOUT_SECONDS is {}, more than JOB_MAX_TIMEOUT_SECONDS, which is {}",
+                runner.timeout.as_secs(),
+                runner.max_timeout.as_secs()
+            ));
+        }
+        runner
+    }
+
+    /// The queue side.
+    #[must_use]
+    pub fn worker(&self) -> WorkerSettings {
+        WorkerSettings {
+            name: self.text(&t::WORKER_NAME),
+            max_segments: self.small(&t::MAX_SEGMENTS),
+            max_terminating: self.count(&t::MAX_TERMINATING),
+            max_long_running: self.count(&t::MAX_LONG_RUNNING),
+            drain_grace: self.seconds(&t::DRAIN_GRACE_SECONDS),
+        }
+    }
+
+    /// Container logs.
+    #[must_use]
+    pub fn logs(&self) -> LogSettings {
+        let logs = LogSettings {
+            interval: self.seconds(&t::LOG_INTERVAL_SECONDS),
+            max_chunk_bytes: self.count(&t::LOG_CHUNK_MAX_KB),
+            max_buffer_bytes: self.count(&t::LOG_BUFFER_MAX_KB),
+            max_output_bytes: self.whole(&t::OUTPUT_MAX_MB),
+            tail_bytes: self.count(&t::OUTPUT_TAIL_KB),
+        };
+        if logs.max_chunk_bytes > logs.max_buffer_bytes && logs.max_buffer_bytes > 0 {
+            self.together(format!(
+                "LOG_CHUNK_MAX_KB is {}, more than LOG_BUFFER_MAX_KB, which is {}",
+                logs.max_chunk_bytes / 1024,
+                logs.max_buffer_bytes / 1024
+            ));
+        }
+        logs
+    }
+
+    /// Health and metrics.
+    #[must_use]
+    pub fn http(&self) -> HttpSettings {
+        let unspecified = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+        HttpSettings { listen: self.parsed(&t::HTTP_LISTEN).unwrap_or(unspecified) }
+    }
+
+    /// The program's own log.
+    #[must_use]
+    pub fn telemetry(&self) -> TelemetrySettings {
+        let format = match self.text(&t::LOG_FORMAT).as_str() {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            _ => LogFormat::Auto,
+        };
+        TelemetrySettings { level: self.text(&t::LOG_LEVEL), format }
+    }
+
+    fn together(&self, sentence: String) {
+        self.mistake(Mistake::Together(sentence));
+    }
+}
+
+fn network(name: &str) -> Network {
+    match name {
+        "bridge" => Network::Bridge,
+        "none" => Network::None,
+        _ => Network::Host,
+    }
+}

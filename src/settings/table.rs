@@ -1,0 +1,201 @@
+//! Every setting: its variable, its key in `longshore.toml`, what it may be, what it is for.
+//!
+//! The documentation, the checks and the list that `--print-settings` shows are made from this.
+
+use super::kind::{Kind, count, kilobytes, megabytes, seconds};
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// The key in `longshore.toml`: table and name, with a dot between.
+    pub key: &'static str,
+    /// What holds where nobody sets it.
+    pub fallback: Fallback,
+    /// What it may be.
+    pub kind: Kind,
+    doc: &'static [&'static str],
+}
+
+/// What holds where nobody sets a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// It must be set.
+    Required,
+    /// Nothing, which means this.
+    Unset(&'static str),
+    /// The name of the host.
+    HostName,
+    /// This value.
+    Value(&'static str),
+}
+
+impl Setting {
+    /// The table of `longshore.toml` that it belongs to.
+    #[must_use]
+    pub fn section(&self) -> &'static str {
+        self.key.split('.').next().unwrap_or_default()
+    }
+
+    /// What it is for, in one or two sentences.
+    #[must_use]
+    pub fn doc(&self) -> String {
+        self.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $variable:ident = $key:literal, $fallback:expr, $kind:expr;)+) => {
+        $(
+            $(#[doc = $doc])+
+            pub(super) static $variable: Setting = Setting {
+                variable: stringify!($variable),
+                key: $key,
+                fallback: $fallback,
+                kind: $kind,
+                doc: &[$($doc),+],
+            };
+        )+
+
+        /// Every setting, in the order in which the documentation lists them.
+        pub static ALL: &[&Setting] = &[$(&$variable),+];
+    };
+}
+
+use Fallback::{HostName, Required, Unset, Value};
+use Kind::{
+    Address, AmqpUrl, Bool, Bucket, Choice, Choices, Decimal, Delays, Directory, Endpoint, Engine,
+    Image, LogFilter, Name, Secret, Text,
+};
+
+/// The networks of a container, as the engine calls them.
+pub(super) const NETWORKS: &[&str] = &["host", "bridge", "none"];
+
+/// A day in seconds.
+const DAY: u64 = 86_400;
+
+settings! {
+    /// Where RabbitMQ is, with user, password and virtual host.
+    AMQP_URL = "broker.url", Required, AmqpUrl;
+    /// The first part of every name on the broker, and a label on every container.
+    AMQP_NAMESPACE = "broker.namespace", Value("longshore"), Name;
+    /// Confirm channels in the pool of publishers.
+    AMQP_PUBLISH_CHANNELS = "broker.publish_channels", Value("4"), count(1, 64);
+    /// How long a publisher confirm may take.
+    AMQP_CONFIRM_TIMEOUT_SECONDS = "broker.confirm_timeout_seconds", Value("10"), seconds(1, 300);
+    /// The longest pause between two attempts to connect.
+    AMQP_RECONNECT_MAX_SECONDS = "broker.reconnect_max_seconds", Value("30"), seconds(1, 3600);
+    /// The steps of back-off before a message is tried again, one retry queue each.
+    RETRY_DELAYS_SECONDS = "broker.retry_delays_seconds", Value("5,30,120"),
+        Delays { max: DAY, count: 16 };
+
+    /// The object store, any that speaks S3.
+    MINIO_ENDPOINT = "store.endpoint", Required, Endpoint;
+    /// The access key of the object store.
+    MINIO_ACCESS_KEY = "store.access_key", Required, Secret;
+    /// The secret key of the object store.
+    MINIO_SECRET_KEY = "store.secret_key", Required, Secret;
+    /// Whether to use TLS where the endpoint names no scheme.
+    MINIO_SSL = "store.ssl", Value("false"), Bool;
+    /// The region of the object store.
+    MINIO_REGION = "store.region", Value("us-east-1"), Text;
+    /// The bucket of the zips with the code.
+    MINIO_CODE_BUCKET = "store.code_bucket", Value("custom-bots"), Bucket;
+    /// The bucket of results and whole outputs.
+    MINIO_BACKTESTS_BUCKET = "store.results_bucket", Value("test-results"), Bucket;
+    /// The bucket of daily logs.
+    MINIO_LOGS_BUCKET = "store.logs_bucket", Value("bot-logs"), Bucket;
+    /// The bucket of the journal. It must be a bucket of its own.
+    MINIO_STATE_BUCKET = "store.state_bucket", Value("longshore-state"), Bucket;
+    /// Attempts of one operation.
+    STORE_MAX_ATTEMPTS = "store.max_attempts", Value("5"), count(1, 100);
+    /// How long one request may take, its body included.
+    STORE_TIMEOUT_SECONDS = "store.timeout_seconds", Value("60"), seconds(1, 3600);
+
+    /// Where the container engine is.
+    DOCKER_HOST = "runner.docker_host", Unset("the local socket"), Engine;
+    /// The directories of the jobs. The same path on the host and in the worker's container.
+    TEMP_DIR = "runner.temp_dir", Value("/tmp/runtime"), Directory;
+    /// Memory of a container. A message may ask for less.
+    BOT_MEMORY_LIMIT_MB = "runner.memory_limit_mb", Value("512"), megabytes(6, 1 << 24);
+    /// Weight of a container when processors are scarce; 1,024 is a full share.
+    /// A message may ask for less.
+    BOT_CPU_SHARES = "runner.cpu_shares", Value("512"), count(2, 262_144);
+    /// Processors of a container at most. A message may ask for less.
+    BOT_CPUS = "runner.cpus", Unset("as many as there are"), Decimal { min: 0.01, max: 4096.0 };
+    /// Processes and threads of a container at most. A message may ask for less.
+    BOT_PIDS_LIMIT = "runner.pids_limit", Value("256"), count(1, 4_194_304);
+    /// The network of a job whose message names none.
+    BOT_NETWORK = "runner.network", Value("host"), Choice(NETWORKS);
+    /// The networks that a message may name.
+    BOT_ALLOWED_NETWORKS = "runner.allowed_networks", Value("host,bridge,none"), Choices(NETWORKS);
+    /// The image of the runtime python3.11.
+    PYTHON_IMAGE = "runner.python_image", Value("python:3.11-slim"), Image;
+    /// The image of the runtime nodejs20.
+    NODE_IMAGE = "runner.node_image", Value("node:20-alpine"), Image;
+    /// How long pulling an image may take.
+    IMAGE_PULL_TIMEOUT_SECONDS = "runner.image_pull_timeout_seconds", Value("600"),
+        seconds(1, DAY);
+    /// The time-out of a terminating run whose message names none.
+    JOB_TIMEOUT_SECONDS = "runner.timeout_seconds", Value("3600"), seconds(1, 30 * DAY);
+    /// The longest time-out that the message of a terminating run may name.
+    JOB_MAX_TIMEOUT_SECONDS = "runner.max_timeout_seconds", Value("86400"), seconds(1, 30 * DAY);
+    /// Attempts of a run whose message names none: how often it is tried when its host dies or
+    /// the infrastructure fails.
+    JOB_MAX_ATTEMPTS = "runner.max_attempts", Value("3"), count(1, 100);
+    /// Time between SIGTERM and SIGKILL at a time-out or a drain.
+    STOP_TIMEOUT_SECONDS = "runner.stop_timeout_seconds", Value("30"), seconds(0, 600);
+    /// Containers that are being started at a time.
+    MAX_CONCURRENT_STARTS = "runner.max_concurrent_starts", Value("4"), count(1, 256);
+    /// The largest zip.
+    CODE_MAX_ARCHIVE_MB = "runner.code_max_archive_mb", Value("256"), megabytes(1, 65_536);
+    /// The most that a zip may unpack to.
+    CODE_MAX_EXTRACTED_MB = "runner.code_max_extracted_mb", Value("1024"), megabytes(1, 1 << 20);
+    /// The most entries in a zip.
+    CODE_MAX_ENTRIES = "runner.code_max_entries", Value("20000"), count(1, 10_000_000);
+    /// The largest result.json.
+    RESULT_MAX_MB = "runner.result_max_mb", Value("64"), megabytes(1, 4096);
+
+    /// How events and logs call this worker.
+    WORKER_NAME = "worker.name", HostName, Text;
+    /// Segments are numbered from 0 to this, exclusive: the most workers at a time.
+    MAX_SEGMENTS = "worker.max_segments", Value("64"), count(1, 10_000);
+    /// Terminating runs at a time.
+    MAX_TERMINATING = "worker.max_terminating", Value("4"), count(0, 10_000);
+    /// Long-running jobs at a time.
+    MAX_LONG_RUNNING = "worker.max_long_running", Value("50"), count(0, 10_000);
+    /// How long terminating runs may go on after SIGTERM.
+    DRAIN_GRACE_SECONDS = "worker.drain_grace_seconds", Value("60"), seconds(0, DAY);
+
+    /// Time between two shipments of log lines, where a message names none.
+    LOG_INTERVAL_SECONDS = "logs.interval_seconds", Value("30"), seconds(1, 3600);
+    /// Unshipped lines are shipped before their time when they reach this size.
+    LOG_CHUNK_MAX_KB = "logs.chunk_max_kb", Value("1024"), kilobytes(1, 65_536);
+    /// Unshipped lines of one container at most. What comes beyond is dropped, and the log says
+    /// how much.
+    LOG_BUFFER_MAX_KB = "logs.buffer_max_kb", Value("8192"), kilobytes(1, 1 << 20);
+    /// Stored output of one terminating run at most.
+    OUTPUT_MAX_MB = "logs.output_max_mb", Value("64"), megabytes(1, 4096);
+    /// The last part of the output, which a result event carries.
+    OUTPUT_TAIL_KB = "logs.output_tail_kb", Value("64"), kilobytes(1, 1024);
+
+    /// Where health and metrics are served; port 0 takes a free one.
+    HTTP_LISTEN = "http.listen", Value("127.0.0.1:8080"), Address;
+
+    /// What the program logs: off, error, warn, info, debug, trace, or a filter such as
+    /// `info,longshore=debug`.
+    LOG_LEVEL = "telemetry.level", Value("info"), LogFilter;
+    /// How the program logs; auto is text on a terminal and json elsewhere.
+    LOG_FORMAT = "telemetry.format", Value("auto"), Choice(&["auto", "text", "json"]);
+}
+
+/// Variables that other programs use for a setting of ours, and the one that is read here.
+///
+/// Ignoring such a one in silence could mean a connection without TLS.
+pub(super) const OTHER_SPELLINGS: &[(&str, &Setting)] = &[
+    ("MINIO_USE_SSL", &MINIO_SSL),
+    ("MINIO_USE_TLS", &MINIO_SSL),
+    ("MINIO_SECURE", &MINIO_SSL),
+    ("MINIO_TLS", &MINIO_SSL),
+];

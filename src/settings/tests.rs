@@ -1,0 +1,247 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+use crate::job::{Limits, Network};
+
+const REQUIRED: [(&str, &str); 4] = [
+    ("AMQP_URL", "amqp://me:hush-amqp@rabbit:5672/%2f"),
+    ("MINIO_ENDPOINT", "s3:9000"),
+    ("MINIO_ACCESS_KEY", "hush-access"),
+    ("MINIO_SECRET_KEY", "hush-secret"),
+];
+
+/// The required variables and these.
+fn sources(more: &[(&str, &str)]) -> Sources {
+    let pairs = REQUIRED.iter().chain(more);
+    let variables = pairs.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Sources { variables, file: None, host_name: "host-1".to_owned() }
+}
+
+/// The required variables and a file with this text; the directory must be kept.
+fn with_file(text: &str, more: &[(&str, &str)]) -> (tempfile::TempDir, Sources) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("longshore.toml");
+    std::fs::write(&path, text).unwrap();
+    (directory, Sources { file: Some(path), ..sources(more) })
+}
+
+fn mistakes(sources: Sources) -> Vec<String> {
+    let errors = Settings::load(sources).expect_err("there should be a mistake");
+    errors.mistakes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_documentation() {
+    let settings = Settings::load(sources(&[])).unwrap();
+    let Settings { broker, store, runner, worker, logs, http, telemetry } = settings;
+    assert_eq!((broker.namespace.as_str(), broker.publish_channels), ("longshore", 4));
+    assert_eq!(broker.confirm_timeout, Duration::from_secs(10));
+    assert_eq!(broker.reconnect_max, Duration::from_secs(30));
+    assert_eq!(broker.retry_delays, [5, 30, 120].map(Duration::from_secs));
+    assert_eq!((store.ssl, store.region.as_str(), store.max_attempts), (false, "us-east-1", 5));
+    assert_eq!(
+        (store.code_bucket.as_str(), store.logs_bucket.as_str()),
+        ("custom-bots", "bot-logs")
+    );
+    assert_eq!(store.results_bucket, "test-results");
+    assert_eq!((store.state_bucket.as_str(), store.timeout.as_secs()), ("longshore-state", 60));
+    let limits = Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 };
+    assert_eq!((runner.limits, runner.docker_host), (limits, None));
+    assert_eq!(runner.temp_dir, PathBuf::from("/tmp/runtime"));
+    assert_eq!(runner.network, Network::Host);
+    assert_eq!(runner.allowed_networks, [Network::Host, Network::Bridge, Network::None]);
+    assert_eq!(runner.images.python311, "python:3.11-slim");
+    assert_eq!(runner.images.nodejs20, "node:20-alpine");
+    assert_eq!((runner.pull_timeout.as_secs(), runner.timeout.as_secs()), (600, 3600));
+    assert_eq!((runner.max_timeout.as_secs(), runner.stop_timeout.as_secs()), (86_400, 30));
+    assert_eq!((runner.max_attempts, runner.max_concurrent_starts), (3, 4));
+    assert_eq!((runner.max_archive_bytes, runner.max_extracted_bytes), (256 << 20, 1 << 30));
+    assert_eq!((runner.max_entries, runner.max_result_bytes), (20_000, 64 << 20));
+    assert_eq!((worker.name.as_str(), worker.max_segments), ("host-1", 64));
+    assert_eq!((worker.max_terminating, worker.max_long_running), (4, 50));
+    assert_eq!(worker.drain_grace.as_secs(), 60);
+    assert_eq!((logs.interval.as_secs(), logs.max_chunk_bytes), (30, 1 << 20));
+    assert_eq!((logs.max_buffer_bytes, logs.max_output_bytes), (8 << 20, 64 << 20));
+    assert_eq!(logs.tail_bytes, 64 << 10);
+    assert_eq!(http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!((telemetry.level.as_str(), telemetry.format), ("info", LogFormat::Auto));
+}
+
+#[test]
+fn every_default_is_allowed_and_every_name_is_used_once() {
+    let mut names = BTreeSet::new();
+    for setting in table::ALL {
+        if let table::Fallback::Value(text) = setting.fallback {
+            assert!(setting.kind.allows(text), "{}: {text}", setting.variable);
+        }
+        assert!(names.insert(setting.variable) && names.insert(setting.key), "{}", setting.key);
+        assert!(!setting.doc().is_empty());
+        assert_eq!(setting.key.split('.').count(), 2, "{}", setting.key);
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
+    let text = "[runner]\ncpu_shares = 256\nmemory_limit_mb = 128\n";
+    let (_kept, sources) = with_file(text, &[("BOT_CPU_SHARES", "128")]);
+    let path = sources.file.clone().unwrap();
+    let loader = Loader::new(sources);
+    let limits = loader.read(Reader::runner).unwrap().limits;
+    assert_eq!((limits.cpu_shares, limits.memory_mb, limits.pids), (128, 128, 256));
+    let origins: BTreeMap<_, _> =
+        loader.effective().map(|one| (one.setting.variable, one.origin)).collect();
+    assert_eq!(origins["BOT_CPU_SHARES"], Origin::Environment);
+    assert_eq!(origins["BOT_MEMORY_LIMIT_MB"], Origin::File(path));
+    assert_eq!(origins["BOT_PIDS_LIMIT"], Origin::Default);
+}
+
+#[test]
+fn the_file_may_write_numbers_flags_and_lists_in_toml() {
+    let text = "
+        [broker]
+        retry_delays_seconds = [1, 2]
+        [store]
+        ssl = true
+        access_key = \"0123\"
+        [runner]
+        cpus = 0.5
+        memory_limit_mb = \"64\"
+        allowed_networks = [\"none\"]
+    ";
+    let (_kept, mut sources) = with_file(text, &[]);
+    sources.variables.remove("MINIO_ACCESS_KEY");
+    let settings = Settings::load(sources).unwrap();
+    assert_eq!(settings.broker.retry_delays, [1, 2].map(Duration::from_secs));
+    assert!(settings.store.ssl);
+    assert_eq!(settings.store.access_key, "0123");
+    assert_eq!(settings.runner.limits.cpus, Some(0.5));
+    assert_eq!(settings.runner.limits.memory_mb, 64);
+    assert_eq!(settings.runner.allowed_networks, [Network::None]);
+}
+
+#[test]
+fn a_variable_is_taken_as_it_is_written() {
+    let settings = Settings::load(sources(&[("MINIO_SECRET_KEY", "00123"), ("MINIO_SSL", "1")]));
+    let store = settings.unwrap().store;
+    assert_eq!((store.secret_key.as_str(), store.ssl), ("00123", true));
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let found = mistakes(sources(&[("AMQP_URL", ""), ("BOT_CPUS", ""), ("MINIO_REGION", "")]));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("AMQP_URL is not set"), "{found:?}");
+}
+
+#[test]
+fn every_mistake_is_reported_at_once_with_what_is_allowed() {
+    let text = "[runner]\ncpu_shares = 1\nmemory_mb = 5\n[stroe]\nssl = true\n[http]\nlisten = {}";
+    let (_kept, sources) = with_file(text, &[("MAX_SEGMENTS", "many"), ("LOG_LEVEL", "verbose")]);
+    let file = sources.file.clone().unwrap().display().to_string();
+    let found = mistakes(sources);
+    let expected = [
+        format!(
+            "runner.memory_mb in {file} is not a setting; did you mean runner.memory_limit_mb?"
+        ),
+        format!("stroe.ssl in {file} is not a setting; did you mean store.ssl?"),
+        format!(
+            "BOT_CPU_SHARES (runner.cpu_shares in {file}) is \"1\"; allowed: a whole number from 2 \
+             to 262144"
+        ),
+        "MAX_SEGMENTS is \"many\"; allowed: a whole number from 1 to 10000".to_owned(),
+        format!(
+            "HTTP_LISTEN (http.listen in {file}) is \"a table\"; allowed: an IP address and a \
+             port, such as 127.0.0.1:8080"
+        ),
+        "LOG_LEVEL is \"verbose\"; allowed: off, error, warn, info, debug or trace, or a filter \
+         such as info,longshore=debug"
+            .to_owned(),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn what_is_required_is_asked_for_with_the_nearest_variable_that_is_set() {
+    let mut sources = sources(&[("MINIO_ENDPIONT", "s3:9000")]);
+    sources.variables.retain(|name, _| name == "MINIO_ENDPIONT");
+    let found = mistakes(sources);
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(
+        found[1],
+        "MINIO_ENDPOINT is not set, nor is store.endpoint in longshore.toml; needed: host:port, \
+         or a URL such as https://host:port (MINIO_ENDPIONT is set; a misspelling?)"
+    );
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_mistakes() {
+    let found = mistakes(sources(&[
+        ("JOB_TIMEOUT_SECONDS", "61"),
+        ("JOB_MAX_TIMEOUT_SECONDS", "60"),
+        ("LOG_CHUNK_MAX_KB", "2"),
+        ("LOG_BUFFER_MAX_KB", "1"),
+        ("MINIO_STATE_BUCKET", "custom-bots"),
+    ]));
+    assert_eq!(found.len(), 3, "{found:?}");
+}
+
+#[test]
+fn a_command_is_not_stopped_by_a_section_that_it_does_not_read() {
+    let only_broker = [("AMQP_URL", "amqp://h"), ("MAX_SEGMENTS", "many")];
+    let variables = only_broker.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let loader = Loader::new(Sources { variables, ..Sources::default() });
+    assert_eq!(loader.read(Reader::broker).unwrap().url, "amqp://h");
+    assert_eq!(loader.read(Reader::store).unwrap_err().mistakes.len(), 3);
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there_and_must_be_toml() {
+    let gone = Sources { file: Some("/nowhere/longshore.toml".into()), ..sources(&[]) };
+    assert!(mistakes(gone)[0].contains("/nowhere/longshore.toml cannot be read: No such file"));
+    let (_kept, broken) = with_file("[store]\nsecret_key = \"hush-file\n", &[]);
+    let found = mistakes(broken);
+    assert!(found[0].contains("is not TOML: TOML parse error at line 2"), "{found:?}");
+    assert!(!found[0].contains("hush-file"), "{found:?}");
+}
+
+/// compat.md 9: the logs bucket was read and never used, and TLS had two spellings.
+#[test]
+fn compat_9_the_logs_bucket_is_read_and_a_second_spelling_is_refused() {
+    let settings = Settings::load(sources(&[("MINIO_LOGS_BUCKET", "my-logs")])).unwrap();
+    assert_eq!(settings.store.logs_bucket, "my-logs");
+    let found = mistakes(sources(&[("MINIO_USE_SSL", "true")]));
+    assert_eq!(
+        found,
+        ["MINIO_USE_SSL is set, but the variable that Longshore reads is MINIO_SSL: rename it"]
+    );
+}
+
+#[test]
+fn no_secret_is_shown_anywhere() {
+    let settings = Settings::load(sources(&[])).unwrap();
+    let mut told = format!("{settings:?}");
+    for one in Loader::new(sources(&[])).effective() {
+        told.push_str(&one.value.unwrap_or_default());
+    }
+    let bad = [
+        ("AMQP_URL", "http://me:hush-amqp@rabbit"),
+        ("MINIO_ACCESS_KEY", "hush-access\n"),
+        ("MINIO_SECRET_KEY", "hush-secret\n"),
+    ];
+    let found = mistakes(sources(&bad));
+    assert_eq!(found.len(), 3, "{found:?}");
+    told.push_str(&found.concat());
+    assert!(!told.contains("hush"), "{told}");
+    assert!(told.contains("http://me:***@rabbit"), "{told}");
+}
+
+#[test]
+fn the_bounds_of_messages_are_the_settings() {
+    let settings = Settings::load(sources(&[("BOT_MEMORY_LIMIT_MB", "100")])).unwrap();
+    let bounds = settings.bounds();
+    assert_eq!(bounds.limits.memory_mb, 100);
+    assert_eq!((bounds.timeout.as_secs(), bounds.max_timeout.as_secs()), (3600, 86_400));
+    assert_eq!((bounds.log_interval.as_secs(), bounds.max_attempts), (30, 3));
+}
