@@ -1,7 +1,8 @@
 //! The journal: who runs what, in the state bucket.
 //!
 //! A typed layer over [`ObjectStore`]: `jobs/{id}.json`, `stops/{id}.json` and the index
-//! `segments/{n}/{id}`. When to write what is the worker's business.
+//! `segments/{n}/{id}`, all below the namespace, so that two namespaces may share a bucket. When to
+//! write what is the worker's business.
 
 mod record;
 
@@ -34,6 +35,12 @@ pub enum JournalError {
         /// What is wrong with it, and where.
         source: serde_path_to_error::Error<serde_json::Error>,
     },
+    /// Others kept writing a job's record.
+    #[error("the record of the job {id} was written by others again and again")]
+    Contended {
+        /// The job.
+        id: JobId,
+    },
     /// A record cannot be written as JSON.
     #[error("the journal's record {key:?} cannot be written: {source}")]
     Unwritable {
@@ -56,24 +63,25 @@ impl JournalError {
 #[derive(Clone)]
 pub struct Journal {
     store: Arc<dyn ObjectStore>,
+    namespace: String,
 }
 
 impl Journal {
-    /// The journal in the state bucket of `store`.
+    /// The journal of `namespace` in the state bucket of `store`.
     #[must_use]
-    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+    pub fn new(store: Arc<dyn ObjectStore>, namespace: String) -> Self {
+        Self { store, namespace }
     }
 
     /// The record of a job with its version, where there is one.
     pub async fn read(&self, id: &JobId) -> Result<Option<(JobRecord, ETag)>, JournalError> {
-        self.read_json(&job_key(id)).await
+        self.read_json(&self.job_key(id)).await
     }
 
     /// Writes the first record of a job; gives its version, or none where somebody else's is
     /// there.
     pub async fn create(&self, record: &JobRecord) -> Result<Option<ETag>, JournalError> {
-        self.write_json(&job_key(&record.id), record, Condition::Absent).await
+        self.write_json(&self.job_key(&record.id), record, Condition::Absent).await
     }
 
     /// Writes a job's record in the place of the one with the version `seen`; gives the new
@@ -84,12 +92,12 @@ impl Journal {
         seen: &ETag,
     ) -> Result<Option<ETag>, JournalError> {
         let condition = Condition::Unchanged(seen.clone());
-        self.write_json(&job_key(&record.id), record, condition).await
+        self.write_json(&self.job_key(&record.id), record, condition).await
     }
 
     /// Enters a job into a segment's index.
     pub async fn add_to_segment(&self, segment: u32, id: &JobId) -> Result<(), JournalError> {
-        let key = segment_key(segment, id);
+        let key = self.segment_key(segment, id);
         let (body, condition) = (Bytes::new(), Condition::None);
         self.store.put(Bucket::State, &key, body, "text/plain", condition).await?;
         Ok(())
@@ -97,12 +105,12 @@ impl Journal {
 
     /// Takes a job out of a segment's index. That it is not there is not an error.
     pub async fn remove_from_segment(&self, segment: u32, id: &JobId) -> Result<(), JournalError> {
-        Ok(self.store.delete(Bucket::State, &segment_key(segment, id)).await?)
+        Ok(self.store.delete(Bucket::State, &self.segment_key(segment, id)).await?)
     }
 
     /// The jobs in a segment's index, by id.
     pub async fn segment_jobs(&self, segment: u32) -> Result<Vec<JobId>, JournalError> {
-        let prefix = segment_prefix(segment);
+        let prefix = self.segment_prefix(segment);
         let keys = self.store.list(Bucket::State, &prefix).await?;
         // What is no id, such as `owner.json`, is about the segment itself.
         let ids = keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok());
@@ -111,18 +119,34 @@ impl Journal {
 
     /// Writes that a job is to stop, in the place of an earlier word on it.
     pub async fn put_tombstone(&self, tombstone: &Tombstone) -> Result<(), JournalError> {
-        let key = stop_key(&tombstone.id);
+        let key = self.stop_key(&tombstone.id);
         self.write_json(&key, tombstone, Condition::None).await.map(drop)
     }
 
     /// The word that a job is to stop, where there is one.
     pub async fn tombstone(&self, id: &JobId) -> Result<Option<Tombstone>, JournalError> {
-        Ok(self.read_json(&stop_key(id)).await?.map(|(tombstone, _)| tombstone))
+        Ok(self.read_json(&self.stop_key(id)).await?.map(|(tombstone, _)| tombstone))
     }
 
     /// Removes the word that a job is to stop. That there is none is not an error.
     pub async fn remove_tombstone(&self, id: &JobId) -> Result<(), JournalError> {
-        Ok(self.store.delete(Bucket::State, &stop_key(id)).await?)
+        Ok(self.store.delete(Bucket::State, &self.stop_key(id)).await?)
+    }
+
+    fn job_key(&self, id: &JobId) -> String {
+        format!("{}/jobs/{id}.json", self.namespace)
+    }
+
+    fn stop_key(&self, id: &JobId) -> String {
+        format!("{}/stops/{id}.json", self.namespace)
+    }
+
+    fn segment_prefix(&self, segment: u32) -> String {
+        format!("{}/segments/{segment}/", self.namespace)
+    }
+
+    fn segment_key(&self, segment: u32, id: &JobId) -> String {
+        format!("{}{id}", self.segment_prefix(segment))
     }
 
     async fn read_json<T: DeserializeOwned>(
@@ -154,22 +178,6 @@ impl Journal {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn job_key(id: &JobId) -> String {
-    format!("jobs/{id}.json")
-}
-
-fn stop_key(id: &JobId) -> String {
-    format!("stops/{id}.json")
-}
-
-fn segment_prefix(segment: u32) -> String {
-    format!("segments/{segment}/")
-}
-
-fn segment_key(segment: u32, id: &JobId) -> String {
-    format!("{}{id}", segment_prefix(segment))
 }
 
 #[cfg(test)]

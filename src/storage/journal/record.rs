@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::job::{JobId, RunId};
+use crate::job::{Event, JobId, RunId};
 
 /// The record of a job's latest run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct JobRecord {
     pub message: StoredMessage,
     /// The whole result event, once the run has ended: to publish it again as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<serde_json::Value>,
+    pub result: Option<Event>,
 }
 
 /// Whether a run goes on.
@@ -39,6 +39,8 @@ pub struct JobRecord {
 pub enum RecordState {
     /// It is to run, or runs.
     Active,
+    /// Our infrastructure failed it; its message is on its way back through a retry queue.
+    Waiting,
     /// It has ended.
     Finished,
 }
@@ -54,6 +56,9 @@ pub struct StoredMessage {
     /// The AMQP property `reply_to`: where the result goes as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<String>,
+    /// The AMQP property `timestamp`: when the message was published, to the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<Timestamp>,
     /// The header `traceparent`, as W3C Trace Context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -69,7 +74,8 @@ pub struct Tombstone {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
     /// Why, for the result.
-    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// When it was asked for: it holds for start messages older than this.
     pub at: Timestamp,
 }

@@ -5,7 +5,7 @@ use crate::storage::cases::{journal_keeps_its_promises, sample_record};
 async fn journal(root: &std::path::Path) -> (Journal, Arc<dyn ObjectStore>) {
     let store: Arc<dyn ObjectStore> = Arc::new(DirectoryStore::new(root));
     store.ensure_buckets().await.unwrap();
-    (Journal::new(Arc::clone(&store)), store)
+    (Journal::new(Arc::clone(&store), "ns".to_owned()), store)
 }
 
 #[tokio::test]
@@ -37,7 +37,10 @@ async fn a_field_of_a_later_version_is_read_over() {
     json["colour"] = "blue".into();
     json["message"]["priority"] = 9.into();
     let body = serde_json::to_vec(&json).unwrap();
-    store.put(Bucket::State, "jobs/job-1.json", body.into(), JSON, Condition::None).await.unwrap();
+    store
+        .put(Bucket::State, "ns/jobs/job-1.json", body.into(), JSON, Condition::None)
+        .await
+        .unwrap();
     let (found, _) = journal.read(&record.id).await.unwrap().unwrap();
     assert_eq!(found, record);
 }
@@ -48,12 +51,12 @@ async fn a_broken_record_is_an_error_that_names_it() {
     let (journal, store) = journal(root.path()).await;
     for body in ["", "{", "[]", "{\"id\":\"job-1\"}"] {
         store
-            .put(Bucket::State, "jobs/job-1.json", body.into(), JSON, Condition::None)
+            .put(Bucket::State, "ns/jobs/job-1.json", body.into(), JSON, Condition::None)
             .await
             .unwrap();
         let error = journal.read(&"job-1".parse().unwrap()).await.unwrap_err();
         assert!(matches!(error, JournalError::Corrupt { .. }), "{body}: {error}");
-        assert!(error.to_string().contains("jobs/job-1.json"), "{error}");
+        assert!(error.to_string().contains("ns/jobs/job-1.json"), "{error}");
         assert!(!error.is_transient());
     }
 }
@@ -62,7 +65,7 @@ async fn a_broken_record_is_an_error_that_names_it() {
 async fn what_is_about_the_segment_itself_is_no_job() {
     let root = tempfile::tempdir().unwrap();
     let (journal, store) = journal(root.path()).await;
-    for key in ["segments/4/owner.json", "segments/4/deeper/job-2", "segments/41/job-3"] {
+    for key in ["ns/segments/4/owner.json", "ns/segments/4/deeper/job-2", "ns/segments/41/job-3"] {
         store.put(Bucket::State, key, "{}".into(), JSON, Condition::None).await.unwrap();
     }
     journal.add_to_segment(4, &"job-1".parse().unwrap()).await.unwrap();

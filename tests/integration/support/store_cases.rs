@@ -223,10 +223,21 @@ pub(super) fn sample_record(id: &str, segment: u32) -> JobRecord {
             body: "{\"id\":\"ü\"}".to_owned(),
             correlation_id: None,
             reply_to: Some("replies".to_owned()),
+            published_at: None,
             traceparent: None,
         },
         result: None,
     }
+}
+
+fn sample_event<T: serde::de::DeserializeOwned>(id: &str) -> T {
+    let event = serde_json::json!({
+        "specversion": "1.0", "id": "e", "source": "/test", "subject": id,
+        "time": "2026-01-02T03:04:05Z", "datacontenttype": "application/json",
+        "type": "longshore.job.status.v1",
+        "data": { "id": id, "state": "accepted", "attempt": 1, "worker": "w" },
+    });
+    serde_json::from_value(event).unwrap()
 }
 
 /// The journal's cases; leaves nothing of `id` behind.
@@ -235,7 +246,7 @@ pub(super) async fn journal_keeps_its_promises(
     segment: u32,
     id: &str,
 ) {
-    let journal = Journal::new(Arc::clone(&store));
+    let journal = Journal::new(Arc::clone(&store), "ns".to_owned());
     let mut record = sample_record(id, segment);
     let id = record.id.clone();
     assert!(journal.read(&id).await.unwrap().is_none());
@@ -247,7 +258,7 @@ pub(super) async fn journal_keeps_its_promises(
 
     record.state = RecordState::Finished;
     record.finished_at = Some(jiff::Timestamp::now());
-    record.result = Some(serde_json::json!({ "verdict": "succeeded", "values": [1, null, "x"] }));
+    record.result = Some(sample_event(record.id.as_str()));
     let second = journal.replace(&record, &first).await.unwrap().unwrap();
     assert_eq!(journal.replace(&other, &first).await.unwrap(), None);
     assert_eq!(journal.read(&id).await.unwrap(), Some((record, second)));
@@ -263,7 +274,8 @@ pub(super) async fn journal_keeps_its_promises(
 
     assert!(journal.tombstone(&id).await.unwrap().is_none());
     let at = jiff::Timestamp::now();
-    let mut tombstone = Tombstone { id: id.clone(), run_id: None, reason: "why".to_owned(), at };
+    let mut tombstone =
+        Tombstone { id: id.clone(), run_id: None, reason: Some("why".to_owned()), at };
     journal.put_tombstone(&tombstone).await.unwrap();
     tombstone.run_id = Some("run-2".parse().unwrap());
     journal.put_tombstone(&tombstone).await.unwrap();
@@ -272,5 +284,5 @@ pub(super) async fn journal_keeps_its_promises(
         journal.remove_tombstone(&id).await.unwrap();
     }
     assert!(journal.tombstone(&id).await.unwrap().is_none());
-    store.delete(Bucket::State, &format!("jobs/{id}.json")).await.unwrap();
+    store.delete(Bucket::State, &format!("ns/jobs/{id}.json")).await.unwrap();
 }
