@@ -1,3 +1,38 @@
 //! RabbitMQ: topology, consuming, publishing, one connection that comes back by itself.
 //!
-//! Only here: lapin and deadpool.
+//! [`Broker`] is the connection. From it come [`Consumer`]s (the worker's queues),
+//! [`SegmentLock`]s, [`Subscription`]s (events, for clients), and publishing, always confirmed.
+//! [`EventSink`] is what the rest of the crate knows of events going out.
+//!
+//! Only here: lapin and deadpool. Not here: what a message means, when a delivery is settled,
+//! which verdict leads to which queue.
+
+mod client;
+mod connection;
+mod consumer;
+mod declare;
+mod delivery;
+mod dial;
+mod endpoint;
+mod error;
+mod events;
+mod lock;
+mod message;
+mod publisher;
+mod settle;
+mod sink;
+mod subscription;
+mod topology;
+
+pub use client::MessageOptions;
+pub use connection::Broker;
+pub use consumer::{Consumer, Flow};
+pub use delivery::{Delivery, NotAcknowledged};
+pub use error::{BrokerError, PublishError, SettleError};
+pub use events::RabbitSink;
+pub use lock::SegmentLock;
+pub use message::{ATTEMPT_HEADER, HeaderValue, MessageProperties, OutgoingMessage, REASON_HEADER};
+pub use message::{QUEUE_HEADER, TRACEPARENT_HEADER};
+pub use sink::{EventSink, ReplyTo, SinkError};
+pub use subscription::{Binding, Feed, Subscription, SubscriptionError};
+pub use topology::{Inbox, RetryStep, Topology};

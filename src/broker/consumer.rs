@@ -1,0 +1,200 @@
+//! Consuming one queue, over a channel that is rebuilt.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::Channel;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::error::{NOT_FOUND, describe, failed, reply_code};
+use super::message::short;
+use super::{Broker, BrokerError, Delivery, Inbox};
+
+/// How a consumer takes deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// One for each call of [`Consumer::next`], and none in between: for work that needs a slot.
+    ///
+    /// A plain prefetch, even of the number of slots, would not do. A delivery is acknowledged when
+    /// its job is journaled, long before the job's slot is free; the broker would then send the
+    /// next one to a full worker, where it waits for as long as a job runs while others are idle,
+    /// and in the end meets the broker's delivery time-out. So the consumer subscribes with a
+    /// prefetch of 1, and cancels before it hands the delivery out: nothing can arrive that nobody
+    /// asked for, and nothing ever has to be given back.
+    OnDemand,
+    /// Up to so many unsettled at a time: for messages that are settled at once.
+    Prefetch(u16),
+}
+
+/// A consumer of one inbox. Channel and subscription are rebuilt whenever they end, and what is
+/// missing on the broker is declared, until the shutdown.
+pub struct Consumer {
+    broker: Broker,
+    inbox: Inbox,
+    queue: String,
+    flow: Flow,
+    shutdown: CancellationToken,
+    channel: Option<Channel>,
+    subscription: Option<lapin::Consumer>,
+    /// A delivery that has arrived and is not handed out yet.
+    arrived: Option<Delivery>,
+    pauses: Box<dyn Iterator<Item = Duration> + Send>,
+}
+
+impl Broker {
+    /// A consumer of `inbox`, until `shutdown`. Subscribes at the first [`Consumer::next`]; the
+    /// mailbox of a segment is declared then.
+    #[must_use]
+    pub fn consumer(&self, inbox: Inbox, flow: Flow, shutdown: CancellationToken) -> Consumer {
+        Consumer {
+            queue: self.topology().inbox(inbox),
+            pauses: Box::new(self.back_off()),
+            broker: self.clone(),
+            inbox,
+            flow,
+            shutdown,
+            channel: None,
+            subscription: None,
+            arrived: None,
+        }
+    }
+}
+
+impl Consumer {
+    /// The next delivery; `None` after the shutdown of the consumer or of the broker.
+    ///
+    /// With [`Flow::OnDemand`] call it with a free slot in hand. Can be dropped at any await
+    /// without losing a delivery.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        let shutdown = self.shutdown.clone();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => None,
+            delivery = self.next_delivery() => delivery.ok(),
+        }
+    }
+
+    /// Ends the subscription and gives back what has arrived and was not handed out. Deliveries
+    /// that were handed out can still be settled.
+    pub async fn close(mut self) {
+        self.cancel().await;
+        if let Some(delivery) = self.arrived.take()
+            && let Err(error) = delivery.requeue().await
+        {
+            debug!(%error, "cannot give back a delivery");
+        }
+    }
+
+    async fn next_delivery(&mut self) -> Result<Delivery, BrokerError> {
+        loop {
+            if self.arrived.is_some() && self.flow == Flow::OnDemand {
+                self.cancel().await;
+            }
+            if let Some(delivery) = self.arrived.take()
+                && delivery.is_live()
+            {
+                return Ok(delivery);
+            }
+            if let Err(reason) = self.await_delivery().await {
+                let pause = self.pauses.next();
+                warn!(queue = self.queue, reason, "consuming was interrupted");
+                self.subscription = None;
+                self.channel = None;
+                self.broker.pause(pause).await?;
+            }
+        }
+    }
+
+    /// Subscribes where that is not done yet, and waits for one delivery.
+    async fn await_delivery(&mut self) -> Result<(), String> {
+        let (channel, subscription) = match (self.channel.clone(), &mut self.subscription) {
+            (Some(channel), Some(subscription)) => (channel, subscription),
+            (channel, none) => {
+                self.broker.wait_connected().await.map_err(|error| error.to_string())?;
+                let (channel, new) =
+                    subscribe(&self.broker, self.inbox, &self.queue, self.flow, channel)
+                        .await
+                        .map_err(|error| error.to_string())?;
+                self.channel = Some(channel.clone());
+                (channel, none.insert(new))
+            }
+        };
+        // The end of a subscription is the end of its channel: a broker that cancels a consumer
+        // for its delivery time-out keeps what was delivered until the channel closes.
+        let raw = match subscription.next().await {
+            Some(Ok(raw)) => raw,
+            Some(Err(error)) => return Err(describe(&error)),
+            None => return Err("the broker ended the subscription".to_owned()),
+        };
+        self.arrived = Some(Delivery::new(raw, self.inbox, self.queue.clone(), channel));
+        self.pauses = Box::new(self.broker.back_off());
+        Ok(())
+    }
+
+    /// Ends the subscription, not the channel.
+    async fn cancel(&mut self) {
+        let (Some(channel), Some(subscription)) = (&self.channel, &mut self.subscription) else {
+            return;
+        };
+        let cancelled =
+            channel.basic_cancel(subscription.tag(), BasicCancelOptions::default()).await;
+        if let Err(error) = cancelled {
+            debug!(queue = self.queue, error = describe(&error), "cannot cancel a subscription");
+            self.channel = None;
+        } else {
+            give_back(subscription).await;
+        }
+        self.subscription = None;
+    }
+}
+
+/// Gives back what arrived between the last delivery and the cancel; with a prefetch of 1, and
+/// that one still unsettled, there is nothing.
+async fn give_back(subscription: &mut lapin::Consumer) {
+    while let Some(Ok(raw)) = subscription.next().await {
+        let options = BasicNackOptions { requeue: true, ..Default::default() };
+        if let Err(error) = raw.acker.nack(options).await {
+            debug!(error = describe(&error), "cannot give back a delivery");
+            return;
+        }
+    }
+}
+
+/// Subscribes over `channel`, or over a new one.
+async fn subscribe(
+    broker: &Broker,
+    inbox: Inbox,
+    queue: &str,
+    flow: Flow,
+    channel: Option<Channel>,
+) -> Result<(Channel, lapin::Consumer), BrokerError> {
+    let action = format!("consuming from {queue:?}");
+    let channel = match channel {
+        Some(channel) if channel.status().connected() => channel,
+        _ => broker.channel().await?,
+    };
+    if let Inbox::Mailbox(segment) = inbox {
+        broker.declare_mailbox(segment).await?;
+    }
+    let prefetch = match flow {
+        Flow::OnDemand => 1,
+        Flow::Prefetch(most) => most.max(1),
+    };
+    let qos = channel.basic_qos(prefetch, BasicQosOptions::default()).await;
+    qos.map_err(failed(action.clone()))?;
+    let name = short("name of the queue", queue)
+        .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
+    let options = BasicConsumeOptions::default();
+    match channel.basic_consume(name, "".into(), options, FieldTable::default()).await {
+        Ok(subscription) => Ok((channel, subscription)),
+        Err(error) => {
+            if reply_code(&error) == Some(NOT_FOUND) {
+                broker.declare_or_warn().await;
+            }
+            Err(failed(action)(error))
+        }
+    }
+}

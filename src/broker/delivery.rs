@@ -1,0 +1,99 @@
+//! One delivery: what came, and how to be rid of it.
+
+use bytes::Bytes;
+use lapin::message::Delivery as RawDelivery;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::{Acker, BasicProperties, Channel};
+
+use super::{Inbox, MessageProperties};
+
+/// A delivery could not be acknowledged or given back, for its channel is gone. The broker will
+/// deliver the message again, here or elsewhere.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the delivery from {queue:?} was not acknowledged and will be delivered again: {reason}")]
+pub struct NotAcknowledged {
+    /// The queue that it came from.
+    pub queue: String,
+    /// What happened.
+    pub reason: String,
+}
+
+/// A message that the broker waits to hear about.
+///
+/// One that is dropped without a word stays with the broker as unsettled until its channel closes,
+/// and is then delivered again.
+#[must_use = "an unsettled delivery is delivered again only when its channel closes"]
+pub struct Delivery {
+    /// The body, as it came.
+    pub body: Bytes,
+    /// The routing key, as it came.
+    pub routing_key: String,
+    /// Whether it may have been delivered before.
+    pub redelivered: bool,
+    /// What the message says about itself.
+    pub properties: MessageProperties,
+    pub(super) inbox: Inbox,
+    pub(super) queue: String,
+    pub(super) original: BasicProperties,
+    acker: Acker,
+    /// Keeps the channel open while the delivery is unsettled, whatever becomes of the consumer.
+    _channel: Channel,
+}
+
+impl Delivery {
+    pub(super) fn new(raw: RawDelivery, inbox: Inbox, queue: String, channel: Channel) -> Self {
+        Self {
+            body: raw.data.into(),
+            routing_key: raw.routing_key.to_string(),
+            redelivered: raw.redelivered,
+            properties: MessageProperties::read(&raw.properties),
+            inbox,
+            queue,
+            original: raw.properties,
+            acker: raw.acker,
+            _channel: channel,
+        }
+    }
+
+    /// The queue that it came from.
+    #[must_use]
+    pub fn inbox(&self) -> Inbox {
+        self.inbox
+    }
+
+    /// Tells the broker that the message is taken care of.
+    ///
+    /// # Errors
+    /// [`NotAcknowledged`]: expect the message again.
+    pub async fn ack(&self) -> Result<(), NotAcknowledged> {
+        self.outcome(self.acker.ack(BasicAckOptions::default()).await)
+    }
+
+    /// Gives the message back to its queue, to be delivered at once, to whomever. The broker
+    /// counts it; for a pause, or a count of ours, see [`Broker::retry`](super::Broker::retry).
+    ///
+    /// # Errors
+    /// [`NotAcknowledged`], which comes to the same.
+    pub async fn requeue(&self) -> Result<(), NotAcknowledged> {
+        let options = BasicNackOptions { requeue: true, ..Default::default() };
+        self.outcome(self.acker.nack(options).await)
+    }
+
+    /// Whether it can still be settled.
+    pub(super) fn is_live(&self) -> bool {
+        self.acker.usable()
+    }
+
+    pub(super) fn not_acknowledged(&self, reason: &str) -> NotAcknowledged {
+        NotAcknowledged { queue: self.queue.clone(), reason: reason.to_owned() }
+    }
+
+    /// lapin's `false` is no error of its own, yet the broker has heard nothing.
+    fn outcome(&self, result: lapin::Result<bool>) -> Result<(), NotAcknowledged> {
+        match result {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.not_acknowledged("its channel is closed")),
+            Err(error) => Err(self.not_acknowledged(&super::error::describe(&error))),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Where the broker is: the URL, and a way to show it without its password.
+
+use std::fmt;
+
+use lapin::uri::AMQPUri;
+
+use super::BrokerError;
+
+/// Seconds between heartbeats where the URL names none (`?heartbeat=`). `RabbitMQ` would propose
+/// 60; but a worker that has lost the broker must know it within the grace of its segments.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// A parsed `AMQP_URL`. Shows everything but the password.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    pub(super) uri: AMQPUri,
+}
+
+impl Endpoint {
+    /// Parses `url`. The parser's own errors may quote the URL, so they are not passed on.
+    pub(super) fn parse(url: &str) -> Result<Self, BrokerError> {
+        let invalid = |reason: &str| BrokerError::InvalidUrl { reason: reason.to_owned() };
+        if !url.starts_with("amqp://") && !url.starts_with("amqps://") {
+            return Err(invalid("does not begin with amqp:// or amqps://"));
+        }
+        let mut uri: AMQPUri = url.parse().map_err(|_| invalid("is not a valid URL"))?;
+        if url.contains("@[") || url.contains("://[") {
+            // The parser would take localhost instead, without a word.
+            return Err(invalid("has an IPv6 address for a host; use a host name"));
+        }
+        if uri.vhost.is_empty() {
+            "/".clone_into(&mut uri.vhost);
+        }
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        Ok(Self { uri })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
+        let user = &authority.userinfo.username;
+        write!(f, "{scheme}://{user}@{}:{} (vhost {vhost:?})", authority.host, authority.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_never_shown() {
+        let shown = Endpoint::parse("amqp://bob:s3cret@mq:5673/jobs").unwrap().to_string();
+        assert_eq!(shown, "amqp://bob@mq:5673 (vhost \"jobs\")");
+        for broken in ["amqp:bob:s3cret@mq", "http://bob:s3cret@mq", "amqp://bob:s3cret@mq:99999"] {
+            let error = Endpoint::parse(broken).err().unwrap().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_virtual_host_and_an_empty_one_mean_the_default_one() {
+        for url in ["amqp://mq", "amqp://mq/", "amqp://mq/%2f"] {
+            assert_eq!(Endpoint::parse(url).unwrap().uri.vhost, "/", "{url}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_would_be_misread_is_refused() {
+        assert!(Endpoint::parse("amqp://u:p@[::1]:5672/").is_err());
+    }
+
+    #[test]
+    fn the_heartbeat_of_the_url_wins() {
+        let heartbeat = |url| Endpoint::parse(url).unwrap().uri.query.heartbeat;
+        assert_eq!(heartbeat("amqp://mq/?heartbeat=3"), Some(3));
+        assert_eq!(heartbeat("amqp://mq/"), Some(HEARTBEAT_SECONDS));
+    }
+}

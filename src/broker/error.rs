@@ -1,0 +1,174 @@
+//! Errors, named by what a caller does about them, and the reading of lapin's.
+
+use std::time::Duration;
+
+use lapin::ErrorKind;
+
+/// The broker's reply code for an exchange or a queue that is not there.
+pub(super) const NOT_FOUND: u16 = 404;
+
+/// Why something other than publishing failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BrokerError {
+    /// The URL cannot be understood. Nothing but a new setting helps.
+    #[error("AMQP_URL {reason}; it looks like amqp://user:password@host:5672/vhost")]
+    InvalidUrl {
+        /// What is wrong with it. Never holds the URL itself, for the password is in it.
+        reason: String,
+    },
+    /// Nobody answers there, or not as a broker would.
+    #[error("cannot reach RabbitMQ at {endpoint}: {reason}")]
+    Unreachable {
+        /// Where the broker should be, without the password.
+        endpoint: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The broker does not let us in.
+    #[error(
+        "RabbitMQ at {endpoint} refused the connection: {reason}; \
+         check the user, the password and the virtual host in AMQP_URL"
+    )]
+    Refused {
+        /// Where the broker is, without the password.
+        endpoint: String,
+        /// What it said.
+        reason: String,
+    },
+    /// There is no connection at the moment.
+    #[error("not connected to RabbitMQ")]
+    NotConnected,
+    /// Something of our name is on the broker already, and it is of another shape.
+    #[error(
+        "{object} exists already and differs from what this version declares: {reason}; \
+         empty and delete it, or choose another AMQP_NAMESPACE"
+    )]
+    Mismatch {
+        /// What it is, such as `queue "longshore.stop"`.
+        object: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// An operation failed.
+    #[error("{action} failed: {reason}")]
+    Failed {
+        /// What was tried.
+        action: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The caller's shutdown came first.
+    #[error("shut down before RabbitMQ could be reached")]
+    Cancelled,
+}
+
+/// Why a message is not known to be with the broker.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PublishError {
+    /// There is no connection at the moment.
+    #[error("cannot publish to {target}: not connected to RabbitMQ")]
+    NotConnected {
+        /// Where the message was going.
+        target: String,
+    },
+    /// Connection or channel went away before the confirm: the message may or may not be there.
+    #[error("publishing to {target} was interrupted: {reason}")]
+    Interrupted {
+        /// Where the message was going.
+        target: String,
+        /// What happened.
+        reason: String,
+    },
+    /// No confirm in time: the message may or may not be there.
+    #[error("RabbitMQ did not confirm the message to {target} within {} s", after.as_secs_f64())]
+    TimedOut {
+        /// Where the message was going.
+        target: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The broker said that it did not take the message; a queue may be full.
+    #[error("RabbitMQ did not accept the message to {target}")]
+    Nack {
+        /// Where the message was going.
+        target: String,
+    },
+    /// The exchange is not there.
+    #[error("there is no exchange for {target}: {reason}")]
+    NoExchange {
+        /// Where the message was going.
+        target: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The message was mandatory, and no queue is bound that would take it.
+    #[error("no queue takes the message to {target}: {reason}")]
+    Unroutable {
+        /// Where the message was going.
+        target: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The message can never be published: too large, not allowed, or not to be written as AMQP.
+    #[error("the message to {target} is refused: {reason}")]
+    Refused {
+        /// Where the message was going.
+        target: String,
+        /// Why.
+        reason: String,
+    },
+    /// The caller's shutdown came before the confirm.
+    #[error("shut down before the message to {target} was confirmed")]
+    Cancelled {
+        /// Where the message was going.
+        target: String,
+    },
+}
+
+impl PublishError {
+    /// Whether the same message may go through later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::NotConnected { .. }
+            | Self::Interrupted { .. }
+            | Self::TimedOut { .. }
+            | Self::Nack { .. }
+            | Self::NoExchange { .. } => true,
+            Self::Unroutable { .. } | Self::Refused { .. } | Self::Cancelled { .. } => false,
+        }
+    }
+}
+
+/// Why a delivery was not moved to a retry queue or to the dead letters.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The copy could not be published. The delivery is still the caller's: requeue it.
+    #[error("the copy of the delivery was not published: {0}")]
+    Copy(#[source] PublishError),
+    /// The delivery is gone with its channel; the broker will deliver it again.
+    #[error(transparent)]
+    NotAcknowledged(#[from] super::NotAcknowledged),
+}
+
+/// The broker's reply code, where the broker itself ended a channel or the connection.
+pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}
+
+/// The broker's own words where there are some, else lapin's.
+pub(super) fn describe(error: &lapin::Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => error.get_message().to_string(),
+        ErrorKind::IOError(error) => error.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// Shortens to `BrokerError::Failed`.
+pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(lapin::Error) -> BrokerError {
+    move |error| BrokerError::Failed { action: action.into(), reason: describe(&error) }
+}

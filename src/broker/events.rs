@@ -1,0 +1,111 @@
+//! Events going out over `RabbitMQ`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{
+    Broker, EventSink, HeaderValue, OutgoingMessage, PublishError, ReplyTo, SinkError,
+    TRACEPARENT_HEADER,
+};
+use crate::job::Event;
+
+/// The media type of an event.
+const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// How long a status event may hold up the job that it is about. A result waits without end:
+/// nothing tells it again.
+const STATUS_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Publishes events to the exchanges of status and results.
+pub struct RabbitSink {
+    broker: Broker,
+    give_up: CancellationToken,
+}
+
+impl RabbitSink {
+    /// A sink over `broker`. `give_up` ends waiting for a broker that is away.
+    #[must_use]
+    pub fn new(broker: Broker, give_up: CancellationToken) -> Self {
+        Self { broker, give_up }
+    }
+
+    async fn send(&self, event: &Event, reply: Option<&ReplyTo>) -> Result<(), PublishError> {
+        let topology = self.broker.topology();
+        let exchange = if event.is_result() {
+            topology.results_exchange()
+        } else {
+            topology.status_exchange()
+        };
+        let message = message(event, exchange)?;
+        self.broker.publish_until_confirmed(&message, &self.give_up).await?;
+        let Some(reply) = reply.filter(|_| event.is_result()) else {
+            return Ok(());
+        };
+        match self.broker.publish_until_confirmed(&answer(message, reply), &self.give_up).await {
+            Err(error @ (PublishError::Unroutable { .. } | PublishError::Refused { .. })) => {
+                info!(%error, event.id, "nobody waits for this answer any more");
+                Ok(())
+            }
+            done => done,
+        }
+    }
+}
+
+#[async_trait]
+impl EventSink for RabbitSink {
+    async fn publish(&self, event: &Event, reply: Option<&ReplyTo>) -> Result<(), SinkError> {
+        let sending = self.send(event, reply);
+        let sent = if event.is_result() {
+            sending.await.map_err(|error| (error.to_string(), error.is_transient()))
+        } else {
+            let timed_out = |_| (format!("no confirm within {STATUS_PATIENCE:?}"), true);
+            tokio::time::timeout(STATUS_PATIENCE, sending)
+                .await
+                .map_err(timed_out)
+                .and_then(|sent| sent.map_err(|error| (error.to_string(), error.is_transient())))
+        };
+        sent.map_err(|(reason, is_transient)| SinkError {
+            event: event.id.clone(),
+            reason,
+            is_transient,
+        })
+    }
+}
+
+fn message(event: &Event, exchange: String) -> Result<OutgoingMessage, PublishError> {
+    let routing_key = event.routing_key().as_str().to_owned();
+    let body = serde_json::to_vec(event).map_err(|error| PublishError::Refused {
+        target: format!("{exchange:?}"),
+        reason: error.to_string(),
+    })?;
+    let trace = event.traceparent.as_ref();
+    let headers: BTreeMap<_, _> = trace
+        .map(|trace| (TRACEPARENT_HEADER.to_owned(), HeaderValue::Text(trace.clone())))
+        .into_iter()
+        .collect();
+    Ok(OutgoingMessage {
+        exchange,
+        routing_key,
+        body: body.into(),
+        content_type: CONTENT_TYPE.to_owned(),
+        message_id: Some(event.id.clone()),
+        headers,
+        persistent: true,
+        ..Default::default()
+    })
+}
+
+/// The same event, to the one who asked.
+fn answer(event: OutgoingMessage, reply: &ReplyTo) -> OutgoingMessage {
+    OutgoingMessage {
+        exchange: String::new(),
+        routing_key: reply.queue.clone(),
+        correlation_id: reply.correlation_id.clone(),
+        mandatory: true,
+        ..event
+    }
+}

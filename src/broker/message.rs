@@ -1,0 +1,239 @@
+//! Messages as the rest of the crate sees them, to and from lapin's properties.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+/// Which attempt a message asks for; absent means 1. Counted by us: from `RabbitMQ` 4 on, an
+/// `x-death` that a client sends is ignored.
+pub const ATTEMPT_HEADER: &str = "x-longshore-attempt";
+
+/// Why a message is among the dead letters.
+pub const REASON_HEADER: &str = "x-longshore-reason";
+
+/// From which queue a message came to the dead letters.
+pub const QUEUE_HEADER: &str = "x-longshore-queue";
+
+/// The trace that a message belongs to, as W3C Trace Context.
+pub const TRACEPARENT_HEADER: &str = "traceparent";
+
+/// Headers that a copy does not take over: what the broker writes about deaths it writes itself,
+/// and `CC` and `BCC` would send the copy to more places than one.
+const NOT_COPIED: [&str; 4] = ["x-death", "x-delivery-count", "CC", "BCC"];
+
+/// Beginnings of further headers that a copy does not take over.
+const NOT_COPIED_PREFIXES: [&str; 2] = ["x-first-death-", "x-last-death-"];
+
+/// Bytes of foreign headers that a copy takes over at most. Headers must fit into one frame
+/// (128 KiB), and ours come on top; a message that no longer fits would end the connection.
+const MAX_COPIED_HEADERS: usize = 96 * 1024;
+
+/// The value of a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderValue {
+    /// Text.
+    Text(String),
+    /// A number.
+    Number(i64),
+}
+
+/// A message to be published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutgoingMessage {
+    /// The exchange; empty for the default one, which routes by queue name.
+    pub exchange: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// The body.
+    pub body: Bytes,
+    /// The body's media type.
+    pub content_type: String,
+    /// The message's identity, by which a reader drops repeats.
+    pub message_id: Option<String>,
+    /// What the message answers.
+    pub correlation_id: Option<String>,
+    /// The queue that an answer goes to.
+    pub reply_to: Option<String>,
+    /// Headers.
+    pub headers: BTreeMap<String, HeaderValue>,
+    /// Whether it survives a restart of the broker.
+    pub persistent: bool,
+    /// Whether it is an error that no queue takes it.
+    pub mandatory: bool,
+}
+
+/// What a received message says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageProperties {
+    /// The message's identity across redeliveries.
+    pub message_id: Option<String>,
+    /// What an answer must carry.
+    pub correlation_id: Option<String>,
+    /// The queue that an answer goes to.
+    pub reply_to: Option<String>,
+    /// The body's media type.
+    pub content_type: Option<String>,
+    /// The trace, as W3C Trace Context.
+    pub traceparent: Option<String>,
+    /// Which attempt this is; the first is 1.
+    pub attempt: u32,
+}
+
+impl MessageProperties {
+    /// Reads what a foreign client wrote: whatever is not of the expected type counts as absent.
+    pub(super) fn read(properties: &BasicProperties) -> Self {
+        let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
+        let header = |name: &str| properties.headers().as_ref()?.inner().get(name);
+        Self {
+            message_id: text(properties.message_id()),
+            correlation_id: text(properties.correlation_id()),
+            reply_to: text(properties.reply_to()),
+            content_type: text(properties.content_type()),
+            traceparent: header(TRACEPARENT_HEADER).and_then(as_text),
+            attempt: header(ATTEMPT_HEADER)
+                .and_then(as_number)
+                .and_then(|number| u32::try_from(number).ok())
+                .map_or(1, |attempt| attempt.max(1)),
+        }
+    }
+}
+
+fn as_text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+/// Clients in other languages choose the width of a number by its value.
+fn as_number(value: &AMQPValue) -> Option<i64> {
+    match value {
+        AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortUInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongUInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongLongInt(number) => Some(*number),
+        other => as_text(other)?.parse().ok(),
+    }
+}
+
+/// A short string, which AMQP limits to 255 bytes; lapin's own `From` panics beyond.
+pub(super) fn short(what: &str, text: &str) -> Result<ShortString, String> {
+    ShortString::try_new(text).map_err(|_| format!("the {what} is longer than 255 bytes"))
+}
+
+fn to_value(value: &HeaderValue) -> AMQPValue {
+    match value {
+        HeaderValue::Text(text) => AMQPValue::LongString(text.as_str().into()),
+        HeaderValue::Number(number) => AMQPValue::LongLongInt(*number),
+    }
+}
+
+/// The properties of a message of ours.
+pub(super) fn properties_of(message: &OutgoingMessage) -> Result<BasicProperties, String> {
+    let mut properties = BasicProperties::default()
+        .with_content_type(short("content type", &message.content_type)?)
+        .with_delivery_mode(if message.persistent { 2 } else { 1 });
+    if let Some(id) = &message.message_id {
+        properties = properties.with_message_id(short("message id", id)?);
+    }
+    if let Some(id) = &message.correlation_id {
+        properties = properties.with_correlation_id(short("correlation id", id)?);
+    }
+    if let Some(queue) = &message.reply_to {
+        properties = properties.with_reply_to(short("name of the reply queue", queue)?);
+    }
+    if !message.headers.is_empty() {
+        let mut table = FieldTable::default();
+        for (name, value) in &message.headers {
+            table.insert(short("name of a header", name)?, to_value(value));
+        }
+        properties = properties.with_headers(table);
+    }
+    Ok(properties)
+}
+
+/// The properties of a copy of a received message, with `extra` headers of ours.
+///
+/// All but two properties are kept. An expiration would let a dead letter vanish, and a retry come
+/// too early. A user id is checked against the publishing connection, which is not the first
+/// publisher's.
+pub(super) fn properties_of_copy(
+    original: &BasicProperties,
+    extra: &[(&str, HeaderValue)],
+) -> BasicProperties {
+    let mut copy = BasicProperties::default().with_delivery_mode(2);
+    if let Some(value) = original.content_type() {
+        copy = copy.with_content_type(value.clone());
+    }
+    if let Some(value) = original.content_encoding() {
+        copy = copy.with_content_encoding(value.clone());
+    }
+    if let Some(value) = original.priority() {
+        copy = copy.with_priority(*value);
+    }
+    if let Some(value) = original.correlation_id() {
+        copy = copy.with_correlation_id(value.clone());
+    }
+    if let Some(value) = original.reply_to() {
+        copy = copy.with_reply_to(value.clone());
+    }
+    if let Some(value) = original.message_id() {
+        copy = copy.with_message_id(value.clone());
+    }
+    if let Some(value) = original.timestamp() {
+        copy = copy.with_timestamp(*value);
+    }
+    if let Some(value) = original.kind() {
+        copy = copy.with_type(value.clone());
+    }
+    if let Some(value) = original.app_id() {
+        copy = copy.with_app_id(value.clone());
+    }
+    copy.with_headers(headers_of_copy(original.headers().as_ref(), extra))
+}
+
+fn headers_of_copy(original: Option<&FieldTable>, extra: &[(&str, HeaderValue)]) -> FieldTable {
+    let mut headers = FieldTable::default();
+    let mut room = MAX_COPIED_HEADERS;
+    for (name, value) in original.into_iter().flatten() {
+        let name_text = name.as_str();
+        let left_out = NOT_COPIED.contains(&name_text)
+            || NOT_COPIED_PREFIXES.iter().any(|prefix| name_text.starts_with(prefix));
+        let size = name_text.len() + size_of_value(value);
+        if !left_out && size <= room {
+            room -= size;
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    for (name, value) in extra {
+        headers.insert((*name).into(), to_value(value));
+    }
+    headers
+}
+
+/// About how many bytes a value takes on the wire, never too few.
+fn size_of_value(value: &AMQPValue) -> usize {
+    const FIXED: usize = 16;
+    FIXED
+        + match value {
+            AMQPValue::LongString(text) => text.as_bytes().len(),
+            AMQPValue::ByteArray(bytes) => bytes.as_slice().len(),
+            AMQPValue::FieldArray(values) => values.as_slice().iter().map(size_of_value).sum(),
+            AMQPValue::FieldTable(table) => table
+                .into_iter()
+                .map(|(name, value)| FIXED + name.as_str().len() + size_of_value(value))
+                .sum(),
+            AMQPValue::ShortString(text) => text.as_str().len(),
+            _ => 0,
+        }
+}
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

@@ -1,0 +1,102 @@
+use lapin::types::{DecimalValue, FieldArray};
+use proptest::prelude::*;
+
+use super::*;
+
+fn with_header(name: &str, value: AMQPValue) -> BasicProperties {
+    let mut table = FieldTable::default();
+    table.insert(name.into(), value);
+    BasicProperties::default().with_headers(table)
+}
+
+fn attempt(value: AMQPValue) -> u32 {
+    MessageProperties::read(&with_header(ATTEMPT_HEADER, value)).attempt
+}
+
+/// One value of every type that a client can send.
+fn any_value() -> impl Strategy<Value = AMQPValue> {
+    prop_oneof![
+        any::<bool>().prop_map(AMQPValue::Boolean),
+        any::<i8>().prop_map(AMQPValue::ShortShortInt),
+        any::<u8>().prop_map(AMQPValue::ShortShortUInt),
+        any::<i16>().prop_map(AMQPValue::ShortInt),
+        any::<u16>().prop_map(AMQPValue::ShortUInt),
+        any::<i32>().prop_map(AMQPValue::LongInt),
+        any::<u32>().prop_map(AMQPValue::LongUInt),
+        any::<i64>().prop_map(AMQPValue::LongLongInt),
+        any::<f32>().prop_map(AMQPValue::Float),
+        any::<f64>().prop_map(AMQPValue::Double),
+        any::<u32>().prop_map(|value| AMQPValue::DecimalValue(DecimalValue { scale: 2, value })),
+        any::<Vec<u8>>().prop_map(|bytes| AMQPValue::LongString(bytes.into())),
+        any::<u64>().prop_map(AMQPValue::Timestamp),
+        any::<Vec<u8>>().prop_map(|bytes| AMQPValue::ByteArray(bytes.into())),
+        Just(AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::Void]))),
+        Just(AMQPValue::FieldTable(FieldTable::default())),
+        Just(AMQPValue::Void),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn headers_of_any_type_are_read_without_a_crash(value in any_value()) {
+        prop_assert!(attempt(value.clone()) >= 1);
+        let traced = MessageProperties::read(&with_header(TRACEPARENT_HEADER, value.clone()));
+        let is_text = matches!(value, AMQPValue::LongString(_));
+        prop_assert!(traced.traceparent.is_none() || is_text);
+    }
+}
+
+#[test]
+fn an_attempt_is_read_in_whatever_width_the_client_chose() {
+    assert_eq!(MessageProperties::read(&BasicProperties::default()).attempt, 1);
+    assert_eq!(attempt(AMQPValue::ShortShortUInt(3)), 3);
+    assert_eq!(attempt(AMQPValue::LongInt(3)), 3);
+    assert_eq!(attempt(AMQPValue::LongLongInt(3)), 3);
+    assert_eq!(attempt(AMQPValue::LongString("3".into())), 3);
+    assert_eq!(attempt(AMQPValue::LongInt(-3)), 1);
+    assert_eq!(attempt(AMQPValue::LongLongInt(0)), 1);
+    assert_eq!(attempt(AMQPValue::LongLongInt(i64::MAX)), 1);
+}
+
+#[test]
+fn a_name_that_is_too_long_is_an_error_and_not_a_crash() {
+    let message = OutgoingMessage { message_id: Some("x".repeat(256)), ..Default::default() };
+    let error = properties_of(&message).unwrap_err();
+    assert_eq!(error, "the message id is longer than 255 bytes");
+}
+
+#[test]
+fn a_copy_keeps_what_is_the_publishers_and_leaves_what_is_the_brokers() {
+    let mut table = FieldTable::default();
+    for name in ["mine", "x-death", "x-first-death-queue", "CC", ATTEMPT_HEADER] {
+        table.insert(name.into(), AMQPValue::LongString("old".into()));
+    }
+    let original = BasicProperties::default()
+        .with_headers(table)
+        .with_message_id("m".into())
+        .with_type("t".into())
+        .with_timestamp(7)
+        .with_expiration("1000".into())
+        .with_user_id("somebody".into());
+    let copy = properties_of_copy(&original, &[(ATTEMPT_HEADER, HeaderValue::Number(2))]);
+    let headers = copy.headers().clone().unwrap();
+    let names: Vec<_> = headers.inner().keys().map(ShortString::as_str).collect();
+    assert_eq!(names, ["mine", ATTEMPT_HEADER]);
+    assert_eq!(headers.inner()[ATTEMPT_HEADER], AMQPValue::LongLongInt(2));
+    assert_eq!(copy.message_id().as_ref().unwrap().as_str(), "m");
+    assert_eq!(copy.kind().as_ref().unwrap().as_str(), "t");
+    assert_eq!(*copy.timestamp(), Some(7));
+    assert_eq!((copy.expiration(), copy.user_id()), (&None, &None));
+}
+
+#[test]
+fn a_copy_leaves_headers_that_would_not_fit_into_a_frame() {
+    let huge = AMQPValue::LongString("x".repeat(120 * 1024).into());
+    let copy = properties_of_copy(
+        &with_header("huge", huge),
+        &[(REASON_HEADER, HeaderValue::Text("why".to_owned()))],
+    );
+    let headers = copy.headers().clone().unwrap();
+    let names: Vec<_> = headers.inner().keys().map(ShortString::as_str).collect();
+    assert_eq!(names, [REASON_HEADER]);
+}

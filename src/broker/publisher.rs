@@ -1,0 +1,239 @@
+//! Publishing, always confirmed: two awaits, one to send and one until the broker has it.
+
+use std::sync::Arc;
+
+use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::connection::open_channel;
+use super::error::{NOT_FOUND, describe, failed, reply_code};
+use super::message::{properties_of, short};
+use super::{Broker, BrokerError, OutgoingMessage, PublishError};
+
+/// A message in lapin's terms.
+pub(super) struct RawMessage<'a> {
+    pub(super) exchange: &'a str,
+    pub(super) routing_key: &'a str,
+    pub(super) properties: BasicProperties,
+    pub(super) body: &'a [u8],
+    pub(super) mandatory: bool,
+}
+
+impl RawMessage<'_> {
+    fn target(&self) -> String {
+        target(self.exchange, self.routing_key)
+    }
+}
+
+fn target(exchange: &str, routing_key: &str) -> String {
+    match (exchange, routing_key) {
+        ("", queue) => format!("the queue {queue:?}"),
+        (exchange, key) => format!("{exchange:?} with key {key:?}"),
+    }
+}
+
+impl Broker {
+    /// Publishes once, over the connection of the moment.
+    ///
+    /// # Errors
+    /// `Ok` alone means that the broker has the message. See [`PublishError`] for the rest;
+    /// where that says "may or may not", a second publication is a repeat: give messages an id.
+    pub async fn publish(&self, message: &OutgoingMessage) -> Result<(), PublishError> {
+        let properties = properties_of(message).map_err(|reason| PublishError::Refused {
+            target: target(&message.exchange, &message.routing_key),
+            reason,
+        })?;
+        self.publish_raw(&RawMessage {
+            exchange: &message.exchange,
+            routing_key: &message.routing_key,
+            properties,
+            body: &message.body,
+            mandatory: message.mandatory,
+        })
+        .await
+    }
+
+    /// Publishes until the broker has confirmed, with a back-off, or `give_up` is cancelled.
+    /// An exchange that is not there is declared.
+    ///
+    /// # Errors
+    /// What time does not mend, and [`PublishError::Cancelled`].
+    pub async fn publish_until_confirmed(
+        &self,
+        message: &OutgoingMessage,
+        give_up: &CancellationToken,
+    ) -> Result<(), PublishError> {
+        let cancelled =
+            || PublishError::Cancelled { target: target(&message.exchange, &message.routing_key) };
+        let attempts = async {
+            let mut pauses = self.back_off();
+            loop {
+                match self.publish(message).await {
+                    Err(error) if error.is_transient() => {
+                        warn!(%error, "cannot publish yet");
+                        self.pause(pauses.next()).await.map_err(|_| cancelled())?;
+                        if let PublishError::NoExchange { .. } = error {
+                            self.declare_or_warn().await;
+                        }
+                    }
+                    done => return done,
+                }
+            }
+        };
+        tokio::select! {
+            result = attempts => result,
+            () = give_up.cancelled() => Err(cancelled()),
+        }
+    }
+
+    pub(super) async fn publish_raw(&self, message: &RawMessage<'_>) -> Result<(), PublishError> {
+        let target = || message.target();
+        let refused = |reason| PublishError::Refused { target: target(), reason };
+        let exchange = short("name of the exchange", message.exchange).map_err(refused)?;
+        let routing_key = short("routing key", message.routing_key).map_err(refused)?;
+        let after = self.inner.confirm_timeout;
+        let publishing = async {
+            let mut channel = self.inner.publishing.get().await.map_err(|error| match error {
+                BrokerError::NotConnected => PublishError::NotConnected { target: target() },
+                error => PublishError::Interrupted { target: target(), reason: error.to_string() },
+            })?;
+            let options =
+                BasicPublishOptions { mandatory: message.mandatory, ..Default::default() };
+            channel.unconfirmed = true;
+            let properties = message.properties.clone();
+            let confirmation = channel
+                .channel
+                .basic_publish(exchange, routing_key, options, message.body, properties)
+                .await
+                .map_err(|error| judge_error(&error, target()))?
+                .await
+                .map_err(|error| judge_error(&error, target()))?;
+            channel.unconfirmed = false;
+            judge(confirmation, target())
+        };
+        let timed_out = |_| PublishError::TimedOut { target: target(), after };
+        tokio::time::timeout(after, publishing).await.map_err(timed_out)?
+    }
+}
+
+fn judge(confirmation: Confirmation, target: String) -> Result<(), PublishError> {
+    match confirmation {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(message)) => {
+            Err(PublishError::Unroutable { target, reason: message.reply_text.to_string() })
+        }
+        Confirmation::Nack(_) => Err(PublishError::Nack { target }),
+        Confirmation::NotRequested => Err(PublishError::Interrupted {
+            target,
+            reason: "the channel does not confirm".to_owned(),
+        }),
+    }
+}
+
+/// What the broker itself ended the channel for, the next attempt would meet again; anything else
+/// is the network.
+fn judge_error(error: &lapin::Error, target: String) -> PublishError {
+    let reason = describe(error);
+    match reply_code(error) {
+        Some(NOT_FOUND) => PublishError::NoExchange { target, reason },
+        Some(_) if error.is_amqp_soft_error() => PublishError::Refused { target, reason },
+        _ => PublishError::Interrupted { target, reason },
+    }
+}
+
+/// Confirm channels, kept open between messages.
+pub(super) struct ChannelPool(Pool<ConfirmChannels>);
+
+impl ChannelPool {
+    pub(super) fn new(
+        connection: watch::Receiver<Option<Arc<Connection>>>,
+        max_size: usize,
+    ) -> Result<Self, BrokerError> {
+        let pool = Pool::builder(ConfirmChannels { connection }).max_size(max_size.max(1)).build();
+        pool.map(Self).map_err(|error| BrokerError::Failed {
+            action: "making the pool of channels".to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    async fn get(&self) -> Result<Object<ConfirmChannels>, BrokerError> {
+        self.0.get().await.map_err(|error| match error {
+            deadpool::managed::PoolError::Backend(error) => error,
+            error => BrokerError::Failed {
+                action: "taking a channel".to_owned(),
+                reason: error.to_string(),
+            },
+        })
+    }
+}
+
+struct ConfirmChannels {
+    connection: watch::Receiver<Option<Arc<Connection>>>,
+}
+
+struct ConfirmChannel {
+    channel: Channel,
+    /// Set while a confirm is awaited. A publication that was given up half-way leaves it set:
+    /// such a channel is not used again, so that no old confirm is taken for a new one.
+    unconfirmed: bool,
+}
+
+impl Manager for ConfirmChannels {
+    type Type = ConfirmChannel;
+    type Error = BrokerError;
+
+    async fn create(&self) -> Result<ConfirmChannel, BrokerError> {
+        let connection = self.connection.borrow().clone().ok_or(BrokerError::NotConnected)?;
+        let channel = open_channel(&connection).await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+            .map_err(failed("asking for publisher confirms"))?;
+        Ok(ConfirmChannel { channel, unconfirmed: false })
+    }
+
+    async fn recycle(
+        &self,
+        channel: &mut ConfirmChannel,
+        _: &Metrics,
+    ) -> RecycleResult<BrokerError> {
+        if channel.unconfirmed || !channel.channel.status().connected() {
+            return Err(RecycleError::message("the channel is of no use any more"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clean_ack_counts_as_published() {
+        let outcome = |confirmation| judge(confirmation, "t".to_owned());
+        assert!(outcome(Confirmation::Ack(None)).is_ok());
+        assert!(matches!(outcome(Confirmation::Nack(None)), Err(PublishError::Nack { .. })));
+        let unconfirmed = outcome(Confirmation::NotRequested).unwrap_err();
+        assert!(unconfirmed.is_transient());
+    }
+
+    #[test]
+    fn what_the_broker_refuses_is_not_tried_again_and_what_the_network_broke_is() {
+        use lapin::ErrorKind;
+        use lapin::protocol::AMQPError;
+        let closed = |code| {
+            let error = AMQPError::from_id(code, "said the broker".into()).unwrap();
+            judge_error(&ErrorKind::ProtocolError(error).into(), "t".to_owned())
+        };
+        assert!(matches!(closed(404), PublishError::NoExchange { .. }));
+        assert!(!closed(406).is_transient());
+        assert!(!closed(403).is_transient());
+        assert!(closed(320).is_transient(), "a broker that shuts down comes back");
+        let heartbeat = ErrorKind::MissingHeartbeatError.into();
+        assert!(judge_error(&heartbeat, "t".to_owned()).is_transient());
+    }
+}

@@ -1,0 +1,91 @@
+//! Settling a delivery by a copy: to a retry queue, or to the dead letters.
+//!
+//! The copy is confirmed before the delivery is acknowledged: a crash in between leaves two, never
+//! none, and both carry the same message id.
+
+use backon::{ExponentialBuilder, Retryable};
+use tracing::warn;
+
+use super::message::properties_of_copy;
+use super::publisher::RawMessage;
+use super::{
+    ATTEMPT_HEADER, Broker, Delivery, HeaderValue, QUEUE_HEADER, REASON_HEADER, RetryStep,
+    SettleError,
+};
+
+/// How often a copy is tried while its delivery is still ours.
+const COPY_ATTEMPTS: usize = 5;
+
+/// Bytes of a reason that the header takes.
+const MAX_REASON: usize = 1024;
+
+impl Broker {
+    /// Sends a delivery through a retry queue back to the inbox it came from, as its next attempt,
+    /// with body, headers and properties as they are. For the step ask
+    /// [`Topology::retry_step`](super::Topology::retry_step).
+    ///
+    /// # Errors
+    /// See [`SettleError`].
+    pub async fn retry(&self, delivery: &Delivery, step: &RetryStep) -> Result<(), SettleError> {
+        let attempt = i64::from(delivery.properties.attempt) + 1;
+        let headers = [(ATTEMPT_HEADER, HeaderValue::Number(attempt))];
+        // Not the delivery's own key: one that was published straight to the queue has another,
+        // which leads nowhere from the exchange of jobs.
+        let key = delivery.inbox.routing_key();
+        self.copy_and_ack(delivery, &step.name, &key, &headers).await
+    }
+
+    /// Puts a delivery among the dead letters, with the reason in a header, and body and
+    /// properties as they are.
+    ///
+    /// # Errors
+    /// See [`SettleError`].
+    pub async fn dead_letter(&self, delivery: &Delivery, reason: &str) -> Result<(), SettleError> {
+        let headers = [
+            (REASON_HEADER, HeaderValue::Text(shorten(reason, MAX_REASON).to_owned())),
+            (QUEUE_HEADER, HeaderValue::Text(delivery.queue.clone())),
+        ];
+        self.copy_and_ack(delivery, &self.topology().dead(), &delivery.routing_key, &headers).await
+    }
+
+    async fn copy_and_ack(
+        &self,
+        delivery: &Delivery,
+        exchange: &str,
+        routing_key: &str,
+        headers: &[(&str, HeaderValue)],
+    ) -> Result<(), SettleError> {
+        let properties = properties_of_copy(&delivery.original, headers);
+        let body = &delivery.body;
+        let copy = RawMessage { exchange, routing_key, properties, body, mandatory: true };
+        let back_off = ExponentialBuilder::new().with_max_times(COPY_ATTEMPTS - 1).with_jitter();
+        if !delivery.is_live() {
+            return Err(delivery.not_acknowledged("its channel is closed").into());
+        }
+        // A delivery that has gone with its channel will come again: a copy would be one too many.
+        (|| self.publish_raw(&copy))
+            .retry(back_off)
+            .when(|error| error.is_transient() && delivery.is_live())
+            .notify(|error, _| warn!(%error, "cannot copy a delivery yet"))
+            .await
+            .map_err(SettleError::Copy)?;
+        Ok(delivery.ack().await?)
+    }
+}
+
+/// The first `max` bytes of `text`, or a little less where that would cut a character.
+fn shorten(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        assert_eq!(shorten("abc", 10), "abc");
+        assert_eq!(shorten("aäb", 2), "a");
+        assert_eq!(shorten("aäb", 3), "aä");
+    }
+}

@@ -1,0 +1,37 @@
+//! Where events go, whatever it is.
+
+use async_trait::async_trait;
+
+use crate::job::Event;
+
+/// Who asked to be told a result directly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// The queue to tell it to.
+    pub queue: String,
+    /// What the answer must carry.
+    pub correlation_id: Option<String>,
+}
+
+/// Why an event is not known to be out.
+#[derive(Debug, thiserror::Error)]
+#[error("the event {event} was not published: {reason}")]
+pub struct SinkError {
+    /// The event's id.
+    pub event: String,
+    /// What happened.
+    pub reason: String,
+    /// Whether the same event may go out later.
+    pub is_transient: bool,
+}
+
+/// Takes events. There are two: `RabbitMQ` and the terminal.
+#[async_trait]
+pub trait EventSink: Send + Sync {
+    /// Publishes an event, and a result to `reply` as well. Returns when the event is safe. May
+    /// be called again with the same event: readers drop repeats by the event's id.
+    ///
+    /// # Errors
+    /// When the event is not known to be out.
+    async fn publish(&self, event: &Event, reply: Option<&ReplyTo>) -> Result<(), SinkError>;
+}
