@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Broker, HeaderValue, Inbox, OutgoingMessage, PublishError, TRACEPARENT_HEADER};
@@ -91,6 +92,7 @@ impl Broker {
             message_id: Some(options.message_id.clone()),
             correlation_id: options.correlation_id.clone(),
             reply_to: options.reply_to.clone(),
+            timestamp: Some(Timestamp::now()),
             headers,
             persistent: true,
             mandatory: true,

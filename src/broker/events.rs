@@ -1,7 +1,6 @@
 //! Events going out over `RabbitMQ`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -15,10 +14,6 @@ use crate::job::Event;
 
 /// The media type of an event.
 const CONTENT_TYPE: &str = "application/cloudevents+json";
-
-/// How long a status event may hold up the job that it is about. A result waits without end:
-/// nothing tells it again.
-const STATUS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Publishes events to the exchanges of status and results.
 pub struct RabbitSink {
@@ -58,20 +53,10 @@ impl RabbitSink {
 #[async_trait]
 impl EventSink for RabbitSink {
     async fn publish(&self, event: &Event, reply: Option<&ReplyTo>) -> Result<(), SinkError> {
-        let sending = self.send(event, reply);
-        let sent = if event.is_result() {
-            sending.await.map_err(|error| (error.to_string(), error.is_transient()))
-        } else {
-            let timed_out = |_| (format!("no confirm within {STATUS_PATIENCE:?}"), true);
-            tokio::time::timeout(STATUS_PATIENCE, sending)
-                .await
-                .map_err(timed_out)
-                .and_then(|sent| sent.map_err(|error| (error.to_string(), error.is_transient())))
-        };
-        sent.map_err(|(reason, is_transient)| SinkError {
+        self.send(event, reply).await.map_err(|error| SinkError {
             event: event.id.clone(),
-            reason,
-            is_transient,
+            reason: error.to_string(),
+            is_transient: error.is_transient(),
         })
     }
 }

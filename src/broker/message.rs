@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
@@ -56,6 +57,8 @@ pub struct OutgoingMessage {
     pub correlation_id: Option<String>,
     /// The queue that an answer goes to.
     pub reply_to: Option<String>,
+    /// When it was published; AMQP keeps whole seconds.
+    pub timestamp: Option<Timestamp>,
     /// Headers.
     pub headers: BTreeMap<String, HeaderValue>,
     /// Whether it survives a restart of the broker.
@@ -75,6 +78,8 @@ pub struct MessageProperties {
     pub reply_to: Option<String>,
     /// The body's media type.
     pub content_type: Option<String>,
+    /// When it was published, to the second.
+    pub timestamp: Option<Timestamp>,
     /// The trace, as W3C Trace Context.
     pub traceparent: Option<String>,
     /// Which attempt this is; the first is 1.
@@ -91,6 +96,10 @@ impl MessageProperties {
             correlation_id: text(properties.correlation_id()),
             reply_to: text(properties.reply_to()),
             content_type: text(properties.content_type()),
+            timestamp: properties
+                .timestamp()
+                .and_then(|seconds| i64::try_from(seconds).ok())
+                .and_then(|seconds| Timestamp::from_second(seconds).ok()),
             traceparent: header(TRACEPARENT_HEADER).and_then(as_text),
             attempt: header(ATTEMPT_HEADER)
                 .and_then(as_number)
@@ -147,6 +156,9 @@ pub(super) fn properties_of(message: &OutgoingMessage) -> Result<BasicProperties
     }
     if let Some(queue) = &message.reply_to {
         properties = properties.with_reply_to(short("name of the reply queue", queue)?);
+    }
+    if let Some(seconds) = message.timestamp.and_then(|at| u64::try_from(at.as_second()).ok()) {
+        properties = properties.with_timestamp(seconds);
     }
     if !message.headers.is_empty() {
         let mut table = FieldTable::default();

@@ -4,13 +4,14 @@
 //! none, and both carry the same message id.
 
 use backon::{ExponentialBuilder, Retryable};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::message::properties_of_copy;
 use super::publisher::RawMessage;
 use super::{
-    ATTEMPT_HEADER, Broker, Delivery, HeaderValue, QUEUE_HEADER, REASON_HEADER, RetryStep,
-    SettleError,
+    ATTEMPT_HEADER, Broker, Delivery, HeaderValue, Inbox, OutgoingMessage, PublishError,
+    QUEUE_HEADER, REASON_HEADER, RetryStep, SettleError,
 };
 
 /// How often a copy is tried while its delivery is still ours.
@@ -20,19 +21,43 @@ const COPY_ATTEMPTS: usize = 5;
 const MAX_REASON: usize = 1024;
 
 impl Broker {
-    /// Sends a delivery through a retry queue back to the inbox it came from, as its next attempt,
-    /// with body, headers and properties as they are. For the step ask
+    /// Sends a delivery through a retry queue back to the inbox it came from, as `attempt`, with
+    /// body, headers and properties as they are. For the step ask
     /// [`Topology::retry_step`](super::Topology::retry_step).
     ///
     /// # Errors
     /// See [`SettleError`].
-    pub async fn retry(&self, delivery: &Delivery, step: &RetryStep) -> Result<(), SettleError> {
-        let attempt = i64::from(delivery.properties.attempt) + 1;
-        let headers = [(ATTEMPT_HEADER, HeaderValue::Number(attempt))];
+    pub async fn retry(
+        &self,
+        delivery: &Delivery,
+        step: &RetryStep,
+        attempt: u32,
+    ) -> Result<(), SettleError> {
+        let headers = [(ATTEMPT_HEADER, HeaderValue::Number(attempt.into()))];
         // Not the delivery's own key: one that was published straight to the queue has another,
         // which leads nowhere from the exchange of jobs.
         let key = delivery.inbox.routing_key();
         self.copy_and_ack(delivery, &step.name, &key, &headers).await
+    }
+
+    /// Sends a message whose delivery has been acknowledged long ago through a retry queue to
+    /// `inbox`, as `attempt`. Waits for a broker that is away, until `give_up`.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn retry_message(
+        &self,
+        mut message: OutgoingMessage,
+        inbox: Inbox,
+        step: &RetryStep,
+        attempt: u32,
+        give_up: &CancellationToken,
+    ) -> Result<(), PublishError> {
+        message.exchange.clone_from(&step.name);
+        message.routing_key = inbox.routing_key();
+        let number = HeaderValue::Number(attempt.into());
+        message.headers.insert(ATTEMPT_HEADER.to_owned(), number);
+        self.publish_until_confirmed(&message, give_up).await
     }
 
     /// Puts a delivery among the dead letters, with the reason in a header, and body and
