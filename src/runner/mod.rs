@@ -1,4 +1,9 @@
 //! The runner core: fetch → image → script → container → run → collect.
 
 pub mod container;
+pub mod docker;
+pub mod labels;
 pub mod orchestrator;
+
+#[cfg(test)]
+pub(crate) mod recorder;

@@ -13,7 +13,7 @@ use crate::logs::Frame;
 
 /// Why an operation of the engine failed; one variant an operation, so that the message says what
 /// was being done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// The engine cannot be reached.
     #[error("the container engine cannot be reached at {endpoint}: {reason}")]
@@ -73,6 +73,20 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// Whether the same operation may go well later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Pull { .. } | Self::Operation { .. } => true,
+            Self::ImageMissing { .. }
+            | Self::NameTaken { .. }
+            | Self::NoContainer { .. }
+            | Self::BadFile { .. } => false,
+        }
+    }
+}
+
 /// Where a container is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerState {
@@ -103,7 +117,7 @@ pub struct ContainerStatus {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// `Some(false)` while its health check fails; `None` without one.
+    /// `Some(false)` while its health check fails; `None` without one, and before it has spoken.
     pub healthy: Option<bool>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -145,6 +159,7 @@ pub trait ContainerOrchestrator: Send + Sync {
     async fn pull_image(&self, image: &str) -> Result<(), EngineError>;
 
     /// Makes a container and starts it; gives its id. One whose start failed is removed again.
+    /// Whoever stops waiting for this may leave one behind, which its labels tell.
     async fn create_and_start(&self, spec: &ContainerSpec) -> Result<String, EngineError>;
 
     /// Makes a container, starts it, waits for its end, reads its output and the file
@@ -155,16 +170,21 @@ pub trait ContainerOrchestrator: Send + Sync {
         result_path: Option<&str>,
     ) -> Result<ContainerRunResult, EngineError>;
 
-    /// Waits until a started container has ended; gives its status then.
+    /// Waits until a started container has ended; gives its status then. An engine that is being
+    /// restarted is sat out. For one that was never started its status comes at once.
     async fn wait(&self, container: &str) -> Result<ContainerStatus, EngineError>;
 
     /// SIGTERM, then SIGKILL after `timeout`. That it is not running is not an error.
     async fn stop(&self, container: &str, timeout: Duration) -> Result<(), EngineError>;
 
-    /// The last `tail` lines of both outputs in order of arrival, or all of them.
+    /// The last `tail` lines of both outputs in order of arrival, or all of them; of very long
+    /// ones the last part.
     async fn get_logs(&self, container: &str, tail: Option<usize>) -> Result<String, EngineError>;
 
-    /// The output from its beginning, and on until the container ends.
+    /// The output from its beginning, and on until the container ends. An error is the last item.
+    ///
+    /// An engine that rotates its log meanwhile may repeat lines or end early: after the
+    /// container's end a second call gives the whole of what the engine has kept.
     fn follow_logs(&self, container: &str) -> BoxStream<'static, Result<Frame, EngineError>>;
 
     /// One regular file of a container, running or not; `None` where there is none.

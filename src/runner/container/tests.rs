@@ -1,0 +1,162 @@
+use serde_json::{Map, json};
+
+use super::*;
+use crate::job::{Entrypoint, Runtime};
+
+pub(crate) fn job(script: &str) -> Job {
+    Job {
+        id: "my-job".parse().unwrap(),
+        run_id: "run-1".parse().unwrap(),
+        runtime: Runtime::Python311,
+        entrypoint: Entrypoint::Bot,
+        script: script.to_owned(),
+        code_key: "code.zip".to_owned(),
+        code_sha256: None,
+        config: Map::new(),
+        is_long_running: true,
+        persist_results: false,
+        timeout: None,
+        limits: Limits { memory_mb: 64, cpu_shares: 128, cpus: Some(0.5), pids: 32 },
+        network: Network::Bridge,
+        env: BTreeMap::new(),
+        log_interval: Duration::from_secs(30),
+        max_attempts: 1,
+        restart: None,
+        health_check: None,
+    }
+}
+
+const FIRST: Assignment<'static> = Assignment { namespace: "ls", segment: 3, attempt: 1 };
+
+fn built(job: &Job) -> ContainerSpec {
+    ContainerBuilder::new("python:3.11-slim").with_job(job, &FIRST).build()
+}
+
+fn env<'a>(spec: &'a ContainerSpec, name: &str) -> Option<&'a str> {
+    spec.env.get(name).map(String::as_str)
+}
+
+#[test]
+fn a_bot_gets_the_names_that_bots_know() {
+    let mut job = job("src/main.py");
+    job.env.insert("EXTRA".to_owned(), "é\n'\"".to_owned());
+    job.config = json!({"a": "it's"}).as_object().unwrap().clone();
+    let spec = ContainerBuilder::new("python:3.11-slim")
+        .with_job(&job, &FIRST)
+        .with_command("/bin/bash", "/bot/entrypoint.sh")
+        .with_bind(Path::new("/tmp/runtime/x"), "/bot")
+        .with_stop_timeout(Duration::from_secs(5))
+        .with_user(User { uid: 1000, gid: 1001 })
+        .build();
+    let expected_env = [
+        ("CODE_MOUNT_DIR", "bot"),
+        ("CONFIG", r#"{"a":"it's"}"#),
+        ("CONFIG_FILE", "/bot/.longshore/config.json"),
+        ("ENTRYPOINT_TYPE", "bot"),
+        ("EXTRA", "é\n'\""),
+        ("ID", "my-job"),
+        ("IS_LONG_RUNNING", "true"),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("SCRIPT_PATH", "/bot/src/main.py"),
+    ];
+    let found: Vec<_> = spec.env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(found, expected_env);
+    let expected_labels = [
+        ("runtime.attempt", "1"),
+        ("runtime.entrypoint", "main.py"),
+        ("runtime.id", "my-job"),
+        ("runtime.managed", "true"),
+        ("runtime.namespace", "ls"),
+        ("runtime.run", "run-1"),
+        ("runtime.segment", "3"),
+        ("runtime.type", "bot"),
+    ];
+    let found: Vec<_> = spec.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(found, expected_labels);
+    assert_eq!(spec.name, "ls.my-job.1");
+    assert_eq!(spec.command, ["/bin/bash", "/bot/entrypoint.sh"]);
+    assert_eq!(spec.working_dir, "/tmp");
+    assert_eq!(spec.limits, job.limits);
+    assert_eq!(spec.network, Network::Bridge);
+    assert_eq!(spec.stop_timeout, Duration::from_secs(5));
+    assert_eq!(spec.user, Some(User { uid: 1000, gid: 1001 }));
+    let bind = Bind { host: PathBuf::from("/tmp/runtime/x"), container: "/bot".to_owned() };
+    assert_eq!(spec.binds, [bind]);
+}
+
+#[test]
+fn a_backtest_lives_in_its_own_directory() {
+    let mut job = job("backtest.py");
+    job.entrypoint = Entrypoint::Backtest;
+    job.is_long_running = false;
+    let spec = built(&job);
+    for (name, value) in [
+        ("CODE_MOUNT_DIR", "backtest"),
+        ("CONFIG_FILE", "/backtest/.longshore/config.json"),
+        ("SCRIPT_PATH", "/backtest/backtest.py"),
+        ("IS_LONG_RUNNING", "false"),
+        ("ENTRYPOINT_TYPE", "backtest"),
+    ] {
+        assert_eq!(env(&spec, name), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn a_config_too_large_for_the_environment_travels_by_file_alone() {
+    // {"k":"…"} adds eight bytes.
+    for (length, fits) in [(MAX_CONFIG_ENV_BYTES - 8, true), (MAX_CONFIG_ENV_BYTES - 7, false)] {
+        let mut job = job("main.py");
+        job.config.insert("k".to_owned(), "x".repeat(length).into());
+        let spec = built(&job);
+        assert_eq!(env(&spec, "CONFIG").is_some(), fits, "{length}");
+        assert_eq!(env(&spec, "CONFIG_FILE"), Some("/bot/.longshore/config.json"));
+    }
+}
+
+#[test]
+fn the_size_of_a_config_counts_in_bytes_not_in_characters() {
+    let mut job = job("main.py");
+    job.config.insert("k".to_owned(), "é".repeat(MAX_CONFIG_ENV_BYTES / 2).into());
+    assert_eq!(env(&built(&job), "CONFIG"), None);
+}
+
+#[test]
+fn compat_10_a_config_is_handed_on_as_it_is_whatever_it_holds() {
+    let mut job = job("main.py");
+    let nasty = "it's $(rm -rf /)\n`id` \"日本\" \u{0}\u{1F680}";
+    job.config.insert(nasty.to_owned(), nasty.into());
+    let spec = built(&job);
+    let config = env(&spec, "CONFIG").unwrap();
+    assert!(!config.contains('\0'), "the environment cannot hold a NUL");
+    assert_eq!(serde_json::from_str::<Map<String, Value>>(config).unwrap(), job.config);
+}
+
+#[test]
+fn our_own_names_win_over_the_jobs() {
+    let mut job = job("main.py");
+    job.env.insert("ID".to_owned(), "somebody-else".to_owned());
+    job.env.insert("CONFIG".to_owned(), "{}".to_owned());
+    job.config.insert("k".to_owned(), "x".repeat(MAX_CONFIG_ENV_BYTES).into());
+    let spec = built(&job);
+    assert_eq!(env(&spec, "ID"), Some("my-job"));
+    assert_eq!(env(&spec, "CONFIG"), None);
+}
+
+#[test]
+fn names_tell_apart_namespace_job_and_attempt() {
+    let name = |namespace, id: &str, attempt| {
+        let mut job = job("main.py");
+        job.id = id.parse().unwrap();
+        container_name(&job, &Assignment { namespace, segment: 0, attempt })
+    };
+    let names = [
+        name("a", "b-1", 1),
+        name("a-b", "1", 1),
+        name("a", "b", 11),
+        name("a", "b-1-1", 1),
+        name("a.b", "1", 1),
+        name("a", "b", 1),
+    ];
+    let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len(), "{names:?}");
+}

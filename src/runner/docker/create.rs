@@ -1,0 +1,233 @@
+//! From a specification to a running container.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
+
+use super::engine::{Engine, said};
+use super::lifecycle;
+use crate::job::{HealthCheck, Limits};
+use crate::runner::container::ContainerSpec;
+use crate::runner::orchestrator::EngineError;
+
+/// The engine's log driver. `local` keeps bytes as they are, where `json-file` replaces what is
+/// not UTF-8, which it also makes of a character that its cut at 16 KiB has split.
+const LOG_DRIVER: &str = "local";
+
+/// The size of one log file of the engine. A follower can lose its place when the engine rotates
+/// (seen on 20.10), so that rotation has to be rare.
+const LOG_MAX_SIZE: &str = "64m";
+
+/// Log files of the engine, the current one included. Below 2 a rotation drops everything.
+const LOG_MAX_FILES: &str = "2";
+
+const BYTES_PER_MIB: u64 = 1024 * 1024;
+
+const NANOS_PER_CPU: f64 = 1e9;
+
+/// Makes a container and starts it; gives its id.
+pub(super) async fn create_and_start(
+    engine: &Engine,
+    spec: &ContainerSpec,
+) -> Result<String, EngineError> {
+    let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+    let created = engine.docker.create_container(Some(options), body(spec)).await;
+    let id = created.map_err(|error| refused(engine, spec, error))?.id;
+    let started = engine.docker.start_container(&id, None::<StartContainerOptions>).await;
+    let Err(error) = started else {
+        return Ok(id);
+    };
+    if let Err(left) = lifecycle::remove(engine, &id).await {
+        tracing::warn!(
+            container.id = id,
+            container.name = spec.name,
+            error = %left,
+            "could not remove a container that did not start"
+        );
+    }
+    Err(engine.failed("starting", &spec.name)(error))
+}
+
+fn refused(engine: &Engine, spec: &ContainerSpec, error: Error) -> EngineError {
+    match &error {
+        Error::DockerResponseServerError { status_code: 409, .. } => {
+            EngineError::NameTaken { name: spec.name.clone() }
+        }
+        // It was here a moment ago: pulling it again may help.
+        Error::DockerResponseServerError { status_code: 404, .. } => {
+            EngineError::Pull { image: spec.image.clone(), reason: said(&error) }
+        }
+        _ => engine.failed("creating", &spec.name)(error),
+    }
+}
+
+fn body(spec: &ContainerSpec) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        cmd: Some(spec.command.clone()),
+        env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        labels: Some(spec.labels.clone().into_iter().collect()),
+        working_dir: Some(spec.working_dir.clone()),
+        user: spec.user.map(|user| format!("{}:{}", user.uid, user.gid)),
+        stop_signal: Some("SIGTERM".to_owned()),
+        stop_timeout: Some(signed(spec.stop_timeout.as_secs())),
+        healthcheck: spec.health_check.as_ref().map(health),
+        host_config: Some(host(spec)),
+        ..Default::default()
+    }
+}
+
+fn host(spec: &ContainerSpec) -> HostConfig {
+    let Limits { memory_mb, cpu_shares, cpus, pids } = spec.limits;
+    let memory = signed(memory_mb.saturating_mul(BYTES_PER_MIB));
+    // Mounts rather than `host:container` texts: these cannot name a directory with a colon, and
+    // make one that is missing instead of failing.
+    let mounts = spec.binds.iter().map(|bind| Mount {
+        typ: Some(MountType::BIND),
+        source: Some(bind.host.to_string_lossy().into_owned()),
+        target: Some(bind.container.clone()),
+        ..Default::default()
+    });
+    HostConfig {
+        memory: Some(memory),
+        // The same again: no swap on top of the memory.
+        memory_swap: Some(memory),
+        cpu_shares: Some(signed(cpu_shares)),
+        nano_cpus: cpus.map(nano_cpus),
+        pids_limit: Some(signed(pids)),
+        network_mode: Some(spec.network.as_str().to_owned()),
+        mounts: Some(mounts.collect()),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some(LOG_DRIVER.to_owned()),
+            config: Some(HashMap::from([
+                ("max-size".to_owned(), LOG_MAX_SIZE.to_owned()),
+                ("max-file".to_owned(), LOG_MAX_FILES.to_owned()),
+            ])),
+        }),
+        ..Default::default()
+    }
+}
+
+fn health(check: &HealthCheck) -> HealthConfig {
+    let nanos = |seconds| {
+        let nanos = Duration::from_secs(seconds).as_nanos();
+        i64::try_from(nanos).unwrap_or(i64::MAX)
+    };
+    let program = std::iter::once("CMD".to_owned()).chain(check.command.iter().cloned());
+    HealthConfig {
+        test: Some(program.collect()),
+        interval: Some(nanos(check.interval_seconds)),
+        timeout: Some(nanos(check.timeout_seconds)),
+        retries: Some(check.retries.into()),
+        start_period: Some(nanos(check.start_period_seconds)),
+        start_interval: None,
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a float cast saturates, and nobody has so many"
+)]
+fn nano_cpus(cpus: f64) -> i64 {
+    (cpus * NANOS_PER_CPU).round() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::runner::container::tests::job;
+    use crate::runner::container::{ContainerBuilder, User};
+    use crate::runner::labels::Assignment;
+
+    fn spec() -> ContainerSpec {
+        let assignment = Assignment { namespace: "ns", segment: 1, attempt: 1 };
+        ContainerBuilder::new("python:3.11-slim")
+            .with_job(&job("main.py"), &assignment)
+            .with_command("/bin/sh", "/bot/entrypoint.sh")
+            .with_bind(Path::new("/tmp/a:b"), "/bot")
+            .with_stop_timeout(Duration::from_secs(7))
+            .build()
+    }
+
+    #[test]
+    fn limits_are_in_the_engines_units_and_leave_no_swap() {
+        let host = host(&spec());
+        assert_eq!(host.memory, Some(64 * 1024 * 1024));
+        assert_eq!(host.memory_swap, host.memory);
+        assert_eq!(host.cpu_shares, Some(128));
+        assert_eq!(host.nano_cpus, Some(500_000_000));
+        assert_eq!(host.network_mode.as_deref(), Some("bridge"));
+    }
+
+    #[test]
+    fn compat_15_a_container_has_no_capabilities_and_a_limit_of_processes() {
+        let host = host(&spec());
+        assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
+        assert_eq!(host.pids_limit, Some(32));
+        let mut spec = spec();
+        spec.user = Some(User { uid: 1000, gid: 1001 });
+        assert_eq!(body(&spec).user.as_deref(), Some("1000:1001"));
+    }
+
+    #[test]
+    fn compat_6_the_engine_never_removes_a_container_by_itself() {
+        assert_eq!(host(&spec()).auto_remove, None);
+        assert_eq!(host(&spec()).restart_policy, None);
+    }
+
+    #[test]
+    fn the_program_gets_its_directory_its_environment_and_its_time_to_end() {
+        let body = body(&spec());
+        assert_eq!(body.cmd.unwrap(), ["/bin/sh", "/bot/entrypoint.sh"]);
+        assert_eq!(body.working_dir.as_deref(), Some("/tmp"));
+        assert_eq!((body.stop_signal.as_deref(), body.stop_timeout), (Some("SIGTERM"), Some(7)));
+        assert!(body.env.unwrap().contains(&"ID=my-job".to_owned()));
+        assert_eq!(body.labels.unwrap()["runtime.namespace"], "ns");
+        let mounts = body.host_config.unwrap().mounts.unwrap();
+        assert_eq!(mounts[0].source.as_deref(), Some("/tmp/a:b"));
+        assert_eq!(mounts[0].target.as_deref(), Some("/bot"));
+    }
+
+    #[test]
+    fn the_engines_logs_are_bounded_and_rotation_keeps_what_was_there() {
+        let log = host(&spec()).log_config.unwrap().config.unwrap();
+        assert!(log["max-file"].parse::<u32>().unwrap() >= 2);
+        assert!(log.contains_key("max-size"));
+    }
+
+    #[test]
+    fn a_health_check_is_a_command_without_a_shell_and_in_nanoseconds() {
+        let mut spec = spec();
+        assert_eq!(body(&spec).healthcheck, None);
+        spec.health_check = Some(HealthCheck {
+            command: vec!["test".to_owned(), "-e".to_owned(), "/tmp/a b".to_owned()],
+            interval_seconds: 30,
+            timeout_seconds: 1,
+            retries: 3,
+            start_period_seconds: 0,
+        });
+        let check = body(&spec).healthcheck.unwrap();
+        assert_eq!(check.test.unwrap(), ["CMD", "test", "-e", "/tmp/a b"]);
+        assert_eq!((check.interval, check.timeout), (Some(30_000_000_000), Some(1_000_000_000)));
+    }
+
+    #[test]
+    fn a_limit_beyond_all_measure_does_not_wrap() {
+        assert_eq!(signed(u64::MAX), i64::MAX);
+        assert_eq!(nano_cpus(f64::MAX), i64::MAX);
+    }
+}

@@ -1,0 +1,225 @@
+//! Waiting for a container, ending it, asking after it, removing it.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use bollard::errors::Error;
+use bollard::query_parameters::{
+    InspectContainerOptions, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
+};
+use futures_util::StreamExt;
+use tokio::time::{sleep, timeout};
+
+use super::engine::Engine;
+use super::status;
+use crate::runner::orchestrator::{ContainerState, ContainerStatus, EngineError};
+
+/// How often an engine that does not answer is asked again while a container is waited for, with
+/// pauses from `OUTAGE_FIRST_PAUSE` to `OUTAGE_LONGEST_PAUSE`: about 85 seconds in all, enough for
+/// an engine to be restarted.
+const OUTAGE_ATTEMPTS: usize = 20;
+const OUTAGE_FIRST_PAUSE: Duration = Duration::from_millis(200);
+const OUTAGE_LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Between two waits, where the first came back and the container runs still.
+const WAIT_AGAIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a container may take to end after SIGKILL: the engine lets its outputs drain for up
+/// to 12 seconds.
+const KILL_GRACE: Duration = Duration::from_secs(30);
+
+/// How long a removal that somebody else began may take.
+const REMOVAL_GRACE: Duration = Duration::from_secs(30);
+const REMOVAL_POLL: Duration = Duration::from_millis(100);
+
+/// Waits until a started container has ended.
+///
+/// The inspection decides, not the wait: the wait's stream ends with an error for every exit code
+/// above 0, with a negative code when the engine failed, or without a word when it went away.
+pub(super) async fn wait(engine: &Engine, container: &str) -> Result<ContainerStatus, EngineError> {
+    let mut pauses = outage_pauses();
+    loop {
+        let waited = wait_once(engine, container).await;
+        match inspect(engine, container).await {
+            Ok(status) if status.state == ContainerState::Running => {
+                pauses = outage_pauses();
+                sleep(WAIT_AGAIN_PAUSE).await;
+            }
+            Ok(status) => {
+                let exit_code = match status.state {
+                    ContainerState::Created => None,
+                    _ => status.exit_code.or(waited),
+                };
+                return Ok(ContainerStatus { exit_code, ..status });
+            }
+            Err(error @ EngineError::Unreachable { .. }) => {
+                let pause = pauses.next().ok_or(error)?;
+                sleep(pause).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn outage_pauses() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_min_delay(OUTAGE_FIRST_PAUSE)
+        .with_max_delay(OUTAGE_LONGEST_PAUSE)
+        .with_max_times(OUTAGE_ATTEMPTS)
+        .build()
+}
+
+/// The exit code, where the engine's wait gives one.
+async fn wait_once(engine: &Engine, container: &str) -> Option<i64> {
+    let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+    let mut answers = std::pin::pin!(engine.docker.wait_container(container, Some(options)));
+    exit_code(answers.next().await?.map(|answer| answer.status_code))
+}
+
+fn exit_code(answer: Result<i64, Error>) -> Option<i64> {
+    match answer {
+        Ok(code) | Err(Error::DockerContainerWaitError { code, .. }) => {
+            Some(code).filter(|code| *code >= 0)
+        }
+        Err(_) => None,
+    }
+}
+
+/// What the engine says about a container.
+pub(super) async fn inspect(
+    engine: &Engine,
+    container: &str,
+) -> Result<ContainerStatus, EngineError> {
+    let answer = engine.docker.inspect_container(container, None::<InspectContainerOptions>).await;
+    let answer = answer.map_err(engine.failed("inspecting", container))?;
+    Ok(status::status(container, answer))
+}
+
+/// SIGTERM, then SIGKILL after `grace`.
+///
+/// Not the engine's own stop, whose answer comes only when all is over: a grace as long as the
+/// client's time-out would end in an error.
+pub(super) async fn stop(
+    engine: &Engine,
+    container: &str,
+    grace: Duration,
+) -> Result<(), EngineError> {
+    if signal(engine, container, "SIGTERM").await? == Signalled::NotRunning {
+        return Ok(());
+    }
+    if let Ok(ended) = timeout(grace, wait(engine, container)).await {
+        return gone_is_fine(ended.map(drop));
+    }
+    if gone_is_fine(signal(engine, container, "SIGKILL").await.map(drop)).is_err() {
+        // The wait below tells whether that matters.
+        tracing::warn!(container.id = container, "could not send SIGKILL");
+    }
+    match timeout(KILL_GRACE, wait(engine, container)).await {
+        Ok(ended) => gone_is_fine(ended.map(drop)),
+        Err(_) => Err(EngineError::Operation {
+            operation: "stopping",
+            container: container.to_owned(),
+            reason: format!("it still runs {} s after SIGKILL", KILL_GRACE.as_secs()),
+        }),
+    }
+}
+
+/// Somebody else removed the container while it was being stopped: it does not run, then.
+fn gone_is_fine(outcome: Result<(), EngineError>) -> Result<(), EngineError> {
+    match outcome {
+        Err(EngineError::NoContainer { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Signalled {
+    Sent,
+    NotRunning,
+}
+
+async fn signal(engine: &Engine, container: &str, name: &str) -> Result<Signalled, EngineError> {
+    let options = KillContainerOptionsBuilder::default().signal(name).build();
+    match engine.docker.kill_container(container, Some(options)).await {
+        Ok(()) => Ok(Signalled::Sent),
+        Err(error) if is_not_running(&error) => Ok(Signalled::NotRunning),
+        Err(error) => Err(engine.failed("stopping", container)(error)),
+    }
+}
+
+fn is_not_running(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { status_code: 409 | 500, message }
+        if message.contains("is not running"))
+}
+
+/// Removes a container and its anonymous volumes, running or not.
+pub(super) async fn remove(engine: &Engine, container: &str) -> Result<(), EngineError> {
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    match engine.docker.remove_container(container, Some(options)).await {
+        Ok(()) => Ok(()),
+        Err(error) if is_being_removed(&error) => removed_by_another(engine, container).await,
+        Err(error) => gone_is_fine(Err(engine.failed("removing", container)(error))),
+    }
+}
+
+fn is_being_removed(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { status_code: 409, message }
+        if message.contains("already in progress"))
+}
+
+async fn removed_by_another(engine: &Engine, container: &str) -> Result<(), EngineError> {
+    let gone = async {
+        loop {
+            match inspect(engine, container).await {
+                Ok(_) => sleep(REMOVAL_POLL).await,
+                Err(error) => return gone_is_fine(Err(error)),
+            }
+        }
+    };
+    timeout(REMOVAL_GRACE, gone).await.unwrap_or_else(|_| {
+        Err(EngineError::Operation {
+            operation: "removing",
+            container: container.to_owned(),
+            reason: format!("another removal has not ended in {} s", REMOVAL_GRACE.as_secs()),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status_code: u16, message: &str) -> Error {
+        Error::DockerResponseServerError { status_code, message: message.to_owned() }
+    }
+
+    #[test]
+    fn an_exit_code_comes_as_an_answer_or_as_an_error_and_a_negative_one_is_none() {
+        let error = |code| Err(Error::DockerContainerWaitError { error: String::new(), code });
+        for (answer, expected) in [
+            (Ok(0), Some(0)),
+            (error(137), Some(137)),
+            (Ok(-1), None),
+            (Err(Error::RequestTimeoutError), None),
+        ] {
+            assert_eq!(exit_code(answer), expected);
+        }
+    }
+
+    #[test]
+    fn an_outage_is_sat_out_for_a_bounded_time() {
+        let pauses: Vec<_> = outage_pauses().collect();
+        assert_eq!(pauses.len(), OUTAGE_ATTEMPTS);
+        let total: Duration = pauses.iter().sum();
+        assert!(total > Duration::from_secs(60) && total < Duration::from_secs(120), "{total:?}");
+    }
+
+    #[test]
+    fn conflicts_are_told_apart_by_what_the_engine_says() {
+        let stopped = answer(409, "Cannot kill container: x: Container x is not running");
+        assert!(is_not_running(&stopped) && !is_being_removed(&stopped));
+        let removing = answer(409, "removal of container x is already in progress");
+        assert!(is_being_removed(&removing) && !is_not_running(&removing));
+    }
+}

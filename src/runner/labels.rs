@@ -1,0 +1,189 @@
+//! The labels of a container: how it is found again, and whose it is. Pure.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use crate::job::{Entrypoint, Job, JobId, RunId};
+
+/// The job's id.
+pub const ID: &str = "runtime.id";
+/// The script's file name, such as `main.py`.
+pub const ENTRYPOINT: &str = "runtime.entrypoint";
+/// `true` on every container of ours.
+pub const MANAGED: &str = "runtime.managed";
+/// The segment that owns the container.
+pub const SEGMENT: &str = "runtime.segment";
+/// `bot` or `backtest`.
+pub const TYPE: &str = "runtime.type";
+/// The namespace, which tells apart workers that share an engine.
+pub const NAMESPACE: &str = "runtime.namespace";
+/// The run.
+pub const RUN: &str = "runtime.run";
+/// The attempt within the run.
+pub const ATTEMPT: &str = "runtime.attempt";
+
+/// Under whose ownership a container runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assignment<'a> {
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The segment that owns the run.
+    pub segment: u32,
+    /// The attempt within the run; the first is 1.
+    pub attempt: u32,
+}
+
+/// What a container's labels say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The namespace.
+    pub namespace: String,
+    /// The segment that owned the run when the container was made.
+    pub segment: u32,
+    /// The job.
+    pub id: JobId,
+    /// The run.
+    pub run_id: RunId,
+    /// The attempt within the run; the first is 1.
+    pub attempt: u32,
+    /// The kind of program.
+    pub entrypoint: Entrypoint,
+    /// The script's file name.
+    pub script: String,
+}
+
+/// Why labels do not say whose a container is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// A label is not there.
+    #[error("the label {label} is missing")]
+    Missing {
+        /// Its name.
+        label: &'static str,
+    },
+    /// A label has a value that we would not have written.
+    #[error("the label {label} has the value {value:?}, which is none of ours")]
+    Invalid {
+        /// Its name.
+        label: &'static str,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// The filter for our containers: those of one segment, or of the whole namespace.
+///
+/// The namespace is always part of it, so that other kinds of work that use the same labels on
+/// the same engine are never seen.
+#[must_use]
+pub fn managed(namespace: &str, segment: Option<u32>) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        (MANAGED.to_owned(), "true".to_owned()),
+        (NAMESPACE.to_owned(), namespace.to_owned()),
+    ]);
+    if let Some(segment) = segment {
+        labels.insert(SEGMENT.to_owned(), segment.to_string());
+    }
+    labels
+}
+
+/// The labels of a job's container.
+#[must_use]
+pub fn of(job: &Job, assignment: &Assignment<'_>) -> BTreeMap<String, String> {
+    let script = job.script.rsplit('/').next().unwrap_or(&job.script);
+    let mut labels = managed(assignment.namespace, Some(assignment.segment));
+    for (label, value) in [
+        (ID, job.id.as_str()),
+        (RUN, job.run_id.as_str()),
+        (TYPE, job.entrypoint.as_str()),
+        (ENTRYPOINT, script),
+    ] {
+        labels.insert(label.to_owned(), value.to_owned());
+    }
+    labels.insert(ATTEMPT.to_owned(), assignment.attempt.to_string());
+    labels
+}
+
+/// Reads back whose a container is.
+pub fn identity(labels: &BTreeMap<String, String>) -> Result<Identity, LabelError> {
+    let entrypoint = text(labels, TYPE)?;
+    Ok(Identity {
+        namespace: text(labels, NAMESPACE)?.to_owned(),
+        segment: parsed(labels, SEGMENT)?,
+        id: parsed(labels, ID)?,
+        run_id: parsed(labels, RUN)?,
+        attempt: parsed(labels, ATTEMPT)?,
+        entrypoint: [Entrypoint::Bot, Entrypoint::Backtest]
+            .into_iter()
+            .find(|known| known.as_str() == entrypoint)
+            .ok_or_else(|| LabelError::Invalid { label: TYPE, value: entrypoint.to_owned() })?,
+        script: text(labels, ENTRYPOINT)?.to_owned(),
+    })
+}
+
+fn text<'a>(
+    labels: &'a BTreeMap<String, String>,
+    label: &'static str,
+) -> Result<&'a str, LabelError> {
+    labels.get(label).map(String::as_str).ok_or(LabelError::Missing { label })
+}
+
+fn parsed<T: FromStr>(
+    labels: &BTreeMap<String, String>,
+    label: &'static str,
+) -> Result<T, LabelError> {
+    let value = text(labels, label)?;
+    value.parse().map_err(|_| LabelError::Invalid { label, value: value.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::container::tests::job;
+
+    const ASSIGNMENT: Assignment<'static> =
+        Assignment { namespace: "longshore", segment: 7, attempt: 2 };
+
+    #[test]
+    fn compat_1_the_filter_always_names_the_namespace() {
+        for segment in [None, Some(3)] {
+            assert_eq!(managed("ns", segment).get(NAMESPACE).map(String::as_str), Some("ns"));
+        }
+        assert_eq!(managed("ns", Some(3)).get(SEGMENT).map(String::as_str), Some("3"));
+        assert!(!managed("ns", None).contains_key(SEGMENT));
+    }
+
+    #[test]
+    fn a_job_is_found_by_its_filters_and_read_back_whole() {
+        let labels = of(&job("bots/main.py"), &ASSIGNMENT);
+        for filter in [managed("longshore", None), managed("longshore", Some(7))] {
+            assert!(filter.iter().all(|(label, value)| labels.get(label) == Some(value)));
+        }
+        let expected = Identity {
+            namespace: "longshore".to_owned(),
+            segment: 7,
+            id: "my-job".parse().unwrap(),
+            run_id: "run-1".parse().unwrap(),
+            attempt: 2,
+            entrypoint: Entrypoint::Bot,
+            script: "main.py".to_owned(),
+        };
+        assert_eq!(identity(&labels), Ok(expected));
+    }
+
+    #[test]
+    fn a_label_that_is_missing_or_strange_is_named() {
+        let whole = of(&job("main.py"), &ASSIGNMENT);
+        for label in [ID, RUN, TYPE, ATTEMPT, SEGMENT, NAMESPACE, ENTRYPOINT] {
+            let mut labels = whole.clone();
+            labels.remove(label);
+            assert_eq!(identity(&labels), Err(LabelError::Missing { label }));
+        }
+        for (label, value) in [(ID, "../x"), (SEGMENT, "-1"), (ATTEMPT, "two"), (TYPE, "Bot")] {
+            let mut labels = whole.clone();
+            labels.insert(label.to_owned(), value.to_owned());
+            let value = value.to_owned();
+            assert_eq!(identity(&labels), Err(LabelError::Invalid { label, value }));
+        }
+    }
+}
