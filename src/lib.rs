@@ -13,3 +13,5 @@ pub mod runner;
 pub mod worker;
 
 pub mod http;
+
+pub mod cli;

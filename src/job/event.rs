@@ -3,8 +3,9 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{Entrypoint, ExecutionResult, JobId, RunId, Verdict};
 
@@ -39,6 +40,19 @@ pub enum State {
 }
 
 impl State {
+    /// Every state, in the order in which the documentation lists them.
+    pub const ALL: [Self; 9] = [
+        Self::Accepted,
+        Self::Preparing,
+        Self::Running,
+        Self::Restarting,
+        Self::Unhealthy,
+        Self::Stopping,
+        Self::Finished,
+        Self::Duplicate,
+        Self::NotRunning,
+    ];
+
     /// The state as it stands in events and routing keys.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -111,10 +125,18 @@ pub enum EventData {
     Status(Status),
     /// A run ended.
     #[serde(rename = "longshore.job.result.v1")]
-    Result(ExecutionResult),
+    Result(#[schemars(schema_with = "settled_result")] ExecutionResult),
 }
 
-/// One event, as a CloudEvent.
+/// In an event a result always has its verdict, and is not `running` any more.
+fn settled_result(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<ExecutionResult>();
+    schema.insert("required".to_owned(), json!(["verdict"]));
+    schema.insert("properties".to_owned(), json!({"status": {"enum": ["success", "error"]}}));
+    schema
+}
+
+/// One event, as a CloudEvent. A reader ignores what it does not know: more may come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "Event")]
 pub struct Event {
@@ -122,8 +144,10 @@ pub struct Event {
     #[schemars(extend("const" = "1.0"))]
     pub specversion: String,
     /// The same for every publication of the same event: a reader drops repeats by it.
+    #[schemars(length(min = 1))]
     pub id: String,
     /// Who says so: `/longshore/{namespace}/segments/{n}`.
+    #[schemars(length(min = 1), extend("format" = "uri-reference"))]
     pub source: String,
     /// The job's id. Absent when a message was too broken to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,29 @@ use super::{JobId, RunId};
 /// A start message: what to run, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "Start message")]
+#[schemars(
+    title = "Start message",
+    extend("allOf" = [
+        {
+            "if": {"properties": {"entrypoint": {"const": "bot"}}},
+            "then": {"properties": {"entrypoint_files": {
+                "required": ["bot"],
+                "properties": {"bot": {"minLength": 1, "maxLength": 1024, "pattern": "^[^/]"}}
+            }}}
+        },
+        {
+            "if": {"properties": {"entrypoint": {"const": "backtest"}}},
+            "then": {"properties": {"entrypoint_files": {
+                "required": ["backtest"],
+                "properties": {"backtest": {"minLength": 1, "maxLength": 1024, "pattern": "^[^/]"}}
+            }}}
+        },
+        {
+            "if": {"properties": {"is_long_running": {"const": false}}},
+            "then": {"properties": {"restart": {"type": "null"}, "health_check": {"type": "null"}}}
+        }
+    ])
+)]
 pub struct Executable {
     /// The job's id. One job of an id runs at a time.
     pub id: JobId,
@@ -24,7 +46,7 @@ pub struct Executable {
     #[schemars(example = serde_json::json!({"bot": "main.py", "backtest": "backtest.py"}))]
     pub entrypoint_files: BTreeMap<String, String>,
     /// The key of the zip in the code bucket.
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\u0000-\u001f\u007f]+$"))]
     pub file_path: String,
     /// Handed to the code as it is.
     pub config: Map<String, Value>,
@@ -52,6 +74,7 @@ pub struct Executable {
     pub network: Option<Network>,
     /// More environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,254}$"}))]
     pub env: BTreeMap<String, String>,
     /// Seconds between two shipments of log lines. By default the worker's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -85,7 +85,12 @@ macro_rules! identifier {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": PATTERN })
+                json_schema!({
+                    "description": "1 to 128 letters, digits, '_' and '-'; the first is a letter \
+                                    or a digit.",
+                    "type": "string",
+                    "pattern": PATTERN
+                })
             }
         }
     };

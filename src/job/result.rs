@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Entrypoint, JobId, RunId, Verdict};
 
-/// The coarse status that the earlier implementation's readers know.
+/// A coarse status, for readers that need no verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResultStatus {
@@ -26,7 +26,10 @@ pub enum ResultStatus {
 /// `DockerRunner::start_container` also gives it, with status `running` and without a verdict,
 /// for a long-running container that has just started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(title = "Execution result")]
+#[schemars(
+    title = "Execution result",
+    description = "Everything that is known about a run when it has ended."
+)]
 pub struct ExecutionResult {
     /// Coarse status.
     pub status: ResultStatus,

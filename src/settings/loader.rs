@@ -46,6 +46,14 @@ impl Loader {
         if mistakes.is_empty() { Ok(read) } else { Err(SettingsErrors { mistakes }) }
     }
 
+    /// Whether someone set this variable or its key.
+    #[must_use]
+    pub fn is_set(&self, variable: &str) -> bool {
+        let setting = table::ALL.iter().find(|setting| setting.variable == variable);
+        let found = setting.and_then(|setting| self.layers.find(setting));
+        found.is_some_and(|found| found.origin != Origin::Default)
+    }
+
     /// Every setting as it holds, right or wrong.
     pub fn effective(&self) -> impl Iterator<Item = Effective> {
         table::ALL.iter().map(|&setting| {

@@ -18,8 +18,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::Environment => f.write_str("environment"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Environment => f.write_str("env"),
         }
     }
 }

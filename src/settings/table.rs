@@ -38,6 +38,16 @@ impl Setting {
         self.key.split('.').next().unwrap_or_default()
     }
 
+    /// What to show where it has no value.
+    #[must_use]
+    pub fn unset_meaning(&self) -> String {
+        match self.fallback {
+            Fallback::Unset(meaning) => format!("({meaning})"),
+            Fallback::Required => "(not set)".to_owned(),
+            Fallback::HostName | Fallback::Value(_) => String::new(),
+        }
+    }
+
     /// What it is for, in one or two sentences.
     #[must_use]
     pub fn doc(&self) -> String {

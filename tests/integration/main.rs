@@ -1,5 +1,10 @@
-//! Tests against real servers: the addresses come from the environment.
+//! Tests against the program and against real servers: the addresses come from the environment.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod support;
 
+mod cli;
+mod schemas;
+mod settings;
 mod storage;

@@ -1,0 +1,29 @@
+//! What every command is given.
+
+use super::{Arguments, Failure, telemetry};
+use crate::settings::{Loader, Reader, Sources};
+
+/// What every command is given: the settings, not yet checked.
+pub struct Context {
+    /// The settings.
+    pub(super) loader: Loader,
+}
+
+impl Context {
+    /// Collects what this process was given.
+    #[must_use]
+    pub fn of_process(arguments: &Arguments) -> Self {
+        Self { loader: Loader::new(Sources::of_process(arguments.config.clone())) }
+    }
+
+    /// Reads sections of the settings, and starts the program's own log as they say.
+    pub(super) fn settings<'s, T>(
+        &'s self,
+        voice: telemetry::Voice,
+        sections: impl FnOnce(&Reader<'s>) -> T,
+    ) -> Result<T, Failure> {
+        let (log, read) = self.loader.read(|reader| (reader.telemetry(), sections(reader)))?;
+        telemetry::start(&log, voice, self.loader.is_set("LOG_LEVEL"));
+        Ok(read)
+    }
+}

@@ -1,0 +1,100 @@
+//! `longshore doctor`: every check runs, each says in one line how it is and how to mend it.
+
+mod checks;
+
+use anstyle::{AnsiColor, Style};
+use clap::Args;
+use serde::Serialize;
+
+use super::output::{Format, print, print_json};
+use super::{Context, Outcome};
+
+/// Check everything that a worker needs, and say how to mend what is not right.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  longshore doctor
+  longshore doctor --output json | jq '.[] | select(.grade != \"ok\")'
+
+Exit codes: 0 nothing has failed (warnings may stand), 1 a check has failed.")]
+pub struct DoctorArguments {
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Grade {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Finding {
+    check: &'static str,
+    grade: Grade,
+    said: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, said: impl Into<String>) -> Self {
+        Self { check, grade: Grade::Ok, said: said.into(), mend: None }
+    }
+
+    fn warn(check: &'static str, said: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { check, grade: Grade::Warn, said: said.into(), mend: Some(mend.into()) }
+    }
+
+    fn fail(check: &'static str, said: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { check, grade: Grade::Fail, said: said.into(), mend: Some(mend.into()) }
+    }
+}
+
+pub(super) fn run(arguments: &DoctorArguments, context: &Context) -> Outcome {
+    let findings = checks::all(&context.loader);
+    match arguments.output {
+        Format::Text => print(&findings.iter().map(line).collect::<String>())?,
+        Format::Json => print_json(&findings)?,
+    }
+    Ok(exit_code(&findings))
+}
+
+fn exit_code(findings: &[Finding]) -> u8 {
+    u8::from(findings.iter().any(|finding| finding.grade == Grade::Fail))
+}
+
+fn line(finding: &Finding) -> String {
+    let (word, colour) = match finding.grade {
+        Grade::Ok => ("ok", AnsiColor::Green),
+        Grade::Warn => ("warn", AnsiColor::Yellow),
+        Grade::Fail => ("fail", AnsiColor::Red),
+    };
+    let style = Style::new().bold().fg_color(Some(colour.into()));
+    let mend = finding.mend.as_ref().map_or_else(String::new, |mend| format!("; {mend}"));
+    format!("{style}{word:<4}{style:#}  {:<9} {}{mend}\n", finding.check, finding.said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_failed_check_fails_the_command() {
+        let good = [Finding::ok("a", "well"), Finding::warn("b", "so so", "do this")];
+        assert_eq!(exit_code(&good), 0);
+        let bad = [Finding::ok("a", "well"), Finding::fail("b", "ill", "do that")];
+        assert_eq!(exit_code(&bad), 1);
+    }
+
+    #[test]
+    fn a_line_says_how_to_mend() {
+        let told = anstream::adapter::strip_str(&line(&Finding::fail("store", "ill", "do that")))
+            .to_string();
+        assert_eq!(told, "fail  store     ill; do that\n");
+    }
+}

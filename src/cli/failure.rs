@@ -1,0 +1,85 @@
+//! Why a command could not do what it was asked to, as people are told.
+
+use std::io;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::settings::SettingsErrors;
+
+/// Why a command could not do what it was asked to.
+#[derive(Debug)]
+pub enum Failure {
+    /// The settings are wrong.
+    Settings(SettingsErrors),
+    /// The arguments go together with nothing, or a file that they name is wrong.
+    Usage(String),
+    /// Something went wrong on the way.
+    Failed {
+        /// What, with its causes.
+        error: anyhow::Error,
+        /// What may help.
+        mend: Option<String>,
+    },
+    /// Whoever read our output has gone, as in `longshore watch | head`.
+    ReaderGone,
+}
+
+impl From<SettingsErrors> for Failure {
+    fn from(errors: SettingsErrors) -> Self {
+        Self::Settings(errors)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed { error, mend: None }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::ReaderGone;
+        }
+        Self::Failed { error: error.into(), mend: None }
+    }
+}
+
+impl Failure {
+    /// The code to exit with.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::ReaderGone => 0,
+            Self::Failed { .. } => 1,
+            Self::Settings(_) | Self::Usage(_) => 2,
+        }
+    }
+
+    /// Says on standard error what is wrong and what may help.
+    pub fn tell(&self) {
+        let told = match self {
+            Self::ReaderGone => return,
+            Self::Settings(errors) => format!(
+                "{errors}\n{}docs/settings.md says what there is; \
+                 longshore worker --print-settings shows what holds",
+                label("help", AnsiColor::Cyan)
+            ),
+            Self::Usage(problem) => {
+                format!("{problem}\n{}see longshore --help", label("help", AnsiColor::Cyan))
+            }
+            Self::Failed { error, mend } => {
+                let help = mend.as_ref().map_or_else(String::new, |mend| {
+                    format!("\n{}{mend}", label("help", AnsiColor::Cyan))
+                });
+                format!("{error:#}{help}")
+            }
+        };
+        anstream::eprintln!("{}{told}", label("longshore", AnsiColor::Red));
+    }
+}
+
+fn label(text: &str, colour: AnsiColor) -> String {
+    let style = Style::new().bold().fg_color(Some(colour.into()));
+    format!("{style}{text}:{style:#} ")
+}

@@ -1,0 +1,80 @@
+//! The command line: one file a command.
+//!
+//! A command reads its arguments and the settings that it needs, composes what it works with, and
+//! gives an exit code or a [`Failure`]. What work means is not decided here.
+
+mod completions;
+mod context;
+mod doctor;
+mod failure;
+mod output;
+mod schema;
+mod telemetry;
+mod worker;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub use context::Context;
+pub use failure::Failure;
+
+/// What the program was asked to do.
+#[derive(Debug, Parser)]
+#[command(
+    name = "longshore",
+    version,
+    about = "Runs bots and backtests from RabbitMQ in Docker containers",
+    after_help = EXIT_CODES,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Arguments {
+    /// The settings file; else the one that `LONGSHORE_CONFIG` names, else ./longshore.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How the program ends. The codes from 10 on are those of `Verdict::process_exit_code`.
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done; with run and start --wait: the run succeeded or was stopped
+   1  it failed
+   2  wrong arguments or settings
+  10  the run failed         11  it timed out       12  it ran out of memory
+  13  it was cancelled       14  it was rejected    15  the infrastructure gave up
+  16  it was lost with its host
+
+Settings: docs/settings.md, or longshore worker --print-settings";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take jobs from the broker and run them
+    Worker(worker::WorkerArguments),
+    /// Check everything that a worker needs, and say how to mend what is not right
+    Doctor(doctor::DoctorArguments),
+    /// Print or write the JSON Schemas of all messages
+    Schema(schema::SchemaArguments),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArguments),
+}
+
+/// An exit code, or why there is none.
+pub type Outcome = Result<u8, Failure>;
+
+impl Command {
+    /// Does it.
+    pub fn run(self, context: &Context) -> Outcome {
+        match self {
+            Self::Worker(arguments) => worker::run(&arguments, context),
+            Self::Doctor(arguments) => doctor::run(&arguments, context),
+            Self::Schema(arguments) => schema::run(&arguments),
+            Self::Completions(arguments) => completions::run(&arguments),
+        }
+    }
+}

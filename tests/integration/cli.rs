@@ -1,0 +1,130 @@
+//! The program as people and scripts call it.
+
+use std::process::{Command, Output};
+
+/// The program in an empty directory with an empty environment.
+pub(crate) fn longshore() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+    command.env_clear().current_dir(std::env::temp_dir());
+    command
+}
+
+/// Output as text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn run(arguments: &[&str]) -> Output {
+    longshore().args(arguments).output().unwrap()
+}
+
+const COMMANDS: [&str; 4] = ["worker", "doctor", "schema", "completions"];
+
+#[test]
+fn help_lists_every_command_and_every_exit_code() {
+    let output = run(&["--help"]);
+    let help = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    for word in
+        COMMANDS.into_iter().chain(["Exit codes:", "10", "11", "12", "13", "14", "15", "16"])
+    {
+        assert!(help.contains(word), "{word} is missing in\n{help}");
+    }
+}
+
+#[test]
+fn every_command_shows_examples_without_colour_where_there_is_no_terminal() {
+    for command in COMMANDS {
+        let output = run(&[command, "--help"]);
+        let help = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        assert!(help.contains("Examples:\n  longshore "), "{help}");
+        assert!(!help.contains('\u{1b}'), "{help:?}");
+    }
+}
+
+#[test]
+fn wrong_arguments_end_with_2() {
+    for arguments in [&["sail"][..], &["schema", "--nope"], &["completions", "tcsh"], &[]] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_misspelt_command_is_answered_with_the_nearest() {
+    assert!(text(&run(&["wroker"]).stderr).contains("worker"));
+}
+
+#[test]
+fn schema_lists_prints_and_writes() {
+    let list = run(&["schema"]);
+    for name in ["start", "stop", "event", "asyncapi"] {
+        assert!(text(&list.stdout).lines().any(|line| line.starts_with(name)), "{name}");
+    }
+    let start: serde_json::Value =
+        serde_json::from_slice(&run(&["schema", "start"]).stdout).unwrap();
+    assert_eq!(start["title"], "Start message");
+    let unknown = run(&["schema", "begin"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("there are start, stop, event, asyncapi"));
+
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("new");
+    let written = longshore().args(["schema", "--output-dir"]).arg(&target).output().unwrap();
+    assert!(written.status.success());
+    assert_eq!(std::fs::read_dir(&target).unwrap().count(), 4);
+}
+
+#[test]
+fn what_cannot_be_written_is_said_with_its_cause() {
+    let output = run(&["schema", "--output-dir", "/dev/null/x"]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.starts_with("longshore: the directory /dev/null/x cannot be made: "), "{told}");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = text(&run(&["completions", shell]).stdout);
+        for command in COMMANDS {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+}
+
+#[test]
+fn doctor_runs_every_check_and_says_how_to_mend() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = longshore()
+        .env("TEMP_DIR", directory.path().join("jobs"))
+        .args(["doctor", "--output", "json"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "the required settings are missing");
+    let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |check: &str, grade: &str| {
+        findings.iter().filter(|one| one["check"] == check && one["grade"] == grade).count()
+    };
+    assert_eq!(of("settings", "fail"), 4);
+    assert_eq!(of("temp dir", "ok"), 1);
+    for failed in findings.iter().filter(|one| one["grade"] == "fail") {
+        assert!(failed["mend"].is_string(), "{failed}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    use std::process::Stdio;
+    let mut child = longshore()
+        .args(["schema", "event"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}

@@ -1,0 +1,209 @@
+//! The schemas in `schemas/` are what the program makes, and the examples are what they say.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use jsonschema::Validator;
+use longshore::job::{
+    Bounds, Event, Job, Limits, Network, State, Verdict, parse_executable, parse_stop, schema,
+};
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
+}
+
+fn validator(name: &str) -> Validator {
+    let named = schema::all().into_iter().find(|one| one.name == name).expect(name);
+    let options = jsonschema::options().should_validate_formats(true);
+    options.build(named.schema.as_value()).expect("the schema itself should be valid")
+}
+
+/// Which schema an example is for, by the first word of its name.
+fn schema_of(stem: &str) -> &'static str {
+    match stem.split('.').next() {
+        Some("start") => "start",
+        Some("stop") => "stop",
+        _ => "event",
+    }
+}
+
+/// The examples of a directory, by name.
+fn examples(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .map(|path| {
+            let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+            (stem, std::fs::read(&path).unwrap())
+        })
+        .collect();
+    found.sort();
+    assert!(found.len() > 5, "there are hardly any examples in {}", directory.display());
+    found
+}
+
+/// What our own types make of a message: what they write again, or why they refuse it.
+fn parse(schema: &str, body: &[u8]) -> Result<Value, String> {
+    match schema {
+        "start" => {
+            let executable = parse_executable(body).map_err(|error| error.to_string())?;
+            let again = serde_json::to_value(&executable).unwrap();
+            Job::validate(executable, &bounds(), None).map_err(|error| error.to_string())?;
+            Ok(again)
+        }
+        "stop" => parse_stop(body)
+            .map(|stop| serde_json::to_value(stop).unwrap())
+            .map_err(|error| error.to_string()),
+        _ => serde_json::from_slice::<Event>(body)
+            .map(|event| serde_json::to_value(event).unwrap())
+            .map_err(|error| error.to_string()),
+    }
+}
+
+fn bounds() -> Bounds {
+    let hour = std::time::Duration::from_hours(1);
+    Bounds {
+        limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
+        network: Network::Host,
+        allowed_networks: vec![Network::Host, Network::Bridge, Network::None],
+        timeout: hour,
+        max_timeout: hour,
+        log_interval: std::time::Duration::from_secs(30),
+        max_attempts: 3,
+    }
+}
+
+#[test]
+fn the_files_are_what_the_program_makes() {
+    for named in schema::all() {
+        let file = std::fs::read_to_string(root().join(named.file)).unwrap_or_default();
+        assert!(
+            file == named.text(),
+            "schemas/{} is not what the types say; mend it with: \
+             cargo run -- schema --output-dir schemas",
+            named.file
+        );
+    }
+}
+
+#[test]
+fn every_example_is_valid_and_means_to_our_types_what_it_says() {
+    for (stem, body) in examples(&root().join("examples")) {
+        let name = schema_of(&stem);
+        let value: Value = serde_json::from_slice(&body).unwrap();
+        let problems: Vec<_> =
+            validator(name).iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(problems.is_empty(), "{stem}: {problems:?}");
+        let again = parse(name, &body).unwrap_or_else(|problem| panic!("{stem}: {problem}"));
+        assert!(validator(name).is_valid(&again), "{stem}: {again:#}");
+        for (field, said) in value.as_object().unwrap() {
+            let same = field == "time" || &again[field] == said;
+            assert!(same, "{stem}: {field} was {said}, and is {} when written again", again[field]);
+        }
+    }
+}
+
+#[test]
+fn every_refused_example_is_refused_by_the_schema_and_by_our_types() {
+    for (stem, body) in examples(&root().join("examples/refused")) {
+        let name = schema_of(&stem);
+        let value: Value = serde_json::from_slice(&body).unwrap();
+        assert!(!validator(name).is_valid(&value), "{stem}: the schema takes it");
+        assert!(parse(name, &body).is_err(), "{stem}: our types take it");
+    }
+}
+
+#[test]
+fn there_is_an_example_of_every_state_and_every_verdict() {
+    let events = examples(&root().join("examples"))
+        .into_iter()
+        .filter_map(|(_, body)| serde_json::from_slice::<Event>(&body).ok());
+    let shown: BTreeSet<String> = events
+        .map(|event| event.routing_key().as_str().split('.').next().unwrap().to_owned())
+        .collect();
+    for verdict in Verdict::ALL {
+        assert!(shown.contains(verdict.as_str()), "{verdict}");
+    }
+    for state in State::ALL {
+        assert!(shown.contains(state.as_str()), "{}", state.as_str());
+    }
+}
+
+#[test]
+fn a_result_event_without_a_verdict_or_still_running_is_not_valid() {
+    let body = std::fs::read(root().join("examples/result.succeeded.json")).unwrap();
+    let good: Value = serde_json::from_slice(&body).unwrap();
+    let mut without = good.clone();
+    without["data"].as_object_mut().unwrap().remove("verdict");
+    let mut running = good.clone();
+    running["data"]["status"] = "running".into();
+    let validator = validator("event");
+    assert!(validator.is_valid(&good));
+    assert!(!validator.is_valid(&without) && !validator.is_valid(&running));
+}
+
+/// Every object that publishers send refuses what it does not know, and every field says what it
+/// is.
+#[test]
+fn received_schemas_are_closed_and_described() {
+    for named in schema::all().into_iter().filter(|one| one.name != "event") {
+        let schema = named.schema.as_value();
+        assert!(schema["$id"].as_str().unwrap().starts_with("urn:longshore:schema:"));
+        let definitions = schema["$defs"].as_object().unwrap().values();
+        for object in definitions.chain([schema]).filter(|one| one["type"] == "object") {
+            assert_eq!(object["additionalProperties"], false, "{object:#}");
+            for (field, described) in object["properties"].as_object().unwrap() {
+                assert!(described["description"].is_string(), "{}: {field}", named.name);
+            }
+        }
+    }
+}
+
+fn asyncapi() -> Value {
+    let text = std::fs::read_to_string(root().join("asyncapi.yaml")).unwrap();
+    serde_yaml_ng::from_str(&text).unwrap()
+}
+
+/// Every `$ref` below a value.
+fn references(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.get("$ref") {
+                found.push(reference.clone());
+            }
+            fields.values().for_each(|value| references(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_reference_of_asyncapi_leads_somewhere() {
+    let document = asyncapi();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    for reference in &found {
+        match reference.strip_prefix('#') {
+            Some(pointer) => assert!(document.pointer(pointer).is_some(), "{reference}"),
+            None => assert!(root().join(reference).is_file(), "{reference}"),
+        }
+    }
+    for named in schema::all() {
+        assert!(found.contains(&format!("./{}", named.file)), "{} is not used", named.file);
+    }
+}
+
+#[test]
+fn asyncapi_lists_every_state_and_every_verdict() {
+    let document = asyncapi();
+    let listed = |channel: &str, word: &str| {
+        let pointer = format!("/channels/{channel}/parameters/{word}/enum");
+        let words = document.pointer(&pointer).expect("a list of words").clone();
+        serde_json::from_value::<Vec<String>>(words).unwrap()
+    };
+    assert_eq!(listed("status", "state"), State::ALL.map(|one| one.as_str().to_owned()));
+    assert_eq!(listed("results", "verdict"), Verdict::ALL.map(|one| one.as_str().to_owned()));
+}
