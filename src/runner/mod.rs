@@ -1,5 +1,6 @@
 //! The runner core: fetch → image → script → container → run → collect.
 
+pub mod archive;
 pub mod container;
 pub mod docker;
 pub mod labels;

@@ -1,0 +1,194 @@
+//! From a zip to a directory: all of it, or nothing.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::budget::{Budget, Budgeted};
+use super::plan::{Plan, PlannedFile, plan};
+use super::{ArchiveCaps, ArchiveError, Extracted, quoted};
+
+/// What an entry may take in the archive's own directory, beside its name, in bytes.
+const HEADER_BYTES: u64 = 512;
+/// What may be read to find that directory, in bytes; zip searches the last 64 KiB.
+const SEARCH_BYTES: u64 = 1024 * 1024;
+/// Bytes copied at a time.
+const COPY_BYTES: usize = 64 * 1024;
+
+type Archive = ZipArchive<BufReader<Budgeted<File>>>;
+
+/// Unpacks the zip into the directory `into`, which must be empty or not there.
+///
+/// The work is done beside it, in `{into}.partial`, and moved when it is complete. Nothing of it
+/// stays after a failure. Files become 0644, or 0755 where the zip marks them as executable,
+/// folders 0755.
+///
+/// # Errors
+///
+/// [`ArchiveError`], which names the first entry that is refused.
+pub fn extract(zip: &Path, into: &Path, caps: ArchiveCaps) -> Result<Extracted, ArchiveError> {
+    let mut archive = open(zip, &caps)?;
+    let mut file = BufReader::new(open_file(zip)?);
+    let plan = plan(&mut archive, &mut file, &caps)?;
+    let staging = staging_of(into);
+    // A crash may have left one; what it holds belongs to nobody.
+    remove(&staging)?;
+    let outcome = write_all(&mut archive, plan, &staging, &caps).and_then(|extracted| {
+        let action = || format!("moving {} to {}", staging.display(), into.display());
+        fs::rename(&staging, into).map_err(|error| ArchiveError::io(action())(error))?;
+        Ok(extracted)
+    });
+    if outcome.is_err()
+        && let Err(error) = remove(&staging)
+    {
+        tracing::warn!(path = %staging.display(), %error, "could not remove a failed extraction");
+    }
+    outcome
+}
+
+/// Where the files of `into` stand until they are complete.
+pub(in crate::runner) fn staging_of(into: &Path) -> PathBuf {
+    let mut name = into.as_os_str().to_owned();
+    name.push(".partial");
+    PathBuf::from(name)
+}
+
+fn remove(directory: &Path) -> Result<(), ArchiveError> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ArchiveError::io(format!("removing {}", directory.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn open_file(zip: &Path) -> Result<File, ArchiveError> {
+    File::open(zip).map_err(ArchiveError::io(format!("opening {}", zip.display())))
+}
+
+fn open(zip: &Path, caps: &ArchiveCaps) -> Result<Archive, ArchiveError> {
+    let mut file = open_file(zip)?;
+    let mut magic = Vec::new();
+    let reading = || ArchiveError::io(format!("reading {}", zip.display()));
+    Read::by_ref(&mut file).take(4).read_to_end(&mut magic).map_err(reading())?;
+    if magic.is_empty() {
+        return Err(ArchiveError::not_a_zip("the file is empty"));
+    }
+    let entries = u64::try_from(caps.max_entries).unwrap_or(u64::MAX);
+    let names = u64::try_from(caps.max_name_bytes).unwrap_or(u64::MAX);
+    let an_entry = HEADER_BYTES.saturating_add(names);
+    let budget = Budget::of(SEARCH_BYTES.saturating_add(entries.saturating_mul(an_entry)));
+    let reader = BufReader::new(Budgeted::new(file, budget.clone()));
+    match ZipArchive::new(reader) {
+        Ok(archive) => {
+            budget.lift();
+            Ok(archive)
+        }
+        Err(_) if budget.is_spent() => {
+            Err(ArchiveError::not_a_zip("its directory of entries is too large"))
+        }
+        Err(ZipError::Io(error)) if error.raw_os_error().is_some() => Err(reading()(error)),
+        Err(error) if magic == *b"PK\x03\x04" => {
+            Err(ArchiveError::not_a_zip(format!("it is damaged or was cut short ({error})")))
+        }
+        Err(error) => Err(ArchiveError::not_a_zip(format!("it is something else ({error})"))),
+    }
+}
+
+fn write_all(
+    archive: &mut Archive,
+    plan: Plan,
+    staging: &Path,
+    caps: &ArchiveCaps,
+) -> Result<Extracted, ArchiveError> {
+    make_directory(staging)?;
+    for directory in &plan.directories {
+        make_directory(&staging.join(directory))?;
+    }
+    let mut bytes = 0;
+    for file in &plan.files {
+        bytes += write_file(archive, file, staging, caps, caps.max_extracted_bytes - bytes)?;
+    }
+    Ok(Extracted { files: plan.files.len(), bytes, notes: plan.notes })
+}
+
+fn make_directory(path: &Path) -> Result<(), ArchiveError> {
+    let mode = 0o755;
+    DirBuilder::new()
+        .mode(mode)
+        .create(path)
+        // Once more, for the umask takes bits away.
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
+        .map_err(ArchiveError::io(format!("creating the directory {}", path.display())))
+}
+
+fn write_file(
+    archive: &mut Archive,
+    planned: &PlannedFile,
+    staging: &Path,
+    caps: &ArchiveCaps,
+    room: u64,
+) -> Result<u64, ArchiveError> {
+    let path = staging.join(&planned.path);
+    let too_large = || ArchiveError::TooLarge {
+        entry: quoted(&planned.path),
+        max_bytes: caps.max_extracted_bytes,
+    };
+    if planned.declared_bytes > room {
+        return Err(too_large());
+    }
+    let mut entry = archive
+        .by_index(planned.index)
+        .map_err(|error| ArchiveError::bad(&planned.path, format!("cannot be read: {error}")))?;
+    let mode = if planned.is_executable { 0o755 } else { 0o644 };
+    let writing = || ArchiveError::io(format!("writing {}", path.display()));
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(&path).map_err(writing())?;
+    let written = copy(&mut entry, &mut file, room).map_err(|error| match error {
+        CopyError::NoRoom => too_large(),
+        CopyError::Write(error) => writing()(error),
+        CopyError::Read(error) if error.raw_os_error().is_some() => {
+            ArchiveError::io("reading the archive".to_owned())(error)
+        }
+        CopyError::Read(error) => {
+            ArchiveError::bad(&planned.path, format!("cannot be unpacked: {error}"))
+        }
+    })?;
+    if written != planned.declared_bytes {
+        let problem = format!("holds {written} bytes, not the {} it says", planned.declared_bytes);
+        return Err(ArchiveError::bad(&planned.path, problem));
+    }
+    file.set_permissions(Permissions::from_mode(mode)).map_err(writing())?;
+    Ok(written)
+}
+
+/// What stopped a copy; whose fault it is depends on the side.
+#[derive(Debug)]
+pub(super) enum CopyError {
+    NoRoom,
+    Read(io::Error),
+    Write(io::Error),
+}
+
+/// Copies to the end, counting what really comes, whatever was declared.
+pub(super) fn copy(from: &mut impl Read, to: &mut impl Write, room: u64) -> Result<u64, CopyError> {
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut total = 0;
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(CopyError::Read(error)),
+        };
+        total += count as u64;
+        if total > room {
+            return Err(CopyError::NoRoom);
+        }
+        to.write_all(&buffer[..count]).map_err(CopyError::Write)?;
+    }
+}

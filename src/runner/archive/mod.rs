@@ -1,0 +1,138 @@
+//! Zip archives: unpacked as if their authors wished us harm, packed for `longshore run DIR`.
+//!
+//! Everything here blocks; callers use `spawn_blocking`. [`extract`] looks at every entry before it
+//! writes the first one (`plan`), counts the bytes that really come out, and leaves nothing behind
+//! when it fails. Not in here: where archives come from and whether theirs is the right hash
+//! (`CodeManager`).
+
+mod budget;
+mod extract;
+mod pack;
+mod plan;
+#[cfg(test)]
+pub(super) mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+pub use extract::extract;
+pub use pack::{Packed, zip_directory};
+
+/// Ours inside a job's directory: configuration, launcher, lease. No archive may write there.
+pub const RESERVED_DIRECTORY: &str = ".longshore";
+
+/// Where the code leaves its result, at the root of the job's directory.
+pub const RESULT_FILE: &str = "result.json";
+
+/// How much an archive may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveCaps {
+    /// Entries, and likewise folders that their names imply.
+    pub max_entries: usize,
+    /// Bytes of all files together, unpacked.
+    pub max_extracted_bytes: u64,
+    /// Parts of one name.
+    pub max_depth: usize,
+    /// Bytes of one whole name.
+    pub max_name_bytes: usize,
+}
+
+impl ArchiveCaps {
+    /// Parts of one name, by default: deeper than any `node_modules` that works.
+    pub const DEFAULT_DEPTH: usize = 64;
+    /// Bytes of one name, by default.
+    pub const DEFAULT_NAME_BYTES: usize = 1024;
+
+    /// These two as given, depth and name length as usual.
+    #[must_use]
+    pub fn new(max_entries: usize, max_extracted_bytes: u64) -> Self {
+        Self {
+            max_entries,
+            max_extracted_bytes,
+            max_depth: Self::DEFAULT_DEPTH,
+            max_name_bytes: Self::DEFAULT_NAME_BYTES,
+        }
+    }
+}
+
+/// What came out of an archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extracted {
+    /// Files written.
+    pub files: usize,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Entries that were left out on purpose, one sentence each, for the job's log.
+    pub notes: Vec<String>,
+}
+
+/// Why an archive could not be unpacked or packed.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// It cannot be read as a zip at all.
+    #[error("the archive is not a usable zip: {reason}")]
+    NotAZip {
+        /// What is wrong.
+        reason: String,
+    },
+    /// It has more entries than allowed.
+    #[error("the archive has more than the {max_entries} files or folders allowed")]
+    TooManyEntries {
+        /// The most that is allowed.
+        max_entries: usize,
+    },
+    /// It holds more than allowed.
+    #[error("the archive holds more than the {max_bytes} bytes allowed, as seen at {entry}")]
+    TooLarge {
+        /// The entry with which it became too much, quoted.
+        entry: String,
+        /// The most that is allowed.
+        max_bytes: u64,
+    },
+    /// One entry is refused.
+    #[error("the archive's entry {entry} {problem}")]
+    BadEntry {
+        /// Its name, quoted, shortened where it is long.
+        entry: String,
+        /// What is wrong with it, as the end of a sentence.
+        problem: String,
+    },
+    /// This machine's disk failed us; no fault of the archive.
+    #[error("{action}: {source}")]
+    Io {
+        /// What was tried, with the path.
+        action: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl ArchiveError {
+    /// Whether the archive itself is at fault, so that trying again cannot help.
+    #[must_use]
+    pub fn is_rejection(&self) -> bool {
+        !matches!(self, Self::Io { .. })
+    }
+
+    fn bad(name: &str, problem: impl Into<String>) -> Self {
+        Self::BadEntry { entry: quoted(name), problem: problem.into() }
+    }
+
+    fn io(action: String) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, source }
+    }
+
+    fn not_a_zip(reason: impl Into<String>) -> Self {
+        Self::NotAZip { reason: reason.into() }
+    }
+}
+
+/// A name as messages show it: on one line, and not long.
+fn quoted(name: &str) -> String {
+    const SHOWN_CHARS: usize = 160;
+    match name.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{:?}…", &name[..end]),
+        None => format!("{name:?}"),
+    }
+}

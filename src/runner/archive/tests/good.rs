@@ -1,0 +1,140 @@
+//! Archives that must be taken, whoever made them.
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::os::unix::fs::PermissionsExt;
+
+use zip::CompressionMethod;
+use zip::write::SimpleFileOptions;
+
+use super::super::raw::{RawEntry, file, folder, zip};
+use super::{Bench, CAPS, tree};
+
+#[test]
+fn an_archive_comes_out_as_it_went_in() {
+    let bench = Bench::new(&zip(&[
+        file("main.py", "print('ok')"),
+        folder("vendor/"),
+        file("vendor/lib/a b.py", "x"),
+        file("././dot.py", "y"),
+        folder("./"),
+        file("ünï/コード.py", "z"),
+        file("empty", ""),
+        file(".hidden", "h"),
+        file("lib/.longshore/kept", "k"),
+        file("lib/result.json", "{}"),
+    ]));
+    let extracted = bench.extract(CAPS).unwrap();
+    assert_eq!((extracted.files, extracted.bytes), (8, 18));
+    assert_eq!(extracted.notes, Vec::<String>::new());
+    let expected = [
+        ".hidden",
+        "dot.py",
+        "empty",
+        "lib/",
+        "lib/.longshore/",
+        "lib/.longshore/kept",
+        "lib/result.json",
+        "main.py",
+        "vendor/",
+        "vendor/lib/",
+        "vendor/lib/a b.py",
+        "ünï/",
+        "ünï/コード.py",
+    ];
+    assert_eq!(tree(&bench.out()), expected);
+    assert_eq!(fs::read_to_string(bench.out().join("main.py")).unwrap(), "print('ok')");
+}
+
+#[test]
+fn permissions_are_made_plain() {
+    let entry = |name, mode, system| RawEntry { mode, system, ..file(name, "x") };
+    let bench = Bench::new(&zip(&[
+        entry("secret", 0o100_400, 3),
+        entry("none", 0, 0),
+        entry("open", 0o100_666, 3),
+        entry("tool", 0o100_744, 3),
+        entry("root-tool", 0o104_755, 3),
+        RawEntry { mode: 0o040_000, ..folder("d/") },
+    ]));
+    bench.extract(CAPS).unwrap();
+    let mode =
+        |name: &str| fs::metadata(bench.out().join(name)).unwrap().permissions().mode() & 0o7777;
+    let modes = ["secret", "none", "open", "tool", "root-tool", "d", ""].map(mode);
+    assert_eq!(modes, [0o644, 0o644, 0o644, 0o755, 0o755, 0o755, 0o755]);
+}
+
+#[test]
+fn compat_12_a_result_in_the_archive_is_not_taken_for_the_result() {
+    let bench = Bench::new(&zip(&[file("result.json", r#"{"profit": 9}"#), file("main.py", "x")]));
+    let extracted = bench.extract(CAPS).unwrap();
+    assert_eq!(tree(&bench.out()), ["main.py"]);
+    assert_eq!((extracted.files, extracted.notes.len()), (1, 1));
+    assert!(extracted.notes[0].contains("result.json is left out"), "{:?}", extracted.notes);
+}
+
+#[test]
+fn compat_12_the_users_own_entrypoint_is_kept() {
+    let bench = Bench::new(&zip(&[file("entrypoint.sh", "echo mine"), file("main.py", "x")]));
+    bench.extract(CAPS).unwrap();
+    assert_eq!(fs::read_to_string(bench.out().join("entrypoint.sh")).unwrap(), "echo mine");
+}
+
+#[test]
+fn a_single_folder_at_the_top_is_kept() {
+    let bench = Bench::new(&zip(&[file("my-bot/main.py", "x")]));
+    bench.extract(CAPS).unwrap();
+    assert_eq!(tree(&bench.out()), ["my-bot/", "my-bot/main.py"]);
+}
+
+#[test]
+fn every_usual_method_is_read() {
+    for method in [
+        CompressionMethod::Stored,
+        CompressionMethod::Deflated,
+        CompressionMethod::Bzip2,
+        CompressionMethod::Zstd,
+    ] {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(method);
+        zip.start_file("main.py", options.large_file(true)).unwrap();
+        zip.write_all(&b"pass\n".repeat(1000)).unwrap();
+        let bench = Bench::new(&zip.finish().unwrap().into_inner());
+        assert_eq!(bench.extract(CAPS).unwrap().bytes, 5000, "{method}");
+    }
+}
+
+#[test]
+fn a_streamed_archive_whose_sizes_follow_the_data_is_read() {
+    let mut zip = zip::ZipWriter::new_stream(Vec::new());
+    zip.start_file("main.py", SimpleFileOptions::default()).unwrap();
+    zip.write_all(b"pass\n").unwrap();
+    zip.add_directory("d", SimpleFileOptions::default()).unwrap();
+    let bench = Bench::new(zip.finish().unwrap().get_ref());
+    assert_eq!(bench.extract(CAPS).unwrap().bytes, 5);
+    assert_eq!(tree(&bench.out()), ["d/", "main.py"]);
+}
+
+#[test]
+fn an_archive_far_larger_than_its_directory_of_entries_is_read() {
+    let data = vec![7; 3_000_000];
+    let bench = Bench::new(&zip(&[file("data.bin", &data), file("main.py", "x")]));
+    let caps = super::ArchiveCaps::new(2, 10_000_000);
+    assert_eq!(bench.extract(caps).unwrap().bytes, 3_000_001);
+}
+
+#[test]
+fn exactly_as_much_as_allowed_is_taken() {
+    let bench = Bench::new(&zip(&[file("a", vec![0; 99_999]), file("b", "x")]));
+    assert_eq!(bench.extract(CAPS).unwrap().bytes, CAPS.max_extracted_bytes);
+    let most: Vec<_> = (0..20).map(|number| file(format!("{number}"), "")).collect();
+    assert_eq!(Bench::new(&zip(&most)).extract(CAPS).unwrap().files, 20);
+}
+
+#[test]
+fn what_a_crash_left_beside_the_target_does_not_get_into_it() {
+    let bench = Bench::new(&zip(&[file("main.py", "x")]));
+    fs::create_dir_all(bench.dir.path().join("out.partial/old")).unwrap();
+    bench.extract(CAPS).unwrap();
+    assert_eq!(bench.rest(), ["out/", "out/main.py"]);
+}

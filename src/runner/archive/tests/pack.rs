@@ -1,0 +1,159 @@
+//! Packing a directory, and taking it out again.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use super::super::{Packed, zip_directory};
+use super::{ArchiveCaps, ArchiveError, CAPS, extract, tree};
+
+struct Project {
+    dir: tempfile::TempDir,
+}
+
+impl Project {
+    fn new(files: &[&str]) -> Self {
+        let project = Self { dir: tempfile::tempdir().unwrap() };
+        for file in files {
+            let path = project.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        project
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("project")
+    }
+
+    fn link(&self, target: impl AsRef<Path>, name: &str) {
+        symlink(target, self.path().join(name)).unwrap();
+    }
+
+    fn zip(&self) -> PathBuf {
+        self.dir.path().join("code.zip")
+    }
+
+    fn pack(&self, caps: ArchiveCaps) -> Result<Packed, ArchiveError> {
+        zip_directory(&self.path(), &self.zip(), caps)
+    }
+
+    /// Packs, unpacks, and lists what came out.
+    fn there_and_back(&self) -> Vec<String> {
+        self.pack(CAPS).unwrap();
+        let out = self.dir.path().join("out");
+        extract(&self.zip(), &out, CAPS).unwrap();
+        tree(&out)
+    }
+}
+
+#[test]
+fn a_directory_is_packed_without_history_and_caches() {
+    let project = Project::new(&[
+        "main.py",
+        "lib/a.py",
+        "node_modules/x/index.js",
+        ".git/config",
+        ".venv/bin/python",
+        "lib/__pycache__/a.pyc",
+        ".longshore/config.json",
+        ".env",
+    ]);
+    let expected = [
+        ".env",
+        "lib/",
+        "lib/a.py",
+        "main.py",
+        "node_modules/",
+        "node_modules/x/",
+        "node_modules/x/index.js",
+    ];
+    assert_eq!(project.there_and_back(), expected);
+    let out = project.dir.path().join("out/lib/a.py");
+    assert_eq!(fs::read_to_string(out).unwrap(), "lib/a.py");
+}
+
+#[test]
+fn a_program_stays_a_program() {
+    let project = Project::new(&["run.sh", "main.py"]);
+    fs::set_permissions(project.path().join("run.sh"), Permissions::from_mode(0o750)).unwrap();
+    project.there_and_back();
+    let mode = |name: &str| {
+        let path = project.dir.path().join("out").join(name);
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!((mode("run.sh"), mode("main.py")), (0o755, 0o644));
+}
+
+#[test]
+fn the_same_directory_gives_the_same_archive() {
+    let archive = || {
+        let project = Project::new(&["main.py", "b/c", "b/a", "a"]);
+        project.pack(CAPS).unwrap();
+        fs::read(project.zip()).unwrap()
+    };
+    assert_eq!(archive(), archive());
+}
+
+#[test]
+fn a_link_that_stays_inside_becomes_what_it_points_to() {
+    let project = Project::new(&["main.py", "lib/a.py"]);
+    project.link("main.py", "alias.py");
+    project.link("lib", "other");
+    let expected = ["alias.py", "lib/", "lib/a.py", "main.py", "other/", "other/a.py"];
+    assert_eq!(project.there_and_back(), expected);
+    let alias = project.dir.path().join("out/alias.py");
+    assert!(fs::symlink_metadata(&alias).unwrap().is_file());
+    assert_eq!(fs::read_to_string(alias).unwrap(), "main.py");
+}
+
+type Prepare = fn(&Project);
+
+#[test]
+fn what_cannot_be_packed_is_named_and_leaves_no_archive() {
+    let small = ArchiveCaps { max_entries: 2, max_extracted_bytes: 20, ..CAPS };
+    let cases: [(&str, Prepare, &str); 8] = [
+        ("outside", |p| p.link("/etc/passwd", "pw"), r#""pw" is a link that leaves"#),
+        ("above", |p| p.link("../..", "up"), r#""up" is a link that leaves"#),
+        ("circle", |p| p.link(".", "loop"), r#""loop" is a link to a folder it lies in"#),
+        ("dangling", |p| p.link("nowhere", "gone"), r#""gone" cannot be followed"#),
+        (
+            "socket",
+            |p| drop(std::os::unix::net::UnixListener::bind(p.path().join("s")).unwrap()),
+            r#""s" is neither a file nor a folder"#,
+        ),
+        ("newline", |p| fs::write(p.path().join("a\nb"), "").unwrap(), "a control character"),
+        (
+            "many",
+            |p| ["a", "b"].iter().for_each(|f| fs::write(p.path().join(f), "").unwrap()),
+            "more than the 2",
+        ),
+        ("large", |p| fs::write(p.path().join("x"), [0; 20]).unwrap(), "more than the 20 bytes"),
+    ];
+    for (case, prepare, reason) in cases {
+        let project = Project::new(&["main.py"]);
+        prepare(&project);
+        let error = project.pack(small).expect_err(case);
+        assert!(error.to_string().contains(reason), "{case}: {error}");
+        assert!(!project.zip().exists(), "{case}");
+    }
+}
+
+#[test]
+fn an_empty_directory_and_a_missing_one_are_told_apart() {
+    let project = Project::new(&[]);
+    assert!(project.pack(CAPS).unwrap_err().to_string().contains("project: No such file"));
+    fs::create_dir(project.path()).unwrap();
+    assert!(project.pack(CAPS).unwrap_err().to_string().contains("there is no file in"));
+    assert!(!project.zip().exists());
+}
+
+#[test]
+fn an_archive_that_lies_in_its_own_directory_does_not_hold_itself() {
+    let project = Project::new(&["main.py"]);
+    let zip = project.path().join("code.zip");
+    assert_eq!(zip_directory(&project.path(), &zip, CAPS).unwrap(), Packed { files: 1, bytes: 7 });
+    let out = project.dir.path().join("out");
+    extract(&zip, &out, CAPS).unwrap();
+    assert_eq!(tree(&out), ["main.py"]);
+}
