@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod container;
+pub mod directory;
 pub mod docker;
 pub mod labels;
 pub mod orchestrator;

@@ -17,6 +17,7 @@ mod tests;
 use std::io;
 
 pub use extract::extract;
+pub(in crate::runner) use extract::staging_of;
 pub use pack::{Packed, zip_directory};
 
 /// Ours inside a job's directory: configuration, launcher, lease. No archive may write there.

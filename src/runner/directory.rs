@@ -1,0 +1,170 @@
+//! The job's directory on the host: one an attempt, never used twice.
+//!
+//! It is bound into the container, so what lies in it may belong to root, be read-only or be made
+//! to trip whoever cleans up.
+
+mod remove;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::job::{JobId, RunId};
+use crate::runner::archive::staging_of;
+
+/// How often the parents are made anew when another attempt's end removes them meanwhile.
+const MAX_CREATE_TRIES: u32 = 8;
+
+/// Why an operation on a job's directory failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// The directory is there already: this attempt has been begun before.
+    #[error("the job's directory {} is there already", path.display())]
+    Taken {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// What the container left may be removed by root only.
+    #[error("{} can be removed by root only: {source}", path.display())]
+    NeedsRoot {
+        /// What to remove as root, with all that is in it; after that, `remove` ends its work.
+        path: PathBuf,
+        /// What we were told.
+        source: io::Error,
+    },
+    /// Anything else that an operation ran into.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, such as `creating the directory`.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The blocking work ended without an answer, as when the process shuts down.
+    #[error("the work on the directory {} was interrupted", path.display())]
+    Interrupted {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl DirectoryError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// One attempt's directory on the host, whether it is there yet or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobDirectory {
+    root: PathBuf,
+}
+
+impl JobDirectory {
+    /// `{temp_dir}/{namespace}/{job}/{attempt}-{run}`.
+    ///
+    /// `namespace` is the worker's own setting, one plain part of a path; the ids are safe by their
+    /// type.
+    #[must_use]
+    pub fn new(temp_dir: &Path, namespace: &str, job: &JobId, run: &RunId, attempt: u32) -> Self {
+        let root =
+            temp_dir.join(namespace).join(job.as_str()).join(format!("{attempt}-{}", run.as_str()));
+        Self { root }
+    }
+
+    /// What is bound into the container.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the zip lies while it is unpacked: beside the directory, so that the code never sees
+    /// it.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        self.beside(".zip")
+    }
+
+    /// Makes the directory, empty and 0755, and its parents where they are missing.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Taken`] where it is there already: a crashed attempt's, or a running
+    /// one's, which only the caller can tell.
+    pub async fn create(&self) -> Result<(), DirectoryError> {
+        self.blocking(Self::create_blocking).await
+    }
+
+    /// Removes the directory with all that is in it, what lies beside it, and the job's folder
+    /// when that was its last attempt. Symbolic links are removed, never followed. That there is
+    /// nothing is not an error, so it can be called again after any failure.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NeedsRoot`] where the container wrote what this process may not remove.
+    pub async fn remove(&self) -> Result<(), DirectoryError> {
+        self.blocking(|directory| {
+            remove::remove(&directory.root, &directory.beside(".removing"))?;
+            remove::remove(&staging_of(&directory.root), &directory.beside(".removing"))?;
+            remove::remove_file(&directory.archive())?;
+            match directory.root.parent().map(fs::remove_dir) {
+                Some(Err(error)) if !is_in_use_or_gone(&error) => {
+                    Err(DirectoryError::io("removing the parent of", &directory.root)(error))
+                }
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    fn create_blocking(&self) -> Result<(), DirectoryError> {
+        let mode = 0o755;
+        let creating = || DirectoryError::io("creating the directory", &self.root);
+        let mut tries = 1..=MAX_CREATE_TRIES;
+        loop {
+            if let Some(parent) = self.root.parent() {
+                DirBuilder::new()
+                    .recursive(true)
+                    .create(parent)
+                    .map_err(DirectoryError::io("creating the directory", parent))?;
+            }
+            match DirBuilder::new().mode(mode).create(&self.root) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(DirectoryError::Taken { path: self.root.clone() });
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries.next().is_some() => {
+                }
+                Err(error) => return Err(creating()(error)),
+            }
+        }
+        // Once more, for the umask takes bits away.
+        fs::set_permissions(&self.root, Permissions::from_mode(mode)).map_err(creating())
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.root.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    }
+
+    async fn blocking(
+        &self,
+        work: impl FnOnce(&Self) -> Result<(), DirectoryError> + Send + 'static,
+    ) -> Result<(), DirectoryError> {
+        let directory = self.clone();
+        tokio::task::spawn_blocking(move || work(&directory))
+            .await
+            .unwrap_or_else(|_| Err(DirectoryError::Interrupted { path: self.root.clone() }))
+    }
+}
+
+fn is_in_use_or_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound)
+}
