@@ -1,6 +1,7 @@
 //! The runner core: fetch → image → script → container → run → collect.
 
 pub mod archive;
+pub mod code;
 pub mod container;
 pub mod directory;
 pub mod docker;

@@ -1,0 +1,201 @@
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::{CodeCaps, CodeError, CodeManager};
+use crate::job::{Job, Limits, Network};
+use crate::runner::archive::raw::{RawEntry, file, folder, zip};
+use crate::runner::archive::{ArchiveCaps, Extracted};
+use crate::runner::directory::{DirectoryError, JobDirectory};
+use crate::storage::{Bucket, Condition, ETag, Object, ObjectStore, StoreError};
+
+type Answer = fn(&str) -> Result<Vec<u8>, StoreError>;
+
+/// A store that answers downloads.
+struct Answers(Answer);
+
+#[async_trait]
+impl ObjectStore for Answers {
+    async fn download(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        to: &Path,
+        max_bytes: u64,
+    ) -> Result<u64, StoreError> {
+        assert_eq!(bucket, Bucket::Code);
+        let bytes = (self.0)(key)?;
+        if bytes.len() as u64 > max_bytes {
+            return Err(StoreError::TooLarge { bucket: "b".into(), key: key.into(), max_bytes });
+        }
+        fs::write(to, &bytes).unwrap();
+        Ok(bytes.len() as u64)
+    }
+
+    async fn get(&self, _: Bucket, _: &str, _: u64) -> Result<Object, StoreError> {
+        unreachable!()
+    }
+
+    async fn put(
+        &self,
+        _: Bucket,
+        _: &str,
+        _: Bytes,
+        _: &str,
+        _: Condition,
+    ) -> Result<ETag, StoreError> {
+        unreachable!()
+    }
+
+    async fn upload(&self, _: Bucket, _: &str, _: &Path, _: &str) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    async fn list(&self, _: Bucket, _: &str) -> Result<Vec<String>, StoreError> {
+        unreachable!()
+    }
+
+    async fn delete(&self, _: Bucket, _: &str) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    async fn ensure_buckets(&self) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    fn bucket_name(&self, _: Bucket) -> &str {
+        unreachable!()
+    }
+}
+
+pub(crate) fn job() -> Job {
+    let executable = serde_json::from_value(serde_json::json!({
+        "id": "bot-1",
+        "runtime": "python3.11",
+        "entrypoint": "bot",
+        "entrypoint_files": {"bot": "src/main.py"},
+        "file_path": "bot-1.zip",
+        "config": {},
+        "is_long_running": true,
+        "persist_results": false,
+    }));
+    let bounds = crate::job::Bounds {
+        limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
+        network: Network::Host,
+        allowed_networks: vec![Network::Host],
+        timeout: std::time::Duration::from_secs(1),
+        max_timeout: std::time::Duration::from_secs(1),
+        log_interval: std::time::Duration::from_secs(1),
+        max_attempts: 1,
+    };
+    Job::validate(executable.unwrap(), &bounds, Some("m")).unwrap()
+}
+
+fn good() -> Vec<u8> {
+    zip(&[file("src/main.py", "x"), file("result.json", "{}"), folder("doc/")])
+}
+
+struct Fetched {
+    temp: tempfile::TempDir,
+    directory: JobDirectory,
+    outcome: Result<Extracted, CodeError>,
+}
+
+async fn fetch(answer: Answer, change: fn(&mut Job)) -> Fetched {
+    let temp = tempfile::tempdir().unwrap();
+    let mut job = job();
+    change(&mut job);
+    let directory = JobDirectory::new(temp.path(), "ns", &job.id, &job.run_id, 1);
+    let caps = CodeCaps { max_archive_bytes: 10_000, archive: ArchiveCaps::new(20, 10_000) };
+    let outcome =
+        CodeManager::new(Arc::new(Answers(answer)), caps).fetch_and_extract(&job, &directory).await;
+    Fetched { temp, directory, outcome }
+}
+
+#[tokio::test]
+async fn the_code_and_nothing_else_is_in_the_directory() {
+    let fetched = fetch(|_| Ok(good()), |_| {}).await;
+    let extracted = fetched.outcome.unwrap();
+    assert_eq!((extracted.files, extracted.notes.len()), (1, 1));
+    assert!(fetched.directory.root().join("src/main.py").is_file());
+    assert!(!fetched.directory.root().join("result.json").exists());
+    let beside = fs::read_dir(fetched.directory.root().parent().unwrap()).unwrap();
+    assert_eq!(beside.count(), 1);
+}
+
+#[tokio::test]
+async fn compat_14_the_checksum_decides_when_it_is_given() {
+    let right = |job: &mut Job| job.code_sha256 = Some(hex::encode(Sha256::digest(good())));
+    fetch(|_| Ok(good()), right).await.outcome.unwrap();
+    let wrong = |job: &mut Job| job.code_sha256 = Some("0".repeat(64));
+    let error = fetch(|_| Ok(good()), wrong).await.outcome.unwrap_err();
+    assert!(matches!(error, CodeError::Checksum { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn compat_14_every_failure_is_told_apart_and_leaves_no_file() {
+    fn gone(key: &str) -> StoreError {
+        StoreError::NotFound { bucket: "custom-bots".into(), key: key.into() }
+    }
+    let unavailable: Answer = |_| {
+        Err(StoreError::Unavailable {
+            endpoint: "store:9000".into(),
+            action: "reading".into(),
+            attempts: 5,
+            reason: "no route".into(),
+        })
+    };
+    let denied: Answer =
+        |_| Err(StoreError::Denied { action: "reading".into(), reason: "403".into() });
+    let local: Answer = |_| {
+        let source = std::io::Error::other("no space left");
+        Err(StoreError::LocalFile { action: "writing x".into(), source })
+    };
+    let symlink: Answer = |_| Ok(zip(&[RawEntry { mode: 0o120_777, ..file("l", "/") }]));
+    let top_folder: Answer = |_| {
+        let others = ["a.py", "b.py", "c.py", "d.py", "e.py"].map(|name| file(name, "x"));
+        Ok(zip(&[&others[..], &[file("my-bot/src/main.py", "x")]].concat()))
+    };
+    let cases: [(Answer, bool, &str); 10] = [
+        (|key| Err(gone(key)), true, r#"no object "bot-1.zip" in the bucket "custom-bots""#),
+        (|_| Ok(vec![0; 10_001]), true, "larger than the 10000 bytes allowed"),
+        (|_| Ok(b"text".to_vec()), true, r#"the code "bot-1.zip" cannot be unpacked: the archive"#),
+        (symlink, true, r#""l" is a symbolic link"#),
+        (
+            top_folder,
+            true,
+            r#""src/main.py" is not a file in the code "bot-1.zip"; there are "my-bot/src/main.py", "a.py", "b.py", "c.py", "d.py""#,
+        ),
+        (|_| Ok(zip(&[folder("src/main.py/")])), true, "there are none"),
+        (|_| Err(StoreError::NoBucket { bucket: "b".into() }), false, "there is no bucket"),
+        (denied, false, "the store refused reading"),
+        (unavailable, false, "the store at store:9000 failed"),
+        (local, false, "no space left"),
+    ];
+    for (answer, is_rejection, reason) in cases {
+        let fetched = fetch(answer, |_| {}).await;
+        let error = fetched.outcome.expect_err(reason);
+        assert!(error.to_string().contains(reason), "{error}");
+        assert_eq!(error.is_rejection(), is_rejection, "{error}");
+        assert_eq!(fs::read_dir(fetched.temp.path().join("ns")).unwrap().count(), 0, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_in_use_is_left_alone() {
+    let first = fetch(|_| Ok(good()), |_| {}).await;
+    let caps = CodeCaps { max_archive_bytes: 1, archive: ArchiveCaps::new(1, 1) };
+    let manager = CodeManager::new(Arc::new(Answers(|_| unreachable!())), caps);
+    let error = manager.fetch_and_extract(&job(), &first.directory).await.unwrap_err();
+    assert!(matches!(error, CodeError::Directory(DirectoryError::Taken { .. })), "{error}");
+    assert!(!error.is_rejection());
+    assert!(first.directory.root().join("src/main.py").is_file());
+}
