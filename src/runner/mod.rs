@@ -7,6 +7,7 @@ pub mod directory;
 pub mod docker;
 pub mod labels;
 pub mod orchestrator;
+pub mod script;
 
 #[cfg(test)]
 pub(crate) mod recorder;

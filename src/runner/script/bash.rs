@@ -1,0 +1,62 @@
+//! `BashEntrypointFactory`: the shell script that a container runs first.
+
+use std::path::Path;
+
+use super::{RuntimeScripts, ScriptError, write_new};
+use crate::job::Runtime;
+
+/// Where the shell script stands, relative to the job's directory.
+const USUAL: &str = "entrypoint.sh";
+/// Where it stands when the archive brings a file of that name.
+const OUT_OF_THE_WAY: &str = ".longshore/entrypoint.sh";
+
+/// The script, but for its last line. POSIX, for Alpine's shell runs it too. It finds the job's
+/// directory from its own place, in which it may stand one folder deeper.
+const BODY: &str = r#"# Written by Longshore. The job's data comes by environment and file, and is not part of this text.
+case "$0" in
+*/*) here=${0%/*} ;;
+*) here=. ;;
+esac
+root=$(cd "$here" && pwd) || exit 70
+root=${root%/.longshore}
+
+case "$ENTRYPOINT_TYPE" in
+bot)
+    export BOT_ID="$ID"
+    if [ -n "${CONFIG+set}" ]; then export BOT_CONFIG="$CONFIG"; fi
+    ;;
+backtest)
+    export BACKTEST_ID="$ID"
+    if [ -n "${CONFIG+set}" ]; then export BACKTEST_CONFIG="$CONFIG"; fi
+    ;;
+*)
+    echo "ENTRYPOINT_TYPE is '$ENTRYPOINT_TYPE', neither 'bot' nor 'backtest'" >&2
+    exit 64
+    ;;
+esac
+"#;
+
+/// Writes `entrypoint.sh`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BashEntrypointFactory;
+
+impl BashEntrypointFactory {
+    /// The shell script of a runtime, the same for all its jobs.
+    #[must_use]
+    pub fn text(self, runtime: Runtime) -> String {
+        let RuntimeScripts { shell, interpreter, launcher_name, .. } = RuntimeScripts::of(runtime);
+        format!("#!{shell}\n{BODY}exec {interpreter} \"$root/.longshore/{launcher_name}\"\n")
+    }
+
+    /// Writes the shell script, beside `.longshore/` or in it; answers its place in `root`.
+    ///
+    /// # Errors
+    ///
+    /// [`ScriptError`] where it cannot be written.
+    pub fn write(self, runtime: Runtime, root: &Path) -> Result<&'static str, ScriptError> {
+        let is_taken = root.join(USUAL).symlink_metadata().is_ok();
+        let place = if is_taken { OUT_OF_THE_WAY } else { USUAL };
+        write_new(&root.join(place), self.text(runtime).as_bytes(), 0o755)?;
+        Ok(place)
+    }
+}

@@ -1,0 +1,41 @@
+//! `CodeEntrypointFactory`: the configuration and the launcher of the user's code.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::{RuntimeScripts, ScriptError, write_new};
+use crate::job::{Job, Runtime};
+use crate::runner::archive::RESERVED_DIRECTORY;
+
+/// Writes `.longshore/`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CodeEntrypointFactory;
+
+impl CodeEntrypointFactory {
+    /// The configuration's place in the job's directory.
+    pub const CONFIG_FILE: &str = ".longshore/config.json";
+
+    /// What the configuration's file holds: the start message's `config`, as JSON.
+    #[must_use]
+    pub fn config(self, job: &Job) -> Vec<u8> {
+        // A map of JSON values always has a text.
+        serde_json::Value::Object(job.config.clone()).to_string().into_bytes()
+    }
+
+    /// Writes the configuration and the launcher.
+    ///
+    /// # Errors
+    ///
+    /// [`ScriptError`] where one cannot be written, or is there already.
+    pub fn write(self, runtime: Runtime, config: &[u8], root: &Path) -> Result<(), ScriptError> {
+        let scripts = RuntimeScripts::of(runtime);
+        let ours = root.join(RESERVED_DIRECTORY);
+        DirBuilder::new()
+            .create(&ours)
+            .and_then(|()| fs::set_permissions(&ours, Permissions::from_mode(0o755)))
+            .map_err(ScriptError::io("creating the directory", &ours))?;
+        write_new(&root.join(Self::CONFIG_FILE), config, 0o644)?;
+        write_new(&ours.join(scripts.launcher_name), scripts.launcher.as_bytes(), 0o644)
+    }
+}

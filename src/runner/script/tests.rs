@@ -1,0 +1,219 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::{Map, Value, json};
+
+use super::{CodeEntrypointFactory, EntryScript, RuntimeScripts, ScriptManager};
+use crate::job::{Entrypoint, Job, Runtime};
+use crate::runner::code::tests::job;
+use crate::runner::directory::JobDirectory;
+
+/// Prints what arrived, as one line of JSON.
+const PYTHON: &str = r#"
+import json, os
+def main(id, config):
+    names = ("BOT_ID", "BOT_CONFIG", "BACKTEST_ID", "BACKTEST_CONFIG")
+    env = {name: os.environ.get(name) for name in names}
+    print("ARRIVED " + json.dumps({"id": id, "config": config, "cwd": os.getcwd(), "env": env}))
+"#;
+const NODE: &str = r#"
+exports.main = (id, config) => {
+  const names = ["BOT_ID", "BOT_CONFIG", "BACKTEST_ID", "BACKTEST_CONFIG"];
+  const env = Object.fromEntries(names.map((name) => [name, process.env[name] ?? null]));
+  console.log("ARRIVED " + JSON.stringify({ id, config, cwd: process.cwd(), env }));
+};
+"#;
+
+/// A job's directory on this host, which stands for the mount in the container.
+struct Mount {
+    _temp: tempfile::TempDir,
+    job: Job,
+    directory: JobDirectory,
+    script: EntryScript,
+}
+
+impl Mount {
+    async fn new(runtime: Runtime, change: impl FnOnce(&mut Job), own: Option<&str>) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let mut job = job();
+        job.runtime = runtime;
+        change(&mut job);
+        // A root that a careless script would split or expand.
+        let root = temp.path().join("a b $(id) 'q'");
+        let directory = JobDirectory::new(&root, "ns", &job.id, &job.run_id, 1);
+        directory.create().await.unwrap();
+        let (code, name) = match runtime {
+            Runtime::Python311 => (PYTHON, "main.py"),
+            Runtime::NodeJs20 => (NODE, "main.js"),
+        };
+        job.script = name.to_owned();
+        fs::write(directory.root().join(name), code).unwrap();
+        if let Some(own) = own {
+            fs::write(directory.root().join("entrypoint.sh"), own).unwrap();
+        }
+        let script = ScriptManager::default().create(&job, &directory).await.unwrap();
+        Self { _temp: temp, job, directory, script }
+    }
+
+    /// The shell script's path in the container, on this host.
+    fn shell_script(&self) -> PathBuf {
+        let mount = format!("/{}/", self.job.entrypoint);
+        self.directory.root().join(self.script.container_path.strip_prefix(&mount).unwrap())
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.directory.root().join(CodeEntrypointFactory::CONFIG_FILE)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.script.shell);
+        command
+            .arg(self.shell_script())
+            .current_dir("/tmp")
+            .env("ID", self.job.id.as_str())
+            .env("ENTRYPOINT_TYPE", self.job.entrypoint.as_str())
+            .env("IS_LONG_RUNNING", "false")
+            .env("SCRIPT_PATH", self.directory.root().join(&self.job.script))
+            .env("CONFIG_FILE", self.config_file());
+        command
+    }
+
+    /// What the user's code got.
+    fn arrived(command: &mut Command) -> Value {
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert!(status.success(), "{status}: {stdout} {stderr}");
+        let line = stdout.lines().find_map(|line| line.strip_prefix("ARRIVED ")).unwrap();
+        serde_json::from_str(line).unwrap()
+    }
+}
+
+fn awkward() -> Map<String, Value> {
+    let values = json!({
+        "quote": "it's \"quoted\" `here`",
+        "injection": "'; touch /tmp/longshore-injected; '",
+        "substitution": "$(touch /tmp/longshore-injected) ${HOME} `id` $1 !!",
+        "lines": "one\ntwo\r\n\tthree\u{0}four\u{7f}",
+        "unicode": "Grüße 🚀 \u{2028} \u{202e}",
+        "backslashes": "\\ \\\\ \\n \\u0041 %s %n",
+        "heredoc": "EOF\n'EOF'\n#!/bin/sh",
+        "not numbers": ["NaN", "Infinity", "-Infinity", "null", ""],
+        "numbers": [0, -1, 1.5, 1e-7, 9_007_199_254_740_991_i64],
+        "": {"nested": [[], {}, [null, true, false]]},
+        "__proto__x": "plain",
+    });
+    values.as_object().unwrap().clone()
+}
+
+#[tokio::test]
+async fn compat_10_any_config_arrives_in_the_code_as_it_was_sent() {
+    for runtime in Runtime::ALL {
+        let mount = Mount::new(runtime, |job| job.config = awkward(), None).await;
+        let text = Value::Object(awkward()).to_string();
+        let arrived = Mount::arrived(mount.command().env("CONFIG", &text));
+        assert_eq!(arrived["config"], Value::Object(awkward()), "{runtime}");
+        assert_eq!(arrived["env"]["BOT_CONFIG"], Value::String(text), "{runtime}");
+        assert_eq!(arrived["id"], "bot-1", "{runtime}");
+        assert_eq!(arrived["env"]["BOT_ID"], "bot-1", "{runtime}");
+        assert_eq!(arrived["env"]["BACKTEST_ID"], Value::Null, "{runtime}");
+        let cwd = mount.directory.root().canonicalize().unwrap();
+        assert_eq!(arrived["cwd"], cwd.to_str().unwrap(), "{runtime}");
+    }
+    assert!(!std::path::Path::new("/tmp/longshore-injected").exists());
+}
+
+#[tokio::test]
+async fn compat_10_a_config_too_large_for_the_environment_arrives_by_file() {
+    for runtime in Runtime::ALL {
+        let config = Map::from_iter([("text".to_owned(), json!("'\"\n$é".repeat(250_000)))]);
+        let mount = Mount::new(runtime, |job| job.config = config.clone(), None).await;
+        assert!(fs::metadata(mount.config_file()).unwrap().len() > 1 << 20);
+        let arrived = Mount::arrived(mount.command().env_remove("CONFIG"));
+        assert!(arrived["config"] == Value::Object(config), "{runtime}");
+        assert_eq!(arrived["env"]["BOT_CONFIG"], Value::Null, "{runtime}");
+    }
+}
+
+#[tokio::test]
+async fn a_backtest_finds_its_own_names_in_the_environment() {
+    for runtime in Runtime::ALL {
+        let backtest = |job: &mut Job| job.entrypoint = Entrypoint::Backtest;
+        let mount = Mount::new(runtime, backtest, None).await;
+        let arrived = Mount::arrived(mount.command().env("CONFIG", "{}"));
+        let expected = json!({
+            "BOT_ID": null,
+            "BOT_CONFIG": null,
+            "BACKTEST_ID": "bot-1",
+            "BACKTEST_CONFIG": "{}",
+        });
+        assert_eq!(arrived["env"], expected, "{runtime}");
+        assert_eq!(mount.script.container_path, "/backtest/entrypoint.sh");
+    }
+}
+
+#[tokio::test]
+async fn compat_12_the_users_own_entrypoint_is_kept_and_ours_runs() {
+    for runtime in Runtime::ALL {
+        let mount = Mount::new(runtime, |_| {}, Some("echo mine")).await;
+        assert_eq!(mount.script.container_path, "/bot/.longshore/entrypoint.sh");
+        let own = fs::read_to_string(mount.directory.root().join("entrypoint.sh")).unwrap();
+        assert_eq!(own, "echo mine");
+        let arrived = Mount::arrived(&mut mount.command());
+        assert_eq!(arrived["id"], "bot-1", "{runtime}");
+    }
+}
+
+#[tokio::test]
+async fn the_script_is_the_same_for_every_job_of_a_runtime() {
+    for runtime in Runtime::ALL {
+        let text = async |change: fn(&mut Job)| {
+            let mount = Mount::new(runtime, change, None).await;
+            fs::read_to_string(mount.shell_script()).unwrap()
+        };
+        let plain = text(|_| {}).await;
+        let other = text(|job| {
+            job.id = "other".parse().unwrap();
+            job.config = awkward();
+            job.entrypoint = Entrypoint::Backtest;
+        });
+        assert_eq!(plain, other.await, "{runtime}");
+        assert!(plain.starts_with(&format!("#!{}\n", RuntimeScripts::of(runtime).shell)));
+    }
+}
+
+#[tokio::test]
+async fn every_file_can_be_read_by_whoever_the_container_runs_as() {
+    let mount = Mount::new(Runtime::NodeJs20, |_| {}, None).await;
+    let mode = |path: &str| {
+        fs::metadata(mount.directory.root().join(path)).unwrap().permissions().mode() & 0o7777
+    };
+    let paths = ["entrypoint.sh", ".longshore", ".longshore/config.json", ".longshore/launch.mjs"];
+    assert_eq!(paths.map(mode), [0o755, 0o755, 0o644, 0o644]);
+}
+
+#[tokio::test]
+async fn an_unknown_entrypoint_type_is_refused_by_the_script() {
+    let mount = Mount::new(Runtime::Python311, |_| {}, None).await;
+    let output = mount.command().env("ENTRYPOINT_TYPE", "$(id)").output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("'$(id)', neither 'bot'"));
+}
+
+#[tokio::test]
+async fn scripts_are_never_written_over_others() {
+    let mount = Mount::new(Runtime::Python311, |_| {}, None).await;
+    let error = ScriptManager::default().create(&mount.job, &mount.directory).await.unwrap_err();
+    assert!(error.to_string().contains(".longshore: File exists"), "{error}");
+}
+
+#[test]
+fn compat_the_shells_are_those_of_the_images() {
+    let shells: BTreeMap<_, _> = Runtime::ALL
+        .iter()
+        .map(|runtime| (runtime.as_str(), RuntimeScripts::of(*runtime).shell))
+        .collect();
+    assert_eq!(shells, BTreeMap::from([("python3.11", "/bin/bash"), ("nodejs20", "/bin/sh")]));
+}
