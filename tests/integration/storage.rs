@@ -163,16 +163,19 @@ async fn a_download_that_breaks_in_the_middle_begins_again() {
 
 #[tokio::test]
 async fn a_download_that_never_ends_well_leaves_no_file() {
-    let (proxy, store) = behind_a_proxy(1, Duration::from_secs(30)).await;
+    let (proxy, store) = behind_a_proxy(1, Duration::from_secs(2)).await;
     let key = unique("lost");
     put(&store, &key, vec![7; 3_000_000]).await;
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("code.zip");
 
-    proxy.break_after(1_000_000);
-    let error = store.download(Bucket::Code, &key, &to, 3_000_000).await.unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
-    assert_eq!(files_in(folder.path()), 0);
+    for spoil in [Proxy::break_after, Proxy::stall_after] {
+        spoil(&proxy, 1_000_000);
+        let error = store.download(Bucket::Code, &key, &to, 3_000_000).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+        assert_eq!(files_in(folder.path()), 0);
+        proxy.restore();
+    }
     store.delete(Bucket::Code, &key).await.unwrap();
 }
 
