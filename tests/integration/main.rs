@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
-
 mod support;
 
 mod cli;
