@@ -269,3 +269,6 @@ impl ObjectStore for S3Store {
         self.place(bucket).name()
     }
 }
+
+#[cfg(test)]
+mod tests;

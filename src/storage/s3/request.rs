@@ -38,6 +38,8 @@ type Answer = <ReqwestRequest<'static> as Request>::Response;
 pub(super) struct Place {
     name: String,
     handle: Handle,
+    /// For an upload, whose requests rust-s3 sends by itself: with a limit for each.
+    uploads: Handle,
     timeout: Duration,
 }
 
@@ -56,10 +58,11 @@ impl Place {
         timeout: Duration,
     ) -> Result<Self, S3Error> {
         let mut handle = *Handle::new(name, region, credentials)?.with_path_style();
-        // rust-s3's own limit is for a request with its body. Here it holds for an upload's parts;
-        // the other requests are shorter than theirs.
-        handle.set_request_timeout(Some(transfer_time(timeout, PART_BYTES)));
-        Ok(Self { name: name.to_owned(), handle, timeout })
+        // Its own limit would cut off a long body that is still coming.
+        handle.set_request_timeout(None);
+        let mut uploads = handle.clone();
+        uploads.set_request_timeout(Some(transfer_time(timeout, PART_BYTES)));
+        Ok(Self { name: name.to_owned(), handle, uploads, timeout })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -129,7 +132,7 @@ impl Place {
         content_type: &str,
     ) -> Result<(), Fault> {
         let mut file = tokio::fs::File::open(from).await.map_err(Fault::Local)?;
-        self.handle
+        self.uploads
             .put_object_stream_builder(path(key))
             .with_content_type(content_type)
             .with_max_concurrent_chunks(CONCURRENT_PARTS)
@@ -182,12 +185,8 @@ impl Place {
         command: Command<'_>,
         limit: Duration,
     ) -> Result<Answer, Fault> {
-        let exchange = async {
-            // No client-wide time-out: it would cut off a long body that is still coming.
-            let mut handle = self.handle.clone();
-            handle.set_request_timeout(None);
-            ReqwestRequest::new(&handle, path, command).await?.response().await
-        };
+        let exchange =
+            async { ReqwestRequest::new(&self.handle, path, command).await?.response().await };
         Ok(within(limit, exchange).await??)
     }
 }

@@ -104,3 +104,14 @@ fn the_causes_of_a_failed_connection_are_told() {
     let outer = io::Error::other(cause);
     assert!(causes(&outer).contains("connection refused"));
 }
+
+/// compat.md 7: any error but one was taken for an empty log, which was then written over.
+#[test]
+fn compat_7_no_other_failure_is_taken_for_a_missing_object() {
+    let failures = [400, 401, 403, 408, 409, 412, 429, 500, 503].map(|status| answer(status, ""));
+    let others = [Fault::NoAnswer(String::new()), Fault::Malformed(String::new())];
+    for fault in failures.into_iter().chain(others) {
+        let found = error(fault, Some("k"));
+        assert!(!matches!(found, StoreError::NotFound { .. }), "{found:?}");
+    }
+}
