@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::Stream;
 use super::key::{Day, FrameRange, Origin};
 use super::line::{Line, write_stored};
-use super::Stream;
 
 /// An immutable piece of a log: what frames `range` gave on `day`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunk {
+pub(super) struct Chunk {
     /// The day that it belongs to.
     pub day: Day,
     /// Its frames.
@@ -24,7 +24,7 @@ pub struct Chunk {
 
 /// The sizes that the [`Cutter`] keeps to, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct CutterLimits {
+pub(super) struct CutterLimits {
     /// A chunk is sealed before it grows beyond this.
     pub chunk: usize,
     /// All that waits.
@@ -53,7 +53,7 @@ struct Gap {
 /// A chunk ends only where every line that was begun is complete, and never spans two days: so the
 /// range in its name says exactly which frames need not be read again.
 #[derive(Debug)]
-pub struct Cutter {
+pub(super) struct Cutter {
     origin: Origin,
     limits: CutterLimits,
     /// The first frame that is in no sealed chunk.
@@ -74,7 +74,7 @@ pub struct Cutter {
 impl Cutter {
     /// A cutter that begins with frame `first`.
     #[must_use]
-    pub fn new(origin: Origin, first: u64, limits: CutterLimits) -> Self {
+    pub(super) fn new(origin: Origin, first: u64, limits: CutterLimits) -> Self {
         Self {
             origin,
             limits,
@@ -92,7 +92,7 @@ impl Cutter {
     }
 
     /// Takes a line. Where `may_drop`, it is dropped and counted when the buffer is full.
-    pub fn push(&mut self, line: &Line, may_drop: bool) {
+    pub(super) fn push(&mut self, line: &Line, may_drop: bool) {
         if may_drop && self.is_full() {
             if self.gap.lines == 0 {
                 self.gap.since = line.time;
@@ -108,14 +108,14 @@ impl Cutter {
     }
 
     /// Takes a line of our own, which is never dropped.
-    pub fn notice(&mut self, time: Timestamp, text: &str) {
+    pub(super) fn notice(&mut self, time: Timestamp, text: &str) {
         self.group.first_time.get_or_insert(time);
         self.group.lines += 1;
         write_stored(&mut self.group.bytes, time, Stream::Stderr.as_str(), text);
     }
 
     /// Says that `frames` frames were taken and that no line is open: a chunk may end here.
-    pub fn commit(&mut self, frames: u64) {
+    pub(super) fn commit(&mut self, frames: u64) {
         let group = std::mem::take(&mut self.group);
         if let Some(time) = group.first_time {
             let day = self.day_of(time);
@@ -138,7 +138,7 @@ impl Cutter {
     }
 
     /// Seals what may be sealed.
-    pub fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         if self.group.lines == 0 && self.gap.committed {
             self.note_gap();
             self.commit(self.end);
@@ -148,12 +148,12 @@ impl Cutter {
 
     /// The chunk to store next. It does not change until it is stored.
     #[must_use]
-    pub fn front(&self) -> Option<&Chunk> {
+    pub(super) fn front(&self) -> Option<&Chunk> {
         self.sealed.front()
     }
 
     /// The chunk to store next is stored.
-    pub fn stored(&mut self) -> Option<Chunk> {
+    pub(super) fn stored(&mut self) -> Option<Chunk> {
         let chunk = self.sealed.pop_front()?;
         self.sealed_bytes -= chunk.bytes.len();
         Some(chunk)
@@ -161,31 +161,31 @@ impl Cutter {
 
     /// Whether nothing waits but, perhaps, lines after the last place where a chunk may end.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.sealed.is_empty() && self.filling.lines == 0 && self.gap.lines == 0
     }
 
     /// Whether the buffer has no room.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.sealed_bytes + self.filling.bytes.len() + self.group.bytes.len() >= self.limits.buffer
     }
 
     /// Whether lines have piled up since the last place where a chunk may end.
     #[must_use]
-    pub fn is_held_up(&self) -> bool {
+    pub(super) fn is_held_up(&self) -> bool {
         self.group.bytes.len() >= self.limits.chunk
     }
 
     /// Lines dropped so far.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
 
     /// Lines that are not stored yet.
     #[must_use]
-    pub fn waiting(&self) -> u64 {
+    pub(super) fn waiting(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|chunk| chunk.lines).sum();
         sealed + self.filling.lines + self.group.lines
     }

@@ -53,7 +53,7 @@ impl FromStr for Day {
 
 /// One attempt of a run: what the frames of one container are counted in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Origin {
+pub(super) struct Origin {
     /// The run.
     pub run: RunId,
     /// The attempt; the first is 1.
@@ -62,7 +62,7 @@ pub struct Origin {
 
 /// Frames `first` to `last` of one container, both included.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FrameRange {
+pub(super) struct FrameRange {
     /// Whose frames.
     pub origin: Origin,
     /// The first frame.
@@ -81,7 +81,7 @@ impl fmt::Display for FrameRange {
 impl FrameRange {
     /// Reads what [`Display`](fmt::Display) writes; `None` for anything else.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
         let (run, attempt, frames) = (parts.next()?, parts.next()?, parts.next()?);
         let (first, last) = frames.split_once('-')?;
@@ -97,7 +97,7 @@ impl FrameRange {
 
 /// What a key under `logs/{id}/` names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogKey {
+pub(super) enum LogKey {
     /// `{day}.log`, and `{day}.2.log`, … for what goes beyond the size of one object: part 1, 2, …
     Daily(Day, u32),
     /// `{day}/{range}.log`: an immutable chunk.
@@ -110,7 +110,7 @@ pub enum LogKey {
 impl LogKey {
     /// The key of a job's log object.
     #[must_use]
-    pub fn key(&self, job: &JobId) -> String {
+    pub(super) fn key(&self, job: &JobId) -> String {
         let prefix = prefix(job);
         match self {
             Self::Daily(day, 1) => format!("{prefix}{day}.log"),
@@ -122,7 +122,7 @@ impl LogKey {
 
     /// Reads a key of `job` back; `None` for what is not ours.
     #[must_use]
-    pub fn parse(job: &JobId, key: &str) -> Option<Self> {
+    pub(super) fn parse(job: &JobId, key: &str) -> Option<Self> {
         let name = key.strip_prefix(&prefix(job))?;
         if let Some((day, file)) = name.split_once('/') {
             let day = day.parse().ok()?;
@@ -144,7 +144,7 @@ impl LogKey {
 
     /// The day.
     #[must_use]
-    pub fn day(&self) -> Day {
+    pub(super) fn day(&self) -> Day {
         match self {
             Self::Daily(day, _) | Self::Chunk(day, _) | Self::Done(day, _) => *day,
         }
@@ -153,7 +153,7 @@ impl LogKey {
 
 /// What the keys of a job's logs begin with.
 #[must_use]
-pub fn prefix(job: &JobId) -> String {
+pub(super) fn prefix(job: &JobId) -> String {
     format!("logs/{job}/")
 }
 
@@ -168,7 +168,7 @@ pub fn daily_key(job: &JobId, day: Day) -> String {
 ///
 /// Chunks are stored one after another, so the greatest range tells.
 #[must_use]
-pub fn next_seq<'a>(keys: impl IntoIterator<Item = &'a LogKey>, origin: &Origin) -> u64 {
+pub(super) fn next_seq<'a>(keys: impl IntoIterator<Item = &'a LogKey>, origin: &Origin) -> u64 {
     let stored = keys.into_iter().filter_map(|key| match key {
         LogKey::Chunk(_, range) | LogKey::Done(_, range) if range.origin == *origin => {
             Some(range.last.saturating_add(1))

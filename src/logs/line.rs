@@ -73,7 +73,7 @@ struct Open {
 /// Puts the pieces of lines together, each stream for itself; lines come out in the order in which
 /// they were completed.
 #[derive(Debug, Default)]
-pub struct Assembler {
+pub(super) struct Assembler {
     /// At most one a stream, in the order in which they were opened.
     open: Vec<Open>,
     frames: u64,
@@ -82,24 +82,24 @@ pub struct Assembler {
 impl Assembler {
     /// An assembler at the beginning of a container's output.
     #[must_use]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::default()
     }
 
     /// How many frames were taken, which is the number of the next one.
     #[must_use]
-    pub fn frames(&self) -> u64 {
+    pub(super) fn frames(&self) -> u64 {
         self.frames
     }
 
     /// Whether every line that was begun is complete: only here may a chunk end.
     #[must_use]
-    pub fn is_clean(&self) -> bool {
+    pub(super) fn is_clean(&self) -> bool {
         self.open.is_empty()
     }
 
     /// Takes the next frame; appends the lines that it completes to `out`.
-    pub fn push(&mut self, frame: &Frame, out: &mut Vec<Line>) {
+    pub(super) fn push(&mut self, frame: &Frame, out: &mut Vec<Line>) {
         let seq = self.frames;
         self.frames += 1;
         let mut rest = frame.bytes.as_ref();
@@ -117,12 +117,12 @@ impl Assembler {
     }
 
     /// Ends every open line here: what comes later begins new lines.
-    pub fn cut(&mut self, out: &mut Vec<Line>) {
+    pub(super) fn cut(&mut self, out: &mut Vec<Line>) {
         self.end_all(Ending::Cut, out);
     }
 
     /// The output has ended: what is open are its last lines.
-    pub fn finish(&mut self, out: &mut Vec<Line>) {
+    pub(super) fn finish(&mut self, out: &mut Vec<Line>) {
         self.end_all(Ending::End, out);
     }
 

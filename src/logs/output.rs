@@ -7,8 +7,8 @@ use tokio::fs::File;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tracing::warn;
 
-use super::line::{Ending, Line};
 use super::Stream;
+use super::line::{Ending, Line};
 
 /// Turns lines back into the text that was written.
 #[derive(Debug, Default)]

@@ -24,10 +24,8 @@ fn texts(lines: &[Line]) -> Vec<(Stream, &str, Ending)> {
 /// compat.md 5: stdout and stderr were concatenated, so the order was lost.
 #[test]
 fn compat_5_lines_of_both_streams_keep_their_order_of_arrival() {
-    let frames =
-        [(Stream::Stdout, "1\n"), (Stream::Stderr, "2\n"), (Stream::Stdout, "3\n")].map(
-            |(stream, text)| frame(stream, text.as_bytes()),
-        );
+    let frames = [(Stream::Stdout, "1\n"), (Stream::Stderr, "2\n"), (Stream::Stdout, "3\n")]
+        .map(|(stream, text)| frame(stream, text.as_bytes()));
     let lines = assemble(&frames);
     let order: Vec<_> = lines.iter().map(|line| (line.text.as_str(), line.seq)).collect();
     assert_eq!(order, [("1", 0), ("2", 1), ("3", 2)]);
