@@ -269,3 +269,6 @@ async fn compact_past_day(shared: Arc<Shared>, pulse: Arc<Pulse>, day: Day) {
         warn!(job = %pulse.job, %day, error = %error, "compact a past day's log");
     }
 }
+
+#[cfg(test)]
+mod tests;
