@@ -14,6 +14,23 @@ pub enum Stream {
     Stderr,
 }
 
+impl Stream {
+    /// The stream's name, as it stands in stored lines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+
+    /// The stream of a stored line.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Stdout, Self::Stderr].into_iter().find(|stream| stream.as_str() == word)
+    }
+}
+
 /// What the engine delivered at once: a line, or a piece of one (the engine cuts at 16 KiB).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {

@@ -1,0 +1,274 @@
+//! The log loop of a segment: who is attached, when each is due, and how all of it ends.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::Frame;
+use super::compact::compact;
+use super::handle::{HANDOVER, LogHandle};
+use super::key::{Day, Origin};
+use super::line::Line;
+use super::shipper::Shipper;
+use crate::job::{JobId, RunId};
+use crate::settings::LogSettings;
+use crate::storage::ObjectStore;
+
+/// How often the loop looks who is due.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Chunks being stored at a time, over all containers.
+const MAX_CONCURRENT_PUTS: usize = 32;
+
+/// Compactions at a time, for each holds a day's log in memory.
+const MAX_CONCURRENT_COMPACTIONS: usize = 2;
+
+/// Frames that are taken at once, where so many are there.
+const MAX_FRAME_BATCH: usize = 64;
+
+/// How long after midnight, UTC, a past day is compacted; also the pause after one that failed.
+const COMPACTION_GRACE: Duration = Duration::from_mins(5);
+
+/// Whose output it is.
+#[derive(Debug, Clone)]
+pub struct LogSource {
+    /// The job.
+    pub job: JobId,
+    /// The run.
+    pub run: RunId,
+    /// The attempt; the first is 1.
+    pub attempt: u32,
+    /// Time between two shipments.
+    pub interval: Duration,
+    /// Whether the run ends by itself: then its whole output is kept, too, up to a cap.
+    pub terminating: bool,
+    /// Whether the container was made by an earlier worker, and some of its output may be stored.
+    /// `false` saves asking the store, and must be said only of a container just made.
+    pub resume: bool,
+}
+
+/// Where to send every line of a container besides, such as a terminal.
+///
+/// When it is full, the container's output is read no further until there is room: its reader
+/// misses no line. The timer goes on meanwhile. Dropping the receiver ends it.
+pub type LiveTap = mpsc::Sender<Line>;
+
+/// What the loop and a container's shipper share.
+pub(super) struct Pulse {
+    pub(super) beat: Notify,
+    job: JobId,
+    every: Duration,
+    state: Mutex<PulseState>,
+}
+
+struct PulseState {
+    due: Instant,
+    /// The days of which chunks wait for their compaction.
+    days: BTreeSet<Day>,
+    compact_after: Instant,
+    compacting: bool,
+}
+
+impl Pulse {
+    fn lock(&self) -> MutexGuard<'_, PulseState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stored_on(&self, day: Day) {
+        self.lock().days.insert(day);
+    }
+}
+
+/// What every shipper needs.
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) settings: LogSettings,
+    pub(super) puts: Semaphore,
+    pub(super) compactions: Semaphore,
+    /// When stopping: until when.
+    pub(super) stop: watch::Sender<Option<Instant>>,
+    pulses: Mutex<HashMap<u64, Arc<Pulse>>>,
+}
+
+impl Shared {
+    fn pulses(&self) -> MutexGuard<'_, HashMap<u64, Arc<Pulse>>> {
+        self.pulses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a container off the loop, however its shipper ends.
+struct Registration {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.shared.pulses().remove(&self.number);
+    }
+}
+
+/// Ships the output of a segment's containers.
+pub struct LogCollector {
+    shared: Arc<Shared>,
+    tracker: TaskTracker,
+    spool_dir: PathBuf,
+    attached: std::sync::atomic::AtomicU64,
+}
+
+impl LogCollector {
+    /// A collector that does not tick yet. Whole outputs are kept in the system's directory for
+    /// temporary files until they are stored.
+    #[must_use]
+    pub fn new(store: Arc<dyn ObjectStore>, settings: LogSettings) -> Self {
+        let shared = Shared {
+            store,
+            settings,
+            puts: Semaphore::new(MAX_CONCURRENT_PUTS),
+            compactions: Semaphore::new(MAX_CONCURRENT_COMPACTIONS),
+            stop: watch::Sender::new(None),
+            pulses: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            tracker: TaskTracker::new(),
+            spool_dir: std::env::temp_dir(),
+            attached: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+
+    /// Keeps whole outputs in `dir` until they are stored.
+    #[must_use]
+    pub fn spooling_in(mut self, dir: PathBuf) -> Self {
+        self.spool_dir = dir;
+        self
+    }
+
+    /// Starts the loop. Called once.
+    pub fn start(&self) {
+        let (shared, tracker) = (Arc::clone(&self.shared), self.tracker.clone());
+        self.tracker.spawn(async move {
+            let mut stop = shared.stop.subscribe();
+            let mut ticks = interval(BEAT);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = stop.wait_for(Option::is_some) => return,
+                    _ = ticks.tick() => beat(&shared, &tracker),
+                }
+            }
+        });
+    }
+
+    /// Follows a container's output until it ends, [`LogHandle::finish`] is called or the collector
+    /// stops. `frames` begins with the container's first frame, also when it is attached to again.
+    pub fn attach<E>(
+        &self,
+        source: LogSource,
+        frames: BoxStream<'static, Result<Frame, E>>,
+        live: Option<LiveTap>,
+    ) -> LogHandle
+    where
+        E: std::fmt::Display + Send + 'static,
+    {
+        let now = Instant::now();
+        let pulse = Arc::new(Pulse {
+            beat: Notify::new(),
+            job: source.job.clone(),
+            every: source.interval,
+            state: Mutex::new(PulseState {
+                due: now + source.interval,
+                days: BTreeSet::new(),
+                compact_after: now,
+                compacting: false,
+            }),
+        });
+        let number = self.attached.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.shared.pulses().insert(number, Arc::clone(&pulse));
+        let registration = Registration { shared: Arc::clone(&self.shared), number };
+        let origin = Origin { run: source.run.clone(), attempt: source.attempt };
+        let batches = frames
+            .map(|frame| frame.map_err(|error| error.to_string()))
+            .ready_chunks(MAX_FRAME_BATCH)
+            .boxed();
+        let (finish, finishing) = oneshot::channel();
+        let shipper =
+            Shipper::new(Arc::clone(&self.shared), pulse, source, origin, live, &self.spool_dir);
+        let task = self.tracker.spawn(async move {
+            let _registration = registration;
+            Box::pin(shipper.run(batches, finishing)).await
+        });
+        LogHandle::new(finish, task)
+    }
+
+    /// Ends the loop and every shipper, each after storing what it has, in `within` at most (and a
+    /// second). Says whether all were done by then.
+    ///
+    /// A line that was begun but not completed is not stored: the worker that attaches to its
+    /// container next reads it again, whole.
+    pub async fn stop(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        self.shared.stop.send_replace(Some(deadline));
+        self.tracker.close();
+        tokio::time::timeout_at(deadline + HANDOVER, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// One beat of the loop: nudges who is due and compacts past days. It waits for nobody; a shipper
+/// that is still busy with its last tick takes the next one after it.
+fn beat(shared: &Arc<Shared>, tracker: &TaskTracker) {
+    let (now, today) = (Instant::now(), settled_day());
+    let pulses: Vec<_> = shared.pulses().values().map(Arc::clone).collect();
+    for pulse in pulses {
+        let mut state = pulse.lock();
+        if now >= state.due {
+            state.due = now + pulse.every;
+            pulse.beat.notify_one();
+        }
+        let past = state.days.first().copied().filter(|day| *day < today);
+        if let Some(day) = past.filter(|_| !state.compacting && now >= state.compact_after) {
+            state.compacting = true;
+            // Before the work, for a chunk that comes meanwhile puts it back.
+            state.days.remove(&day);
+            drop(state);
+            tracker.spawn(compact_past_day(Arc::clone(shared), Arc::clone(&pulse), day));
+        }
+    }
+}
+
+/// The day that may still get lines: the one before, for a while after midnight.
+fn settled_day() -> Day {
+    let grace = SignedDuration::try_from(COMPACTION_GRACE).unwrap_or_default();
+    Day::of(Timestamp::now().checked_sub(grace).unwrap_or(Timestamp::MIN))
+}
+
+async fn compact_past_day(shared: Arc<Shared>, pulse: Arc<Pulse>, day: Day) {
+    let mut stop = shared.stop.subscribe();
+    let work = async {
+        let _permit = shared.compactions.acquire().await;
+        compact(&*shared.store, &pulse.job, day).await
+    };
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        _ = stop.wait_for(Option::is_some) => return,
+    };
+    let mut state = pulse.lock();
+    state.compacting = false;
+    if let Err(error) = outcome {
+        state.days.insert(day);
+        state.compact_after = Instant::now() + COMPACTION_GRACE;
+        warn!(job = %pulse.job, %day, error = %error, "compact a past day's log");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! Compaction: the chunks of a day become the daily object, each line once.
+//!
+//! Data and record go in one conditional PUT: every compaction appends the chunks and one line of
+//! ours, `{time} longshore {ranges}`, that says which. So a compaction that was cut short between
+//! the PUT and the deletes is only cleaned up by the next one. A marker `{range}.done` stands for
+//! deleted chunks, so that the place where a container's output goes on is known from keys alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::key::{Day, FrameRange, LogKey, Origin, prefix};
+use super::line::write_stored;
+use crate::job::JobId;
+use crate::storage::{Bucket, Condition, ObjectStore, StoreError};
+
+/// The size that a daily object is filled up to, in bytes; more goes into the next part.
+pub const MAX_DAILY_BYTES: usize = 64 << 20;
+
+/// The most that is read of one log object, in bytes.
+pub(super) const MAX_READ_BYTES: u64 = 2 * MAX_DAILY_BYTES as u64;
+
+/// How often a compaction begins again because somebody else was writing.
+const MAX_CONFLICTS: usize = 5;
+
+/// The content type of log objects.
+pub(super) const LOG_TYPE: &str = "text/plain; charset=utf-8";
+
+/// The second word of a line that records a compaction.
+const RECORD_WORD: &str = "longshore";
+
+/// The keys of a job's log objects, in ascending order.
+pub(super) async fn list(store: &dyn ObjectStore, job: &JobId) -> Result<Vec<LogKey>, StoreError> {
+    let keys = store.list(Bucket::Logs, &prefix(job)).await?;
+    let mut keys: Vec<_> = keys.iter().filter_map(|key| LogKey::parse(job, key)).collect();
+    keys.sort();
+    Ok(keys)
+}
+
+/// The chunks of `day` among `keys`, each attempt's in order of its frames.
+pub(super) fn chunks_of(keys: &[LogKey], day: Day) -> Vec<FrameRange> {
+    let of_day = keys.iter().filter_map(|key| match key {
+        LogKey::Chunk(on, range) if *on == day => Some(range.clone()),
+        _ => None,
+    });
+    of_day.collect()
+}
+
+/// The parts of `day`'s daily log among `keys`, ascending.
+pub(super) fn parts_of(keys: &[LogKey], day: Day) -> Vec<u32> {
+    let of_day = keys.iter().filter_map(|key| match key {
+        LogKey::Daily(on, part) if *on == day => Some(*part),
+        _ => None,
+    });
+    of_day.collect()
+}
+
+/// Which chunks a daily object says it holds: the last frame of each attempt.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Covered(BTreeMap<Origin, u64>);
+
+impl Covered {
+    /// Adds what the records in `daily` say.
+    pub(super) fn read(&mut self, daily: &[u8]) {
+        for line in daily.split(|byte| *byte == b'\n') {
+            for range in record(line).into_iter().flatten() {
+                let last = self.0.entry(range.origin).or_insert(range.last);
+                *last = range.last.max(*last);
+            }
+        }
+    }
+
+    /// Whether a chunk is in it.
+    pub(super) fn holds(&self, range: &FrameRange) -> bool {
+        self.0.get(&range.origin).is_some_and(|last| range.last <= *last)
+    }
+}
+
+/// The ranges of a line that records a compaction; `None` for every other line.
+pub(super) fn record(line: &[u8]) -> Option<Vec<FrameRange>> {
+    let mut parts = line.splitn(3, |byte| *byte == b' ');
+    let (_, word, ranges) = (parts.next()?, parts.next()?, parts.next()?);
+    if word != RECORD_WORD.as_bytes() {
+        return None;
+    }
+    let ranges: Option<Vec<_>> =
+        std::str::from_utf8(ranges).ok()?.split(' ').map(FrameRange::parse).collect();
+    ranges.filter(|ranges| !ranges.is_empty())
+}
+
+/// One range an attempt, from the first to the last of the chunks given.
+fn spans(chunks: &[FrameRange]) -> Vec<FrameRange> {
+    let mut spans: BTreeMap<&Origin, FrameRange> = BTreeMap::new();
+    for chunk in chunks {
+        let span = spans.entry(&chunk.origin).or_insert_with(|| chunk.clone());
+        span.first = span.first.min(chunk.first);
+        span.last = span.last.max(chunk.last);
+    }
+    spans.into_values().collect()
+}
+
+/// Sorts the chunks of a day by the time at which their attempts began in it.
+pub(super) async fn in_order_of_time(
+    store: &dyn ObjectStore,
+    job: &JobId,
+    day: Day,
+    chunks: &mut [FrameRange],
+) -> Result<(), StoreError> {
+    let mut begins: BTreeMap<Origin, Vec<u8>> = BTreeMap::new();
+    let origins: BTreeSet<_> = chunks.iter().map(|chunk| &chunk.origin).collect();
+    if origins.len() < 2 {
+        return Ok(());
+    }
+    for chunk in chunks.iter() {
+        if !begins.contains_key(&chunk.origin) {
+            let key = LogKey::Chunk(day, chunk.clone()).key(job);
+            let bytes = store.get(Bucket::Logs, &key, MAX_READ_BYTES).await?.bytes;
+            let time = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
+            begins.insert(chunk.origin.clone(), time.to_vec());
+        }
+    }
+    chunks.sort_by(|a, b| (begins.get(&a.origin), a).cmp(&(begins.get(&b.origin), b)));
+    Ok(())
+}
+
+/// Puts the chunks of `day` into the daily log and deletes them; safe to repeat at any time, also
+/// while more chunks of the same day are being stored.
+///
+/// # Errors
+///
+/// Whatever the store says; only "no such object" counts as an empty log. A
+/// [`StoreError::ConditionFailed`] means that somebody else kept writing.
+pub async fn compact(store: &dyn ObjectStore, job: &JobId, day: Day) -> Result<(), StoreError> {
+    let mut conflicts = 0;
+    loop {
+        match compact_once(store, job, day).await {
+            Ok(Progress::Done) => return Ok(()),
+            Ok(Progress::More) => {}
+            Err(StoreError::ConditionFailed { .. } | StoreError::NotFound { .. })
+                if conflicts < MAX_CONFLICTS =>
+            {
+                conflicts += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+enum Progress {
+    Done,
+    More,
+}
+
+async fn compact_once(
+    store: &dyn ObjectStore,
+    job: &JobId,
+    day: Day,
+) -> Result<Progress, StoreError> {
+    let keys = list(store, job).await?;
+    let mut chunks = chunks_of(&keys, day);
+    if chunks.is_empty() {
+        return Ok(Progress::Done);
+    }
+    let last = Part::open(store, job, day, &keys).await?;
+    let (held, mut left): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut chunks).into_iter().partition(|chunk| last.covered.holds(chunk));
+    // What an earlier compaction left behind goes first: a new part is begun only when the last
+    // one alone tells which chunks are compacted.
+    retire(store, job, day, &held, &keys).await?;
+    if left.is_empty() {
+        return Ok(Progress::Done);
+    }
+    in_order_of_time(store, job, day, &mut left).await?;
+    let taken = last.append(store, job, day, &left).await?;
+    retire(store, job, day, &left[..taken], &keys).await?;
+    Ok(if taken == left.len() { Progress::Done } else { Progress::More })
+}
+
+/// The part of a daily log that is written to.
+struct Part {
+    number: u32,
+    bytes: Bytes,
+    condition: Condition,
+    covered: Covered,
+}
+
+impl Part {
+    async fn open(
+        store: &dyn ObjectStore,
+        job: &JobId,
+        day: Day,
+        keys: &[LogKey],
+    ) -> Result<Self, StoreError> {
+        let number = parts_of(keys, day).last().copied().unwrap_or(1);
+        let fresh = |number| Self {
+            number,
+            bytes: Bytes::new(),
+            condition: Condition::Absent,
+            covered: Covered::default(),
+        };
+        let key = LogKey::Daily(day, number).key(job);
+        match store.get(Bucket::Logs, &key, MAX_READ_BYTES).await {
+            Ok(object) => {
+                let mut covered = Covered::default();
+                covered.read(&object.bytes);
+                if object.bytes.len() >= MAX_DAILY_BYTES {
+                    return Ok(Self { covered, ..fresh(number + 1) });
+                }
+                let condition = Condition::Unchanged(object.etag);
+                Ok(Self { number, bytes: object.bytes, condition, covered })
+            }
+            // Only this is an empty log: any other error must not let a write erase the day.
+            Err(StoreError::NotFound { .. }) => Ok(fresh(number)),
+            // Not written by us, for ours stay below that.
+            Err(StoreError::TooLarge { .. }) => Ok(fresh(number + 1)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the part again with as many of the chunks as it takes, but one at least; gives how
+    /// many.
+    async fn append(
+        self,
+        store: &dyn ObjectStore,
+        job: &JobId,
+        day: Day,
+        chunks: &[FrameRange],
+    ) -> Result<usize, StoreError> {
+        let mut body = Vec::from(self.bytes);
+        if body.last().is_some_and(|byte| *byte != b'\n') {
+            body.push(b'\n');
+        }
+        let mut taken = 0;
+        for chunk in chunks {
+            let key = LogKey::Chunk(day, chunk.clone()).key(job);
+            let bytes = store.get(Bucket::Logs, &key, MAX_READ_BYTES).await?.bytes;
+            if taken > 0 && body.len() + bytes.len() > MAX_DAILY_BYTES {
+                break;
+            }
+            body.extend_from_slice(&bytes);
+            taken += 1;
+        }
+        let ranges: Vec<_> = spans(&chunks[..taken]).iter().map(ToString::to_string).collect();
+        write_stored(&mut body, Timestamp::now(), RECORD_WORD, &ranges.join(" "));
+        let key = LogKey::Daily(day, self.number).key(job);
+        store.put(Bucket::Logs, &key, body.into(), LOG_TYPE, self.condition).await?;
+        Ok(taken)
+    }
+}
+
+/// Deletes compacted chunks, once their markers stand; then the markers that these replace.
+async fn retire(
+    store: &dyn ObjectStore,
+    job: &JobId,
+    day: Day,
+    chunks: &[FrameRange],
+    keys: &[LogKey],
+) -> Result<(), StoreError> {
+    let spans = spans(chunks);
+    for span in &spans {
+        let key = LogKey::Done(day, span.clone()).key(job);
+        let body = Bytes::from(format!("{span}\n"));
+        store.put(Bucket::Logs, &key, body, LOG_TYPE, Condition::None).await?;
+    }
+    for chunk in chunks {
+        store.delete(Bucket::Logs, &LogKey::Chunk(day, chunk.clone()).key(job)).await?;
+    }
+    for old in keys {
+        let replaced = |range: &FrameRange| {
+            spans.iter().any(|span| span.origin == range.origin && range.last < span.last)
+        };
+        if matches!(old, LogKey::Done(_, range) if replaced(range)) {
+            store.delete(Bucket::Logs, &old.key(job)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Compacts every day of a job that has chunks, and deletes the markers of its earlier attempts:
+/// the end of `run`, after which no container of theirs is attached to again.
+///
+/// # Errors
+///
+/// As [`compact`].
+pub(super) async fn compact_run(
+    store: &dyn ObjectStore,
+    job: &JobId,
+    run: &Origin,
+) -> Result<(), StoreError> {
+    let keys = list(store, job).await?;
+    let with_chunks: BTreeSet<_> =
+        keys.iter().filter(|key| matches!(key, LogKey::Chunk(..))).map(LogKey::day).collect();
+    for day in with_chunks {
+        compact(store, job, day).await?;
+    }
+    for key in list(store, job).await? {
+        if matches!(&key, LogKey::Done(_, range) if range.origin != *run) {
+            store.delete(Bucket::Logs, &key.key(job)).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

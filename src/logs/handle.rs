@@ -1,0 +1,70 @@
+//! What a caller holds of an attached container, and what it gets at the end.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use tracing::error;
+
+/// For a shipper to hand over its summary after its own deadline.
+pub(super) const HANDOVER: Duration = Duration::from_secs(1);
+
+/// What became of a container's output.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogSummary {
+    /// Lines that were written.
+    pub lines: u64,
+    /// Bytes that were written, newlines included.
+    pub bytes: u64,
+    /// Lines that could not be stored.
+    pub dropped: u64,
+    /// Whether the output went beyond the cap of a terminating run.
+    pub truncated: bool,
+    /// The last part of the output as it was written, both streams in order of arrival, from the
+    /// start of a line where possible.
+    pub tail: String,
+    /// The key of the whole output in the results bucket, for a terminating run.
+    pub output_key: Option<String>,
+    /// The keys of the daily logs, in the logs bucket, that have lines of this attempt.
+    pub log_keys: Vec<String>,
+    /// What of this is incomplete, and why.
+    pub degraded: Option<String>,
+}
+
+/// An attached container. Dropped, it lets the shipper go on until the output ends or the
+/// collector stops.
+#[derive(Debug)]
+pub struct LogHandle {
+    finish: oneshot::Sender<Instant>,
+    task: JoinHandle<LogSummary>,
+}
+
+impl LogHandle {
+    pub(super) fn new(finish: oneshot::Sender<Instant>, task: JoinHandle<LogSummary>) -> Self {
+        Self { finish, task }
+    }
+
+    /// Waits for the end of the output, stores what is left, compacts the log and, for a
+    /// terminating run, stores the whole output; `within` at most, and half of it at most for the
+    /// end of the output. Never fails: what could not be done is in
+    /// [`degraded`](LogSummary::degraded).
+    pub async fn finish(self, within: Duration) -> LogSummary {
+        let deadline = Instant::now() + within;
+        // An error means that the collector was stopped and the summary is there already.
+        let _stopped = self.finish.send(deadline);
+        let mut task = self.task;
+        let degraded = match timeout_at(deadline + HANDOVER, &mut task).await {
+            Ok(Ok(summary)) => return summary,
+            Ok(Err(panic)) => {
+                error!(error = %panic, "ship a container's output");
+                format!("the log shipper broke down: {panic}")
+            }
+            Err(_) => {
+                task.abort();
+                "the log shipper did not finish in time".to_owned()
+            }
+        };
+        LogSummary { degraded: Some(degraded), ..LogSummary::default() }
+    }
+}

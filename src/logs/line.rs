@@ -1,0 +1,210 @@
+//! From frames to lines. Pure.
+
+use std::io::Write as _;
+
+use jiff::Timestamp;
+
+use super::{Frame, Stream};
+
+/// The longest line, in bytes; what is longer becomes several lines, each but the last marked.
+pub const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// What a stored line ends with when its text goes on in the next line of the same stream.
+pub const CUT_MARK: &str = " [longshore] the line goes on";
+
+/// How a line ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// By a newline.
+    Newline,
+    /// By us: it was too long, or had to be stored before its end came. Its text goes on.
+    Cut,
+    /// By the end of the output.
+    End,
+}
+
+/// One line of a container's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Where it was written.
+    pub stream: Stream,
+    /// When the engine received its first piece.
+    pub time: Timestamp,
+    /// Its text without the newline; bytes that are not UTF-8 are replaced.
+    pub text: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// The number of the frame that completed it; the container's first frame is 0.
+    pub seq: u64,
+}
+
+impl Line {
+    /// Bytes of output that this line stands for.
+    #[must_use]
+    pub fn output_bytes(&self) -> u64 {
+        self.text.len() as u64 + u64::from(self.ending == Ending::Newline)
+    }
+
+    /// Appends the line as it stands in the store: `{RFC 3339 time} {stdout|stderr} {text}\n`.
+    pub fn store_into(&self, out: &mut Vec<u8>) {
+        write_stored(out, self.time, self.stream.as_str(), &self.text);
+        if self.ending == Ending::Cut {
+            out.truncate(out.len() - 1);
+            out.extend_from_slice(CUT_MARK.as_bytes());
+            out.push(b'\n');
+        }
+    }
+}
+
+/// Appends `{time} {word} {text}\n`, the time in UTC with nanoseconds.
+pub(super) fn write_stored(out: &mut Vec<u8>, time: Timestamp, word: &str, text: &str) {
+    // Writing into a Vec cannot fail.
+    let _infallible = writeln!(out, "{time:.9} {word} {text}");
+}
+
+/// A line whose end has not come.
+#[derive(Debug)]
+struct Open {
+    stream: Stream,
+    time: Timestamp,
+    bytes: Vec<u8>,
+}
+
+/// Puts the pieces of lines together, each stream for itself; lines come out in the order in which
+/// they were completed.
+#[derive(Debug, Default)]
+pub(super) struct Assembler {
+    /// At most one a stream, in the order in which they were opened.
+    open: Vec<Open>,
+    frames: u64,
+}
+
+impl Assembler {
+    /// An assembler at the beginning of a container's output.
+    #[must_use]
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many frames were taken, which is the number of the next one.
+    #[must_use]
+    pub(super) fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Whether every line that was begun is complete: only here may a chunk end.
+    #[must_use]
+    pub(super) fn is_clean(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Takes the next frame; appends the lines that it completes to `out`.
+    pub(super) fn push(&mut self, frame: &Frame, out: &mut Vec<Line>) {
+        let seq = self.frames;
+        self.frames += 1;
+        let mut rest = frame.bytes.as_ref();
+        while !rest.is_empty() {
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let piece = end.map_or(rest, |end| &rest[..end]);
+            self.extend(frame, piece, seq, out);
+            if end.is_some()
+                && let Some(at) = self.position(frame.stream)
+            {
+                out.push(self.open.remove(at).into_line(Ending::Newline, seq));
+            }
+            rest = end.map_or(&[], |end| &rest[end + 1..]);
+        }
+    }
+
+    /// Ends every open line here: what comes later begins new lines.
+    pub(super) fn cut(&mut self, out: &mut Vec<Line>) {
+        self.end_all(Ending::Cut, out);
+    }
+
+    /// The output has ended: what is open are its last lines.
+    pub(super) fn finish(&mut self, out: &mut Vec<Line>) {
+        self.end_all(Ending::End, out);
+    }
+
+    fn end_all(&mut self, ending: Ending, out: &mut Vec<Line>) {
+        let seq = self.frames.saturating_sub(1);
+        out.extend(self.open.drain(..).map(|open| open.into_line(ending, seq)));
+    }
+
+    fn position(&self, stream: Stream) -> Option<usize> {
+        self.open.iter().position(|open| open.stream == stream)
+    }
+
+    fn extend(&mut self, frame: &Frame, mut piece: &[u8], seq: u64, out: &mut Vec<Line>) {
+        let at = self.position(frame.stream).unwrap_or_else(|| {
+            self.open.push(Open { stream: frame.stream, time: frame.time, bytes: Vec::new() });
+            self.open.len() - 1
+        });
+        let open = &mut self.open[at];
+        while open.bytes.len() + piece.len() > MAX_LINE_BYTES {
+            let (head, tail) = piece.split_at(MAX_LINE_BYTES - open.bytes.len());
+            open.bytes.extend_from_slice(head);
+            let kept = open.bytes.split_off(whole_chars(&open.bytes));
+            let bytes = std::mem::replace(&mut open.bytes, kept);
+            let cut = Open { stream: open.stream, time: open.time, bytes };
+            out.push(cut.into_line(Ending::Cut, seq));
+            open.time = frame.time;
+            piece = tail;
+        }
+        open.bytes.extend_from_slice(piece);
+    }
+}
+
+impl Open {
+    fn into_line(self, ending: Ending, seq: u64) -> Line {
+        let text = String::from_utf8(self.bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        Line { stream: self.stream, time: self.time, text, ending, seq }
+    }
+}
+
+/// How many of `bytes` can be cut off without cutting through a character at the end.
+fn whole_chars(bytes: &[u8]) -> usize {
+    const LONGEST_CHAR: usize = 4;
+    let from = bytes.len().saturating_sub(LONGEST_CHAR);
+    for start in (from..bytes.len()).rev() {
+        if bytes[start] & 0b1100_0000 != 0b1000_0000 {
+            let cut_through = matches!(
+                std::str::from_utf8(&bytes[start..]),
+                Err(error) if error.error_len().is_none()
+            );
+            return if cut_through { start } else { bytes.len() };
+        }
+    }
+    bytes.len()
+}
+
+/// A line as it was read from the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredLine<'a> {
+    /// When the engine received it, as stored; empty for a line that is not in our form.
+    pub time: &'a str,
+    /// Where it was written; `None` for a line that is not in our form.
+    pub stream: Option<Stream>,
+    /// Its text.
+    pub text: &'a str,
+    /// The whole line without its newline.
+    pub raw: &'a str,
+}
+
+impl<'a> StoredLine<'a> {
+    /// Takes a stored line apart. A line that is not in our form (an earlier log) is all text.
+    #[must_use]
+    pub fn parse(raw: &'a str) -> Self {
+        let mut parts = raw.splitn(3, ' ');
+        if let (Some(time), Some(word), Some(text)) = (parts.next(), parts.next(), parts.next())
+            && let Some(stream) = Stream::from_word(word)
+        {
+            return Self { time, stream: Some(stream), text, raw };
+        }
+        Self { time: "", stream: None, text: raw, raw }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! The output as the user wrote it: its last part in memory, the whole of it in a file.
+
+use std::path::Path;
+
+use tempfile::TempPath;
+use tokio::fs::File;
+use tokio::io::{AsyncWriteExt as _, BufWriter};
+use tracing::warn;
+
+use super::Stream;
+use super::line::{Ending, Line};
+
+/// Turns lines back into the text that was written.
+#[derive(Debug, Default)]
+pub(super) struct RawText {
+    /// The stream whose line has no newline yet.
+    open: Option<Stream>,
+}
+
+impl RawText {
+    /// Appends `line`. A line of the other stream never runs on from an open one.
+    pub(super) fn push(&mut self, line: &Line, out: &mut Vec<u8>) {
+        if self.open.is_some_and(|open| open != line.stream) {
+            out.push(b'\n');
+        }
+        out.extend_from_slice(line.text.as_bytes());
+        if line.ending == Ending::Newline {
+            out.push(b'\n');
+        }
+        self.open = (line.ending != Ending::Newline).then_some(line.stream);
+    }
+}
+
+/// The last bytes of a text.
+#[derive(Debug)]
+struct Tail {
+    max: usize,
+    bytes: Vec<u8>,
+    cut: bool,
+}
+
+impl Tail {
+    fn push(&mut self, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+        // Trimmed only at twice its size, so that a byte is moved once on average.
+        if self.bytes.len() > self.max.saturating_mul(2) {
+            self.trim();
+        }
+    }
+
+    fn trim(&mut self) {
+        let beyond = self.bytes.len().saturating_sub(self.max);
+        self.cut |= beyond > 0;
+        self.bytes.drain(..beyond);
+    }
+
+    /// The tail as text, from the start of a line where one begins in it.
+    fn into_text(mut self) -> String {
+        let before = self.bytes.len().checked_sub(self.max + 1).map(|at| self.bytes[at]);
+        self.trim();
+        let line_start = match self.bytes.iter().position(|byte| *byte == b'\n') {
+            _ if !self.cut || before == Some(b'\n') => 0,
+            Some(end) if end + 1 < self.bytes.len() => end + 1,
+            _ => self.bytes.iter().position(|byte| byte & 0xc0 != 0x80).unwrap_or(0),
+        };
+        String::from_utf8_lossy(&self.bytes[line_start..]).into_owned()
+    }
+}
+
+/// A file that takes the whole output of a terminating run.
+#[derive(Debug)]
+struct Spool {
+    file: BufWriter<File>,
+    path: TempPath,
+}
+
+impl Spool {
+    fn create(dir: &Path) -> std::io::Result<Self> {
+        let (file, path) =
+            tempfile::Builder::new().prefix("longshore-output-").tempfile_in(dir)?.into_parts();
+        Ok(Self { file: BufWriter::new(File::from_std(file)), path })
+    }
+}
+
+/// What became of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It is within the cap.
+    Yes,
+    /// It is the first beyond the cap.
+    CapReached,
+    /// The cap was reached before.
+    No,
+}
+
+/// Everything that is kept of a run's output beside its log.
+#[derive(Debug)]
+pub(super) struct Output {
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+    pub(super) capped: bool,
+    /// Why there is no whole output, where there should be one.
+    pub(super) failure: Option<String>,
+    cap: Option<u64>,
+    spool: Option<Spool>,
+    raw: RawText,
+    tail: Tail,
+    buffer: Vec<u8>,
+}
+
+impl Output {
+    /// Of a long-running job: only the tail is kept, and there is no cap.
+    pub(super) fn tail_only(tail_bytes: usize) -> Self {
+        Self {
+            lines: 0,
+            bytes: 0,
+            capped: false,
+            failure: None,
+            cap: None,
+            spool: None,
+            raw: RawText::default(),
+            tail: Tail { max: tail_bytes, bytes: Vec::new(), cut: false },
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Of a terminating run: the first `cap` bytes go to a file in `dir`.
+    pub(super) fn spooled(tail_bytes: usize, cap: u64, dir: &Path) -> Self {
+        let mut output = Self { cap: Some(cap), ..Self::tail_only(tail_bytes) };
+        match Spool::create(dir) {
+            Ok(spool) => output.spool = Some(spool),
+            Err(error) => output.fail(&error),
+        }
+        output
+    }
+
+    /// The line that says, in the log and in the whole output, that it ends here.
+    pub(super) fn cap_notice(&self) -> String {
+        format!("[longshore] output capped at {} bytes", self.cap.unwrap_or(u64::MAX))
+    }
+
+    /// Takes the next line.
+    pub(super) async fn push(&mut self, line: &Line) -> Kept {
+        self.lines += 1;
+        self.bytes += line.output_bytes();
+        self.buffer.clear();
+        self.raw.push(line, &mut self.buffer);
+        self.tail.push(&self.buffer);
+        if self.capped {
+            return Kept::No;
+        }
+        if self.cap.is_some_and(|cap| self.bytes > cap) {
+            self.capped = true;
+            let notice = format!("{}\n", self.cap_notice());
+            self.write(notice.as_bytes()).await;
+            return Kept::CapReached;
+        }
+        let text = std::mem::take(&mut self.buffer);
+        self.write(&text).await;
+        self.buffer = text;
+        Kept::Yes
+    }
+
+    async fn write(&mut self, text: &[u8]) {
+        if let Some(spool) = &mut self.spool
+            && let Err(error) = spool.file.write_all(text).await
+        {
+            self.spool = None;
+            self.fail(&error);
+        }
+    }
+
+    fn fail(&mut self, error: &std::io::Error) {
+        warn!(error = %error, "keeping the whole output of a run failed");
+        self.failure = Some(format!("the whole output could not be kept in a file: {error}"));
+    }
+
+    /// The file with the whole output, complete; `None` where there is none. The file goes when
+    /// the path is dropped.
+    pub(super) async fn file(&mut self) -> Option<TempPath> {
+        let mut spool = self.spool.take()?;
+        match spool.file.flush().await {
+            Ok(()) => Some(spool.path),
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
+        }
+    }
+
+    /// The last part of the output.
+    pub(super) fn into_tail(self) -> String {
+        self.tail.into_text()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn line(text: &str) -> Line {
+        Line {
+            stream: Stream::Stdout,
+            time: Timestamp::UNIX_EPOCH,
+            text: text.to_owned(),
+            ending: Ending::Newline,
+            seq: 0,
+        }
+    }
+
+    async fn tail_of(max: usize, lines: &[&str]) -> String {
+        let mut output = Output::tail_only(max);
+        for text in lines {
+            output.push(&line(text)).await;
+        }
+        output.into_tail()
+    }
+
+    #[tokio::test]
+    async fn the_tail_is_whole_while_it_fits_and_begins_at_a_line_when_not() {
+        assert_eq!(tail_of(8, &["abc", "def"]).await, "abc\ndef\n");
+        assert_eq!(tail_of(7, &["abc", "def"]).await, "def\n");
+        assert_eq!(tail_of(4, &["abc", "def"]).await, "def\n");
+        assert_eq!(tail_of(9, &["1234", "5678", "9012", "3456"]).await, "3456\n");
+    }
+
+    #[tokio::test]
+    async fn the_tail_of_one_long_line_begins_at_a_character() {
+        assert_eq!(tail_of(4, &["ééé"]).await, "é\n");
+    }
+
+    #[tokio::test]
+    async fn beyond_the_cap_lines_are_counted_but_not_kept_and_the_tail_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut output = Output::spooled(8, 10, dir.path());
+        let mut kept = Vec::new();
+        for text in ["1234", "5678", "9", "0"] {
+            kept.push(output.push(&line(text)).await);
+        }
+        assert_eq!(kept, [Kept::Yes, Kept::Yes, Kept::CapReached, Kept::No]);
+        assert_eq!((output.lines, output.bytes), (4, 14));
+        let path = output.file().await.unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "1234\n5678\n[longshore] output capped at 10 bytes\n");
+        assert_eq!(output.into_tail(), "9\n0\n");
+    }
+}

@@ -1,0 +1,279 @@
+//! One container's shipper: takes its frames, stores its chunks, and settles at the end.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::future::pending;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use super::Frame;
+use super::chunk::{Cutter, CutterLimits};
+use super::collector::{LiveTap, LogSource, Pulse, Shared};
+use super::compact::list;
+use super::handle::LogSummary;
+use super::key::{Day, LogKey, Origin, next_seq};
+use super::line::{Assembler, Line};
+use super::output::Output;
+use super::storing::PUT_PATIENCE;
+
+/// A group of frames that arrived together.
+pub(super) type Batch = Vec<Result<Frame, String>>;
+
+/// Why the frames came to an end, or are read no more.
+enum Ended {
+    Finish(Instant),
+    Stop(Instant),
+    /// Nobody will call `finish`, and the output has ended.
+    Forgotten,
+}
+
+/// The shipper of one container.
+pub(super) struct Shipper {
+    pub(super) shared: Arc<Shared>,
+    pub(super) source: LogSource,
+    pub(super) origin: Origin,
+    pub(super) output: Output,
+    pub(super) cutter: Cutter,
+    pub(super) days: BTreeSet<Day>,
+    /// Why the store does not take our chunks at the moment.
+    pub(super) store_failure: Option<String>,
+    /// Why the output is not complete.
+    pub(super) read_failure: Option<String>,
+    /// The first frame to store; `None`: where to go on could not be found out.
+    pub(super) first: Option<u64>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) assembler: Assembler,
+    pub(super) live: Option<LiveTap>,
+    /// Lines for which the tap has no room yet.
+    pub(super) untapped: VecDeque<Line>,
+    /// The chunk being stored.
+    pub(super) put: Option<BoxFuture<'static, Result<(), String>>>,
+    pub(super) ended: bool,
+    /// Whether a line was open at the last tick already.
+    open_since_tick: bool,
+}
+
+impl Shipper {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        pulse: Arc<Pulse>,
+        source: LogSource,
+        origin: Origin,
+        live: Option<LiveTap>,
+        spool_dir: &Path,
+    ) -> Self {
+        let settings = &shared.settings;
+        let output = if source.terminating {
+            Output::spooled(settings.tail_bytes, settings.max_output_bytes, spool_dir)
+        } else {
+            Output::tail_only(settings.tail_bytes)
+        };
+        let first = (!source.resume).then_some(0);
+        Self {
+            output,
+            cutter: Self::cutter(&shared, &origin, 0),
+            days: BTreeSet::new(),
+            store_failure: None,
+            read_failure: None,
+            first,
+            assembler: Assembler::new(),
+            untapped: VecDeque::new(),
+            put: None,
+            ended: false,
+            open_since_tick: false,
+            shared,
+            pulse,
+            source,
+            origin,
+            live,
+        }
+    }
+
+    fn cutter(shared: &Shared, origin: &Origin, first: u64) -> Cutter {
+        let limits = CutterLimits {
+            chunk: shared.settings.max_chunk_bytes,
+            buffer: shared.settings.max_buffer_bytes,
+        };
+        Cutter::new(origin.clone(), first, limits)
+    }
+
+    /// Ships until the output is settled; gives what became of it.
+    pub(super) async fn run(
+        mut self,
+        mut batches: BoxStream<'static, Batch>,
+        mut finish: oneshot::Receiver<Instant>,
+    ) -> LogSummary {
+        let ended = match self.locate(&mut finish).await {
+            Some(ended) => self.ship(&mut batches, finish, Some(ended)).await,
+            None => self.ship(&mut batches, finish, None).await,
+        };
+        drop(batches);
+        match ended {
+            Ended::Finish(deadline) => self.settle(deadline).await,
+            Ended::Stop(deadline) => {
+                self.drain(deadline).await;
+                if !self.ended {
+                    self.read_failure = Some("the worker stopped before the output ended".into());
+                }
+                self.summary(None)
+            }
+            Ended::Forgotten => {
+                self.drain(Instant::now() + PUT_PATIENCE).await;
+                self.summary(None)
+            }
+        }
+    }
+
+    /// Finds out where the stored log of this container ends. No frame is read before: the engine
+    /// keeps them. Ends early when the caller or the collector does not wait any longer.
+    async fn locate(&mut self, finish: &mut oneshot::Receiver<Instant>) -> Option<Ended> {
+        let mut stop = self.shared.stop.subscribe();
+        while self.first.is_none() {
+            let listed = tokio::select! {
+                listed = list(&*self.shared.store, &self.source.job) => listed,
+                deadline = &mut *finish => return deadline.ok().map(Ended::Finish),
+                deadline = wait_stop(&mut stop) => return Some(Ended::Stop(deadline)),
+            };
+            match listed {
+                Ok(keys) => {
+                    let first = next_seq(&keys, &self.origin);
+                    self.first = Some(first);
+                    self.cutter = Self::cutter(&self.shared, &self.origin, first);
+                    self.days = keys.iter().filter_map(|key| self.day_with_lines(key)).collect();
+                    self.days.iter().for_each(|day| self.pulse.stored_on(*day));
+                }
+                Err(error) => {
+                    self.note_store_failure(&error.to_string());
+                    tokio::select! {
+                        () = self.pulse.beat.notified() => {}
+                        deadline = &mut *finish => return deadline.ok().map(Ended::Finish),
+                        deadline = wait_stop(&mut stop) => return Some(Ended::Stop(deadline)),
+                    }
+                }
+            }
+        }
+        self.store_failure = None;
+        None
+    }
+
+    fn day_with_lines(&self, key: &LogKey) -> Option<Day> {
+        match key {
+            LogKey::Chunk(day, range) | LogKey::Done(day, range) => {
+                (range.origin == self.origin).then_some(*day)
+            }
+            LogKey::Daily(..) => None,
+        }
+    }
+
+    async fn ship(
+        &mut self,
+        batches: &mut BoxStream<'static, Batch>,
+        finish: oneshot::Receiver<Instant>,
+        early: Option<Ended>,
+    ) -> Ended {
+        let pulse = Arc::clone(&self.pulse);
+        let mut stop = self.shared.stop.subscribe();
+        let mut finish = Some(finish);
+        let (mut deadline, mut forgotten) = (None, false);
+        match early {
+            Some(Ended::Finish(by)) => (deadline, finish) = (Some(by), None),
+            Some(stopped) => return stopped,
+            None => {}
+        }
+        let mut read_until = deadline.map(halfway);
+        loop {
+            if self.ended && self.untapped.is_empty() {
+                match deadline {
+                    Some(by) => return Ended::Finish(by),
+                    None if forgotten => return Ended::Forgotten,
+                    None => {}
+                }
+            }
+            tokio::select! {
+                by = wait_stop(&mut stop) => return Ended::Stop(by),
+                asked = or_never(finish.as_mut()), if finish.is_some() => {
+                    finish = None;
+                    forgotten = asked.is_err();
+                    deadline = asked.ok();
+                    read_until = deadline.map(halfway);
+                }
+                () = sleep_until(read_until.unwrap_or_else(Instant::now)), if read_until.is_some() => {
+                    read_until = None;
+                    self.untapped.clear();
+                    self.live = None;
+                    if !self.ended {
+                        self.end_of_output(Some("the output did not end in time".to_owned())).await;
+                    }
+                }
+                batch = batches.next(), if self.may_read() => match batch {
+                    Some(batch) => self.take(batch).await,
+                    None => self.end_of_output(None).await,
+                },
+                () = pulse.beat.notified() => self.tick().await,
+                stored = or_never(self.put.as_mut()), if self.put.is_some() => self.put_done(stored),
+                () = tap(self.live.as_ref(), &mut self.untapped), if !self.untapped.is_empty() => {
+                    if self.live.as_ref().is_none_or(LiveTap::is_closed) {
+                        self.live = None;
+                        self.untapped.clear();
+                    }
+                }
+            }
+        }
+    }
+
+    /// While chunks can be stored, a full buffer makes the engine wait, and nothing is lost; while
+    /// they cannot, reading goes on and what does not fit is dropped.
+    fn may_read(&self) -> bool {
+        let has_room = !self.cutter.is_full() || self.store_failure.is_some();
+        !self.ended && self.untapped.is_empty() && has_room
+    }
+
+    async fn tick(&mut self) {
+        // A line that stays open over a whole interval must not hold up those after it.
+        if self.open_since_tick && !self.assembler.is_clean() {
+            self.cut().await;
+        }
+        self.open_since_tick = !self.assembler.is_clean();
+        // Behind a chunk that waits, lines collect in larger chunks.
+        if self.cutter.front().is_none() {
+            self.cutter.seal();
+        }
+        self.launch();
+    }
+}
+
+/// Half of the time until `deadline`: the rest is for storing.
+fn halfway(deadline: Instant) -> Instant {
+    deadline - deadline.saturating_duration_since(Instant::now()) / 2
+}
+
+async fn wait_stop(stop: &mut tokio::sync::watch::Receiver<Option<Instant>>) -> Instant {
+    match stop.wait_for(Option::is_some).await.map(|by| *by) {
+        Ok(Some(by)) => by,
+        // The collector holds the sender for as long as there are shippers.
+        _ => pending().await,
+    }
+}
+
+pub(super) async fn or_never<F: Future + Unpin>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
+
+/// Sends what there is room for.
+async fn tap(to: Option<&LiveTap>, lines: &mut VecDeque<Line>) {
+    let Some(to) = to else { return };
+    while let Ok(permit) = to.reserve().await {
+        match lines.pop_front() {
+            Some(line) => permit.send(line),
+            None => return,
+        }
+    }
+}

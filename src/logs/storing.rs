@@ -1,0 +1,69 @@
+//! A container's chunks on their way out: one PUT at a time, of frozen bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::compact::LOG_TYPE;
+use super::key::LogKey;
+use super::shipper::{Shipper, or_never};
+use crate::storage::{Bucket, Condition, StoreError};
+
+/// How long storing one chunk may take before it counts as failed and is tried again later.
+pub(super) const PUT_PATIENCE: Duration = Duration::from_mins(2);
+
+impl Shipper {
+    /// Begins to store the next chunk, unless one is on its way.
+    pub(super) fn launch(&mut self) {
+        let Some(chunk) = self.cutter.front().filter(|_| self.put.is_none()) else { return };
+        let key = LogKey::Chunk(chunk.day, chunk.range.clone()).key(&self.source.job);
+        let (shared, bytes) = (Arc::clone(&self.shared), chunk.bytes.clone());
+        self.put = Some(Box::pin(async move {
+            let _permit = shared.puts.acquire().await;
+            let put = shared.store.put(Bucket::Logs, &key, bytes, LOG_TYPE, Condition::Absent);
+            match timeout(PUT_PATIENCE, put).await {
+                // The name says which frames: it is our own PUT, whose answer was lost.
+                Ok(Ok(_) | Err(StoreError::ConditionFailed { .. })) => Ok(()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err(format!("no answer in {} seconds", PUT_PATIENCE.as_secs())),
+            }
+        }));
+    }
+
+    /// Waits for the chunk on its way, if there is one; says whether it was stored.
+    pub(super) async fn await_put(&mut self) -> bool {
+        let stored = or_never(self.put.as_mut()).await;
+        let well = stored.is_ok();
+        self.put_done(stored);
+        well
+    }
+
+    pub(super) fn put_done(&mut self, stored: Result<(), String>) {
+        self.put = None;
+        match stored {
+            Ok(()) => {
+                self.store_failure = None;
+                if let Some(chunk) = self.cutter.stored()
+                    && self.days.insert(chunk.day)
+                {
+                    self.pulse.stored_on(chunk.day);
+                }
+                self.launch();
+            }
+            Err(reason) => self.note_store_failure(&reason),
+        }
+    }
+
+    pub(super) fn note_store_failure(&mut self, reason: &str) {
+        if self.store_failure.is_none() {
+            warn!(job = %self.source.job, run = %self.source.run, reason, "store log lines");
+        }
+        self.store_failure = Some(reason.to_owned());
+    }
+
+    pub(super) fn is_storing(&self) -> bool {
+        self.put.is_some()
+    }
+}
