@@ -8,6 +8,7 @@ mod context;
 mod doctor;
 mod failure;
 mod output;
+mod runtime;
 mod schema;
 mod telemetry;
 mod worker;
