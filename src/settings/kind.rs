@@ -256,7 +256,7 @@ fn has_host(url: &str, schemes: &[&str], login: bool) -> bool {
 fn is_endpoint(text: &str) -> bool {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     has_host(&url, &["http", "https"], false)
-        && url.parse::<http::Uri>().is_ok_and(|uri| uri.path() == "/" && uri.query().is_none())
+        && url.parse::<http::Uri>().is_ok_and(|uri| uri.query().is_none())
 }
 
 fn is_engine(text: &str) -> bool {
@@ -278,6 +278,7 @@ fn is_bucket(text: &str) -> bool {
         && text.starts_with(edge)
         && text.ends_with(edge)
         && text.chars().all(|c| edge(c) || c == '.' || c == '-')
+        && !text.contains("..")
 }
 
 /// `Targets` alone would take a misspelt level for the name of a target.
