@@ -214,13 +214,26 @@ impl Scene {
         String::from_utf8(object.bytes.to_vec()).unwrap()
     }
 
-    /// A job's daily logs, one after the other, once it has ended.
+    /// A job's stored logs, one object after the other.
     pub(crate) async fn logs_of(&self, id: &str) -> String {
         let mut all = String::new();
         for key in self.objects(Bucket::Logs, &format!("logs/{id}/")).await {
             all.push_str(&self.read_object(Bucket::Logs, &key).await);
         }
         all
+    }
+
+    /// Waits until a job's log in the store has `line` in it.
+    pub(crate) async fn logged(&self, id: &str, line: &str) {
+        let begun = Instant::now();
+        loop {
+            let log = self.logs_of(id).await;
+            if log.contains(line) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{line:?} is not in the log of {id}: {log}");
+            sleep(Duration::from_millis(200)).await;
+        }
     }
 
     // --- messages
