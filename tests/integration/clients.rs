@@ -15,7 +15,7 @@ use crate::support::scene::Scene;
 use crate::support::servers;
 
 /// How long an installation, or a client with its job, may take.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// One installation at a time: both may be started by tests that run beside each other.
 static INSTALLING: Mutex<()> = Mutex::const_new(());
@@ -31,11 +31,10 @@ fn installed() -> PathBuf {
 /// Runs a command to its end; panics with what it said where it did not even start or end in time.
 async fn run(command: &mut Command) -> Output {
     let spawned = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    match tokio::time::timeout(PATIENCE, spawned).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(error)) => panic!("{command:?} could not be run: {error}"),
-        Err(_) => panic!("{command:?} did not end within {} s", PATIENCE.as_secs()),
-    }
+    let Ok(ended) = tokio::time::timeout(PATIENCE, spawned).await else {
+        panic!("a client or its installation did not end within {} s", PATIENCE.as_secs());
+    };
+    ended.unwrap_or_else(|error| panic!("{command:?} could not be run: {error}"))
 }
 
 async fn must_run(command: &mut Command) {

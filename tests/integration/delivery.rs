@@ -1,14 +1,12 @@
 //! What AMQP says about a message is honoured: identity, reply, trace; and what a stop finds.
 
-use std::time::Duration;
-
 use futures_util::StreamExt as _;
 use lapin::BasicProperties;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::json;
 
-use crate::support::events::Seen;
+use crate::support::events::{PATIENCE, Seen};
 use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
 use crate::support::scene::Scene;
 
@@ -66,7 +64,7 @@ async fn a_start_of_a_job_that_is_active_is_told_as_duplicate_and_changes_nothin
 async fn the_result_also_goes_to_the_reply_queue_with_the_correlation_id() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
-    let channel = scene.connection().create_channel().await.unwrap();
+    let channel = scene.connection.create_channel().await.unwrap();
     let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
     let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await.unwrap();
     let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
@@ -82,7 +80,7 @@ async fn the_result_also_goes_to_the_reply_queue_with_the_correlation_id() {
             .with_reply_to(name.clone())
             .with_correlation_id(correlation.into());
         scene.start_with(message, properties).await;
-        let reply = tokio::time::timeout(Duration::from_secs(60), replies.next()).await;
+        let reply = tokio::time::timeout(PATIENCE, replies.next()).await;
         let reply = reply.unwrap().unwrap().unwrap();
         let found = reply.properties.correlation_id().as_ref().map(ToString::to_string);
         assert_eq!(found.as_deref(), Some(correlation));

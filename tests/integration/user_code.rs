@@ -217,7 +217,7 @@ async fn compat_6_a_bot_that_crashes_leaves_its_exit_code_and_its_last_lines() {
         let day = &data["objects"]["log_keys"][0];
         assert!(day.as_str().unwrap().starts_with(&format!("logs/{id}/")), "{data:#}");
     }
-    let raised = scene.events.result_of(&scene.id("raises")).await;
-    assert!(raised.output().contains("KeyError: 'btc'"), "{:#}", raised.event);
+    let first = scene.events.result_of(&scene.id("raises")).await;
+    assert!(first.output().contains("KeyError: 'btc'"), "{:#}", first.event);
     scene.finish([worker]).await;
 }

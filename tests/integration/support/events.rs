@@ -145,10 +145,11 @@ impl Events {
         let found = |all: &[Seen]| all.iter().filter(|one| is_meant(one)).nth(nth - 1).cloned();
         let mut seen = self.seen.clone();
         let waiting = seen.wait_for(|all| found(all).is_some());
-        match tokio::time::timeout(PATIENCE, waiting).await {
-            Ok(Ok(all)) => found(&all).unwrap(),
-            Ok(Err(_)) => panic!("the connection ended before {what}; {}", self.told()),
-            Err(_) => panic!("no {what} within {} s; {}", PATIENCE.as_secs(), self.told()),
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        let all = waited.map(Result::ok).ok().flatten();
+        match all.and_then(|all| found(&all)) {
+            Some(event) => event,
+            None => panic!("no {what} within {} s; {}", PATIENCE.as_secs(), self.told()),
         }
     }
 

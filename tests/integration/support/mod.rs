@@ -7,12 +7,14 @@
 pub(crate) mod archive;
 pub(crate) mod engine;
 pub(crate) mod events;
+pub(crate) mod messages;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod s3;
 pub(crate) mod scene;
 pub(crate) mod schema;
 pub(crate) mod servers;
+pub(crate) mod sweep;
 pub(crate) mod worker;
 
 /// A variable of the tests' own environment.

@@ -8,10 +8,9 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::models::ContainerInspectResponse;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::ConfirmSelectOptions;
 
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{Channel, Connection};
 use longshore::storage::{Bucket, Condition, ObjectStore as _, S3Store};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,8 +20,9 @@ use tokio::time::{Instant, sleep};
 use super::archive::zip_of;
 use super::events::{Events, PATIENCE};
 use super::program::Program;
-use super::servers::{self, Management};
-use super::worker::Worker;
+use super::servers;
+use super::sweep::sweep;
+use super::worker::{Worker, settings_of_a_worker};
 use super::{engine, s3};
 
 /// Scenes at a time, whatever `--test-threads` says: each has a worker and containers of its own.
@@ -38,17 +38,6 @@ const MAX_OBJECT_BYTES: u64 = 256 * 1024 * 1024;
 /// How long containers and directories may stay after the last result.
 const TIDY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A message among the dead letters.
-#[derive(Debug, Clone)]
-pub(crate) struct DeadLetter {
-    /// Why it is there.
-    pub(crate) reason: String,
-    /// From which queue it came.
-    pub(crate) queue: String,
-    pub(crate) message_id: Option<String>,
-    pub(crate) body: Vec<u8>,
-}
-
 /// A namespace of its own, with events heard from its beginning.
 pub(crate) struct Scene {
     /// What every name on the broker and every id of a job begins with.
@@ -56,8 +45,9 @@ pub(crate) struct Scene {
     pub(crate) store: S3Store,
     pub(crate) docker: Docker,
     pub(crate) events: Events,
-    channel: Channel,
-    connection: Connection,
+    pub(super) channel: Channel,
+    /// For channels of the test's own.
+    pub(crate) connection: Connection,
     base: TempDir,
     workers: AtomicUsize,
     is_finished: bool,
@@ -77,7 +67,7 @@ impl Scene {
         let store = S3Store::new(&s3::settings()).unwrap();
         let create = || async { store.ensure_buckets().await };
         if let Err(error) = BUCKETS.get_or_try_init(create).await {
-            panic!("{error}; start the local stack with `scripts/stack.sh up`");
+            panic!("{error}; {}", servers::SET_UP);
         }
         let docker = servers::engine().await;
         let base = tempfile::Builder::new().prefix(&namespace).tempdir().unwrap();
@@ -130,45 +120,11 @@ impl Scene {
         let number = self.workers.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-worker-{number}", self.namespace);
         let log = self.base.path().join(format!("{name}.log"));
-        let mut env = self.worker_env(&name);
+        let mut env = settings_of_a_worker(&self.namespace, &name, &self.temp_dir());
         for (variable, value) in settings {
-            env.retain(|(known, _)| known != variable);
-            env.push(((*variable).to_owned(), (*value).to_owned()));
+            env.insert((*variable).to_owned(), (*value).to_owned());
         }
         Worker::spawn(&env, log)
-    }
-
-    fn worker_env(&self, name: &str) -> Vec<(String, String)> {
-        let store = s3::settings();
-        let temp_dir = self.temp_dir().to_string_lossy().into_owned();
-        let mut env: Vec<(String, String)> = [
-            ("AMQP_URL", servers::amqp_url().as_str()),
-            ("AMQP_NAMESPACE", &self.namespace),
-            ("AMQP_RECONNECT_MAX_SECONDS", "1"),
-            ("RETRY_DELAYS_SECONDS", "1,2"),
-            ("MINIO_ENDPOINT", &store.endpoint),
-            ("MINIO_ACCESS_KEY", &store.access_key),
-            ("MINIO_SECRET_KEY", &store.secret_key),
-            ("MINIO_CODE_BUCKET", &store.code_bucket),
-            ("MINIO_BACKTESTS_BUCKET", &store.results_bucket),
-            ("MINIO_LOGS_BUCKET", &store.logs_bucket),
-            ("MINIO_STATE_BUCKET", &store.state_bucket),
-            ("TEMP_DIR", &temp_dir),
-            ("BOT_MEMORY_LIMIT_MB", "256"),
-            ("STOP_TIMEOUT_SECONDS", "5"),
-            ("WORKER_NAME", name),
-            ("DRAIN_GRACE_SECONDS", "20"),
-            ("LOG_INTERVAL_SECONDS", "1"),
-            ("HTTP_LISTEN", "127.0.0.1:0"),
-            ("LOG_FORMAT", "json"),
-            ("LOG_LEVEL", "info,longshore=debug"),
-        ]
-        .map(|(variable, value)| (variable.to_owned(), value.to_owned()))
-        .into();
-        if let Some(host) = super::variable("DOCKER_HOST") {
-            env.push(("DOCKER_HOST".to_owned(), host));
-        }
-        env
     }
 
     // --- code and objects
@@ -236,69 +192,6 @@ impl Scene {
         }
     }
 
-    // --- messages
-
-    /// Publishes a start message as a good client does.
-    pub(crate) async fn start(&self, message: &Value) {
-        let id = uuid::Uuid::new_v4().to_string();
-        let properties = BasicProperties::default()
-            .with_content_type("application/json".into())
-            .with_delivery_mode(2)
-            .with_message_id(id.into());
-        self.start_with(message, properties).await;
-    }
-
-    /// Publishes a start message with properties of the test's choice.
-    pub(crate) async fn start_with(&self, message: &Value, properties: BasicProperties) {
-        let long = message["is_long_running"] == true;
-        let key = if long { "start.long-running" } else { "start.terminating" };
-        self.publish(key, message.to_string().as_bytes(), properties).await;
-    }
-
-    /// Publishes a stop message.
-    pub(crate) async fn stop(&self, message: &Value) {
-        self.publish("stop", message.to_string().as_bytes(), BasicProperties::default()).await;
-    }
-
-    /// Publishes whatever it is; a queue must take it.
-    pub(crate) async fn publish(&self, key: &str, body: &[u8], properties: BasicProperties) {
-        let exchange = format!("{}.jobs", self.namespace);
-        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let published = self
-            .channel
-            .basic_publish(exchange.as_str().into(), key.into(), options, body, properties)
-            .await;
-        let confirmed = published.unwrap().await.unwrap();
-        assert!(matches!(confirmed, Confirmation::Ack(None)), "{key}: {confirmed:?}");
-    }
-
-    /// Starts a job and waits for its result.
-    pub(crate) async fn run(&self, message: &Value) -> super::events::Seen {
-        self.start(message).await;
-        self.events.result_of(message["id"].as_str().unwrap()).await
-    }
-
-    /// Takes `count` dead letters, which may still be on their way.
-    pub(crate) async fn dead_letters(&self, count: usize) -> Vec<DeadLetter> {
-        let queue = format!("{}.dead", self.namespace);
-        let begun = Instant::now();
-        let mut found = Vec::new();
-        while found.len() < count && begun.elapsed() < PATIENCE {
-            let options = BasicGetOptions { no_ack: true };
-            match self.channel.basic_get(queue.as_str().into(), options).await.unwrap() {
-                Some(message) => found.push(dead_letter(&message.delivery)),
-                None => sleep(Duration::from_millis(50)).await,
-            }
-        }
-        assert_eq!(found.len(), count, "dead letters: {found:#?}");
-        found
-    }
-
-    /// A connection of the test's own.
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
     // --- containers
 
     /// The one container of a job.
@@ -346,9 +239,7 @@ impl Scene {
         super::schema::check(&self.events.all());
         assert_eq!(self.containers().await, Vec::<String>::new());
         self.is_finished = true;
-        engine::sweep(&self.docker, &self.namespace).await;
-        Management::new().sweep(&self.namespace).await.unwrap();
-        remove_objects(&self.store, &self.namespace).await;
+        sweep(&self.docker, &self.store, &self.namespace).await.unwrap();
     }
 }
 
@@ -358,56 +249,6 @@ impl Drop for Scene {
         if self.is_finished {
             return;
         }
-        let namespace = self.namespace.clone();
-        let swept = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(async {
-                engine::sweep(&servers::engine().await, &namespace).await;
-                if let Err(error) = Management::new().sweep(&namespace).await {
-                    eprintln!("{error}");
-                }
-                let store = S3Store::new(&s3::settings()).unwrap();
-                remove_objects(&store, &namespace).await;
-            });
-        });
-        if swept.join().is_err() {
-            eprintln!("{}: some of it could not be removed", self.namespace);
-        }
-    }
-}
-
-/// Removes the objects of a namespace's jobs from every bucket.
-async fn remove_objects(store: &S3Store, namespace: &str) {
-    let mut found = Vec::new();
-    for (bucket, prefix) in [
-        (Bucket::Code, format!("{namespace}/")),
-        (Bucket::Results, format!("{namespace}-")),
-        (Bucket::Logs, format!("logs/{namespace}-")),
-        (Bucket::State, format!("{namespace}/")),
-    ] {
-        match store.list(bucket, &prefix).await {
-            Ok(keys) => found.extend(keys.into_iter().map(|key| (bucket, key))),
-            Err(error) => eprintln!("{error}"),
-        }
-    }
-    let removed =
-        futures_util::stream::iter(found).for_each_concurrent(4, |(bucket, key)| async move {
-            if let Err(error) = store.delete(bucket, &key).await {
-                eprintln!("{error}");
-            }
-        });
-    removed.await;
-}
-
-fn dead_letter(delivery: &lapin::message::Delivery) -> DeadLetter {
-    let header = |name: &str| {
-        let headers = delivery.properties.headers().as_ref()?;
-        headers.inner().get(name)?.as_long_string().map(|text| text.to_string())
-    };
-    DeadLetter {
-        reason: header("x-longshore-reason").unwrap_or_default(),
-        queue: header("x-longshore-queue").unwrap_or_default(),
-        message_id: delivery.properties.message_id().as_ref().map(ToString::to_string),
-        body: delivery.data.clone(),
+        super::sweep::sweep_now(&self.namespace);
     }
 }

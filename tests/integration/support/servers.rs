@@ -8,7 +8,7 @@ use lapin::{Connection, ConnectionProperties};
 use super::variable;
 
 /// What to do where a server is missing.
-const SET_UP: &str = "start the local stack with `scripts/stack.sh up`";
+pub(super) const SET_UP: &str = "start the local stack with `scripts/stack.sh up`";
 
 /// How long a server may take to let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -24,10 +24,12 @@ pub(crate) async fn broker() -> Connection {
     let url = amqp_url();
     let connecting = Connection::connect(&url, ConnectionProperties::default());
     let shown = url.rsplit('@').next().unwrap_or_default();
-    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => panic!("RabbitMQ at {shown} cannot be used: {error}; {SET_UP}"),
-        Err(_) => panic!("RabbitMQ at {shown} does not answer; {SET_UP}"),
+    let Ok(connected) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await else {
+        panic!("RabbitMQ at {shown} does not answer; {SET_UP}");
+    };
+    match connected {
+        Ok(connection) => connection,
+        Err(error) => panic!("RabbitMQ at {shown} cannot be used: {error}; {SET_UP}"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The real program as a child process: `longshore worker`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,11 +13,48 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::{s3, servers, variable};
+
 /// How long a worker may take until it is ready, and to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Lines of a worker's log that a failing test prints.
 const SHOWN_LINES: usize = 60;
+
+/// The environment of a worker: real servers, short intervals, nothing of the machine's own.
+pub(crate) fn settings_of_a_worker(
+    namespace: &str,
+    name: &str,
+    temp_dir: &Path,
+) -> BTreeMap<String, String> {
+    let (amqp_url, store, temp_dir) =
+        (servers::amqp_url(), s3::settings(), temp_dir.to_string_lossy());
+    let settings = [
+        ("AMQP_URL", amqp_url.as_str()),
+        ("AMQP_NAMESPACE", namespace),
+        ("AMQP_RECONNECT_MAX_SECONDS", "1"),
+        ("RETRY_DELAYS_SECONDS", "1,2"),
+        ("MINIO_ENDPOINT", &store.endpoint),
+        ("MINIO_ACCESS_KEY", &store.access_key),
+        ("MINIO_SECRET_KEY", &store.secret_key),
+        ("MINIO_CODE_BUCKET", &store.code_bucket),
+        ("MINIO_BACKTESTS_BUCKET", &store.results_bucket),
+        ("MINIO_LOGS_BUCKET", &store.logs_bucket),
+        ("MINIO_STATE_BUCKET", &store.state_bucket),
+        ("TEMP_DIR", &temp_dir),
+        ("BOT_MEMORY_LIMIT_MB", "256"),
+        ("STOP_TIMEOUT_SECONDS", "5"),
+        ("WORKER_NAME", name),
+        ("DRAIN_GRACE_SECONDS", "20"),
+        ("LOG_INTERVAL_SECONDS", "1"),
+        ("HTTP_LISTEN", "127.0.0.1:0"),
+        ("LOG_FORMAT", "json"),
+        ("LOG_LEVEL", "info,longshore=debug"),
+    ];
+    let engine = variable("DOCKER_HOST").map(|host| ("DOCKER_HOST".to_owned(), host));
+    let owned = settings.map(|(variable, value)| (variable.to_owned(), value.to_owned()));
+    owned.into_iter().chain(engine).collect()
+}
 
 /// A worker that runs. Dropping it kills it; a test that panics prints the end of its log.
 pub(crate) struct Worker {
@@ -27,12 +65,12 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts a worker with `env` and nothing else in its environment; `log` takes what it says.
-    pub(crate) fn spawn(env: &[(String, String)], log: PathBuf) -> Self {
+    pub(crate) fn spawn(env: &BTreeMap<String, String>, log: PathBuf) -> Self {
         let file = File::create(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_longshore"))
             .arg("worker")
             .env_clear()
-            .envs(env.iter().map(|(name, value)| (name, value)))
+            .envs(env)
             .current_dir(log.parent().unwrap())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
@@ -90,10 +128,10 @@ impl Worker {
 
     /// Waits for its end.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
-        match timeout(PATIENCE, self.child.wait()).await {
-            Ok(status) => status.unwrap(),
-            Err(_) => panic!("the worker did not end within {} s", PATIENCE.as_secs()),
-        }
+        let Ok(status) = timeout(PATIENCE, self.child.wait()).await else {
+            panic!("the worker did not end within {} s", PATIENCE.as_secs());
+        };
+        status.unwrap()
     }
 
     /// Sends SIGTERM and waits for an end that must be good.
