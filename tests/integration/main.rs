@@ -4,7 +4,14 @@
 
 mod support;
 
+mod bad_input;
 mod cli;
+mod clients;
+mod compat;
+mod delivery;
+mod examples;
+mod lifecycle;
 mod schemas;
 mod settings;
 mod storage;
+mod user_code;
