@@ -12,8 +12,8 @@ mod failure;
 mod order;
 mod output;
 mod pack;
-mod runtime;
 mod schema;
+mod signals;
 mod start;
 mod stop;
 mod telemetry;
@@ -85,7 +85,7 @@ impl Command {
     /// Does it.
     pub async fn run(self, context: &Context) -> Outcome {
         match self {
-            Self::Worker(arguments) => worker::run(&arguments, context),
+            Self::Worker(arguments) => worker::run(&arguments, context).await,
             Self::Start(arguments) => start::run(&arguments, context).await,
             Self::Stop(arguments) => stop::run(&arguments, context).await,
             Self::Watch(arguments) => watch::run(&arguments, context).await,

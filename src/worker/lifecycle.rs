@@ -103,11 +103,13 @@ async fn begin(
     };
     let engine: Arc<dyn ContainerOrchestrator> = Arc::new(engine);
     readiness.watch_engine(Arc::clone(&engine));
+    if !declare(&broker, shutdown).await? {
+        return Ok(None);
+    }
     let claimed = segment::claim(&broker, settings.worker.max_segments, shutdown).await;
     let Some((segment, lock)) = claimed else {
         return Ok(None);
     };
-    broker.declare_mailbox(segment).await?;
     tasks.spawn(hold_segment(&broker, segment, lock, readiness, closing));
 
     let logs = Arc::new(LogCollector::new(Arc::clone(&store), settings.logs.clone()));
@@ -121,6 +123,19 @@ async fn begin(
         Worker { ctx, logs, intake: CancellationToken::new(), intakes: TaskTracker::new() };
     worker.take_messages();
     Ok(Some(worker))
+}
+
+/// Declares exchanges and queues once the broker is there. A mismatch with what is there ends the
+/// worker: it does not mend itself. Gives `false` where shutdown came first.
+async fn declare(broker: &Broker, shutdown: &CancellationToken) -> Result<bool, WorkerError> {
+    loop {
+        match shutdown.run_until_cancelled(broker.declare_topology()).await {
+            None => return Ok(false),
+            Some(Ok(())) => return Ok(true),
+            Some(Err(error)) if broker.is_connected() => return Err(error.into()),
+            Some(Err(error)) => tracing::warn!(%error, "declare exchanges and queues"),
+        }
+    }
 }
 
 /// Tries until it goes well, with one log line a try.
