@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::output::{Format, columns, print, print_json};
-use super::runtime::{block_on, drain_then_leave};
+use super::signals::drain_then_leave;
 use super::telemetry::Voice;
 use super::{Context, Outcome};
 use crate::settings::{Effective, Loader, Settings};
@@ -30,17 +30,15 @@ pub struct WorkerArguments {
     output: Format,
 }
 
-pub(super) fn run(arguments: &WorkerArguments, context: &Context) -> Outcome {
+pub(super) async fn run(arguments: &WorkerArguments, context: &Context) -> Outcome {
     if arguments.print_settings {
         return print_settings(&context.loader, arguments.output);
     }
     let settings = context.settings(Voice::Service, Settings::read)?;
-    block_on(async {
-        let shutdown = CancellationToken::new();
-        let _signals = drain_then_leave(shutdown.clone())?;
-        Box::pin(worker::run(settings, shutdown)).await.map_err(Error::from)?;
-        Ok(0)
-    })
+    let shutdown = CancellationToken::new();
+    let _signals = drain_then_leave(shutdown.clone())?;
+    Box::pin(worker::run(settings, shutdown)).await.map_err(Error::from)?;
+    Ok(0)
 }
 
 /// Prints all settings, right or wrong, and then fails if they are wrong.

@@ -1,22 +1,14 @@
-//! The asynchronous runtime of a command, and the signals that end it.
-
-use std::future::Future;
+//! The signals that end a command.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Failure, Outcome};
+use super::Failure;
 
 /// The exit code of a program that a second signal ended at once, as shells have it for SIGTERM.
 const INTERRUPTED: i32 = 143;
-
-/// Runs a command to its end.
-pub(super) fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(command)
-}
 
 /// The first SIGTERM or SIGINT cancels `shutdown`; a second one ends the program at once.
 pub(super) fn drain_then_leave(shutdown: CancellationToken) -> Result<JoinHandle<()>, Failure> {
