@@ -5,6 +5,7 @@ use std::io;
 use anstyle::{AnsiColor, Style};
 
 use crate::broker::{BrokerError, PublishError};
+use crate::runner::orchestrator::EngineError;
 use crate::settings::SettingsErrors;
 use crate::storage::StoreError;
 
@@ -69,6 +70,18 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let mend = "is MINIO_ENDPOINT right, and are the keys? longshore doctor checks it";
         Self::Failed { error: error.into(), mend: Some(mend.to_owned()) }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let mend = match &error {
+            EngineError::Unreachable { .. } => {
+                Some("does Docker run, may this user use it, and is DOCKER_HOST right?")
+            }
+            _ => None,
+        };
+        Self::Failed { mend: mend.map(str::to_owned), error: error.into() }
     }
 }
 

@@ -9,9 +9,12 @@ mod context;
 mod doctor;
 mod event_line;
 mod failure;
+mod logs;
 mod order;
 mod output;
 mod pack;
+mod ps;
+mod run;
 mod schema;
 mod signals;
 mod start;
@@ -70,6 +73,12 @@ pub enum Command {
     Stop(stop::StopArguments),
     /// Follow events as they come
     Watch(watch::WatchArguments),
+    /// Print the log of a job from the object store
+    Logs(logs::LogsArguments),
+    /// Run a bot or a backtest on this machine, without broker and store
+    Run(Box<run::RunArguments>),
+    /// List the containers of this namespace on this engine
+    Ps(ps::PsArguments),
     /// Check everything that a worker needs, and say how to mend what is not right
     Doctor(doctor::DoctorArguments),
     /// Print or write the JSON Schemas of all messages
@@ -85,11 +94,14 @@ impl Command {
     /// Does it.
     pub async fn run(self, context: &Context) -> Outcome {
         match self {
-            Self::Worker(arguments) => worker::run(&arguments, context).await,
+            Self::Worker(arguments) => Box::pin(worker::run(&arguments, context)).await,
             Self::Start(arguments) => start::run(&arguments, context).await,
             Self::Stop(arguments) => stop::run(&arguments, context).await,
             Self::Watch(arguments) => watch::run(&arguments, context).await,
-            Self::Doctor(arguments) => doctor::run(&arguments, context),
+            Self::Logs(arguments) => logs::run(&arguments, context).await,
+            Self::Run(arguments) => run::run(&arguments),
+            Self::Ps(arguments) => ps::run(&arguments, context).await,
+            Self::Doctor(arguments) => Box::pin(doctor::run(&arguments, context)).await,
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Completions(arguments) => completions::run(&arguments),
         }

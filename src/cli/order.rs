@@ -13,9 +13,9 @@ use crate::job::{Executable, parse_executable};
 /// The largest file or standard input that is read as JSON, in bytes.
 const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The fields of a start message. A flag wins over the file.
+/// What a job is, wherever it runs. A flag wins over the file.
 #[derive(Debug, Default, Args)]
-pub(super) struct OrderArguments {
+pub(super) struct JobArguments {
     /// The job's id
     #[arg(long)]
     pub(super) id: Option<String>,
@@ -28,24 +28,12 @@ pub(super) struct OrderArguments {
     /// The script of the entrypoint, as it is called in the zip; KIND=SCRIPT names another's
     #[arg(long = "file", value_name = "[KIND=]SCRIPT")]
     pub(super) files: Vec<String>,
-    /// The key of the zip in the code bucket
-    #[arg(long, value_name = "KEY")]
-    pub(super) code: Option<String>,
-    /// What the zip must hash to (SHA-256)
-    #[arg(long, value_name = "HEX")]
-    pub(super) code_sha256: Option<String>,
     /// What the code is given: a JSON object, or @FILE with one
     #[arg(long, value_name = "JSON|@FILE")]
     pub(super) job_config: Option<String>,
     /// Run until it is stopped, instead of to its end
     #[arg(long)]
     pub(super) long_running: bool,
-    /// Store the result; by default true unless --long-running
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    pub(super) persist_results: Option<bool>,
-    /// The id of this run; by default a new one
-    #[arg(long, value_name = "ID")]
-    pub(super) run_id: Option<String>,
     /// Seconds after which it is ended
     #[arg(long, value_name = "SECONDS")]
     pub(super) timeout: Option<u64>,
@@ -67,6 +55,25 @@ pub(super) struct OrderArguments {
     /// One more environment variable; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(super) env: Vec<String>,
+}
+
+/// The fields of a start message.
+#[derive(Debug, Default, Args)]
+pub(super) struct OrderArguments {
+    #[command(flatten)]
+    pub(super) job: JobArguments,
+    /// The key of the zip in the code bucket
+    #[arg(long, value_name = "KEY")]
+    pub(super) code: Option<String>,
+    /// What the zip must hash to (SHA-256)
+    #[arg(long, value_name = "HEX")]
+    pub(super) code_sha256: Option<String>,
+    /// Store the result; by default true unless --long-running
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub(super) persist_results: Option<bool>,
+    /// The id of this run; by default a new one
+    #[arg(long, value_name = "ID")]
+    pub(super) run_id: Option<String>,
     /// Seconds between two shipments of log lines
     #[arg(long, value_name = "SECONDS")]
     pub(super) log_interval: Option<u64>,
@@ -91,37 +98,41 @@ impl OrderArguments {
             Some(path) => object(&read(path)?, &path.display().to_string())?,
             None => Map::new(),
         };
-        self.lay_over(&mut message)?;
+        let text = |text: &Option<String>| text.clone().map(Value::String);
+        set(&mut message, "file_path", text(&self.code));
+        set(&mut message, "code_sha256", text(&self.code_sha256));
+        set(&mut message, "run_id", text(&self.run_id));
+        set(&mut message, "persist_results", self.persist_results.map(Value::Bool));
+        set(&mut message, "log_interval_seconds", self.log_interval.map(Value::from));
+        set(&mut message, "max_attempts", self.max_attempts.map(Value::from));
+        self.job.lay_over(&mut message)?;
         if let Some(key) = key {
             message.entry("file_path").or_insert_with(|| key.into());
         }
-        let body = Value::Object(message).to_string();
-        parse_executable(body.as_bytes()).map_err(|error| {
-            let problems: Vec<_> = error.violations.iter().map(ToString::to_string).collect();
-            Failure::Usage(format!("the start message is wrong: {}", problems.join("; ")))
-        })
+        checked(message)
     }
+}
 
-    fn lay_over(&self, message: &mut Map<String, Value>) -> Result<(), Failure> {
-        let mut set = |field: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                message.insert(field.to_owned(), value);
-            }
-        };
+/// The message, as a worker would read it.
+pub(super) fn checked(message: Map<String, Value>) -> Result<Executable, Failure> {
+    let body = Value::Object(message).to_string();
+    parse_executable(body.as_bytes()).map_err(|error| {
+        let problems: Vec<_> = error.violations.iter().map(ToString::to_string).collect();
+        Failure::Usage(format!("the start message is wrong: {}", problems.join("; ")))
+    })
+}
+
+impl JobArguments {
+    /// Sets what the flags say, and what follows from what is there.
+    pub(super) fn lay_over(&self, message: &mut Map<String, Value>) -> Result<(), Failure> {
         let text = |text: &Option<String>| text.clone().map(Value::String);
-        set("id", text(&self.id));
-        set("runtime", text(&self.runtime));
-        set("entrypoint", text(&self.entrypoint));
-        set("file_path", text(&self.code));
-        set("code_sha256", text(&self.code_sha256));
-        set("run_id", text(&self.run_id));
-        set("network", text(&self.network));
-        set("is_long_running", self.long_running.then_some(Value::Bool(true)));
-        set("persist_results", self.persist_results.map(Value::Bool));
-        set("timeout_seconds", self.timeout.map(Value::from));
-        set("log_interval_seconds", self.log_interval.map(Value::from));
-        set("max_attempts", self.max_attempts.map(Value::from));
-        set("config", self.job_config.as_deref().map(config).transpose()?);
+        set(message, "id", text(&self.id));
+        set(message, "runtime", text(&self.runtime));
+        set(message, "entrypoint", text(&self.entrypoint));
+        set(message, "network", text(&self.network));
+        set(message, "is_long_running", self.long_running.then_some(Value::Bool(true)));
+        set(message, "timeout_seconds", self.timeout.map(Value::from));
+        set(message, "config", self.job_config.as_deref().map(config).transpose()?);
         let limits = [
             ("memory_mb", self.memory_mb.map(Value::from)),
             ("cpus", self.cpus.map(Value::from)),
@@ -143,7 +154,6 @@ impl OrderArguments {
         Ok(())
     }
 
-    /// What follows from what is there.
     fn fill_in(&self, message: &mut Map<String, Value>) {
         let or = |message: &mut Map<String, Value>, field: &str, value: Value| {
             message.entry(field.to_owned()).or_insert(value);
@@ -166,8 +176,14 @@ impl OrderArguments {
     }
 }
 
+fn set(message: &mut Map<String, Value>, field: &str, value: Option<Value>) {
+    if let Some(value) = value {
+        message.insert(field.to_owned(), value);
+    }
+}
+
 /// The runtime that a script's name tells.
-pub(super) fn runtime_of(script: &str) -> Option<&'static str> {
+fn runtime_of(script: &str) -> Option<&'static str> {
     match Path::new(script).extension()?.to_str()? {
         "py" => Some("python3.11"),
         "js" | "mjs" | "cjs" => Some("nodejs20"),
@@ -185,7 +201,7 @@ fn insert_below(message: &mut Map<String, Value>, field: &str, name: &str, value
 }
 
 /// The config of `--job-config`.
-pub(super) fn config(text: &str) -> Result<Value, Failure> {
+fn config(text: &str) -> Result<Value, Failure> {
     let object = match text.strip_prefix('@') {
         Some(path) => object(&read(Path::new(path))?, path)?,
         None => object(text.as_bytes(), "--job-config")?,
@@ -211,86 +227,4 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::job::{Entrypoint, Network, Runtime};
-
-    fn flags() -> OrderArguments {
-        OrderArguments {
-            id: Some("a".to_owned()),
-            files: vec!["src/run.py".to_owned()],
-            code: Some("a.zip".to_owned()),
-            ..OrderArguments::default()
-        }
-    }
-
-    fn problem(flags: &OrderArguments) -> String {
-        match flags.executable(None) {
-            Err(Failure::Usage(problem)) => problem,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_few_flags_are_a_backtest() {
-        let message = flags().executable(None).unwrap();
-        assert_eq!(
-            (message.runtime, message.entrypoint),
-            (Runtime::Python311, Entrypoint::Backtest)
-        );
-        assert_eq!(message.entrypoint_files["backtest"], "src/run.py");
-        assert!(message.persist_results && !message.is_long_running);
-        assert!(message.config.is_empty() && message.limits.is_none());
-    }
-
-    #[test]
-    fn long_running_is_a_bot() {
-        let flags = OrderArguments {
-            long_running: true,
-            files: vec!["main.mjs".to_owned(), "backtest=b.mjs".to_owned()],
-            ..flags()
-        };
-        let message = flags.executable(None).unwrap();
-        assert_eq!((message.runtime, message.entrypoint), (Runtime::NodeJs20, Entrypoint::Bot));
-        assert_eq!(message.entrypoint_files.len(), 2);
-        assert!(!message.persist_results && message.is_long_running);
-    }
-
-    #[test]
-    fn flags_win_over_the_file_and_leave_the_rest_of_it() {
-        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/examples");
-        let flags = OrderArguments {
-            id: Some("other".to_owned()),
-            memory_mb: Some(64),
-            network: Some("host".to_owned()),
-            env: vec!["A=b=c".to_owned()],
-            job_config: Some(r#"{"x": 1}"#.to_owned()),
-            ..OrderArguments::default()
-        };
-        let message = flags.executable(Some(&examples.join("start.bot-all-fields.json"))).unwrap();
-        assert_eq!((message.id.as_str(), message.network), ("other", Some(Network::Host)));
-        assert_eq!(message.limits.unwrap().memory_mb, Some(64));
-        assert_eq!(
-            (message.env["A"].as_str(), message.env["NODE_ENV"].as_str()),
-            ("b=c", "production")
-        );
-        assert_eq!(Value::Object(message.config), json!({"x": 1}));
-        assert!(message.restart.is_some() && message.health_check.is_some());
-    }
-
-    #[test]
-    fn mistakes_name_the_flag_or_the_field() {
-        let with = |change: fn(&mut OrderArguments)| {
-            let mut flags = flags();
-            change(&mut flags);
-            problem(&flags)
-        };
-        assert!(with(|f| f.id = None).contains("missing field `id`"));
-        assert!(with(|f| f.id = Some("../x".into())).contains("id: \"../x\" is not an id"));
-        assert!(with(|f| f.files.clear()).contains("missing field `runtime`"));
-        assert!(with(|f| f.env = vec!["A".into()]).contains("--env \"A\" is not"));
-        assert!(with(|f| f.job_config = Some("[1]".into())).contains("--job-config is not a JSON"));
-        let gone = with(|f| f.job_config = Some("@/nowhere".into()));
-        assert!(gone.starts_with("/nowhere cannot be read: No such file"), "{gone}");
-    }
-}
+mod tests;

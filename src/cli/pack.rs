@@ -48,6 +48,15 @@ impl Package {
     }
 }
 
+impl Package {
+    /// The names of the files in the zip.
+    pub(super) fn names(&self) -> anyhow::Result<Vec<String>> {
+        let zip = zip::ZipArchive::new(File::open(self.path())?)?;
+        let names = zip.file_names().map(|name| Ok(name?.into_owned()));
+        names.collect()
+    }
+}
+
 fn hash(file: File) -> io::Result<String> {
     let mut reader = io::BufReader::new(file);
     let mut hash = Sha256::new();
@@ -139,9 +148,7 @@ mod tests {
     #[test]
     fn a_directory_becomes_a_zip_of_its_files() {
         let package = Package::of(directory().path()).unwrap();
-        let zip = zip::ZipArchive::new(File::open(package.path()).unwrap()).unwrap();
-        let names: Vec<_> = zip.file_names().map(Result::unwrap).collect();
-        assert_eq!(names, ["lib/a.py", "main.py"]);
+        assert_eq!(package.names().unwrap(), ["lib/a.py", "main.py"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! The signals that end a worker.
+//! The signals that end a command.
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -10,7 +11,7 @@ use super::Failure;
 const INTERRUPTED: i32 = 143;
 
 /// The first SIGTERM or SIGINT cancels `shutdown`; a second one ends the program at once.
-pub(super) fn drain_then_leave(shutdown: CancellationToken) -> Result<(), Failure> {
+pub(super) fn drain_then_leave(shutdown: CancellationToken) -> Result<JoinHandle<()>, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let watching = async move {
@@ -27,7 +28,5 @@ pub(super) fn drain_then_leave(shutdown: CancellationToken) -> Result<(), Failur
         tracing::warn!(signal = name, "leave at once");
         std::process::exit(INTERRUPTED);
     };
-    // Nobody waits for it: it lives as long as the program.
-    TaskTracker::new().spawn(watching);
-    Ok(())
+    Ok(TaskTracker::new().spawn(watching))
 }

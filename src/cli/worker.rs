@@ -36,7 +36,7 @@ pub(super) async fn run(arguments: &WorkerArguments, context: &Context) -> Outco
     }
     let settings = context.settings(Voice::Service, Settings::read)?;
     let shutdown = CancellationToken::new();
-    drain_then_leave(shutdown.clone())?;
+    let _signals = drain_then_leave(shutdown.clone())?;
     Box::pin(worker::run(settings, shutdown)).await.map_err(Error::from)?;
     Ok(0)
 }

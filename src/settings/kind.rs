@@ -222,7 +222,8 @@ pub(super) fn whole(text: &str) -> Option<u64> {
 }
 
 /// A URL with its password replaced; all of it where it cannot be told where the password is.
-pub(super) fn mask_url(url: &str) -> String {
+#[must_use]
+pub fn mask_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return "***".to_owned();
     };

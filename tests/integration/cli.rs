@@ -127,6 +127,23 @@ fn a_wrong_message_is_refused_before_anything_is_connected() {
 }
 
 #[test]
+fn run_shows_the_message_that_a_directory_stands_for() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("backtest.py"), "def main(id, config): pass\n").unwrap();
+    let output = longshore()
+        .args(["run", "--print-message", "--id", "a", "--job-config", r#"{"x": [1]}"#])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    let message = longshore::job::parse_executable(&output.stdout).unwrap();
+    assert_eq!((message.id.as_str(), message.is_long_running), ("a", false));
+    assert_eq!(serde_json::Value::Object(message.config), serde_json::json!({"x": [1]}));
+    let missing = run(&["run", "/nowhere"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(text(&missing.stderr).starts_with("longshore: /nowhere cannot be read: No such file"));
+}
+
+#[test]
 fn a_client_needs_the_broker_alone_and_says_when_it_is_not_there() {
     let missing = run(&["stop", "a"]);
     assert_eq!(missing.status.code(), Some(2));
