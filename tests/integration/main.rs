@@ -11,6 +11,7 @@ mod compat;
 mod delivery;
 mod examples;
 mod lifecycle;
+mod logs;
 mod schemas;
 mod settings;
 mod storage;
