@@ -44,7 +44,7 @@ async fn a_retry_comes_back_to_its_inbox_after_the_delay_with_everything_but_the
         let first = take(&broker, inbox).await;
         let step = broker.topology().retry_step(first.properties.attempt).unwrap();
         let since = std::time::Instant::now();
-        within(broker.retry(&first, &step)).await.unwrap();
+        within(broker.retry(&first, &step, 2)).await.unwrap();
 
         let second = take(&broker, inbox).await;
         assert!(since.elapsed() >= RETRY_DELAY, "{:?}", since.elapsed());
@@ -86,7 +86,7 @@ async fn a_message_put_straight_into_an_inbox_can_be_retried_too() {
     let first = take(&broker, inbox).await;
     assert_eq!(first.routing_key, queue);
     let step = broker.topology().retry_step(1).unwrap();
-    within(broker.retry(&first, &step)).await.unwrap();
+    within(broker.retry(&first, &step, 2)).await.unwrap();
     assert_eq!(take(&broker, inbox).await.properties.attempt, 2);
     rabbit.clean_up().await;
 }
