@@ -197,6 +197,8 @@ async fn a_consumer_ends_with_its_shutdown() {
     let mut consumer = broker.consumer(Inbox::Stop, Flow::OnDemand, shutdown.clone());
     let (delivery, ()) = tokio::join!(within(consumer.next()), async { shutdown.cancel() });
     assert!(delivery.is_none());
+    // It may still be subscribing in the background, and would declare what is cleaned up.
+    broker.close().await;
     rabbit.clean_up().await;
 }
 
