@@ -57,6 +57,8 @@ impl Broker {
         message.routing_key = inbox.routing_key();
         let number = HeaderValue::Number(attempt.into());
         message.headers.insert(ATTEMPT_HEADER.to_owned(), number);
+        message.persistent = true;
+        message.mandatory = true;
         self.publish_until_confirmed(&message, give_up).await
     }
 

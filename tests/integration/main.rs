@@ -5,6 +5,7 @@
 mod support;
 
 mod bad_input;
+mod broker;
 mod cli;
 mod clients;
 mod compat;

@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod messages;
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod rabbit;
 pub(crate) mod s3;
 pub(crate) mod scene;
 pub(crate) mod schema;
