@@ -222,21 +222,30 @@ async fn the_last_words_of_a_program_are_never_missing() {
 }
 
 #[tokio::test]
-async fn nothing_is_missing_when_the_engine_rotates_its_log_under_a_fast_writer() {
+async fn nothing_is_missing_and_nothing_repeated_when_the_engine_rotates_its_log() {
     let bench = Bench::new().await;
-    let program = "import sys\n\
-        for n in range(1100): sys.stdout.buffer.write(b'x' * 65535 + b'\\n')\n\
-        sys.stdout.buffer.write(b'end\\n')\n";
-    let id = bench.start(&bench.spec("rotate", &["python", "-c", program])).await;
-    let mut output = bench.engine.follow_logs(&id);
-    let (mut count, mut lines, mut last) = (0, 0, Vec::new());
-    while let Some(frame) = output.try_next().await.unwrap() {
-        count += frame.bytes.len();
-        lines += usize::from(frame.bytes.ends_with(b"\n"));
-        last = frame.bytes.to_vec();
+    // Beyond the size of the engine's log file, once in one go and once with pauses.
+    for (suffix, pause) in [("fast", 0.0), ("slow", 0.05)] {
+        let program = format!(
+            "import sys, time\n\
+            for n in range(9600):\n    \
+                sys.stdout.buffer.write(b'%07d' % n + b'x' * 8184 + b'\\n')\n    \
+                if n % 400 == 0: time.sleep({pause})\n"
+        );
+        let id = bench.start(&bench.spec(suffix, &["python", "-c", &program])).await;
+        let mut output = bench.engine.follow_logs(&id);
+        let (mut line, mut numbers) = (Vec::new(), Vec::new());
+        while let Some(frame) = output.try_next().await.unwrap() {
+            line.extend_from_slice(&frame.bytes);
+            if line.ends_with(b"\n") {
+                assert_eq!(line.len(), 8192, "{suffix}: after {:?}", numbers.last());
+                numbers.push(String::from_utf8_lossy(&line[..7]).parse::<usize>().unwrap());
+                line.clear();
+            }
+        }
+        let wrong = (0..9600).zip(&numbers).find(|(expected, number)| expected != *number);
+        assert_eq!((wrong, numbers.len()), (None, 9600), "{suffix}");
     }
-    assert_eq!(String::from_utf8_lossy(&last), "end\n");
-    assert_eq!((count, lines), (1100 * 65536 + 4, 1101));
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! Following a container's output to its true end.
 //!
 //! An engine's own follow stream may end before the output does: its last lines can be missing
-//! when the container ends, and all after a rotation that it did not notice (both seen on 20.10).
-//! So the output is read once more after the end, and what came already is passed over.
+//! when the container ends, and all after a rotation that it did not notice. So the output is read
+//! once more after the end, and what came already is passed over. And after a rotation that it did
+//! notice it may begin the new file a second time, which is passed over too. (All seen on 20.10.)
 
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -23,9 +26,16 @@ use crate::runner::orchestrator::{ContainerState, EngineError};
 /// Before following again, where the stream ended and the container runs still.
 const AGAIN_PAUSE: Duration = Duration::from_secs(1);
 
+/// Errors of the engine's reader in a row, without a new frame between them, that are read over.
+const MAX_FAULTS: u32 = 3;
+
 /// How far before the last frame a further pass begins, in seconds: the two outputs are stamped
 /// apart, so that stamps can go backwards.
 const OVERLAP_SECONDS: i64 = 1;
+
+/// Frames that are remembered to know a repetition by: more than a program writes in the moment
+/// between a rotation and its notice.
+const MAX_RECENT: usize = 8192;
 
 /// The output from its beginning to its end. An error is the last item.
 pub(super) fn follow(
@@ -36,6 +46,8 @@ pub(super) fn follow(
         engine: engine.clone(),
         container: container.to_owned(),
         last: None,
+        recent: Recent::default(),
+        faults: 0,
         pass: Pass::begin(engine, container, None, false),
         is_over: false,
     };
@@ -49,6 +61,8 @@ struct Follower {
     engine: Engine,
     container: String,
     last: Option<Place>,
+    recent: Recent,
+    faults: u32,
     pass: Pass,
     is_over: bool,
 }
@@ -112,13 +126,40 @@ impl Follower {
             return Ok(None);
         };
         let output = output.map_err(self.engine.failed(READING, &self.container))?;
-        let mut frame = frame(output).map_err(unreadable(&self.container))?;
+        let mut frame = match frame(output) {
+            Ok(frame) => frame,
+            Err(reason) => {
+                self.read_again(reason).await?;
+                return Ok(None);
+            }
+        };
+        let begins_line =
+            !self.pass.pieces.is_line_open(frame.stream) || !self.recent.goes_on(&frame);
         frame.bytes = self.pass.pieces.mend(frame.stream, frame.bytes);
+        if begins_line && self.pass.known.is_none() && self.recent.holds(&frame) {
+            self.pass.known.clone_from(&self.last);
+        }
         if !self.pass.is_new(&frame) {
             return Ok(None);
         }
+        self.faults = 0;
+        self.recent.push(&frame);
         self.last = Some(Place::after(self.last.take(), &frame));
         Ok(Some(frame))
+    }
+
+    /// Begins another pass after an error of the engine's reader, as it makes when it reads a file
+    /// that is just being rotated. One that comes again at the same place is final.
+    async fn read_again(&mut self, reason: String) -> Result<(), EngineError> {
+        self.faults += 1;
+        if self.faults > MAX_FAULTS {
+            return Err(unreadable(&self.container)(reason));
+        }
+        tracing::warn!(container.id = self.container, reason, "reading container logs again");
+        sleep(AGAIN_PAUSE).await;
+        let is_final = self.pass.is_final;
+        self.pass = Pass::begin(&self.engine, &self.container, self.last.clone(), is_final);
+        Ok(())
     }
 
     async fn end_pass(&mut self) -> Result<(), EngineError> {
@@ -186,6 +227,41 @@ impl Place {
     }
 }
 
+/// The frames that came last.
+#[derive(Default)]
+struct Recent {
+    frames: VecDeque<(Stream, Timestamp, u64)>,
+    latest: Option<Timestamp>,
+}
+
+impl Recent {
+    fn push(&mut self, frame: &Frame) {
+        if self.frames.len() == MAX_RECENT {
+            self.frames.pop_front();
+        }
+        self.frames.push_back(Self::key(frame));
+        self.latest = self.latest.max(Some(frame.time));
+    }
+
+    /// Whether the frame that begins a line came before: stamps are in nanoseconds, and nobody
+    /// writes the same line twice in one.
+    fn holds(&self, frame: &Frame) -> bool {
+        Some(frame.time) <= self.latest && self.frames.contains(&Self::key(frame))
+    }
+
+    /// Whether the frame has the stamp of the one before it, as the pieces of a line have.
+    fn goes_on(&self, frame: &Frame) -> bool {
+        let before = self.frames.iter().rev().find(|(stream, ..)| *stream == frame.stream);
+        before.is_some_and(|(_, time, _)| *time == frame.time)
+    }
+
+    fn key(frame: &Frame) -> (Stream, Timestamp, u64) {
+        let mut hasher = DefaultHasher::new();
+        frame.bytes.hash(&mut hasher);
+        (frame.stream, frame.time, hasher.finish())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -228,6 +304,25 @@ mod tests {
         }
         let rest: Vec<_> = all[3..].iter().collect();
         assert_eq!(what_is_new(&all[..1], &all[3..]), rest, "the place was rotated away");
+    }
+
+    #[test]
+    fn a_repetition_is_known_by_stamp_and_bytes_for_a_while() {
+        let mut recent = Recent::default();
+        let came = frame(Stream::Stdout, 1);
+        recent.push(&came);
+        assert!(recent.holds(&came));
+        assert!(!recent.holds(&Frame { bytes: Bytes::from_static(b"y\n"), ..came.clone() }));
+        assert!(!recent.holds(&frame(Stream::Stderr, 1)));
+        assert!(!recent.holds(&frame(Stream::Stdout, 2)));
+        assert!(!recent.holds(&frame(Stream::Stdout, 0)), "a clock that was set back");
+        for nanosecond in 2..=i64::try_from(MAX_RECENT).unwrap() {
+            recent.push(&frame(Stream::Stdout, nanosecond));
+        }
+        assert!(recent.holds(&came));
+        recent.push(&frame(Stream::Stderr, 9));
+        assert!(!recent.holds(&came));
+        assert_eq!(recent.frames.len(), MAX_RECENT);
     }
 
     #[test]

@@ -100,13 +100,14 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
+    /// Whether the next piece goes on with a line.
+    pub(super) fn is_line_open(&self, stream: Stream) -> bool {
+        self.is_line_open[stream as usize]
+    }
+
     pub(super) fn mend(&mut self, stream: Stream, bytes: Bytes) -> Bytes {
-        let is_line_open = match stream {
-            Stream::Stdout => &mut self.is_line_open[0],
-            Stream::Stderr => &mut self.is_line_open[1],
-        };
-        let is_last = *is_line_open && bytes.len() < PIECE_BYTES;
-        *is_line_open = bytes.len() >= PIECE_BYTES && !bytes.ends_with(b"\n");
+        let is_last = self.is_line_open(stream) && bytes.len() < PIECE_BYTES;
+        self.is_line_open[stream as usize] = bytes.len() >= PIECE_BYTES && !bytes.ends_with(b"\n");
         if is_last && !bytes.ends_with(b"\n") {
             return [&bytes[..], b"\n"].concat().into();
         }
