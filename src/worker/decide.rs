@@ -30,7 +30,11 @@ pub(super) enum ClaimDecision {
 /// Decides on a start message. `segment` is ours; a record of ours that is active, although no run
 /// of it is, was written by this segment's last owner just before its end.
 #[must_use]
-pub(super) fn claim(existing: Option<&JobRecord>, incoming: &Incoming, segment: u32) -> ClaimDecision {
+pub(super) fn claim(
+    existing: Option<&JobRecord>,
+    incoming: &Incoming,
+    segment: u32,
+) -> ClaimDecision {
     let Some(record) = existing else {
         return ClaimDecision::Take;
     };

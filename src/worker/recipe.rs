@@ -90,7 +90,8 @@ pub(super) async fn run_claimed(
         Executed::Ended(result) => ending::settle(&ctx, reporter, claimed, *result).await,
         Executed::Failed { attempt, reason } => {
             let again = decide::may_retry(attempt, run.job.max_attempts);
-            if let Some(step) = ctx.broker.topology().retry_step_or_last(attempt).filter(|_| again) {
+            if let Some(step) = ctx.broker.topology().retry_step_or_last(attempt).filter(|_| again)
+            {
                 ending::retry(&ctx, reporter, claimed, attempt, &step, &reason).await;
             } else {
                 let message = format!("gave up after {attempt} attempts: {reason}");

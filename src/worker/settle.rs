@@ -43,7 +43,9 @@ pub(super) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageErr
 /// The same for every redelivery of the same message.
 fn rejection_id(delivery: &Delivery, error: &MessageError) -> String {
     let run = error.run_id.as_ref().map(RunId::as_str);
-    if let Some(id) = run.or(delivery.properties.message_id.as_deref()) { format!("{id}/result") } else {
+    if let Some(id) = run.or(delivery.properties.message_id.as_deref()) {
+        format!("{id}/result")
+    } else {
         let digest = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &delivery.body);
         format!("{digest}/result")
     }
