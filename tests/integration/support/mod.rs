@@ -5,12 +5,14 @@
 //! say. A server that is missing fails a test; nothing is ever skipped.
 
 pub(crate) mod archive;
+pub(crate) mod bench;
 pub(crate) mod engine;
 pub(crate) mod events;
 pub(crate) mod messages;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod rabbit;
+pub(crate) mod registry;
 pub(crate) mod s3;
 pub(crate) mod scene;
 pub(crate) mod schema;
