@@ -1,0 +1,35 @@
+# The worker's image.
+#
+#   docker compose build worker                                        compiles in the Rust image
+#   BINARY_FROM=prebuilt docker compose build worker                   takes target/release/longshore as it is
+#
+# Stages that are not used are not built, so the second needs no Rust image (and no registry, where
+# debian:bookworm-slim is there). Needs BuildKit, as `docker compose build` always uses.
+
+ARG BINARY_FROM=compiled
+
+FROM rust:1-slim-bookworm AS compiled
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin longshore \
+ && install -D target/release/longshore /out/longshore
+
+FROM scratch AS prebuilt
+COPY target/release/longshore /out/longshore
+
+FROM ${BINARY_FROM} AS binary
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+COPY deploy/worker-health.sh /usr/local/bin/worker-health
+COPY --from=binary /out/longshore /usr/local/bin/longshore
+
+ENV HTTP_LISTEN=0.0.0.0:8080 LOG_FORMAT=json
+EXPOSE 8080
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=6 CMD ["worker-health"]
+ENTRYPOINT ["longshore"]
+CMD ["worker"]
