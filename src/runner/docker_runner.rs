@@ -306,6 +306,17 @@ impl DockerRunner {
         cleanup::container(self, container).await;
     }
 
+    /// Removes the directory of the namespace, once no job has one in it any more.
+    pub async fn remove_namespace_directory(&self) {
+        let directory = self.settings.temp_dir.join(&self.namespace);
+        match tokio::fs::remove_dir(&directory).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(directory = %directory.display(), %error, "remove directory");
+            }
+            _ => {}
+        }
+    }
+
     /// Whether a job is active here.
     #[must_use]
     pub fn is_active(&self, id: &JobId) -> bool {
