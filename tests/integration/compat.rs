@@ -4,6 +4,7 @@ use longshore::storage::Bucket;
 use serde_json::{Value, json};
 
 use crate::support::engine;
+use crate::support::events::Seen;
 use crate::support::program::{
     NODE_BACKTEST, NODE_BOT, NODE_TICKER, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER, Program,
 };
@@ -51,9 +52,7 @@ async fn compat_4_a_second_run_of_an_id_sees_the_new_code_and_no_old_files() {
 
     scene.put_code("code", &[("backtest.py", &new), ("new.py", "")]).await;
     scene.start(&message).await;
-    let is_ours = |seen: &crate::support::events::Seen| {
-        seen.is_result() && seen.subject() == message["id"].as_str()
-    };
+    let is_ours = |seen: &Seen| seen.is_result() && seen.subject() == message["id"].as_str();
     let second = scene.events.wait_for_nth("second result", 2, is_ours).await;
     let result = &second.expect("succeeded")["result"];
     assert_eq!(result["version"], 2);
@@ -157,10 +156,13 @@ async fn compat_5_every_line_is_stored_once_and_in_order() {
     const LINES: usize = 5000;
     let scene = Scene::new().await;
     let worker = scene.worker().await;
-    // Over several shipments, and with the last lines just before the end.
+    // Over several shipments, with the last lines just before the end. The pauses around stderr are
+    // there because the engine reads the two streams side by side.
     let python = "import sys, time\ndef main(id, config):\n    for number in range(5000):\n        \
-                  print('line', number, flush=True, file=sys.stdout if number % 100 else sys.stderr)\n        \
-                  if number % 50 == 0: time.sleep(0.03)\n";
+                  rare = number % 500 == 250\n        \
+                  if rare: time.sleep(0.15)\n        \
+                  print('line', number, flush=True, file=sys.stderr if rare else sys.stdout)\n        \
+                  if rare: time.sleep(0.15)\n";
     let one_shot = Program { is_long_running: false, ..PYTHON_BOT };
     scene.start(&scene.job("bot", &PYTHON_BOT, python).await).await;
     scene.start(&scene.job("backtest", &one_shot, python).await).await;
@@ -197,19 +199,19 @@ async fn compat_6_a_bot_that_has_ended_can_be_started_again() {
         for turn in 1..=2 {
             let is = |state: &'static str| {
                 let id = id.clone();
-                move |seen: &crate::support::events::Seen| {
-                    seen.subject() == Some(&id) && seen.state() == Some(state)
-                }
+                move |seen: &Seen| seen.subject() == Some(&id) && seen.state() == Some(state)
             };
             scene.start(&message).await;
             scene.events.wait_for_nth("running", turn, is("running")).await;
-            scene.stop(&json!({ "id": id })).await;
+            scene.stop(&json!({ "id": id, "timeout_seconds": 1 })).await;
             scene.events.wait_for_nth("finished", turn, is("finished")).await;
             scene.is_tidy().await;
         }
-        let results = scene.events.results_of(&id);
-        assert_eq!(results.len(), 2);
-        assert!(results.iter().all(|result| result.data()["verdict"] == "stopped"));
+        let is_result = |seen: &Seen| seen.is_result() && seen.subject() == Some(&id);
+        for turn in 1..=2 {
+            scene.events.wait_for_nth("result", turn, is_result).await.expect("stopped");
+        }
+        assert_eq!(scene.events.results_of(&id).len(), 2);
     }
     scene.finish([worker]).await;
 }

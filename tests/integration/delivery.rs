@@ -54,6 +54,7 @@ async fn a_start_of_a_job_that_is_active_is_told_as_duplicate_and_changes_nothin
     assert!(duplicate.data()["message"].as_str().unwrap().contains(first), "{duplicate:?}");
     let container = scene.container_of(&id).await;
     assert_eq!(container.id.as_deref(), running.data()["container_id"].as_str());
+    scene.logged(&id, "up").await;
     scene.stop(&json!({ "id": id })).await;
     scene.events.result_of(&id).await.expect("stopped");
     assert_eq!(scene.events.results_of(&id).len(), 1);
@@ -140,6 +141,7 @@ async fn a_stop_of_another_run_of_the_job_is_not_meant_for_this_one() {
     scene.stop(&json!({ "id": id, "run_id": "run-1" })).await;
     scene.events.wait_state(&id, "not_running").await;
     assert_eq!(scene.events.results_of(&id).len(), 0, "the wrong run was stopped");
+    scene.logged(&id, "up").await;
     scene.stop(&json!({ "id": id, "run_id": "run-2" })).await;
     let result = scene.events.result_of(&id).await;
     assert_eq!(result.expect("stopped")["run_id"], "run-2");
@@ -178,7 +180,7 @@ async fn a_stop_while_code_and_image_are_fetched_cancels_the_run() {
     let id = scene.id("soon");
     scene.start(&message).await;
     scene.events.wait_state(&id, "accepted").await;
-    scene.stop(&json!({ "id": id })).await;
+    scene.stop(&json!({ "id": id, "timeout_seconds": 1 })).await;
     let result = scene.events.result_of(&id).await;
     // Whichever came first; but never a run that goes on.
     let verdict = result.data()["verdict"].as_str().unwrap();

@@ -96,6 +96,7 @@ async fn a_bot_runs_until_it_is_stopped_on_both_runtimes() {
         let container = scene.container_of(&id).await;
         assert_eq!(running.data()["container_id"].as_str(), container.id.as_deref());
         assert_container(&scene, &id, program, shell, &container);
+        scene.logged(&id, "tick 1").await;
         assert_eq!(scene.events.results_of(&id).len(), 0, "a bot that runs has no result yet");
     }
     for (name, ..) in &cases {
@@ -157,6 +158,25 @@ fn assert_container(
     assert!(source.starts_with(scene.temp_dir().to_str().unwrap()), "{source}");
 }
 
+/// A stop may come before the language is up: process 1 does not hear signals that it has not
+/// asked for, and the bot would be killed when its time to tidy up is over.
+#[tokio::test]
+async fn a_bot_that_is_stopped_the_moment_it_runs_ends_without_being_killed() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    for (name, program, source) in
+        [("py", PYTHON_BOT, PYTHON_TICKER), ("js", NODE_BOT, NODE_TICKER)]
+    {
+        let id = scene.id(name);
+        scene.start(&scene.job(name, &program, source).await).await;
+        scene.events.wait_state(&id, "running").await;
+        scene.stop(&json!({ "id": id, "timeout_seconds": 10 })).await;
+        let result = scene.events.result_of(&id).await;
+        assert_eq!(result.expect("stopped")["exit_code"], 143, "{:#}", result.event);
+    }
+    scene.finish([worker]).await;
+}
+
 #[tokio::test]
 async fn a_backtest_runs_to_its_end_on_both_runtimes() {
     let scene = Scene::new().await;
@@ -186,8 +206,9 @@ async fn a_backtest_runs_to_its_end_on_both_runtimes() {
 async fn the_result_and_the_output_of_a_backtest_are_stored() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
-    let source = "import sys\ndef main(id, config):\n    print('one')\n    \
-                  print('two', file=sys.stderr)\n    return {'trades': [1, 2]}\n";
+    // The pauses are there because the engine reads stdout and stderr side by side.
+    let source = "import sys, time\ndef main(id, config):\n    print('one')\n    time.sleep(0.3)\n    \
+                  print('two', file=sys.stderr)\n    time.sleep(0.3)\n    return {'trades': [1, 2]}\n";
     let kept = scene.job("kept", &PYTHON_BACKTEST, source).await;
     let mut dropped = scene.job("dropped", &PYTHON_BACKTEST, source).await;
     dropped["persist_results"] = json!(false);
