@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn the_files_tell_what_to_run() {
-        let cases: [(&[&str], &[&str], Entrypoint, &str, Runtime); 6] = [
+        type Case<'a> = (&'a [&'a str], &'a [&'a str], Entrypoint, &'a str, Runtime);
+        let cases: [Case<'_>; 6] = [
             (&["main.py"], &[], Entrypoint::Bot, "main.py", Runtime::Python311),
             (&["main.mjs"], &[], Entrypoint::Bot, "main.mjs", Runtime::NodeJs20),
             (&["backtest.js"], &[], Entrypoint::Backtest, "backtest.js", Runtime::NodeJs20),

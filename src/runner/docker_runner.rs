@@ -122,8 +122,9 @@ impl DockerRunner {
         if managed.stop.is_cancelled() {
             // The stop came while the engine was starting it, and found nothing to stop.
             self.engine.stop(&container, self.settings.stop_timeout).await?;
+        } else {
+            observer.state(State::Running, Some(&container));
         }
-        observer.state(State::Running, Some(&container));
         Ok(())
     }
 
