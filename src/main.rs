@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use longshore::cli::{Arguments, Context};
 
-fn main() -> ExitCode {
+#[tokio::main]
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let context = Context::of_process(&arguments);
-    match arguments.command.run(&context) {
+    match Box::pin(arguments.command.run(&context)).await {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             failure.tell();

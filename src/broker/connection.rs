@@ -152,6 +152,19 @@ impl Broker {
         open_channel(&connection).await
     }
 
+    /// Runs `work` to its end even where the caller gives up on it: a declaration or subscription
+    /// that is dropped half-way would stay on the broker with nobody to undo it. What comes of it
+    /// is then dropped, and so undone.
+    pub(super) async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, BrokerError>> + Send + 'static,
+    ) -> Result<T, BrokerError> {
+        self.inner.tasks.spawn(work).await.map_err(|error| BrokerError::Failed {
+            action: "a task of the connection".to_owned(),
+            reason: error.to_string(),
+        })?
+    }
+
     /// The back-off of everything here that is rebuilt.
     pub(super) fn back_off(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         back_off(self.inner.reconnect_max)

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use lapin::Channel;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -39,10 +40,16 @@ pub struct Consumer {
     shutdown: CancellationToken,
     channel: Option<Channel>,
     subscription: Option<lapin::Consumer>,
+    /// Subscribing, as a task of its own: a subscription that is given up half-way would stay on
+    /// the broker with nobody to read it, and swallow a delivery.
+    opening: Option<JoinHandle<Result<Open, BrokerError>>>,
     /// A delivery that has arrived and is not handed out yet.
     arrived: Option<Delivery>,
     pauses: Box<dyn Iterator<Item = Duration> + Send>,
 }
+
+/// A subscription and the channel that it is on.
+type Open = (Channel, lapin::Consumer);
 
 impl Broker {
     /// A consumer of `inbox`, until `shutdown`. Subscribes at the first [`Consumer::next`]; the
@@ -58,6 +65,7 @@ impl Broker {
             shutdown,
             channel: None,
             subscription: None,
+            opening: None,
             arrived: None,
         }
     }
@@ -80,6 +88,11 @@ impl Consumer {
     /// Ends the subscription and gives back what has arrived and was not handed out. Deliveries
     /// that were handed out can still be settled.
     pub async fn close(mut self) {
+        if self.opening.is_some()
+            && let Err(error) = self.open().await
+        {
+            debug!(queue = self.queue, error, "cannot subscribe");
+        }
         self.cancel().await;
         if let Some(delivery) = self.arrived.take()
             && let Err(error) = delivery.requeue().await
@@ -110,17 +123,12 @@ impl Consumer {
 
     /// Subscribes where that is not done yet, and waits for one delivery.
     async fn await_delivery(&mut self) -> Result<(), String> {
-        let (channel, subscription) = match (self.channel.clone(), &mut self.subscription) {
-            (Some(channel), Some(subscription)) => (channel, subscription),
-            (channel, none) => {
-                self.broker.wait_connected().await.map_err(|error| error.to_string())?;
-                let (channel, new) =
-                    subscribe(&self.broker, self.inbox, &self.queue, self.flow, channel)
-                        .await
-                        .map_err(|error| error.to_string())?;
-                self.channel = Some(channel.clone());
-                (channel, none.insert(new))
-            }
+        if self.subscription.is_none() {
+            self.broker.wait_connected().await.map_err(|error| error.to_string())?;
+            self.open().await?;
+        }
+        let (Some(channel), Some(subscription)) = (&self.channel, &mut self.subscription) else {
+            return Err("the channel is closed".to_owned());
         };
         // The end of a subscription is the end of its channel: a broker that cancels a consumer
         // for its delivery time-out keeps what was delivered until the channel closes.
@@ -129,8 +137,23 @@ impl Consumer {
             Some(Err(error)) => return Err(describe(&error)),
             None => return Err("the broker ended the subscription".to_owned()),
         };
-        self.arrived = Some(Delivery::new(raw, self.inbox, self.queue.clone(), channel));
+        self.arrived = Some(Delivery::new(raw, self.inbox, self.queue.clone(), channel.clone()));
         self.pauses = Box::new(self.broker.back_off());
+        Ok(())
+    }
+
+    async fn open(&mut self) -> Result<(), String> {
+        let opening = self.opening.get_or_insert_with(|| {
+            let (broker, queue) = (self.broker.clone(), self.queue.clone());
+            let subscribing = subscribe(broker, self.inbox, queue, self.flow, self.channel.take());
+            self.broker.inner.tasks.spawn(subscribing)
+        });
+        let opened = opening.await;
+        self.opening = None;
+        let (channel, subscription) =
+            opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        self.channel = Some(channel);
+        self.subscription = Some(subscription);
         Ok(())
     }
 
@@ -165,12 +188,12 @@ async fn give_back(subscription: &mut lapin::Consumer) {
 
 /// Subscribes over `channel`, or over a new one.
 async fn subscribe(
-    broker: &Broker,
+    broker: Broker,
     inbox: Inbox,
-    queue: &str,
+    queue: String,
     flow: Flow,
     channel: Option<Channel>,
-) -> Result<(Channel, lapin::Consumer), BrokerError> {
+) -> Result<Open, BrokerError> {
     let action = format!("consuming from {queue:?}");
     let channel = match channel {
         Some(channel) if channel.status().connected() => channel,
@@ -185,7 +208,7 @@ async fn subscribe(
     };
     let qos = channel.basic_qos(prefetch, BasicQosOptions::default()).await;
     qos.map_err(failed(action.clone()))?;
-    let name = short("name of the queue", queue)
+    let name = short("name of the queue", &queue)
         .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
     let options = BasicConsumeOptions::default();
     match channel.basic_consume(name, "".into(), options, FieldTable::default()).await {

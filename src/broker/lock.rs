@@ -34,7 +34,11 @@ impl Broker {
     /// # Errors
     /// When there is no connection, or the broker failed otherwise.
     pub async fn try_lock(&self, segment: u32) -> Result<Option<SegmentLock>, BrokerError> {
-        let Some(mark) = Mark::set(self, segment) else {
+        self.to_its_end(self.clone().claim(segment)).await
+    }
+
+    async fn claim(self, segment: u32) -> Result<Option<SegmentLock>, BrokerError> {
+        let Some(mark) = Mark::set(&self, segment) else {
             return Ok(None);
         };
         // A refusal closes the channel, so it is one of its own.
@@ -66,7 +70,7 @@ impl Broker {
             }
         });
         mark.keep();
-        Ok(Some(SegmentLock { segment, lost, channel, broker: self.clone() }))
+        Ok(Some(SegmentLock { segment, lost, channel, broker: self }))
     }
 }
 
@@ -110,7 +114,7 @@ struct Mark<'a>(&'a Broker, u32);
 impl<'a> Mark<'a> {
     fn set(broker: &'a Broker, segment: u32) -> Option<Self> {
         let mut locked = broker.inner.locked.lock().unwrap_or_else(PoisonError::into_inner);
-        locked.insert(segment).then_some(Self(broker, segment))
+        locked.insert(segment).then(|| Self(broker, segment))
     }
 
     fn keep(self) {

@@ -67,6 +67,26 @@ pub struct OutgoingMessage {
     pub mandatory: bool,
 }
 
+impl OutgoingMessage {
+    /// A persistent message in JSON that some queue must take; where it goes is still open.
+    #[must_use]
+    pub fn json(body: impl Into<Bytes>) -> Self {
+        Self {
+            body: body.into(),
+            content_type: "application/json".to_owned(),
+            persistent: true,
+            mandatory: true,
+            ..Self::default()
+        }
+    }
+
+    /// The trace that the message belongs to, as W3C Trace Context.
+    pub fn set_traceparent(&mut self, traceparent: &str) {
+        let value = HeaderValue::Text(traceparent.to_owned());
+        self.headers.insert(TRACEPARENT_HEADER.to_owned(), value);
+    }
+}
+
 /// What a received message says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageProperties {

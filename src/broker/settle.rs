@@ -57,6 +57,32 @@ impl Broker {
         message.routing_key = inbox.routing_key();
         let number = HeaderValue::Number(attempt.into());
         message.headers.insert(ATTEMPT_HEADER.to_owned(), number);
+        message.persistent = true;
+        message.mandatory = true;
+        self.publish_until_confirmed(&message, give_up).await
+    }
+
+    /// Puts a message whose delivery has been acknowledged long ago among the dead letters. Waits
+    /// for a broker that is away, until `give_up`.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn dead_letter_message(
+        &self,
+        mut message: OutgoingMessage,
+        inbox: Inbox,
+        reason: &str,
+        give_up: &CancellationToken,
+    ) -> Result<(), PublishError> {
+        message.exchange = self.topology().dead();
+        message.routing_key = inbox.routing_key();
+        let headers = [
+            (REASON_HEADER, shorten(reason, MAX_REASON).to_owned()),
+            (QUEUE_HEADER, self.topology().inbox(inbox)),
+        ];
+        for (name, text) in headers {
+            message.headers.insert(name.to_owned(), HeaderValue::Text(text));
+        }
         self.publish_until_confirmed(&message, give_up).await
     }
 

@@ -1,5 +1,6 @@
 //! Following events, for clients.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -76,7 +77,7 @@ pub enum SubscriptionError {
 /// A stream of events, from a queue of its own that vanishes with it.
 pub struct Subscription {
     broker: Broker,
-    bindings: Vec<Binding>,
+    bindings: Arc<[Binding]>,
     shutdown: CancellationToken,
     /// `None` after the connection was lost.
     open: Option<(Channel, lapin::Consumer)>,
@@ -96,7 +97,8 @@ impl Broker {
         shutdown: CancellationToken,
     ) -> Result<Subscription, BrokerError> {
         self.wait_connected().await?;
-        let open = Some(open(self, &bindings).await?);
+        let bindings: Arc<[Binding]> = bindings.into();
+        let open = Some(self.to_its_end(open(self.clone(), Arc::clone(&bindings))).await?);
         let pauses = Box::new(self.back_off());
         Ok(Subscription { broker: self.clone(), bindings, shutdown, open, pauses })
     }
@@ -118,7 +120,8 @@ impl Subscription {
             let Some((_, consumer)) = &mut self.open else {
                 let pause = self.pauses.next();
                 self.broker.pause(pause).await.ok()?;
-                match open(&self.broker, &self.bindings).await {
+                let opening = open(self.broker.clone(), Arc::clone(&self.bindings));
+                match self.broker.to_its_end(opening).await {
                     Ok(opened) => self.open = Some(opened),
                     Err(error) => tracing::warn!(%error, "cannot subscribe again yet"),
                 }
@@ -148,8 +151,8 @@ impl Subscription {
 }
 
 async fn open(
-    broker: &Broker,
-    bindings: &[Binding],
+    broker: Broker,
+    bindings: Arc<[Binding]>,
 ) -> Result<(Channel, lapin::Consumer), BrokerError> {
     let action = "subscribing to events";
     let channel = broker.channel().await?;
@@ -158,7 +161,7 @@ async fn open(
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_WAITING));
     let queue = channel.queue_declare("".into(), options, arguments).await;
     let queue: ShortString = queue.map_err(failed(action))?.name().clone();
-    for binding in bindings {
+    for binding in bindings.iter() {
         let exchange = match binding.feed {
             Feed::Status => broker.topology().status_exchange(),
             Feed::Results => broker.topology().results_exchange(),

@@ -143,6 +143,14 @@ impl Topology {
         self.retry_delays.get(index).map(|delay| self.step(*delay))
     }
 
+    /// The step after the given attempt, or the last one where there are fewer; none where there
+    /// is no retry queue at all.
+    #[must_use]
+    pub fn retry_step_or_last(&self, attempt: u32) -> Option<RetryStep> {
+        let last = self.retry_delays.last().map(|delay| self.step(*delay));
+        self.retry_step(attempt).or(last)
+    }
+
     fn name(&self, rest: &str) -> String {
         format!("{}.{rest}", self.namespace)
     }

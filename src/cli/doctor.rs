@@ -55,8 +55,8 @@ impl Finding {
     }
 }
 
-pub(super) fn run(arguments: &DoctorArguments, context: &Context) -> Outcome {
-    let findings = checks::all(&context.loader);
+pub(super) async fn run(arguments: &DoctorArguments, context: &Context) -> Outcome {
+    let findings = Box::pin(checks::all(&context.loader)).await;
     match arguments.output {
         Format::Text => print(&findings.iter().map(line).collect::<String>())?,
         Format::Json => print_json(&findings)?,

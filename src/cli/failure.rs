@@ -4,7 +4,10 @@ use std::io;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::broker::{BrokerError, PublishError};
+use crate::runner::orchestrator::EngineError;
 use crate::settings::SettingsErrors;
+use crate::storage::StoreError;
 
 /// Why a command could not do what it was asked to.
 #[derive(Debug)]
@@ -36,6 +39,52 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Self {
+        let mend = match &error {
+            BrokerError::Unreachable { .. } | BrokerError::NotConnected => {
+                Some("is RabbitMQ running, and is AMQP_URL right? longshore doctor checks it")
+            }
+            BrokerError::Failed { .. } => Some(NO_TOPOLOGY),
+            _ => None,
+        };
+        Self::Failed { mend: mend.map(str::to_owned), error: error.into() }
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        let mend = match &error {
+            PublishError::NoExchange { .. } | PublishError::Unroutable { .. } => Some(NO_TOPOLOGY),
+            _ => None,
+        };
+        Self::Failed { mend: mend.map(str::to_owned), error: error.into() }
+    }
+}
+
+/// The usual reason why names are not on the broker.
+const NO_TOPOLOGY: &str = "a worker declares exchanges and queues when it starts: has one run \
+                           on this broker with this AMQP_NAMESPACE?";
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let mend = "is MINIO_ENDPOINT right, and are the keys? longshore doctor checks it";
+        Self::Failed { error: error.into(), mend: Some(mend.to_owned()) }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let mend = match &error {
+            EngineError::Unreachable { .. } => {
+                Some("does Docker run, may this user use it, and is DOCKER_HOST right?")
+            }
+            _ => None,
+        };
+        Self::Failed { mend: mend.map(str::to_owned), error: error.into() }
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -46,6 +95,11 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
+    /// A failure that is ours to word.
+    pub(super) fn of(sentence: impl Into<String>) -> Self {
+        Self::Failed { error: anyhow::Error::msg(sentence.into()), mend: None }
+    }
+
     /// The code to exit with.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

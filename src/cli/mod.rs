@@ -3,13 +3,24 @@
 //! A command reads its arguments and the settings that it needs, composes what it works with, and
 //! gives an exit code or a [`Failure`]. What work means is not decided here.
 
+mod client;
 mod completions;
 mod context;
 mod doctor;
+mod event_line;
 mod failure;
+mod logs;
+mod order;
 mod output;
+mod pack;
+mod ps;
+mod run;
 mod schema;
+mod signals;
+mod start;
+mod stop;
 mod telemetry;
+mod watch;
 mod worker;
 
 use std::path::PathBuf;
@@ -56,6 +67,18 @@ Settings: docs/settings.md, or longshore worker --print-settings";
 pub enum Command {
     /// Take jobs from the broker and run them
     Worker(worker::WorkerArguments),
+    /// Publish a start message, with its code if you like, and wait for the end if you like
+    Start(Box<start::StartArguments>),
+    /// Publish a stop message
+    Stop(stop::StopArguments),
+    /// Follow events as they come
+    Watch(watch::WatchArguments),
+    /// Print the log of a job from the object store
+    Logs(logs::LogsArguments),
+    /// Run a bot or a backtest on this machine, without broker and store
+    Run(Box<run::RunArguments>),
+    /// List the containers of this namespace on this engine
+    Ps(ps::PsArguments),
     /// Check everything that a worker needs, and say how to mend what is not right
     Doctor(doctor::DoctorArguments),
     /// Print or write the JSON Schemas of all messages
@@ -69,10 +92,16 @@ pub type Outcome = Result<u8, Failure>;
 
 impl Command {
     /// Does it.
-    pub fn run(self, context: &Context) -> Outcome {
+    pub async fn run(self, context: &Context) -> Outcome {
         match self {
-            Self::Worker(arguments) => worker::run(&arguments, context),
-            Self::Doctor(arguments) => doctor::run(&arguments, context),
+            Self::Worker(arguments) => Box::pin(worker::run(&arguments, context)).await,
+            Self::Start(arguments) => start::run(&arguments, context).await,
+            Self::Stop(arguments) => stop::run(&arguments, context).await,
+            Self::Watch(arguments) => watch::run(&arguments, context).await,
+            Self::Logs(arguments) => logs::run(&arguments, context).await,
+            Self::Run(arguments) => Box::pin(run::run(&arguments, context)).await,
+            Self::Ps(arguments) => ps::run(&arguments, context).await,
+            Self::Doctor(arguments) => Box::pin(doctor::run(&arguments, context)).await,
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Completions(arguments) => completions::run(&arguments),
         }

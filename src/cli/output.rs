@@ -22,7 +22,7 @@ pub(super) enum Format {
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
+    if !text.is_empty() && !text.ends_with('\n') {
         out.write_all(b"\n")?;
     }
     Ok(out.flush()?)
@@ -31,6 +31,11 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 /// Writes a value as one JSON document.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?)
+}
+
+/// Writes a value as one line of JSON.
+pub(super) fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
+    print(&serde_json::to_string(value).map_err(anyhow::Error::from)?)
 }
 
 /// Aligned columns under a head, without lines around them.
@@ -45,4 +50,9 @@ pub(super) fn columns<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -
         column.set_padding((0, 2));
     }
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// Says on standard error what does not stop the command.
+pub(super) fn warn(sentence: &str) {
+    anstream::eprintln!("longshore: {sentence}");
 }

@@ -20,7 +20,9 @@ pub(super) enum Voice {
 
 /// Starts the log. A second call in one process changes nothing.
 pub(super) fn start(settings: &TelemetrySettings, voice: Voice, level_is_set: bool) {
-    let level = if voice == Voice::Tool && !level_is_set { "warn" } else { &settings.level };
+    // What goes wrong with a connection, a tool says itself.
+    let level =
+        if voice == Voice::Tool && !level_is_set { "warn,lapin=off" } else { &settings.level };
     // The settings have been checked: what does not parse here cannot have passed.
     let filter: Targets = level.parse().unwrap_or_default();
     let on_terminal = std::io::stderr().is_terminal();

@@ -1,12 +1,16 @@
 //! `longshore worker`.
 
+use anyhow::Error;
 use clap::Args;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::output::{Format, columns, print, print_json};
+use super::signals::drain_then_leave;
 use super::telemetry::Voice;
 use super::{Context, Outcome};
 use crate::settings::{Effective, Loader, Settings};
+use crate::worker;
 
 /// Take jobs from the broker and run them.
 #[derive(Debug, Args)]
@@ -26,11 +30,14 @@ pub struct WorkerArguments {
     output: Format,
 }
 
-pub(super) fn run(arguments: &WorkerArguments, context: &Context) -> Outcome {
+pub(super) async fn run(arguments: &WorkerArguments, context: &Context) -> Outcome {
     if arguments.print_settings {
         return print_settings(&context.loader, arguments.output);
     }
-    let _settings = context.settings(Voice::Service, Settings::read)?;
+    let settings = context.settings(Voice::Service, Settings::read)?;
+    let shutdown = CancellationToken::new();
+    let _signals = drain_then_leave(shutdown.clone())?;
+    Box::pin(worker::run(settings, shutdown)).await.map_err(Error::from)?;
     Ok(0)
 }
 

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Frame;
 use super::chunk::{Cutter, CutterLimits};
@@ -21,6 +22,9 @@ use super::line::{Assembler, Line};
 use super::output::Output;
 use super::storing::PUT_PATIENCE;
 
+/// The pause after a failed attempt to find out where a stored log ends.
+const LIST_PAUSE: Duration = Duration::from_secs(5);
+
 /// A group of frames that arrived together.
 pub(super) type Batch = Vec<Result<Frame, String>>;
 
@@ -30,6 +34,23 @@ enum Ended {
     Stop(Instant),
     /// Nobody will call `finish`, and the output has ended.
     Forgotten,
+}
+
+/// What the caller wants: at first nothing but shipping.
+struct Wish {
+    finish: Option<oneshot::Receiver<Instant>>,
+    deadline: Option<Instant>,
+    forgotten: bool,
+}
+
+impl Wish {
+    /// Waits for the one word of the caller.
+    async fn heard(&mut self) {
+        let word = or_never(self.finish.as_mut()).await;
+        self.finish = None;
+        self.forgotten = word.is_err();
+        self.deadline = word.ok();
+    }
 }
 
 /// The shipper of one container.
@@ -106,11 +127,12 @@ impl Shipper {
     pub(super) async fn run(
         mut self,
         mut batches: BoxStream<'static, Batch>,
-        mut finish: oneshot::Receiver<Instant>,
+        finish: oneshot::Receiver<Instant>,
     ) -> LogSummary {
-        let ended = match self.locate(&mut finish).await {
-            Some(ended) => self.ship(&mut batches, finish, Some(ended)).await,
-            None => self.ship(&mut batches, finish, None).await,
+        let mut wish = Wish { finish: Some(finish), deadline: None, forgotten: false };
+        let ended = match self.locate(&mut wish).await {
+            Some(stop_by) => Ended::Stop(stop_by),
+            None => self.ship(&mut batches, wish).await,
         };
         drop(batches);
         match ended {
@@ -130,35 +152,42 @@ impl Shipper {
     }
 
     /// Finds out where the stored log of this container ends. No frame is read before: the engine
-    /// keeps them. Ends early when the caller or the collector does not wait any longer.
-    async fn locate(&mut self, finish: &mut oneshot::Receiver<Instant>) -> Option<Ended> {
+    /// keeps them. Gives up when the caller does not wait any longer; gives the deadline when the
+    /// collector stops.
+    async fn locate(&mut self, wish: &mut Wish) -> Option<Instant> {
+        if self.first.is_some() {
+            return None;
+        }
         let mut stop = self.shared.stop.subscribe();
-        while self.first.is_none() {
-            let listed = tokio::select! {
-                listed = list(&*self.shared.store, &self.source.job) => listed,
-                deadline = &mut *finish => return deadline.ok().map(Ended::Finish),
-                deadline = wait_stop(&mut stop) => return Some(Ended::Stop(deadline)),
-            };
-            match listed {
-                Ok(keys) => {
-                    let first = next_seq(&keys, &self.origin);
-                    self.first = Some(first);
-                    self.cutter = Self::cutter(&self.shared, &self.origin, first);
-                    self.days = keys.iter().filter_map(|key| self.day_with_lines(key)).collect();
-                    self.days.iter().for_each(|day| self.pulse.stored_on(*day));
-                }
-                Err(error) => {
-                    self.note_store_failure(&error.to_string());
-                    tokio::select! {
-                        () = self.pulse.beat.notified() => {}
-                        deadline = &mut *finish => return deadline.ok().map(Ended::Finish),
-                        deadline = wait_stop(&mut stop) => return Some(Ended::Stop(deadline)),
-                    }
+        let mut give_up = None;
+        let keys = {
+            let mut keys = std::pin::pin!(self.stored_keys());
+            loop {
+                tokio::select! {
+                    keys = &mut keys => break keys,
+                    () = wish.heard() => give_up = wish.deadline.map(halfway),
+                    () = at(give_up) => return None,
+                    by = wait_stop(&mut stop) => return Some(by),
                 }
             }
-        }
+        };
+        let first = next_seq(&keys, &self.origin);
+        self.first = Some(first);
         self.store_failure = None;
+        self.cutter = Self::cutter(&self.shared, &self.origin, first);
+        self.days = keys.iter().filter_map(|key| self.day_with_lines(key)).collect();
+        self.days.iter().for_each(|day| self.pulse.stored_on(*day));
         None
+    }
+
+    async fn stored_keys(&mut self) -> Vec<LogKey> {
+        loop {
+            match list(&*self.shared.store, &self.source.job).await {
+                Ok(keys) => return keys,
+                Err(error) => self.note_store_failure(&error.to_string()),
+            }
+            sleep(LIST_PAUSE).await;
+        }
     }
 
     fn day_with_lines(&self, key: &LogKey) -> Option<Day> {
@@ -170,39 +199,22 @@ impl Shipper {
         }
     }
 
-    async fn ship(
-        &mut self,
-        batches: &mut BoxStream<'static, Batch>,
-        finish: oneshot::Receiver<Instant>,
-        early: Option<Ended>,
-    ) -> Ended {
+    async fn ship(&mut self, batches: &mut BoxStream<'static, Batch>, mut wish: Wish) -> Ended {
         let pulse = Arc::clone(&self.pulse);
         let mut stop = self.shared.stop.subscribe();
-        let mut finish = Some(finish);
-        let (mut deadline, mut forgotten) = (None, false);
-        match early {
-            Some(Ended::Finish(by)) => (deadline, finish) = (Some(by), None),
-            Some(stopped) => return stopped,
-            None => {}
-        }
-        let mut read_until = deadline.map(halfway);
+        let mut read_until = wish.deadline.map(halfway);
         loop {
             if self.ended && self.untapped.is_empty() {
-                match deadline {
+                match wish.deadline {
                     Some(by) => return Ended::Finish(by),
-                    None if forgotten => return Ended::Forgotten,
+                    None if wish.forgotten => return Ended::Forgotten,
                     None => {}
                 }
             }
             tokio::select! {
                 by = wait_stop(&mut stop) => return Ended::Stop(by),
-                asked = or_never(finish.as_mut()), if finish.is_some() => {
-                    finish = None;
-                    forgotten = asked.is_err();
-                    deadline = asked.ok();
-                    read_until = deadline.map(halfway);
-                }
-                () = sleep_until(read_until.unwrap_or_else(Instant::now)), if read_until.is_some() => {
+                () = wish.heard() => read_until = wish.deadline.map(halfway),
+                () = at(read_until) => {
                     read_until = None;
                     self.untapped.clear();
                     self.live = None;
@@ -250,6 +262,13 @@ impl Shipper {
 /// Half of the time until `deadline`: the rest is for storing.
 fn halfway(deadline: Instant) -> Instant {
     deadline - deadline.saturating_duration_since(Instant::now()) / 2
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
 }
 
 async fn wait_stop(stop: &mut tokio::sync::watch::Receiver<Option<Instant>>) -> Instant {

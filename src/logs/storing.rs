@@ -45,9 +45,8 @@ impl Shipper {
         match stored {
             Ok(()) => {
                 self.store_failure = None;
-                if let Some(chunk) = self.cutter.stored()
-                    && self.days.insert(chunk.day)
-                {
+                if let Some(chunk) = self.cutter.stored() {
+                    self.days.insert(chunk.day);
                     self.pulse.stored_on(chunk.day);
                 }
                 self.launch();

@@ -66,6 +66,17 @@ pub struct User {
     pub gid: u32,
 }
 
+impl User {
+    /// The user that may do everything its container allows.
+    pub const ROOT: Self = Self { uid: 0, gid: 0 };
+
+    /// The user of this process.
+    #[must_use]
+    pub fn current() -> Self {
+        Self { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
+    }
+}
+
 /// The name of a job's container, `{namespace}.{id}.{attempt}`.
 ///
 /// Ids and numbers have no dots, so that two names are the same only where all three parts are.

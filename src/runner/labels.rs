@@ -87,6 +87,13 @@ pub fn managed(namespace: &str, segment: Option<u32>) -> BTreeMap<String, String
     labels
 }
 
+/// The labels of a container that does work for us, not for a job: seen by nobody who looks for
+/// jobs.
+#[must_use]
+pub fn helper(namespace: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(NAMESPACE.to_owned(), namespace.to_owned())])
+}
+
 /// The labels of a job's container.
 #[must_use]
 pub fn of(job: &Job, assignment: &Assignment<'_>) -> BTreeMap<String, String> {

@@ -1,13 +1,28 @@
 //! The runner core: fetch → image → script → container → run → collect.
+//!
+//! [`DockerRunner`] is the recipe; the modules are its components, by the names of their tasks.
+//! Not here: queues, the journal, and when a job is tried again.
 
 pub mod archive;
+mod cleanup;
 pub mod code;
 pub mod container;
 pub mod directory;
 pub mod docker;
+mod docker_runner;
+mod failure;
 pub mod labels;
+mod managed;
 pub mod orchestrator;
+mod outcome;
 pub mod script;
+pub mod verdict;
 
 #[cfg(test)]
 pub(crate) mod recorder;
+
+pub use docker_runner::{DockerRunner, RunObserver};
+pub use failure::RunFailure;
+pub use managed::Run;
+pub use orchestrator::ContainerOrchestrator;
+pub use outcome::{failed as failed_result, rejected as rejected_result};

@@ -182,9 +182,6 @@ pub trait ContainerOrchestrator: Send + Sync {
     async fn get_logs(&self, container: &str, tail: Option<usize>) -> Result<String, EngineError>;
 
     /// The output from its beginning, and on until the container ends. An error is the last item.
-    ///
-    /// An engine that rotates its log meanwhile may repeat lines or end early: after the
-    /// container's end a second call gives the whole of what the engine has kept.
     fn follow_logs(&self, container: &str) -> BoxStream<'static, Result<Frame, EngineError>>;
 
     /// One regular file of a container, running or not; `None` where there is none.

@@ -222,7 +222,8 @@ pub(super) fn whole(text: &str) -> Option<u64> {
 }
 
 /// A URL with its password replaced; all of it where it cannot be told where the password is.
-pub(super) fn mask_url(url: &str) -> String {
+#[must_use]
+pub fn mask_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return "***".to_owned();
     };
@@ -256,7 +257,7 @@ fn has_host(url: &str, schemes: &[&str], login: bool) -> bool {
 fn is_endpoint(text: &str) -> bool {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     has_host(&url, &["http", "https"], false)
-        && url.parse::<http::Uri>().is_ok_and(|uri| uri.path() == "/" && uri.query().is_none())
+        && url.parse::<http::Uri>().is_ok_and(|uri| uri.query().is_none())
 }
 
 fn is_engine(text: &str) -> bool {
@@ -278,6 +279,7 @@ fn is_bucket(text: &str) -> bool {
         && text.starts_with(edge)
         && text.ends_with(edge)
         && text.chars().all(|c| edge(c) || c == '.' || c == '-')
+        && !text.contains("..")
 }
 
 /// `Targets` alone would take a misspelt level for the name of a target.

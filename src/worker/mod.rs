@@ -1,1 +1,28 @@
-//! The queue side: intake, claim, run, settle, stop, segment, recover, drain.
+//! The queue side: intake → claim → run → settle; stops; segments; drain.
+//!
+//! [`recipe`] is the way of a start message from its delivery to settled; [`decide`] has the
+//! decisions that it takes, without I/O. [`execute`] is the part that `longshore run` shares.
+//! Not here: containers (`runner`), what is on the wire (`broker`), what a message means (`job`).
+
+mod active;
+mod claim;
+mod context;
+mod decide;
+mod ending;
+mod execute;
+mod intake;
+mod lifecycle;
+mod local;
+mod recipe;
+mod recover;
+mod reporter;
+mod segment;
+mod settle;
+mod slots;
+mod stop;
+
+pub use active::ActiveRun;
+pub use execute::{Begin, Executed, execute};
+pub use lifecycle::{WorkerError, run};
+pub use local::{LocalError, LocalRun, run_local};
+pub use reporter::{Publisher, Reporter};

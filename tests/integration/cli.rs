@@ -1,5 +1,7 @@
 //! The program as people and scripts call it.
 
+mod client;
+
 use std::process::{Command, Output};
 
 /// The program in an empty directory with an empty environment.
@@ -18,7 +20,7 @@ fn run(arguments: &[&str]) -> Output {
     longshore().args(arguments).output().unwrap()
 }
 
-const COMMANDS: [&str; 4] = ["worker", "doctor", "schema", "completions"];
+const COMMANDS: [&str; 7] = ["worker", "start", "stop", "watch", "doctor", "schema", "completions"];
 
 #[test]
 fn help_lists_every_command_and_every_exit_code() {
@@ -113,6 +115,50 @@ fn doctor_runs_every_check_and_says_how_to_mend() {
     for failed in findings.iter().filter(|one| one["grade"] == "fail") {
         assert!(failed["mend"].is_string(), "{failed}");
     }
+}
+
+#[test]
+fn a_wrong_message_is_refused_before_anything_is_connected() {
+    let output = run(&["start", "--id", "../x", "--file", "main.py", "--code", "a.zip"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = text(&output.stderr);
+    assert!(told.starts_with("longshore: the start message is wrong: id: \"../x\""), "{told}");
+    let stop = run(&["stop", "a", "--timeout", "601"]);
+    assert_eq!(stop.status.code(), Some(2));
+    assert!(text(&stop.stderr).contains("more than the 600 allowed"));
+}
+
+#[test]
+fn run_shows_the_message_that_a_directory_stands_for() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("backtest.py"), "def main(id, config): pass\n").unwrap();
+    let output = longshore()
+        .args(["run", "--print-message", "--id", "a", "--job-config", r#"{"x": [1]}"#])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    let message = longshore::job::parse_executable(&output.stdout).unwrap();
+    assert_eq!((message.id.as_str(), message.is_long_running), ("a", false));
+    assert_eq!(serde_json::Value::Object(message.config), serde_json::json!({"x": [1]}));
+    let missing = run(&["run", "/nowhere"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(text(&missing.stderr).starts_with("longshore: /nowhere cannot be read: No such file"));
+}
+
+#[test]
+fn a_client_needs_the_broker_alone_and_says_when_it_is_not_there() {
+    let missing = run(&["stop", "a"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(text(&missing.stderr).starts_with("longshore: AMQP_URL is not set"));
+    let gone = longshore()
+        .env("AMQP_URL", "amqp://me:hush@127.0.0.1:1/%2f")
+        .args(["stop", "a"])
+        .output()
+        .unwrap();
+    let told = text(&gone.stderr);
+    assert_eq!(gone.status.code(), Some(1), "{told}");
+    assert!(told.starts_with("longshore: cannot reach RabbitMQ at "), "{told}");
+    assert!(told.contains("help: ") && !told.contains("hush"), "{told}");
 }
 
 #[test]

@@ -4,7 +4,18 @@
 
 mod support;
 
+mod bad_input;
+mod broker;
 mod cli;
+mod clients;
+mod compat;
+mod delivery;
+mod engine;
+mod examples;
+mod images;
+mod lifecycle;
+mod logs;
 mod schemas;
 mod settings;
 mod storage;
+mod user_code;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
+use longshore::broker::{Inbox, Topology};
 use longshore::job::{
     Bounds, Event, Job, Limits, Network, State, Verdict, parse_executable, parse_stop, schema,
 };
@@ -206,4 +207,48 @@ fn asyncapi_lists_every_state_and_every_verdict() {
     };
     assert_eq!(listed("status", "state"), State::ALL.map(|one| one.as_str().to_owned()));
     assert_eq!(listed("results", "verdict"), Verdict::ALL.map(|one| one.as_str().to_owned()));
+}
+
+#[test]
+fn asyncapi_names_what_the_broker_knows() {
+    let document = asyncapi();
+    let topology = Topology::new("longshore", &[]);
+    let text = |pointer: &str| {
+        document.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let inboxes = [
+        ("startTerminating", Inbox::StartTerminating),
+        ("startLongRunning", Inbox::StartLongRunning),
+        ("stop", Inbox::Stop),
+    ];
+    for (channel, inbox) in inboxes {
+        let channel = format!("/channels/{channel}");
+        assert_eq!(text(&format!("{channel}/address")), inbox.routing_key());
+        assert_eq!(text(&format!("{channel}/x-queue")), topology.inbox(inbox));
+        let exchange = text(&format!("{channel}/bindings/amqp/exchange/name"));
+        assert_eq!(exchange, topology.jobs_exchange());
+    }
+    for (channel, exchange) in
+        [("status", topology.status_exchange()), ("results", topology.results_exchange())]
+    {
+        assert_eq!(text(&format!("/channels/{channel}/bindings/amqp/exchange/name")), exchange);
+    }
+    assert_eq!(inboxes.map(|(_, inbox)| inbox), Inbox::SHARED);
+}
+
+/// What the examples say is what the schema says.
+#[test]
+fn the_start_messages_beside_the_example_programs_are_valid() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut found = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path().join("start.json");
+        if let Ok(body) = std::fs::read(&path) {
+            let value: Value = serde_json::from_slice(&body).unwrap();
+            assert!(validator("start").is_valid(&value), "{}", path.display());
+            parse("start", &body).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+            found += 1;
+        }
+    }
+    assert!(found > 0, "there is no start.json below examples/");
 }

@@ -1,17 +1,105 @@
 //! The checks.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::Finding;
-use crate::settings::{Loader, Reader, Settings, SettingsErrors};
+use crate::broker::Broker;
+use crate::job::Runtime;
+use crate::runner::docker::{DockerOrchestrator, Progress};
+use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
+use crate::settings::{
+    BrokerSettings, Loader, Reader, RunnerSettings, Settings, SettingsErrors, StoreSettings,
+    mask_url,
+};
+use crate::storage::{ObjectStore as _, S3Store, StoreError};
 
-/// Every check, one after the other. One that fails stops no other.
-pub(super) fn all(loader: &Loader) -> Vec<Finding> {
+/// The longest that a check may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Every check, one after the other. One that fails stops no other; one whose settings are wrong
+/// is left out, for the settings' own lines say so.
+pub(super) async fn all(loader: &Loader) -> Vec<Finding> {
     let mut findings = settings(loader);
     if let Ok(runner) = loader.read(Reader::runner) {
         findings.push(temp_dir(&runner.temp_dir, runner.max_extracted_bytes));
+        findings.extend(engine(&runner).await);
+    }
+    if let Ok(settings) = loader.read(Reader::broker) {
+        findings.push(bounded("broker", Box::pin(broker(&settings))).await);
+    }
+    if let Ok(settings) = loader.read(Reader::store) {
+        findings.push(bounded("store", Box::pin(store(&settings))).await);
     }
     findings
+}
+
+async fn bounded(check: &'static str, doing: impl Future<Output = Finding>) -> Finding {
+    tokio::time::timeout(PATIENCE, doing).await.unwrap_or_else(|_| {
+        let said = format!("gave no answer within {} s", PATIENCE.as_secs());
+        Finding::fail(check, said, "is it reachable from here, or does a firewall swallow it?")
+    })
+}
+
+/// The engine, and where it answers, the images.
+async fn engine(settings: &RunnerSettings) -> Vec<Finding> {
+    let reached = async {
+        let engine = DockerOrchestrator::connect(settings, Progress::Log).await?;
+        let version = engine.check().await?;
+        Ok::<_, EngineError>((engine, version))
+    };
+    let problem = match tokio::time::timeout(PATIENCE, reached).await {
+        Ok(Ok((engine, version))) => {
+            let mut findings = vec![Finding::ok("engine", format!("version {version} answers"))];
+            for runtime in Runtime::ALL {
+                let image = settings.images.of(runtime);
+                findings.push(bounded("image", Box::pin(has_image(&engine, image))).await);
+            }
+            return findings;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the engine gave no answer within {} s", PATIENCE.as_secs()),
+    };
+    let mend = "start Docker, let this user use it (group docker), or set DOCKER_HOST";
+    vec![Finding::fail("engine", problem, mend)]
+}
+
+async fn has_image(engine: &DockerOrchestrator, image: &str) -> Finding {
+    match engine.has_image(image).await {
+        Ok(true) => Finding::ok("image", format!("{image} is here")),
+        Ok(false) => Finding::warn(
+            "image",
+            format!("{image} is not here yet"),
+            format!("the first job that needs it waits for it; docker pull {image} saves the wait"),
+        ),
+        Err(error) => Finding::fail("image", error.to_string(), "is the engine well?"),
+    }
+}
+
+async fn broker(settings: &BrokerSettings) -> Finding {
+    let shown = mask_url(&settings.url);
+    match Broker::check(settings).await {
+        Ok(()) => Finding::ok("broker", format!("{shown} lets us in")),
+        Err(error) => Finding::fail("broker", error.to_string(), "start RabbitMQ, or set AMQP_URL"),
+    }
+}
+
+async fn store(settings: &StoreSettings) -> Finding {
+    let checked = match S3Store::new(settings) {
+        Ok(store) => store.check().await,
+        Err(error) => Err(error),
+    };
+    match checked {
+        Ok(()) => Finding::ok("store", format!("{} answers and knows us", settings.endpoint)),
+        Err(error @ StoreError::NoBucket { .. }) => {
+            Finding::warn("store", error.to_string(), "a worker makes its buckets when it starts")
+        }
+        Err(error) => {
+            let mend = "start the store, or set MINIO_ENDPOINT, MINIO_ACCESS_KEY and \
+                        MINIO_SECRET_KEY";
+            Finding::fail("store", error.to_string(), mend)
+        }
+    }
 }
 
 /// One line for each mistake.

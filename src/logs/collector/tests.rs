@@ -8,7 +8,7 @@ use crate::logs::testing::{MemoryStore, Op};
 use crate::logs::{LogSummary, Stream};
 use crate::storage::Bucket;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn settings() -> LogSettings {
     LogSettings {
@@ -59,7 +59,7 @@ impl Fixture {
     /// The chunks that were asked to be stored, with repeats.
     fn chunk_puts(&self) -> Vec<String> {
         let puts = self.store.asked(Op::Put).into_iter();
-        puts.filter(|key| key.contains("-0") && key.ends_with(".log")).collect()
+        puts.filter(|key| key.contains(".1.") && !key.contains("done")).collect()
     }
 }
 
@@ -121,7 +121,7 @@ async fn compat_7_a_tick_stores_only_what_is_new_and_an_empty_one_nothing() {
         send.send(frame(&format!("{tick}\n"))).await.unwrap();
         tokio::time::sleep(Duration::from_secs(31)).await;
     }
-    tokio::time::sleep(Duration::from_secs(300)).await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
     assert_eq!(fixture.chunk_puts().len(), 3);
     assert_eq!(fixture.store.asked(Op::Put).len(), 3);
     assert_eq!(fixture.log("j").await, numbers(0..3));
@@ -322,6 +322,28 @@ async fn a_resumed_container_waits_for_the_store_rather_than_repeat_lines() {
     fixture.store.recover();
     tokio::time::sleep(Duration::from_secs(45)).await;
     assert_eq!(handle.finish(SOON).await.lines, 5);
+    assert_eq!(fixture.log("j").await, numbers(0..5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_container_is_shipped_to_its_end_also_while_its_place_is_looked_up() {
+    let fixture = Fixture::new(settings());
+    fixture.store.slow_down("logs/j", Duration::from_secs(3));
+    let resumed = LogSource { resume: true, ..source("j", false) };
+    let all = stream::iter(frames(3)).map(Ok::<_, String>).boxed();
+    drop(fixture.collector.attach(resumed, all, None));
+    tokio::time::sleep(SOON).await;
+    assert_eq!(fixture.log("j").await, numbers(0..3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn finishing_at_once_does_not_cut_short_the_look_up_of_a_resumed_container() {
+    let fixture = Fixture::new(settings());
+    fixture.whole(source("j", false), frames(3)).await;
+    fixture.store.slow_down("logs/j", Duration::from_secs(1));
+    let resumed = LogSource { resume: true, ..source("j", false) };
+    let summary = fixture.whole(resumed, frames(5)).await;
+    assert_eq!((summary.lines, summary.degraded), (5, None));
     assert_eq!(fixture.log("j").await, numbers(0..5));
 }
 

@@ -93,8 +93,7 @@ async fn two_compactions_at_a_time_repeat_and_lose_nothing() {
     let store = with_chunks(5);
     store.slow_down("logs/j", std::time::Duration::from_millis(1));
     let (job, day) = (job(), day());
-    let (first, second) =
-        tokio::join!(compact(&store, &job, day), compact(&store, &job, day));
+    let (first, second) = tokio::join!(compact(&store, &job, day), compact(&store, &job, day));
     first.unwrap();
     second.unwrap();
     assert_eq!(texts(&store), ["0", "1", "2", "3", "4"]);

@@ -1,12 +1,11 @@
-//! A container's output.
+//! A container's output: frames as the engine delivers them, and the whole as text.
 
 use std::collections::VecDeque;
 
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptionsBuilder;
 use bytes::{Buf, Bytes};
-use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 
 use super::engine::Engine;
@@ -25,39 +24,10 @@ const ERROR_FRAME: u8 = 3;
 /// The length of a multiplexed frame's header.
 const HEADER_BYTES: usize = 8;
 
-const READING: &str = "reading the logs of";
+/// Where the engine cuts a line.
+const PIECE_BYTES: usize = 16 * 1024;
 
-/// The output from its beginning, and on until the container ends. An error ends the stream.
-pub(super) fn follow(
-    engine: &Engine,
-    container: &str,
-) -> BoxStream<'static, Result<Frame, EngineError>> {
-    let options = LogsOptionsBuilder::default()
-        .follow(true)
-        .stdout(true)
-        .stderr(true)
-        .timestamps(true)
-        .tail("all")
-        .build();
-    let outputs = engine.docker.logs(container, Some(options));
-    let (engine, container) = (engine.clone(), container.to_owned());
-    outputs
-        .map(move |output| {
-            let output = output.map_err(engine.failed(READING, &container))?;
-            let frame = frame(output);
-            frame.map_err(|reason| EngineError::Operation {
-                operation: READING,
-                container: container.clone(),
-                reason,
-            })
-        })
-        .scan(false, |has_failed, item| {
-            let item = (!*has_failed).then_some(item);
-            *has_failed = matches!(item, Some(Err(_)));
-            std::future::ready(item)
-        })
-        .boxed()
-}
+pub(super) const READING: &str = "reading the logs of";
 
 /// The last `tail` lines, or all, as text; at most `max_bytes` from the end.
 pub(super) async fn text(
@@ -70,29 +40,36 @@ pub(super) async fn text(
     let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&tail).build();
     let mut outputs = std::pin::pin!(engine.docker.logs(container, Some(options)));
     let mut kept = LastBytes::new(max_bytes.min(MAX_TEXT_BYTES));
+    let mut pieces = Pieces::default();
     while let Some(output) = outputs.try_next().await.map_err(engine.failed(READING, container))? {
-        match output {
-            LogOutput::Console { message } => {
-                return Err(EngineError::Operation {
-                    operation: READING,
-                    container: container.to_owned(),
-                    reason: engine_error(message),
-                });
-            }
-            output => kept.push(&output.into_bytes()),
-        }
+        let (stream, bytes) = piece(output).map_err(unreadable(container))?;
+        kept.push(&pieces.mend(stream, bytes));
     }
     Ok(kept.into_text())
 }
 
+/// Turns a reason into the error of reading the logs of `container`.
+pub(super) fn unreadable(container: &str) -> impl FnOnce(String) -> EngineError {
+    move |reason| EngineError::Operation {
+        operation: READING,
+        container: container.to_owned(),
+        reason,
+    }
+}
+
+/// What the engine delivered at once, by the output that it belongs to.
+fn piece(output: LogOutput) -> Result<(Stream, Bytes), String> {
+    match output {
+        LogOutput::StdOut { message } => Ok((Stream::Stdout, message)),
+        LogOutput::StdErr { message } => Ok((Stream::Stderr, message)),
+        LogOutput::Console { message } => Err(engine_error(message)),
+        LogOutput::StdIn { .. } => Err("a frame of standard input came".to_owned()),
+    }
+}
+
 /// One frame, its stamp taken off and its bytes kept as they are.
-fn frame(output: LogOutput) -> Result<Frame, String> {
-    let (stream, mut bytes) = match output {
-        LogOutput::StdOut { message } => (Stream::Stdout, message),
-        LogOutput::StdErr { message } => (Stream::Stderr, message),
-        LogOutput::Console { message } => return Err(engine_error(message)),
-        LogOutput::StdIn { .. } => return Err("a frame of standard input came".to_owned()),
-    };
+pub(super) fn frame(output: LogOutput) -> Result<Frame, String> {
+    let (stream, mut bytes) = piece(output)?;
     let space = bytes.iter().take(MAX_STAMP_BYTES).position(|byte| *byte == b' ');
     let stamp = space.and_then(|end| std::str::from_utf8(&bytes[..end]).ok());
     let time: Option<Timestamp> = stamp.and_then(|stamp| stamp.parse().ok());
@@ -111,6 +88,31 @@ fn engine_error(mut message: Bytes) -> String {
         message.advance(HEADER_BYTES);
     }
     String::from_utf8_lossy(&message).trim().to_owned()
+}
+
+/// Gives long lines their end back.
+///
+/// The engine cuts lines into pieces of 16 KiB, and its `local` driver (seen on 20.10) takes the
+/// newline off the last one. A piece that is not full cannot be in the middle of a line.
+#[derive(Default)]
+pub(super) struct Pieces {
+    is_line_open: [bool; 2],
+}
+
+impl Pieces {
+    /// Whether the next piece goes on with a line.
+    pub(super) fn is_line_open(&self, stream: Stream) -> bool {
+        self.is_line_open[stream as usize]
+    }
+
+    pub(super) fn mend(&mut self, stream: Stream, bytes: Bytes) -> Bytes {
+        let is_last = self.is_line_open(stream) && bytes.len() < PIECE_BYTES;
+        self.is_line_open[stream as usize] = bytes.len() >= PIECE_BYTES && !bytes.ends_with(b"\n");
+        if is_last && !bytes.ends_with(b"\n") {
+            return [&bytes[..], b"\n"].concat().into();
+        }
+        bytes
+    }
 }
 
 /// The last bytes of what is pushed, from the beginning of a line where something was left out.
@@ -188,6 +190,23 @@ mod tests {
             let error = frame(stdout(message)).unwrap_err();
             assert!(error.starts_with("a frame came without a time"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_long_line_is_put_back_and_nothing_else() {
+        let full = Bytes::from(vec![b'x'; PIECE_BYTES]);
+        let mut pieces = Pieces::default();
+        let mut mend = |stream, bytes: &Bytes| pieces.mend(stream, bytes.clone());
+        let (rest, tail) = (Bytes::from("rest"), Bytes::from("tail"));
+        assert_eq!(mend(Stream::Stdout, &full), full);
+        assert_eq!(mend(Stream::Stderr, &tail), "tail", "another output's line is not open");
+        assert_eq!(mend(Stream::Stdout, &full), full);
+        assert_eq!(mend(Stream::Stdout, &rest), "rest\n");
+        assert_eq!(mend(Stream::Stdout, &tail), "tail", "no line was open");
+        assert_eq!(mend(Stream::Stdout, &full), full);
+        assert_eq!(mend(Stream::Stdout, &Bytes::new()), "\n");
+        assert_eq!(mend(Stream::Stdout, &full), full);
+        assert_eq!(mend(Stream::Stdout, &Bytes::from("kept\n")), "kept\n");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod create;
 mod engine;
 mod files;
+mod follow;
 mod images;
 mod lifecycle;
 mod logs;
@@ -113,7 +114,7 @@ impl ContainerOrchestrator for DockerOrchestrator {
     }
 
     fn follow_logs(&self, container: &str) -> BoxStream<'static, Result<Frame, EngineError>> {
-        logs::follow(&self.engine, container)
+        follow::follow(&self.engine, container)
     }
 
     async fn copy_from_container(

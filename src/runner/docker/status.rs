@@ -58,11 +58,9 @@ fn state(engine: &EngineState) -> ContainerState {
         Some(StateWord::CREATED) => ContainerState::Created,
         Some(StateWord::EXITED) => ContainerState::Exited,
         Some(StateWord::DEAD | StateWord::REMOVING) => ContainerState::Dead,
-        Some(
-            StateWord::RUNNING | StateWord::PAUSED | StateWord::RESTARTING | StateWord::STOPPING,
-        ) => ContainerState::Running,
         Some(StateWord::EMPTY) | None if engine.running == Some(false) => ContainerState::Exited,
-        Some(StateWord::EMPTY) | None => ContainerState::Running,
+        // As above: when in doubt it runs.
+        _ => ContainerState::Running,
     }
 }
 

@@ -16,8 +16,8 @@ fn each_kind_takes_and_refuses() {
         ),
         (
             Kind::Endpoint,
-            &["s3:9000", "http://s3:9000", "https://s3.example.com/", "10.0.0.1:80", "s3"],
-            &["", "ftp://s3", "http://", "http://u:p@s3", "http://s3/bucket", "s 3"],
+            &["s3:9000", "http://s3:9000", "https://s3.example.com/s3", "10.0.0.1:80", "s3"],
+            &["", "ftp://s3", "http://", "http://u:p@s3", "http://s3/?x=1", "s 3"],
         ),
         (
             Kind::Engine,
@@ -25,7 +25,7 @@ fn each_kind_takes_and_refuses() {
             &["", "/var/run/docker.sock", "unix://x", "ssh://h", "npipe://x"],
         ),
         (Kind::Name, &["a", "Test-1_x"], &["", "-a", "a.b", "a/b", "ä"]),
-        (Kind::Bucket, &["abc", "a.b-c"], &["ab", "Abc", "-bc", "a_bc", "abc-"]),
+        (Kind::Bucket, &["abc", "a.b-c"], &["ab", "Abc", "-bc", "a_bc", "abc-", "a..b"]),
         (Kind::Image, &["python:3.11-slim", "r.io/a/b@sha256:00"], &["", "a b"]),
         (Kind::Directory, &["/tmp/runtime"], &["", "tmp", "/"]),
         (Kind::Address, &["127.0.0.1:0", "[::]:80"], &["", "localhost:80", "127.0.0.1"]),

@@ -5,26 +5,26 @@ use std::time::Duration;
 
 use longshore::settings::StoreSettings;
 
-/// Where the tests' store is, unless `MINIO_ENDPOINT` says otherwise.
-const DEFAULT_ENDPOINT: &str = "127.0.0.1:8333";
+use super::variable;
 
-#[allow(clippy::disallowed_methods, reason = "a test has no settings to receive")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
+/// Where the local stack has the store, and its credentials.
+const LOCAL: [(&str, &str); 3] = [
+    ("MINIO_ENDPOINT", "127.0.0.1:8333"),
+    ("MINIO_ACCESS_KEY", "longshore"),
+    ("MINIO_SECRET_KEY", "longshore-secret"),
+];
 
 /// Settings of the store, with buckets for tests and little patience.
 ///
 /// The buckets are the same for all tests, for a bucket is costly in SeaweedFS: tests keep apart
 /// by their keys and clean up.
 pub(crate) fn settings() -> StoreSettings {
-    let required = |name: &str| {
-        variable(name).unwrap_or_else(|| panic!("{name} must be set for tests against the store"))
-    };
+    let [endpoint, access_key, secret_key] =
+        LOCAL.map(|(name, local)| variable(name).unwrap_or_else(|| local.to_owned()));
     StoreSettings {
-        endpoint: variable("MINIO_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()),
-        access_key: required("MINIO_ACCESS_KEY"),
-        secret_key: required("MINIO_SECRET_KEY"),
+        endpoint,
+        access_key,
+        secret_key,
         ssl: false,
         region: "us-east-1".to_owned(),
         code_bucket: "longshore-tests-code".to_owned(),

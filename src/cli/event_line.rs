@@ -1,0 +1,80 @@
+//! One event as one aligned line. Pure.
+
+use anstyle::{AnsiColor, Style};
+
+use crate::job::{Event, EventData, State, Verdict};
+
+/// The line of an event: when, what, which job, which attempt, who, why.
+pub(super) fn line(event: &Event) -> String {
+    let (word, colour, attempt, worker, why) = match &event.data {
+        EventData::Status(status) => {
+            let word = status.state.as_str();
+            let why = status.message.clone().or_else(|| status.verdict.map(|v| v.to_string()));
+            (word, state_colour(status.state), status.attempt, &status.worker, why)
+        }
+        EventData::Result(result) => {
+            let word = result.verdict.map_or("running", Verdict::as_str);
+            let colour = verdict_colour(result.verdict);
+            (word, colour, result.attempt, &result.worker, Some(result.message.clone()))
+        }
+    };
+    let style = Style::new().fg_color(colour.map(Into::into));
+    let time = event.time.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let job = event.subject.as_deref().unwrap_or("-");
+    let why = one_line(&why.unwrap_or_default());
+    let text = format!(
+        "{time}  {style}{word:<13}{style:#}  {job:<24}  #{attempt:<2}  {worker:<16}  {why}"
+    );
+    text.trim_end().to_owned()
+}
+
+fn state_colour(state: State) -> Option<AnsiColor> {
+    match state {
+        State::Running => Some(AnsiColor::Green),
+        State::Restarting | State::Unhealthy | State::Duplicate | State::NotRunning => {
+            Some(AnsiColor::Yellow)
+        }
+        State::Accepted | State::Preparing | State::Stopping | State::Finished => None,
+    }
+}
+
+fn verdict_colour(verdict: Option<Verdict>) -> Option<AnsiColor> {
+    match verdict? {
+        Verdict::Succeeded => Some(AnsiColor::Green),
+        Verdict::Stopped | Verdict::Cancelled => Some(AnsiColor::Yellow),
+        _ => Some(AnsiColor::Red),
+    }
+}
+
+/// What comes from users' code must not move the cursor or begin a line.
+pub(super) fn one_line(text: &str) -> String {
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(name: &str) -> String {
+        let path = format!("{}/schemas/examples/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let event = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        anstream::adapter::strip_str(&line(&event)).to_string()
+    }
+
+    #[test]
+    fn states_and_verdicts_stand_in_the_same_columns() {
+        let (status, result) = (plain("status.running"), plain("result.failed"));
+        assert_eq!(
+            result,
+            "2026-03-02T09:15:22Z  failed         sma-eurusd-2024           #1   worker-a         \
+             \u{20}main.py ended with exit code 1"
+        );
+        assert_eq!(status.find("sma-"), result.find("sma-"));
+        assert_eq!(status.find("worker-a"), result.find("worker-a"));
+    }
+
+    #[test]
+    fn a_message_cannot_forge_a_line_or_a_colour() {
+        assert_eq!(one_line("a\nb\u{1b}[31mc\r"), "a b [31mc");
+    }
+}

@@ -1,0 +1,230 @@
+//! The start message of a command line: a file, and flags on top of it. Pure but for the file.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::Failure;
+use crate::job::{Executable, parse_executable};
+
+/// The largest file or standard input that is read as JSON, in bytes.
+const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What a job is, wherever it runs. A flag wins over the file.
+#[derive(Debug, Default, Args)]
+pub(super) struct JobArguments {
+    /// The job's id
+    #[arg(long)]
+    pub(super) id: Option<String>,
+    /// python3.11 or nodejs20; by default as the script's name tells
+    #[arg(long)]
+    pub(super) runtime: Option<String>,
+    /// bot or backtest; by default bot with --long-running, else backtest
+    #[arg(long)]
+    pub(super) entrypoint: Option<String>,
+    /// The script of the entrypoint, as it is called in the zip; KIND=SCRIPT names another's
+    #[arg(long = "file", value_name = "[KIND=]SCRIPT")]
+    pub(super) files: Vec<String>,
+    /// What the code is given: a JSON object, or @FILE with one
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub(super) job_config: Option<String>,
+    /// Run until it is stopped, instead of to its end
+    #[arg(long)]
+    pub(super) long_running: bool,
+    /// Seconds after which it is ended
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) timeout: Option<u64>,
+    /// Memory in MB
+    #[arg(long, value_name = "MB")]
+    pub(super) memory_mb: Option<u64>,
+    /// Processors at most
+    #[arg(long, value_name = "N")]
+    pub(super) cpus: Option<f64>,
+    /// Weight when processors are scarce; 1024 is a full share
+    #[arg(long, value_name = "N")]
+    pub(super) cpu_shares: Option<u64>,
+    /// Processes and threads at most
+    #[arg(long, value_name = "N")]
+    pub(super) pids: Option<u64>,
+    /// host, bridge or none
+    #[arg(long)]
+    pub(super) network: Option<String>,
+    /// One more environment variable; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) env: Vec<String>,
+}
+
+/// The fields of a start message.
+#[derive(Debug, Default, Args)]
+pub(super) struct OrderArguments {
+    #[command(flatten)]
+    pub(super) job: JobArguments,
+    /// The key of the zip in the code bucket
+    #[arg(long, value_name = "KEY")]
+    pub(super) code: Option<String>,
+    /// What the zip must hash to (SHA-256)
+    #[arg(long, value_name = "HEX")]
+    pub(super) code_sha256: Option<String>,
+    /// Store the result; by default true unless --long-running
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub(super) persist_results: Option<bool>,
+    /// The id of this run; by default a new one
+    #[arg(long, value_name = "ID")]
+    pub(super) run_id: Option<String>,
+    /// Seconds between two shipments of log lines
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) log_interval: Option<u64>,
+    /// Attempts when the host dies or the infrastructure fails
+    #[arg(long, value_name = "N")]
+    pub(super) max_attempts: Option<u32>,
+}
+
+impl OrderArguments {
+    /// The message, of a file or `-` for standard input, and the flags.
+    pub(super) fn executable(&self, file: Option<&Path>) -> Result<Executable, Failure> {
+        self.executable_with(file, None)
+    }
+
+    /// As [`OrderArguments::executable`], with a key for the code where nothing names one.
+    pub(super) fn executable_with(
+        &self,
+        file: Option<&Path>,
+        key: Option<&str>,
+    ) -> Result<Executable, Failure> {
+        let mut message = match file {
+            Some(path) => object(&read(path)?, &path.display().to_string())?,
+            None => Map::new(),
+        };
+        let text = |text: &Option<String>| text.clone().map(Value::String);
+        set(&mut message, "file_path", text(&self.code));
+        set(&mut message, "code_sha256", text(&self.code_sha256));
+        set(&mut message, "run_id", text(&self.run_id));
+        set(&mut message, "persist_results", self.persist_results.map(Value::Bool));
+        set(&mut message, "log_interval_seconds", self.log_interval.map(Value::from));
+        set(&mut message, "max_attempts", self.max_attempts.map(Value::from));
+        self.job.lay_over(&mut message)?;
+        if let Some(key) = key {
+            message.entry("file_path").or_insert_with(|| key.into());
+        }
+        checked(message)
+    }
+}
+
+/// The message, as a worker would read it.
+pub(super) fn checked(message: Map<String, Value>) -> Result<Executable, Failure> {
+    let body = Value::Object(message).to_string();
+    parse_executable(body.as_bytes()).map_err(|error| {
+        let problems: Vec<_> = error.violations.iter().map(ToString::to_string).collect();
+        Failure::Usage(format!("the start message is wrong: {}", problems.join("; ")))
+    })
+}
+
+impl JobArguments {
+    /// Sets what the flags say, and what follows from what is there.
+    pub(super) fn lay_over(&self, message: &mut Map<String, Value>) -> Result<(), Failure> {
+        let text = |text: &Option<String>| text.clone().map(Value::String);
+        set(message, "id", text(&self.id));
+        set(message, "runtime", text(&self.runtime));
+        set(message, "entrypoint", text(&self.entrypoint));
+        set(message, "network", text(&self.network));
+        set(message, "is_long_running", self.long_running.then_some(Value::Bool(true)));
+        set(message, "timeout_seconds", self.timeout.map(Value::from));
+        set(message, "config", self.job_config.as_deref().map(config).transpose()?);
+        let limits = [
+            ("memory_mb", self.memory_mb.map(Value::from)),
+            ("cpus", self.cpus.map(Value::from)),
+            ("cpu_shares", self.cpu_shares.map(Value::from)),
+            ("pids", self.pids.map(Value::from)),
+        ];
+        for (name, value) in limits {
+            if let Some(value) = value {
+                insert_below(message, "limits", name, value);
+            }
+        }
+        for pair in &self.env {
+            let (name, value) = pair.split_once('=').ok_or_else(|| {
+                Failure::Usage(format!("--env {pair:?} is not of the form NAME=VALUE"))
+            })?;
+            insert_below(message, "env", name, value.into());
+        }
+        self.fill_in(message);
+        Ok(())
+    }
+
+    fn fill_in(&self, message: &mut Map<String, Value>) {
+        let or = |message: &mut Map<String, Value>, field: &str, value: Value| {
+            message.entry(field.to_owned()).or_insert(value);
+        };
+        or(message, "is_long_running", false.into());
+        let is_long_running = message["is_long_running"] == true;
+        or(message, "persist_results", (!is_long_running).into());
+        or(message, "entrypoint", if is_long_running { "bot" } else { "backtest" }.into());
+        or(message, "config", json!({}));
+        let kind = message["entrypoint"].as_str().unwrap_or_default().to_owned();
+        for file in &self.files {
+            let (kind, script) = file.split_once('=').unwrap_or((&kind, file));
+            insert_below(message, "entrypoint_files", kind, script.into());
+        }
+        let script = message.get("entrypoint_files").and_then(|files| files.get(&kind));
+        let runtime = script.and_then(Value::as_str).and_then(runtime_of);
+        if let Some(runtime) = runtime {
+            or(message, "runtime", runtime.into());
+        }
+    }
+}
+
+fn set(message: &mut Map<String, Value>, field: &str, value: Option<Value>) {
+    if let Some(value) = value {
+        message.insert(field.to_owned(), value);
+    }
+}
+
+/// The runtime that a script's name tells.
+fn runtime_of(script: &str) -> Option<&'static str> {
+    match Path::new(script).extension()?.to_str()? {
+        "py" => Some("python3.11"),
+        "js" | "mjs" | "cjs" => Some("nodejs20"),
+        _ => None,
+    }
+}
+
+/// Sets a field of an object within the message. Where something else is in its place, that is
+/// left for the message's own check to refuse.
+fn insert_below(message: &mut Map<String, Value>, field: &str, name: &str, value: Value) {
+    let inner = message.entry(field.to_owned()).or_insert_with(|| json!({}));
+    if let Value::Object(inner) = inner {
+        inner.insert(name.to_owned(), value);
+    }
+}
+
+/// The config of `--job-config`.
+fn config(text: &str) -> Result<Value, Failure> {
+    let object = match text.strip_prefix('@') {
+        Some(path) => object(&read(Path::new(path))?, path)?,
+        None => object(text.as_bytes(), "--job-config")?,
+    };
+    Ok(Value::Object(object))
+}
+
+fn object(body: &[u8], source: &str) -> Result<Map<String, Value>, Failure> {
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::Usage(format!("{source} is not a JSON object: {error}")))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(MAX_JSON_BYTES).read_to_end(&mut body)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_JSON_BYTES).read_to_end(&mut body))
+    };
+    read.with_context(|| format!("{} cannot be read", path.display()))
+        .map_err(|error| Failure::Usage(format!("{error:#}")))?;
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests;

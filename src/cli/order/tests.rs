@@ -1,0 +1,77 @@
+use super::*;
+use crate::job::{Entrypoint, Network, Runtime};
+
+fn flags() -> OrderArguments {
+    let job = JobArguments {
+        id: Some("a".to_owned()),
+        files: vec!["src/run.py".to_owned()],
+        ..JobArguments::default()
+    };
+    OrderArguments { job, code: Some("a.zip".to_owned()), ..OrderArguments::default() }
+}
+
+fn problem(flags: &OrderArguments) -> String {
+    match flags.executable(None) {
+        Err(Failure::Usage(problem)) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_few_flags_are_a_backtest() {
+    let message = flags().executable(None).unwrap();
+    assert_eq!((message.runtime, message.entrypoint), (Runtime::Python311, Entrypoint::Backtest));
+    assert_eq!(message.entrypoint_files["backtest"], "src/run.py");
+    assert!(message.persist_results && !message.is_long_running);
+    assert!(message.config.is_empty() && message.limits.is_none());
+}
+
+#[test]
+fn long_running_is_a_bot() {
+    let mut flags = flags();
+    flags.job.long_running = true;
+    flags.job.files = vec!["main.mjs".to_owned(), "backtest=b.mjs".to_owned()];
+    let message = flags.executable(None).unwrap();
+    assert_eq!((message.runtime, message.entrypoint), (Runtime::NodeJs20, Entrypoint::Bot));
+    assert_eq!(message.entrypoint_files.len(), 2);
+    assert!(!message.persist_results && message.is_long_running);
+}
+
+#[test]
+fn flags_win_over_the_file_and_leave_the_rest_of_it() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/examples");
+    let job = JobArguments {
+        id: Some("other".to_owned()),
+        memory_mb: Some(64),
+        network: Some("host".to_owned()),
+        env: vec!["A=b=c".to_owned()],
+        job_config: Some(r#"{"x": 1}"#.to_owned()),
+        ..JobArguments::default()
+    };
+    let flags = OrderArguments { job, ..OrderArguments::default() };
+    let message = flags.executable(Some(&examples.join("start.bot-all-fields.json"))).unwrap();
+    assert_eq!((message.id.as_str(), message.network), ("other", Some(Network::Host)));
+    assert_eq!(message.limits.unwrap().memory_mb, Some(64));
+    assert_eq!(
+        (message.env["A"].as_str(), message.env["NODE_ENV"].as_str()),
+        ("b=c", "production")
+    );
+    assert_eq!(Value::Object(message.config), json!({"x": 1}));
+    assert!(message.restart.is_some() && message.health_check.is_some());
+}
+
+#[test]
+fn mistakes_name_the_flag_or_the_field() {
+    let with = |change: fn(&mut OrderArguments)| {
+        let mut flags = flags();
+        change(&mut flags);
+        problem(&flags)
+    };
+    assert!(with(|f| f.job.id = None).contains("missing field `id`"));
+    assert!(with(|f| f.job.id = Some("../x".into())).contains("id: \"../x\" is not an id"));
+    assert!(with(|f| f.job.files.clear()).contains("missing field `runtime`"));
+    assert!(with(|f| f.job.env = vec!["A".into()]).contains("--env \"A\" is not"));
+    assert!(with(|f| f.job.job_config = Some("[1]".into())).contains("--job-config is not a JSON"));
+    let gone = with(|f| f.job.job_config = Some("@/nowhere".into()));
+    assert!(gone.starts_with("/nowhere cannot be read: No such file"), "{gone}");
+}

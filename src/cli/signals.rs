@@ -1,0 +1,32 @@
+//! The signals that end a command.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Failure;
+
+/// The exit code of a program that a second signal ended at once, as shells have it for SIGTERM.
+const INTERRUPTED: i32 = 143;
+
+/// The first SIGTERM or SIGINT cancels `shutdown`; a second one ends the program at once.
+pub(super) fn drain_then_leave(shutdown: CancellationToken) -> Result<JoinHandle<()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let watching = async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        };
+        let name = next().await;
+        tracing::info!(signal = name, "shut down; a second signal ends the program at once");
+        shutdown.cancel();
+        let name = next().await;
+        tracing::warn!(signal = name, "leave at once");
+        std::process::exit(INTERRUPTED);
+    };
+    Ok(TaskTracker::new().spawn(watching))
+}

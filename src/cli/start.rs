@@ -1,0 +1,179 @@
+//! `longshore start`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::client::{Client, Followed};
+use super::order::OrderArguments;
+use super::output::{Format, print, print_json, warn};
+use super::pack::Package;
+use super::telemetry::Voice;
+use super::{Context, Failure, Outcome, event_line};
+use crate::broker::MessageOptions;
+use crate::job::{EventData, Executable, ExecutionResult, RunId, State, Status, Verdict};
+use crate::settings::StoreSettings;
+use crate::storage::{Bucket, ObjectStore as _, S3Store};
+
+/// Publish a start message.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  longshore start job.json
+  longshore start --id sma-1 --file backtest.py --upload ./strategy --wait
+  longshore start --id my-bot --long-running --file main.mjs --code bots/my.zip --env TZ=UTC
+  jq '.config.fast = 5' job.json | longshore start - --id sma-5 --wait --output json
+
+With --wait, a terminating run is followed to its end and its verdict is the exit code (see
+longshore --help); a long-running job is followed until it runs. Interrupting the wait leaves the
+job alone.")]
+pub struct StartArguments {
+    /// A start message as JSON, or - for standard input
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    order: OrderArguments,
+    /// Store this code first: a directory, which is packed, or a zip
+    #[arg(long, value_name = "DIR|ZIP")]
+    upload: Option<PathBuf>,
+    /// Wait for the end
+    #[arg(long)]
+    wait: bool,
+    /// Give up waiting after so many seconds; by default never
+    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    wait_timeout: Option<u64>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Stands for the key of an upload until the job's id is known.
+const UNNAMED: &str = "-";
+
+/// What waiting came to.
+enum Ended {
+    Up(Status),
+    Over(Box<ExecutionResult>),
+}
+
+pub(super) async fn run(arguments: &StartArguments, context: &Context) -> Outcome {
+    let (executable, package) = read(arguments)?;
+    let settings = context.settings(Voice::Tool, |reader| {
+        (reader.broker(), package.is_some().then(|| reader.store()))
+    })?;
+    if let (Some(package), Some(store)) = (&package, &settings.1) {
+        upload(package, &executable.file_path, store).await?;
+    }
+    let client = Client::connect(&settings.0).await?;
+    let message_id = uuid::Uuid::now_v7().to_string();
+    let executable = with_run_id(executable, &message_id);
+    let followed =
+        if arguments.wait { Some(client.follow_job(&executable.id).await?) } else { None };
+    let options = MessageOptions { message_id: message_id.clone(), ..MessageOptions::default() };
+    client.broker.publish_start(&executable, &options).await?;
+    let code = if let Some(events) = followed {
+        tell(&wait(arguments, events, &executable).await?, arguments.output)?
+    } else {
+        tell_sent(&executable, &message_id, arguments.output)?;
+        0
+    };
+    client.close().await;
+    Ok(code)
+}
+
+async fn wait(
+    arguments: &StartArguments,
+    events: Followed,
+    executable: &Executable,
+) -> Result<Ended, Failure> {
+    let limit = arguments.wait_timeout.map_or(Duration::MAX, Duration::from_secs);
+    tokio::time::timeout(limit, until_settled(events, executable)).await.map_err(|_| {
+        Failure::of(format!("{} has not ended within {} s", executable.id, limit.as_secs()))
+    })?
+}
+
+/// The message, and the code to store before it.
+fn read(arguments: &StartArguments) -> Result<(Executable, Option<Package>), Failure> {
+    let Some(path) = &arguments.upload else {
+        return Ok((arguments.order.executable(arguments.file.as_deref())?, None));
+    };
+    let package = Package::of(path).map_err(|error| Failure::Usage(format!("{error:#}")))?;
+    let file = arguments.file.as_deref();
+    let mut executable = arguments.order.executable_with(file, Some(UNNAMED))?;
+    if executable.file_path == UNNAMED {
+        // Named by its content: an upload never changes the code of a run that is on its way.
+        executable.file_path = format!("{}/{}.zip", executable.id, &package.sha256[..16]);
+    }
+    executable.code_sha256 = Some(package.sha256.clone());
+    Ok((executable, Some(package)))
+}
+
+async fn upload(package: &Package, key: &str, settings: &StoreSettings) -> Result<(), Failure> {
+    let store = S3Store::new(settings)?;
+    Ok(store.upload(Bucket::Code, key, package.path(), "application/zip").await?)
+}
+
+/// A run that is named here can be told from others in the events.
+fn with_run_id(mut executable: Executable, message_id: &str) -> Executable {
+    let derived = RunId::derived(&executable.id, message_id);
+    executable.run_id.get_or_insert(derived);
+    executable
+}
+
+async fn until_settled(mut events: Followed, executable: &Executable) -> Result<Ended, Failure> {
+    while let Some(event) = events.next().await {
+        let line = event_line::line(&event);
+        match event.data {
+            EventData::Result(result) if result.run_id == executable.run_id => {
+                return Ok(Ended::Over(Box::new(result)));
+            }
+            EventData::Status(status) if status.state == State::Duplicate => {
+                let why = status.message.unwrap_or_else(|| "it is active already".to_owned());
+                return Err(Failure::of(format!("{} was not started: {why}", executable.id)));
+            }
+            EventData::Status(status) if status.run_id == executable.run_id => {
+                warn(&line);
+                if executable.is_long_running && status.state == State::Running {
+                    return Ok(Ended::Up(status));
+                }
+            }
+            EventData::Status(_) | EventData::Result(_) => {}
+        }
+    }
+    Err(Failure::of("the broker's connection has ended"))
+}
+
+fn tell_sent(executable: &Executable, message_id: &str, format: Format) -> Result<(), Failure> {
+    let run = executable.run_id.as_ref().map(RunId::as_str);
+    match format {
+        Format::Text => {
+            print(&format!("asked for {} (run {})", executable.id, run.unwrap_or_default()))
+        }
+        Format::Json => print_json(&json!({
+            "id": executable.id,
+            "run_id": run,
+            "message_id": message_id,
+            "file_path": executable.file_path,
+        })),
+    }
+}
+
+/// Prints how it went, and gives the exit code.
+fn tell(ended: &Ended, format: Format) -> Outcome {
+    match (ended, format) {
+        (Ended::Up(status), Format::Text) => {
+            print(&format!("{} runs on {}", status.id, status.worker))?;
+        }
+        (Ended::Up(status), Format::Json) => print_json(status)?,
+        (Ended::Over(result), Format::Text) => {
+            print(&result.output)?;
+            let verdict = result.verdict.map_or("running", Verdict::as_str);
+            warn(&format!("{verdict}: {}", event_line::one_line(&result.message)));
+        }
+        (Ended::Over(result), Format::Json) => print_json(result)?,
+    }
+    Ok(match ended {
+        Ended::Up(_) => 0,
+        Ended::Over(result) => result.verdict.map_or(1, Verdict::process_exit_code),
+    })
+}

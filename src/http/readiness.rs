@@ -1,0 +1,123 @@
+//! What a worker needs in order to work, asked anew at each request.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::broker::Broker;
+use crate::runner::ContainerOrchestrator;
+use crate::storage::ObjectStore;
+
+/// How long one check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where a worker's readiness is looked up. What has not been set up yet counts as missing.
+#[derive(Clone, Default)]
+pub struct Readiness {
+    watched: Arc<Mutex<Watched>>,
+}
+
+#[derive(Clone, Default)]
+struct Watched {
+    broker: Option<Broker>,
+    store: Option<Arc<dyn ObjectStore>>,
+    engine: Option<Arc<dyn ContainerOrchestrator>>,
+    segment: Option<(u32, watch::Receiver<bool>)>,
+}
+
+/// Whether a worker can work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether every check passed.
+    pub ready: bool,
+    /// The checks.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that a worker needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What.
+    pub name: &'static str,
+    /// Whether it is there.
+    pub ok: bool,
+    /// What is missing, or what is there.
+    pub detail: String,
+}
+
+impl Readiness {
+    fn set(&self, change: impl FnOnce(&mut Watched)) {
+        change(&mut self.watched.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The broker's connection.
+    pub fn watch_broker(&self, broker: Broker) {
+        self.set(|watched| watched.broker = Some(broker));
+    }
+
+    /// The object store.
+    pub fn watch_store(&self, store: Arc<dyn ObjectStore>) {
+        self.set(|watched| watched.store = Some(store));
+    }
+
+    /// The container engine.
+    pub fn watch_engine(&self, engine: Arc<dyn ContainerOrchestrator>) {
+        self.set(|watched| watched.engine = Some(engine));
+    }
+
+    /// The segment, and whether its lock is held.
+    pub fn watch_segment(&self, segment: u32, held: watch::Receiver<bool>) {
+        self.set(|watched| watched.segment = Some((segment, held)));
+    }
+
+    /// Asks everything, at the same time and within bounds.
+    pub async fn report(&self) -> Report {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (store, engine) = tokio::join!(
+            check(
+                "store",
+                watched.store.map(|store| async move {
+                    store.check().await.map(|()| "answers".to_owned()).map_err(|e| e.to_string())
+                })
+            ),
+            check(
+                "engine",
+                watched
+                    .engine
+                    .map(|engine| async move { engine.check().await.map_err(|e| e.to_string()) })
+            ),
+        );
+        let connected = watched.broker.is_some_and(|broker| broker.is_connected());
+        let broker = told("broker", connected, "connected", "not connected");
+        let segment = match watched.segment {
+            Some((number, held)) => {
+                let held = *held.borrow();
+                let is = format!("holds segment {number}");
+                told("segment", held, &is, &format!("has lost the lock of segment {number}"))
+            }
+            None => told("segment", false, "", "has none yet"),
+        };
+        let checks = vec![broker, store, engine, segment];
+        Report { ready: checks.iter().all(|check| check.ok), checks }
+    }
+}
+
+fn told(name: &'static str, ok: bool, yes: &str, no: &str) -> Check {
+    Check { name, ok, detail: if ok { yes } else { no }.to_owned() }
+}
+
+async fn check(
+    name: &'static str,
+    asked: Option<impl Future<Output = Result<String, String>>>,
+) -> Check {
+    let Some(asked) = asked else {
+        return told(name, false, "", "is not set up yet");
+    };
+    match tokio::time::timeout(CHECK_TIMEOUT, asked).await {
+        Ok(Ok(detail)) => Check { name, ok: true, detail },
+        Ok(Err(detail)) => Check { name, ok: false, detail },
+        Err(_) => told(name, false, "", "does not answer within 2 s"),
+    }
+}

@@ -1,0 +1,60 @@
+//! Removing what a run leaves, on every path out. What cannot be removed is logged, with its name.
+
+use std::time::Duration;
+
+use super::container::{ContainerBuilder, User};
+use super::directory::{DirectoryError, JobDirectory};
+use super::docker_runner::DockerRunner;
+use super::labels;
+use crate::job::Limits;
+
+/// Where the helper container sees the directory that it empties.
+const MOUNT: &str = "/cleanup";
+
+/// Limits of the helper container: enough to walk a directory tree.
+const HELPER_LIMITS: Limits = Limits { memory_mb: 128, cpu_shares: 512, cpus: None, pids: 32 };
+
+/// Removes a container.
+pub(super) async fn container(runner: &DockerRunner, container: &str) {
+    if let Err(error) = runner.engine.remove(container).await {
+        tracing::error!(container.id = %container, %error, "remove container");
+    }
+}
+
+/// Removes a job's directory, also when a container wrote files as root that a worker without
+/// root's rights cannot remove: then a container of the same image, as root, empties it first.
+pub(super) async fn directory(runner: &DockerRunner, directory: &JobDirectory, image: &str) {
+    let removed = match directory.remove().await {
+        Err(DirectoryError::NeedsRoot { .. }) => {
+            match empty_as_root(runner, directory, image).await {
+                Ok(()) => directory.remove().await.map_err(|error| error.to_string()),
+                Err(reason) => Err(reason),
+            }
+        }
+        removed => removed.map_err(|error| error.to_string()),
+    };
+    if let Err(error) = removed {
+        tracing::error!(directory = %directory.root().display(), %error, "remove directory");
+    }
+}
+
+async fn empty_as_root(
+    runner: &DockerRunner,
+    directory: &JobDirectory,
+    image: &str,
+) -> Result<(), String> {
+    let mut spec = ContainerBuilder::new(image)
+        .with_bind(directory.root(), MOUNT)
+        .with_limits(HELPER_LIMITS)
+        .with_labels(labels::helper(&runner.namespace))
+        .with_user(User::ROOT)
+        .with_stop_timeout(Duration::ZERO)
+        .build();
+    spec.name = format!("{}.cleanup.{}", runner.namespace, uuid::Uuid::new_v4());
+    spec.command = ["find", MOUNT, "-mindepth", "1", "-delete"].map(str::to_owned).to_vec();
+    let ran = runner.engine.run_and_wait(&spec, None).await.map_err(|error| error.to_string())?;
+    match ran.status.exit_code {
+        Some(0) => Ok(()),
+        code => Err(format!("emptying it as root ended with {code:?}: {}", ran.output.trim())),
+    }
+}

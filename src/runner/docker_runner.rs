@@ -1,0 +1,354 @@
+//! `DockerRunner`: fetch → image → script → container → run → collect.
+//!
+//! [`DockerRunner::start_container`] is the whole way. The worker takes its three parts one by one,
+//! [`launch`](DockerRunner::launch), [`wait`](DockerRunner::wait) and
+//! [`release`](DockerRunner::release), for it publishes between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::archive::ArchiveCaps;
+use super::cleanup;
+use super::code::{CodeCaps, CodeError, CodeManager};
+use super::container::{ContainerBuilder, ContainerSpec, User, container_name};
+use super::directory::{DirectoryError, JobDirectory};
+use super::failure::RunFailure;
+use super::labels::{self, Assignment, Identity};
+use super::managed::{Held, Managed, ManagedContainers, Run};
+use super::orchestrator::{ContainerInfo, ContainerOrchestrator, ContainerStatus, EngineError};
+use super::outcome;
+use super::script::ScriptManager;
+use crate::job::{ExecutionResult, JobId, State};
+use crate::logs::{LiveTap, LogCollector, LogSource};
+use crate::settings::RunnerSettings;
+use crate::storage::ObjectStore;
+
+/// Is told where a run is on its way. Must not block.
+pub trait RunObserver: Send + Sync {
+    /// The run is in `state`; `container` is the engine's id, once there is one.
+    fn state(&self, state: State, container: Option<&str>);
+
+    /// Where the run's output should also go as it comes, besides the store.
+    fn live_tap(&self) -> Option<LiveTap> {
+        None
+    }
+}
+
+/// Whoever wants to hear nothing.
+impl RunObserver for () {
+    fn state(&self, _: State, _: Option<&str>) {}
+}
+
+/// Runs jobs in containers.
+pub struct DockerRunner {
+    pub(super) engine: Arc<dyn ContainerOrchestrator>,
+    pub(super) store: Arc<dyn ObjectStore>,
+    logs: Arc<LogCollector>,
+    code: CodeManager,
+    scripts: ScriptManager,
+    pub(super) settings: RunnerSettings,
+    pub(super) namespace: String,
+    pub(super) worker: String,
+    managed: ManagedContainers,
+}
+
+impl DockerRunner {
+    /// A runner over an engine, a store and a log collector. `namespace` separates its containers
+    /// and directories from everybody else's; `worker` is the name that its results carry.
+    pub fn new(
+        engine: Arc<dyn ContainerOrchestrator>,
+        store: Arc<dyn ObjectStore>,
+        logs: Arc<LogCollector>,
+        settings: RunnerSettings,
+        namespace: String,
+        worker: String,
+    ) -> Self {
+        let code = CodeManager::new(Arc::clone(&store), code_caps(&settings));
+        let managed = ManagedContainers::default();
+        let scripts = ScriptManager::default();
+        Self { engine, store, logs, code, scripts, settings, namespace, worker, managed }
+    }
+
+    /// Runs a job: a long-running one until it is up (the result's status is `running`), a
+    /// terminating one to its end, with everything collected and removed.
+    pub async fn start_container(
+        &self,
+        run: &Run,
+        observer: &dyn RunObserver,
+    ) -> Result<ExecutionResult, RunFailure> {
+        self.launch(run, observer).await?;
+        if run.job.is_long_running {
+            let container = self.container_of(&run.job.id);
+            return Ok(outcome::running(run, &self.worker, container));
+        }
+        let result = self.wait(&run.job.id, observer).await;
+        self.release(&run.job.id).await;
+        result
+    }
+
+    /// The first part: from nothing to a running container. A failure leaves nothing behind.
+    pub async fn launch(&self, run: &Run, observer: &dyn RunObserver) -> Result<(), RunFailure> {
+        let managed = self.managed.begin(run).ok_or(RunFailure::AlreadyActive)?;
+        let launched = self.launch_managed(&managed, observer).await;
+        if launched.is_err() {
+            self.managed.remove(&run.job.id);
+        }
+        launched
+    }
+
+    async fn launch_managed(
+        &self,
+        managed: &Managed,
+        observer: &dyn RunObserver,
+    ) -> Result<(), RunFailure> {
+        let run = &managed.run;
+        observer.state(State::Preparing, None);
+        let directory = self.directory_of(run);
+        let created = async {
+            let spec = tokio::select! {
+                spec = self.prepare(run, &directory) => spec?,
+                () = managed.stop.cancelled() => return Err(cancelled(managed)),
+            };
+            self.create(run, &spec).await
+        };
+        let container = match created.await {
+            Ok(container) => container,
+            Err(failure) => {
+                cleanup::directory(self, &directory, self.image_of(run)).await;
+                return Err(failure);
+            }
+        };
+        self.hold(managed, &container, false, observer);
+        if managed.stop.is_cancelled() {
+            // The stop came while the engine was starting it, and found nothing to stop.
+            self.engine.stop(&container, self.settings.stop_timeout).await?;
+        }
+        observer.state(State::Running, Some(&container));
+        Ok(())
+    }
+
+    /// Fetch → image → script → the container's specification.
+    async fn prepare(
+        &self,
+        run: &Run,
+        directory: &JobDirectory,
+    ) -> Result<ContainerSpec, RunFailure> {
+        self.fetch(run, directory).await?;
+        self.engine.pull_image(self.image_of(run)).await?;
+        let script = self.scripts.create(&run.job, directory).await?;
+        Ok(ContainerBuilder::new(self.image_of(run))
+            .with_job(&run.job, &self.assignment_of(run))
+            .with_command(script.shell, &script.container_path)
+            .with_bind(directory.root(), &format!("/{}", run.job.entrypoint))
+            .with_stop_timeout(self.settings.stop_timeout)
+            .with_user(User::current())
+            .build())
+    }
+
+    /// Fetches the code. A directory that is there already was left by this very attempt when its
+    /// worker died: whatever of it still runs ends first.
+    async fn fetch(&self, run: &Run, directory: &JobDirectory) -> Result<(), RunFailure> {
+        let fetched = match self.code.fetch_and_extract(&run.job, directory).await {
+            Err(CodeError::Directory(DirectoryError::Taken { path })) => {
+                tracing::warn!(job.id = %run.job.id, directory = %path.display(), "clear leftover directory");
+                self.engine.remove(&container_name(&run.job, &self.assignment_of(run))).await?;
+                cleanup::directory(self, directory, self.image_of(run)).await;
+                self.code.fetch_and_extract(&run.job, directory).await?
+            }
+            fetched => fetched?,
+        };
+        for note in &fetched.notes {
+            tracing::info!(job.id = %run.job.id, note, "unpack code");
+        }
+        Ok(())
+    }
+
+    fn assignment_of(&self, run: &Run) -> Assignment<'_> {
+        let (segment, attempt) = (run.segment, run.attempt);
+        Assignment { namespace: &self.namespace, segment, attempt }
+    }
+
+    /// Creates and starts the container. One of the same name that is left over from an earlier
+    /// run of this job is in nobody's hands any more, for the job is ours: it gives way.
+    async fn create(&self, run: &Run, spec: &ContainerSpec) -> Result<String, RunFailure> {
+        match self.engine.create_and_start(spec).await {
+            Err(EngineError::NameTaken { name }) => {
+                tracing::warn!(container.name = %name, job.id = %run.job.id, "remove leftover container");
+                self.engine.remove(&name).await?;
+                Ok(self.engine.create_and_start(spec).await?)
+            }
+            created => Ok(created?),
+        }
+    }
+
+    /// Takes up a run whose container is there already, running or ended: what a restarted worker
+    /// does with those that it left behind.
+    pub fn adopt(
+        &self,
+        run: &Run,
+        container: &str,
+        observer: &dyn RunObserver,
+    ) -> Result<(), RunFailure> {
+        let managed = self.managed.begin(run).ok_or(RunFailure::AlreadyActive)?;
+        self.hold(&managed, container, true, observer);
+        observer.state(State::Running, Some(container));
+        Ok(())
+    }
+
+    fn hold(&self, managed: &Managed, container: &str, resume: bool, observer: &dyn RunObserver) {
+        let directory = self.directory_of(&managed.run);
+        let job = &managed.run.job;
+        let source = LogSource {
+            job: job.id.clone(),
+            run: job.run_id.clone(),
+            attempt: managed.run.attempt,
+            interval: job.log_interval,
+            terminating: !job.is_long_running,
+            resume,
+        };
+        let frames = self.engine.follow_logs(container);
+        let logs = self.logs.attach(source, frames, observer.live_tap());
+        managed.hold(Held { container: container.to_owned(), directory, logs });
+    }
+
+    /// The second part: waits for the container's end, collects result and logs, and judges. It
+    /// may be dropped at any time, and then be called again.
+    pub async fn wait(
+        &self,
+        id: &JobId,
+        observer: &dyn RunObserver,
+    ) -> Result<ExecutionResult, RunFailure> {
+        let Some(managed) = self.managed.get(id) else {
+            return Err(RunFailure::Unavailable(format!("the job {id} is not active here")));
+        };
+        outcome::wait_and_collect(self, &managed, observer).await
+    }
+
+    /// The third part: removes container and directory and forgets the job.
+    pub async fn release(&self, id: &JobId) {
+        if let Some(managed) = self.managed.get(id) {
+            if let Some(leftovers) = managed.take_leftovers() {
+                cleanup::container(self, &leftovers.container).await;
+                let image = self.image_of(&managed.run);
+                cleanup::directory(self, &leftovers.directory, image).await;
+            }
+            self.managed.remove(id);
+        }
+    }
+
+    /// Asks the active run of a job to stop: SIGTERM, then SIGKILL after `timeout`. Whoever waits
+    /// for the run gets its result, cleaned up and judged. Gives `false` where the job is not
+    /// active here.
+    pub async fn stop_container(
+        &self,
+        id: &JobId,
+        reason: Option<String>,
+        timeout: Duration,
+    ) -> Result<bool, EngineError> {
+        let Some(managed) = self.managed.get(id) else {
+            return Ok(false);
+        };
+        managed.request_stop(reason);
+        if let Some(container) = managed.container() {
+            self.engine.stop(container, timeout).await?;
+        }
+        Ok(true)
+    }
+
+    /// What the engine says about the container of an active job; `None` where there is none.
+    pub async fn get_container_status(
+        &self,
+        id: &JobId,
+    ) -> Result<Option<ContainerStatus>, EngineError> {
+        let Some(container) = self.container_of(id) else {
+            return Ok(None);
+        };
+        match self.engine.get_status(&container).await {
+            Err(EngineError::NoContainer { .. }) => Ok(None),
+            status => status.map(Some),
+        }
+    }
+
+    /// The containers of a segment in this namespace, ended ones included.
+    pub async fn list_managed_containers(
+        &self,
+        segment: u32,
+    ) -> Result<Vec<(ContainerInfo, Identity)>, EngineError> {
+        let filter = labels::managed(&self.namespace, Some(segment));
+        let found = self.engine.list_containers(&filter).await?;
+        let ours = |info: ContainerInfo| {
+            let identity = labels::identity(&info.labels).ok()?;
+            Some((info, identity))
+        };
+        Ok(found.into_iter().filter_map(ours).collect())
+    }
+
+    /// The last `tail` lines of an active job's container, or all; `None` where there is none.
+    pub async fn get_container_logs(
+        &self,
+        id: &JobId,
+        tail: Option<usize>,
+    ) -> Result<Option<String>, EngineError> {
+        match self.container_of(id) {
+            Some(container) => self.engine.get_logs(&container, tail).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The name that results carry.
+    #[must_use]
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// Removes a container of ours that no run needs any more.
+    pub async fn remove_leftover(&self, container: &str) {
+        cleanup::container(self, container).await;
+    }
+
+    /// Removes the directory of the namespace, once no job has one in it any more.
+    pub async fn remove_namespace_directory(&self) {
+        let directory = self.settings.temp_dir.join(&self.namespace);
+        match tokio::fs::remove_dir(&directory).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(directory = %directory.display(), %error, "remove directory");
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a job is active here.
+    #[must_use]
+    pub fn is_active(&self, id: &JobId) -> bool {
+        self.managed.get(id).is_some()
+    }
+
+    fn container_of(&self, id: &JobId) -> Option<String> {
+        self.managed.get(id)?.container().map(str::to_owned)
+    }
+
+    fn image_of(&self, run: &Run) -> &str {
+        self.settings.images.of(run.job.runtime)
+    }
+
+    fn directory_of(&self, run: &Run) -> JobDirectory {
+        JobDirectory::new(
+            &self.settings.temp_dir,
+            &self.namespace,
+            &run.job.id,
+            &run.job.run_id,
+            run.attempt,
+        )
+    }
+}
+
+fn code_caps(settings: &RunnerSettings) -> CodeCaps {
+    CodeCaps {
+        max_archive_bytes: settings.max_archive_bytes,
+        archive: ArchiveCaps::new(settings.max_entries, settings.max_extracted_bytes),
+    }
+}
+
+fn cancelled(managed: &Managed) -> RunFailure {
+    RunFailure::Cancelled { reason: managed.stop_reason().and_then(|reason| reason.0) }
+}

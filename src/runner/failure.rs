@@ -1,0 +1,68 @@
+//! Why a run did not get as far as its container's end, named by what the caller does about it.
+
+use super::code::CodeError;
+use super::directory::DirectoryError;
+use super::orchestrator::EngineError;
+use super::script::ScriptError;
+use crate::job::Verdict;
+
+/// Why a run did not get as far as its container's end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFailure {
+    /// The job is active on this worker already. Nothing was touched.
+    #[error("the job is active already")]
+    AlreadyActive,
+    /// Somebody asked for the end before the container ran.
+    #[error("cancelled before it ran{}", reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default())]
+    Cancelled {
+        /// What they said.
+        reason: Option<String>,
+    },
+    /// The publisher's fault: trying again cannot help.
+    #[error("{0}")]
+    Rejected(String),
+    /// Our infrastructure's fault: it may go well later.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl RunFailure {
+    /// How a run ends that ends with this failure; `None` where no run began.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::AlreadyActive => None,
+            Self::Cancelled { .. } => Some(Verdict::Cancelled),
+            Self::Rejected(_) => Some(Verdict::Rejected),
+            Self::Unavailable(_) => Some(Verdict::Unavailable),
+        }
+    }
+}
+
+impl From<CodeError> for RunFailure {
+    fn from(error: CodeError) -> Self {
+        if error.is_rejection() {
+            Self::Rejected(error.to_string())
+        } else {
+            Self::Unavailable(error.to_string())
+        }
+    }
+}
+
+impl From<EngineError> for RunFailure {
+    fn from(error: EngineError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<ScriptError> for RunFailure {
+    fn from(error: ScriptError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<DirectoryError> for RunFailure {
+    fn from(error: DirectoryError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

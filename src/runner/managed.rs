@@ -1,0 +1,141 @@
+//! The managed containers: what this worker runs right now, one entry a job.
+//!
+//! An entry is made before anything is fetched, so that a slow pull cannot give two containers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::directory::JobDirectory;
+use crate::job::{Job, JobId};
+use crate::logs::LogHandle;
+
+/// One attempt to run a job.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// What to run.
+    pub job: Arc<Job>,
+    /// Which attempt; the first is 1.
+    pub attempt: u32,
+    /// The segment that owns it.
+    pub segment: u32,
+}
+
+/// What is needed of a started container when it ends.
+pub(super) struct Held {
+    pub(super) container: String,
+    pub(super) directory: JobDirectory,
+    pub(super) logs: LogHandle,
+}
+
+/// Why a run was asked to stop, where the one who asked said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StopReason(pub(super) Option<String>);
+
+/// A run between its start and its release.
+pub(super) struct Managed {
+    pub(super) run: Run,
+    /// Cancelled once somebody asked for the end.
+    pub(super) stop: CancellationToken,
+    stop_reason: OnceLock<StopReason>,
+    container: OnceLock<String>,
+    held: Mutex<Option<Held>>,
+    leftovers: Mutex<Option<Leftovers>>,
+}
+
+/// What `release` has to remove.
+pub(super) struct Leftovers {
+    pub(super) container: String,
+    pub(super) directory: JobDirectory,
+}
+
+impl Managed {
+    fn new(run: Run) -> Self {
+        Self {
+            run,
+            stop: CancellationToken::new(),
+            stop_reason: OnceLock::new(),
+            container: OnceLock::new(),
+            held: Mutex::new(None),
+            leftovers: Mutex::new(None),
+        }
+    }
+
+    /// Marks the run as asked to stop. The first reason stays.
+    pub(super) fn request_stop(&self, reason: Option<String>) {
+        // The first one wins; a second request changes nothing.
+        if self.stop_reason.set(StopReason(reason)).is_ok() {
+            self.stop.cancel();
+        }
+    }
+
+    /// Why it was asked to stop, once it was.
+    pub(super) fn stop_reason(&self) -> Option<StopReason> {
+        self.stop_reason.get().cloned()
+    }
+
+    /// The engine's id of the container, once it has started.
+    pub(super) fn container(&self) -> Option<&str> {
+        self.container.get().map(String::as_str)
+    }
+
+    /// Keeps what is needed when the container ends.
+    pub(super) fn hold(&self, held: Held) {
+        // One container a run: nothing sets it twice.
+        self.container.get_or_init(|| held.container.clone());
+        *lock(&self.held) = Some(held);
+    }
+
+    /// Gives out what was held, once.
+    pub(super) fn take_held(&self) -> Option<Held> {
+        lock(&self.held).take()
+    }
+
+    /// Keeps what is to be removed.
+    pub(super) fn leave(&self, leftovers: Leftovers) {
+        *lock(&self.leftovers) = Some(leftovers);
+    }
+
+    /// Gives out what is to be removed, once.
+    pub(super) fn take_leftovers(&self) -> Option<Leftovers> {
+        let held = self
+            .take_held()
+            .map(|held| Leftovers { container: held.container, directory: held.directory });
+        lock(&self.leftovers).take().or(held)
+    }
+}
+
+/// What this worker runs right now.
+#[derive(Default)]
+pub(super) struct ManagedContainers {
+    by_job: Mutex<HashMap<JobId, Arc<Managed>>>,
+}
+
+impl ManagedContainers {
+    /// Marks a job as starting; `None` where it is active already.
+    pub(super) fn begin(&self, run: &Run) -> Option<Arc<Managed>> {
+        let mut by_job = lock(&self.by_job);
+        if by_job.contains_key(&run.job.id) {
+            return None;
+        }
+        let managed = Arc::new(Managed::new(run.clone()));
+        by_job.insert(run.job.id.clone(), Arc::clone(&managed));
+        Some(managed)
+    }
+
+    /// The active run of a job.
+    pub(super) fn get(&self, id: &JobId) -> Option<Arc<Managed>> {
+        lock(&self.by_job).get(id).cloned()
+    }
+
+    /// Forgets a job.
+    pub(super) fn remove(&self, id: &JobId) -> Option<Arc<Managed>> {
+        lock(&self.by_job).remove(id)
+    }
+}
+
+/// A panic while the lock is held leaves plain data behind, which stays usable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,294 @@
+//! Wait → collect → judge: from a running container to the result of its run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::docker_runner::{DockerRunner, RunObserver};
+use super::failure::RunFailure;
+use super::managed::{Held, Leftovers, Managed, Run};
+use super::orchestrator::{ContainerStatus, EngineError};
+use super::verdict::{self, EndCause, Ending, Judgement, ResultFile};
+use crate::job::{ExecutionResult, MessageError, ResultStatus, State, StoredObjects, Verdict};
+use crate::logs::LogSummary;
+use crate::storage::{Bucket, Condition};
+
+/// A result over this size travels by its key alone, in bytes.
+pub(super) const MAX_INLINE_RESULT_BYTES: usize = 256 * 1024;
+
+/// How long the last log lines of an ended container may take to reach the store.
+const LOG_FINISH_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Pause before an ended time-out's stop is tried again.
+const STOP_RETRY: Duration = Duration::from_secs(5);
+
+/// Waits for the container's end and makes the run's result.
+pub(super) async fn wait_and_collect(
+    runner: &DockerRunner,
+    managed: &Managed,
+    observer: &dyn RunObserver,
+) -> Result<ExecutionResult, RunFailure> {
+    let Some(container) = managed.container().map(str::to_owned) else {
+        return Err(RunFailure::Unavailable("the container was never started".to_owned()));
+    };
+    let (status, timed_out) = wait_within_timeout(runner, managed, &container, observer).await?;
+    let Some(held) = managed.take_held() else {
+        return Err(RunFailure::Unavailable("the run is being collected already".to_owned()));
+    };
+    let Held { container, directory, logs } = held;
+    managed.leave(Leftovers { container: container.clone(), directory });
+
+    let run = &managed.run;
+    let file = collect_result(runner, run, &container).await;
+    let summary = logs.finish(LOG_FINISH_TIMEOUT).await;
+    let cause = match (timed_out, managed.stop_reason()) {
+        (Some(seconds), _) => EndCause::TimedOut(seconds),
+        (None, Some(reason)) => EndCause::StopRequested(reason.0),
+        (None, None) => EndCause::Itself,
+    };
+    let judgement = verdict::judge(&Ending {
+        cause,
+        exit_code: status.exit_code,
+        oom_killed: status.oom_killed,
+        memory_mb: run.job.limits.memory_mb,
+        engine_error: status.error.clone(),
+        result: file.judged.clone(),
+    });
+    Ok(assemble(runner, run, &container, &status, judgement, file, summary).await)
+}
+
+/// Waits for the end; a run beyond its time-out is stopped. Gives the seconds it was allowed then.
+async fn wait_within_timeout(
+    runner: &DockerRunner,
+    managed: &Managed,
+    container: &str,
+    observer: &dyn RunObserver,
+) -> Result<(ContainerStatus, Option<u64>), RunFailure> {
+    let job = &managed.run.job;
+    let ended = runner.engine.wait(container);
+    tokio::pin!(ended);
+    let watched = watch_health(runner, managed, container, observer);
+    tokio::pin!(watched);
+    let overdue = async {
+        match job.timeout {
+            Some(timeout) => tokio::time::sleep(remaining(runner, container, timeout).await).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        status = &mut ended => return Ok((status?, None)),
+        () = overdue => {}
+        () = &mut watched => {}
+    }
+    loop {
+        tokio::select! {
+            status = &mut ended => return Ok((status?, job.timeout.map(|t| t.as_secs()))),
+            stopped = runner.engine.stop(container, runner.settings.stop_timeout) => {
+                if let Err(error) = stopped {
+                    tracing::warn!(job.id = %job.id, %error, "stop overdue container");
+                }
+                // The end arrives through `ended`; a stop that failed is tried again.
+                tokio::time::sleep(STOP_RETRY).await;
+            }
+        }
+    }
+}
+
+/// What is left of a time-out: an adopted container has used up a part of it.
+async fn remaining(runner: &DockerRunner, container: &str, timeout: Duration) -> Duration {
+    let started = match runner.engine.get_status(container).await {
+        Ok(status) => status.started_at,
+        Err(_) => None,
+    };
+    let used = started.and_then(|started| Timestamp::now().duration_since(started).try_into().ok());
+    timeout.saturating_sub(used.unwrap_or_default())
+}
+
+/// Reports each turn of a health check. Never ends.
+async fn watch_health(
+    runner: &DockerRunner,
+    managed: &Managed,
+    container: &str,
+    observer: &dyn RunObserver,
+) {
+    let Some(check) = &managed.run.job.health_check else {
+        return std::future::pending().await;
+    };
+    let mut ticks = tokio::time::interval(Duration::from_secs(check.interval_seconds));
+    let mut was_healthy = true;
+    loop {
+        ticks.tick().await;
+        let Ok(status) = runner.engine.get_status(container).await else {
+            continue;
+        };
+        let is_healthy = status.healthy != Some(false);
+        if is_healthy != was_healthy {
+            let state = if is_healthy { State::Running } else { State::Unhealthy };
+            observer.state(state, Some(container));
+            was_healthy = is_healthy;
+        }
+    }
+}
+
+/// A result file as it was found, and as the verdict sees it.
+struct CollectedResult {
+    bytes: Option<Bytes>,
+    judged: ResultFile,
+}
+
+async fn collect_result(runner: &DockerRunner, run: &Run, container: &str) -> CollectedResult {
+    if run.job.is_long_running {
+        return CollectedResult { bytes: None, judged: ResultFile::NotExpected };
+    }
+    let path = format!("/{}/result.json", run.job.entrypoint);
+    let most = runner.settings.max_result_bytes;
+    match runner.engine.copy_from_container(container, &path, most).await {
+        Ok(bytes) => {
+            let judged = verdict::read_result(bytes.as_deref());
+            CollectedResult { bytes, judged }
+        }
+        Err(EngineError::BadFile { problem, .. }) => {
+            let judged = ResultFile::Unusable(format!("result.json {problem}"));
+            CollectedResult { bytes: None, judged }
+        }
+        Err(error) => {
+            let judged = ResultFile::Unusable(format!("result.json could not be read: {error}"));
+            CollectedResult { bytes: None, judged }
+        }
+    }
+}
+
+async fn assemble(
+    runner: &DockerRunner,
+    run: &Run,
+    container: &str,
+    status: &ContainerStatus,
+    judgement: Judgement,
+    file: CollectedResult,
+    summary: LogSummary,
+) -> ExecutionResult {
+    let mut result = running(run, &runner.worker, Some(container.to_owned()));
+    settle_fields(&mut result, judgement);
+    result.exit_code = status.exit_code;
+    result.started_at = status.started_at;
+    result.finished_at = status.finished_at.unwrap_or_else(Timestamp::now);
+    result.duration_seconds = status
+        .started_at
+        .map_or(0.0, |started| result.finished_at.duration_since(started).as_secs_f64());
+    result.output = summary.tail;
+    result.objects.output_key = summary.output_key;
+    result.objects.log_keys = summary.log_keys;
+    let image = runner.settings.images.of(run.job.runtime);
+    result.metadata.insert("image".to_owned(), image.to_owned());
+    if let Some(reason) = summary.degraded {
+        result.metadata.insert("logs".to_owned(), reason);
+    }
+    if let ResultFile::Valid(value) = file.judged {
+        attach_value(runner, run, &mut result, value, file.bytes.unwrap_or_default()).await;
+    }
+    result
+}
+
+/// Puts the code's result into the event, the store, or both.
+async fn attach_value(
+    runner: &DockerRunner,
+    run: &Run,
+    result: &mut ExecutionResult,
+    value: Value,
+    bytes: Bytes,
+) {
+    let fits = bytes.len() <= MAX_INLINE_RESULT_BYTES;
+    if fits {
+        result.result = Some(value);
+    }
+    if !run.job.persist_results && fits {
+        return;
+    }
+    let key = format!("{}/analysis.json", run.job.id);
+    let stored =
+        runner.store.put(Bucket::Results, &key, bytes, "application/json", Condition::None).await;
+    match stored {
+        Ok(_) => result.objects.result_key = Some(key),
+        Err(error) => {
+            tracing::warn!(job.id = %run.job.id, %error, "store result");
+            result.metadata.insert("result".to_owned(), format!("not stored: {error}"));
+            if !fits {
+                let message = format!("the result could not be stored: {error}");
+                settle_fields(result, Judgement { verdict: Verdict::Unavailable, message });
+            }
+        }
+    }
+}
+
+fn settle_fields(result: &mut ExecutionResult, judgement: Judgement) {
+    result.status = verdict::status_of(judgement.verdict);
+    result.verdict = Some(judgement.verdict);
+    result.error = (result.status == ResultStatus::Error).then(|| judgement.message.clone());
+    result.message = judgement.message;
+}
+
+/// The result of a run whose container is up.
+pub(super) fn running(run: &Run, worker: &str, container: Option<String>) -> ExecutionResult {
+    let mut result = blank(worker);
+    "the container is running".clone_into(&mut result.message);
+    result.container_id = container;
+    result.is_long_running = run.job.is_long_running;
+    result.id = Some(run.job.id.clone());
+    result.run_id = Some(run.job.run_id.clone());
+    result.entrypoint = Some(run.job.entrypoint);
+    result.attempt = run.attempt;
+    result.segment = Some(run.segment);
+    result
+}
+
+fn blank(worker: &str) -> ExecutionResult {
+    ExecutionResult {
+        status: ResultStatus::Running,
+        verdict: None,
+        message: String::new(),
+        output: String::new(),
+        error: None,
+        exit_code: None,
+        duration_seconds: 0.0,
+        metadata: BTreeMap::new(),
+        container_id: None,
+        is_long_running: false,
+        result: None,
+        id: None,
+        run_id: None,
+        entrypoint: None,
+        attempt: 0,
+        segment: None,
+        worker: worker.to_owned(),
+        started_at: None,
+        finished_at: Timestamp::now(),
+        resources: None,
+        objects: StoredObjects::default(),
+    }
+}
+
+/// The result of a run that did not get as far as its container's end.
+#[must_use]
+pub fn failed(run: &Run, worker: &str, verdict: Verdict, message: String) -> ExecutionResult {
+    let mut result = running(run, worker, None);
+    settle_fields(&mut result, Judgement { verdict, message });
+    result
+}
+
+/// The result of a message that could not be followed.
+#[must_use]
+pub fn rejected(error: &MessageError, worker: &str, segment: u32) -> ExecutionResult {
+    let mut result = blank(worker);
+    result.id.clone_from(&error.id);
+    result.run_id.clone_from(&error.run_id);
+    result.entrypoint = error.entrypoint;
+    result.segment = Some(segment);
+    settle_fields(
+        &mut result,
+        Judgement { verdict: Verdict::Rejected, message: error.to_string() },
+    );
+    result
+}

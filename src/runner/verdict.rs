@@ -1,0 +1,228 @@
+//! From how a container ended to the verdict and the sentence that goes with it. Pure.
+
+use serde_json::Value;
+
+use crate::job::{ResultStatus, Verdict};
+
+/// What made a container end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndCause {
+    /// The code ended by itself, or something outside Longshore ended it.
+    Itself,
+    /// It ran longer than its time-out, in seconds.
+    TimedOut(u64),
+    /// Somebody asked for it, perhaps saying why.
+    StopRequested(Option<String>),
+}
+
+/// What became of the run's result.json.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ResultFile {
+    /// None is expected of a long-running job.
+    NotExpected,
+    /// The code wrote none.
+    Absent,
+    /// There is one, but it cannot be used: why.
+    Unusable(String),
+    /// It is valid JSON.
+    Valid(Value),
+}
+
+/// Everything that a verdict rests on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    /// What made it end.
+    pub cause: EndCause,
+    /// The exit code, where the engine knew it.
+    pub exit_code: Option<i64>,
+    /// Whether the kernel killed something in it for lack of memory.
+    pub oom_killed: bool,
+    /// The memory it was allowed, in MiB.
+    pub memory_mb: u64,
+    /// The engine's own error.
+    pub engine_error: Option<String>,
+    /// Its result.
+    pub result: ResultFile,
+}
+
+/// A verdict and its sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// How the run ended.
+    pub verdict: Verdict,
+    /// One sentence about it.
+    pub message: String,
+}
+
+impl Judgement {
+    fn new(verdict: Verdict, message: impl Into<String>) -> Self {
+        Self { verdict, message: message.into() }
+    }
+}
+
+/// Reads result.json: strict JSON, and nothing after it.
+#[must_use]
+pub fn read_result(bytes: Option<&[u8]>) -> ResultFile {
+    let Some(bytes) = bytes else {
+        return ResultFile::Absent;
+    };
+    match serde_json::from_slice(bytes) {
+        Ok(value) => ResultFile::Valid(value),
+        Err(error) => ResultFile::Unusable(format!("result.json is not valid JSON: {error}")),
+    }
+}
+
+/// Judges how a container ended.
+#[must_use]
+pub fn judge(ending: &Ending) -> Judgement {
+    match &ending.cause {
+        EndCause::TimedOut(seconds) => {
+            let message = format!("ran longer than its {seconds} s and was stopped");
+            return Judgement::new(Verdict::TimedOut, message);
+        }
+        EndCause::StopRequested(reason) => {
+            let message = reason.as_ref().map_or_else(
+                || "stopped as requested".to_owned(),
+                |reason| format!("stopped as requested: {reason}"),
+            );
+            return Judgement::new(Verdict::Stopped, message);
+        }
+        EndCause::Itself => {}
+    }
+    match ending.exit_code {
+        Some(137) if ending.oom_killed => {
+            let message = format!("ran out of its {} MiB of memory", ending.memory_mb);
+            Judgement::new(Verdict::OutOfMemory, message)
+        }
+        Some(0) => judge_clean_exit(&ending.result),
+        Some(code) => judge_failure(code, &ending.result),
+        None => {
+            let reason = ending.engine_error.as_deref().unwrap_or("the engine knows no exit code");
+            Judgement::new(Verdict::Failed, format!("the container ended abnormally: {reason}"))
+        }
+    }
+}
+
+fn judge_clean_exit(result: &ResultFile) -> Judgement {
+    match result {
+        ResultFile::NotExpected => Judgement::new(Verdict::Succeeded, "ended by itself"),
+        ResultFile::Valid(value) => {
+            let said = value.get("message").and_then(Value::as_str);
+            Judgement::new(Verdict::Succeeded, said.map_or_else(|| "succeeded".to_owned(), clip))
+        }
+        ResultFile::Absent => {
+            Judgement::new(Verdict::Failed, "exited with code 0 but wrote no result.json")
+        }
+        ResultFile::Unusable(why) => Judgement::new(Verdict::Failed, why.clone()),
+    }
+}
+
+fn judge_failure(code: i64, result: &ResultFile) -> Judgement {
+    let said = match result {
+        ResultFile::Valid(value) if value["status"] == "error" => value["message"].as_str(),
+        _ => None,
+    };
+    let message = match (said, signal_of(code)) {
+        (Some(said), _) => format!("failed with exit code {code}: {}", clip(said)),
+        (None, Some(signal)) => format!("killed by {signal} (exit code {code})"),
+        (None, None) => format!("failed with exit code {code}"),
+    };
+    Judgement::new(Verdict::Failed, message)
+}
+
+/// The signal that a shell's exit code above 128 stands for.
+fn signal_of(code: i64) -> Option<&'static str> {
+    let number = i32::try_from(code - 128).ok().filter(|number| *number > 0)?;
+    nix::sys::signal::Signal::try_from(number).ok().map(nix::sys::signal::Signal::as_str)
+}
+
+/// Messages are sentences: what the code says is kept to this many characters.
+const MAX_SAID_CHARS: usize = 1000;
+
+fn clip(text: &str) -> String {
+    match text.char_indices().nth(MAX_SAID_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The coarse status of a verdict.
+#[must_use]
+pub fn status_of(verdict: Verdict) -> ResultStatus {
+    match verdict {
+        Verdict::Succeeded | Verdict::Stopped => ResultStatus::Success,
+        _ => ResultStatus::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ending(exit_code: i64, result: ResultFile) -> Ending {
+        Ending {
+            cause: EndCause::Itself,
+            exit_code: Some(exit_code),
+            oom_killed: false,
+            memory_mb: 64,
+            engine_error: None,
+            result,
+        }
+    }
+
+    fn error(message: &str) -> ResultFile {
+        ResultFile::Valid(json!({"status": "error", "message": message}))
+    }
+
+    /// compat.md 11: an exception, `sys.exit(3)` and SIGTERM all ended as success.
+    #[test]
+    fn compat_11_ends_are_told_apart() {
+        let valid = ResultFile::Valid(json!({"sharpe": 1.2}));
+        let terminated = ResultFile::Valid(json!({"status": "terminated", "message": "by signal"}));
+        let cases = [
+            (ending(0, valid), Verdict::Succeeded, "succeeded"),
+            (ending(0, ResultFile::NotExpected), Verdict::Succeeded, "ended by itself"),
+            (ending(0, ResultFile::Absent), Verdict::Failed, "exited with code 0 but wrote no"),
+            (ending(0, read_result(Some(b"{"))), Verdict::Failed, "result.json is not valid"),
+            (ending(0, read_result(Some(b"NaN"))), Verdict::Failed, "result.json is not valid"),
+            (ending(1, error("ValueError: x")), Verdict::Failed, "failed with exit code 1: Val"),
+            (ending(3, ResultFile::Absent), Verdict::Failed, "failed with exit code 3"),
+            (ending(143, terminated), Verdict::Failed, "killed by SIGTERM (exit code 143)"),
+            (ending(137, ResultFile::Absent), Verdict::Failed, "killed by SIGKILL (exit code 137)"),
+            (ending(255, ResultFile::Absent), Verdict::Failed, "failed with exit code 255"),
+        ];
+        for (ending, verdict, message) in cases {
+            let judged = judge(&ending);
+            assert_eq!(judged.verdict, verdict, "{ending:?}");
+            assert!(judged.message.starts_with(message), "{}", judged.message);
+        }
+    }
+
+    #[test]
+    fn out_of_memory_wants_both_the_mark_and_the_kill() {
+        let mut end = ending(137, ResultFile::Absent);
+        end.oom_killed = true;
+        assert_eq!(judge(&end).verdict, Verdict::OutOfMemory);
+        assert_eq!(judge(&end).message, "ran out of its 64 MiB of memory");
+        end.exit_code = Some(0);
+        assert_ne!(judge(&end).verdict, Verdict::OutOfMemory);
+    }
+
+    #[test]
+    fn what_we_did_outweighs_how_the_code_took_it() {
+        let mut end = ending(143, ResultFile::Absent);
+        end.cause = EndCause::TimedOut(5);
+        assert_eq!(judge(&end).verdict, Verdict::TimedOut);
+        end.cause = EndCause::StopRequested(Some("deploy".to_owned()));
+        assert_eq!(judge(&end).verdict, Verdict::Stopped);
+        assert_eq!(judge(&end).message, "stopped as requested: deploy");
+    }
+
+    #[test]
+    fn what_the_code_says_is_clipped_at_a_character() {
+        let long = "ä".repeat(MAX_SAID_CHARS + 5);
+        assert_eq!(clip(&long).chars().count(), MAX_SAID_CHARS + 1);
+    }
+}

@@ -1,0 +1,139 @@
+//! The runs that this worker has taken, from claim to settled, and who asked them to stop.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::job::{JobId, RunId};
+
+/// How a run is to be stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopOrder {
+    /// Why, for the result event.
+    pub reason: Option<String>,
+    /// Between SIGTERM and SIGKILL.
+    pub timeout: Duration,
+}
+
+/// A run from its claim until it is settled.
+#[derive(Debug)]
+pub struct ActiveRun {
+    /// Which run.
+    pub run_id: RunId,
+    order: OnceLock<StopOrder>,
+    requested: CancellationToken,
+}
+
+impl ActiveRun {
+    /// A run that nobody has asked to stop.
+    #[must_use]
+    pub fn new(run_id: RunId) -> Self {
+        Self { run_id, order: OnceLock::new(), requested: CancellationToken::new() }
+    }
+
+    /// Asks the run to stop. The first order stays; gives `false` where there was one.
+    pub fn request_stop(&self, order: StopOrder) -> bool {
+        let is_first = self.order.set(order).is_ok();
+        self.requested.cancel();
+        is_first
+    }
+
+    /// The order to stop, once it has been given.
+    #[must_use]
+    pub fn stop_order(&self) -> Option<&StopOrder> {
+        self.order.get()
+    }
+
+    /// Waits for an order to stop.
+    pub async fn stop_requested(&self) -> &StopOrder {
+        loop {
+            self.requested.cancelled().await;
+            if let Some(order) = self.order.get() {
+                return order;
+            }
+        }
+    }
+}
+
+/// Every run that this worker has taken.
+#[derive(Debug, Default)]
+pub(super) struct ActiveRuns {
+    by_job: Mutex<HashMap<JobId, Arc<ActiveRun>>>,
+}
+
+/// Takes the run out again when it is dropped, on every path.
+#[derive(Debug)]
+pub(super) struct ActiveGuard {
+    runs: Arc<ActiveRuns>,
+    id: JobId,
+    /// The run.
+    pub run: Arc<ActiveRun>,
+}
+
+impl Drop for ActiveGuard {
+    fn drop(&mut self) {
+        self.runs.lock().remove(&self.id);
+    }
+}
+
+impl ActiveRuns {
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Arc<ActiveRun>>> {
+        self.by_job.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a job; gives the run that has it already, where there is one.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        id: &JobId,
+        run_id: &RunId,
+    ) -> Result<ActiveGuard, Arc<ActiveRun>> {
+        let mut by_job = self.lock();
+        if let Some(active) = by_job.get(id) {
+            return Err(Arc::clone(active));
+        }
+        let run = Arc::new(ActiveRun::new(run_id.clone()));
+        by_job.insert(id.clone(), Arc::clone(&run));
+        drop(by_job);
+        Ok(ActiveGuard { runs: Arc::clone(self), id: id.clone(), run })
+    }
+
+    /// The active run of a job.
+    pub(super) fn get(&self, id: &JobId) -> Option<Arc<ActiveRun>> {
+        self.lock().get(id).cloned()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(reason: &str) -> StopOrder {
+        StopOrder { reason: Some(reason.to_owned()), timeout: Duration::from_secs(1) }
+    }
+
+    /// compat.md 2: a start without a mark gave two bots.
+    #[test]
+    fn compat_2_a_job_is_taken_once_at_a_time() {
+        let runs = Arc::new(ActiveRuns::default());
+        let (id, run): (JobId, RunId) = ("a".parse().unwrap(), "r".parse().unwrap());
+        let guard = runs.begin(&id, &run).unwrap();
+        assert_eq!(runs.begin(&id, &run).unwrap_err().run_id, run);
+        drop(guard);
+        assert!(runs.begin(&id, &run).is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_first_order_to_stop_stays() {
+        let run = ActiveRun::new("r".parse().unwrap());
+        assert!(run.request_stop(order("first")));
+        assert!(!run.request_stop(order("second")));
+        assert_eq!(run.stop_requested().await, &order("first"));
+    }
+}

@@ -1,0 +1,111 @@
+//! The worker's decisions, pure: who may run, what a stop means, what comes after an end.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::job::{ExecutionResult, Job, RestartPolicy, RestartWhen, RunId, Verdict};
+use crate::storage::{JobRecord, RecordState, Tombstone};
+
+/// What a start message that has arrived says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Incoming {
+    /// Its run: named by the message, or derived from its `message_id`.
+    pub run_id: RunId,
+    /// When it was published, as far as the publisher said.
+    pub published_at: Option<Timestamp>,
+}
+
+/// What to do with a start message, given what the journal says about its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClaimDecision {
+    /// Nobody has it: take it.
+    Take,
+    /// This very run has ended: publish its result again.
+    Republish,
+    /// The job is active: do not run it twice.
+    Duplicate,
+}
+
+/// Decides on a start message. `segment` is ours; a record of ours that is active, although no run
+/// of it is, was written by this segment's last owner just before its end.
+#[must_use]
+pub(super) fn claim(
+    existing: Option<&JobRecord>,
+    incoming: &Incoming,
+    segment: u32,
+) -> ClaimDecision {
+    let Some(record) = existing else {
+        return ClaimDecision::Take;
+    };
+    let same_run = record.run_id == incoming.run_id;
+    match record.state {
+        RecordState::Finished if same_run => ClaimDecision::Republish,
+        RecordState::Finished | RecordState::Waiting => ClaimDecision::Take,
+        RecordState::Active if same_run && record.segment == segment => ClaimDecision::Take,
+        RecordState::Active => ClaimDecision::Duplicate,
+    }
+}
+
+/// How long a stop that found nothing to stop also holds for a start message that does not say
+/// when it was published.
+pub(super) const STOP_MEMORY: Duration = Duration::from_mins(1);
+
+/// Whether a stop that has been noted cancels a start message: one that names its run, or one that
+/// came after the message was published. Where both happened within one second, the stop wins, for
+/// AMQP's time stamps count seconds.
+#[must_use]
+pub(super) fn cancels(tombstone: &Tombstone, incoming: &Incoming, now: Timestamp) -> bool {
+    if let Some(run_id) = &tombstone.run_id {
+        return *run_id == incoming.run_id;
+    }
+    match incoming.published_at {
+        Some(published_at) => tombstone.at.as_second() >= published_at.as_second(),
+        None => now.duration_since(tombstone.at) <= STOP_MEMORY.try_into().unwrap_or_default(),
+    }
+}
+
+/// What comes after the end of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NextStep {
+    /// The run has ended.
+    Settle,
+    /// The code is run again, after this pause.
+    Restart(Duration),
+}
+
+/// The longest pause between two restarts.
+const MAX_RESTART_PAUSE: Duration = Duration::from_mins(5);
+
+/// Decides what comes after an attempt that ended with `result`, after `restarts` restarts.
+#[must_use]
+pub(super) fn after_end(job: &Job, result: &ExecutionResult, restarts: u32) -> NextStep {
+    let Some(policy) = &job.restart else {
+        return NextStep::Settle;
+    };
+    let wanted = matches!(
+        (result.verdict, policy.when),
+        (Some(Verdict::Failed | Verdict::OutOfMemory), _)
+            | (Some(Verdict::Succeeded), RestartWhen::Always)
+    );
+    if wanted && restarts < policy.max_restarts {
+        NextStep::Restart(restart_pause(policy, restarts))
+    } else {
+        NextStep::Settle
+    }
+}
+
+fn restart_pause(policy: &RestartPolicy, restarts: u32) -> Duration {
+    let doubled =
+        Duration::from_secs(policy.backoff_seconds).saturating_mul(2_u32.saturating_pow(restarts));
+    doubled.min(MAX_RESTART_PAUSE)
+}
+
+/// Whether a run that our infrastructure failed at `attempt` is tried again; the first is 1.
+#[must_use]
+pub(super) fn may_retry(attempt: u32, max_attempts: u32) -> bool {
+    attempt < max_attempts
+}
+
+#[cfg(test)]
+mod tests;

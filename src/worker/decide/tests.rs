@@ -1,0 +1,155 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::job::{Bounds, Limits, Network, parse_executable};
+use crate::storage::StoredMessage;
+
+fn run(id: &str) -> RunId {
+    id.parse().unwrap()
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn record(run_id: &str, segment: u32, state: RecordState) -> JobRecord {
+    JobRecord {
+        id: "job".parse().unwrap(),
+        run_id: run(run_id),
+        message_id: None,
+        segment,
+        state,
+        attempt: 1,
+        claimed_at: at(0),
+        finished_at: None,
+        message: StoredMessage {
+            body: String::new(),
+            correlation_id: None,
+            reply_to: None,
+            published_at: None,
+            traceparent: None,
+        },
+        result: None,
+    }
+}
+
+fn incoming(run_id: &str, published_at: Option<i64>) -> Incoming {
+    Incoming { run_id: run(run_id), published_at: published_at.map(at) }
+}
+
+#[test]
+fn a_job_is_taken_where_nobody_has_it() {
+    use ClaimDecision::{Duplicate, Republish, Take};
+    use RecordState::{Active, Finished, Waiting};
+    let ours = incoming("r1", None);
+    let cases = [
+        (None, Take),
+        (Some(record("r1", 1, Finished)), Republish),
+        (Some(record("r0", 1, Finished)), Take),
+        (Some(record("r0", 1, Active)), Duplicate),
+        (Some(record("r1", 2, Active)), Duplicate),
+        // Our segment's last owner wrote it and died before the ack.
+        (Some(record("r1", 1, Active)), Take),
+        (Some(record("r1", 2, Waiting)), Take),
+        (Some(record("r0", 2, Waiting)), Take),
+    ];
+    for (existing, expected) in cases {
+        assert_eq!(claim(existing.as_ref(), &ours, 1), expected, "{existing:?}");
+    }
+}
+
+#[test]
+fn a_stop_cancels_what_was_published_before_it() {
+    let stop = |run_id: Option<&str>| Tombstone {
+        id: "job".parse().unwrap(),
+        run_id: run_id.map(run),
+        reason: None,
+        at: at(1000),
+    };
+    let cases = [
+        (stop(None), incoming("r1", Some(999)), true),
+        (stop(None), incoming("r1", Some(1000)), true),
+        (stop(None), incoming("r1", Some(1001)), false),
+        (stop(Some("r1")), incoming("r1", Some(2000)), true),
+        (stop(Some("r2")), incoming("r1", Some(1)), false),
+    ];
+    for (tombstone, start, expected) in cases {
+        assert_eq!(cancels(&tombstone, &start, at(1005)), expected, "{tombstone:?} {start:?}");
+    }
+}
+
+#[test]
+fn a_stop_holds_for_a_minute_where_a_start_does_not_say_when_it_was_published() {
+    let stop = Tombstone { id: "job".parse().unwrap(), run_id: None, reason: None, at: at(1000) };
+    let start = incoming("r1", None);
+    assert!(cancels(&stop, &start, at(1060)));
+    assert!(!cancels(&stop, &start, at(1061)));
+}
+
+fn job(restart: serde_json::Value) -> Job {
+    let message = json!({
+        "id": "job", "runtime": "python3.11", "entrypoint": "bot",
+        "entrypoint_files": {"bot": "main.py"}, "file_path": "job.zip", "config": {},
+        "is_long_running": true, "persist_results": false, "restart": restart,
+    });
+    let bounds = Bounds {
+        limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
+        network: Network::Host,
+        allowed_networks: vec![],
+        timeout: Duration::from_secs(1),
+        max_timeout: Duration::from_secs(1),
+        log_interval: Duration::from_secs(1),
+        max_attempts: 3,
+    };
+    let executable = parse_executable(message.to_string().as_bytes()).unwrap();
+    Job::validate(executable, &bounds, None).unwrap()
+}
+
+fn ended(verdict: Verdict) -> ExecutionResult {
+    let result = json!({
+        "status": "error", "verdict": verdict, "message": "", "output": "",
+        "duration_seconds": 1.0, "is_long_running": true, "attempt": 1, "worker": "w",
+        "finished_at": "2026-01-01T00:00:00Z",
+    });
+    serde_json::from_value(result).unwrap()
+}
+
+#[test]
+fn code_runs_again_only_where_the_message_says_so() {
+    let quiet = job(json!(null));
+    let on_failure = job(json!({"when": "on_failure", "max_restarts": 2, "backoff_seconds": 4}));
+    let always = job(json!({"when": "always"}));
+    let again = |job: &Job, verdict| after_end(job, &ended(verdict), 0) != NextStep::Settle;
+    for verdict in Verdict::ALL {
+        assert!(!again(&quiet, verdict), "{verdict}");
+        let failed = matches!(verdict, Verdict::Failed | Verdict::OutOfMemory);
+        assert_eq!(again(&on_failure, verdict), failed, "{verdict}");
+        assert_eq!(again(&always, verdict), failed || verdict == Verdict::Succeeded, "{verdict}");
+    }
+    let pause = |restarts| after_end(&on_failure, &ended(Verdict::Failed), restarts);
+    assert_eq!(pause(0), NextStep::Restart(Duration::from_secs(4)));
+    assert_eq!(pause(1), NextStep::Restart(Duration::from_secs(8)));
+    assert_eq!(pause(2), NextStep::Settle);
+}
+
+proptest! {
+    #[test]
+    fn restarts_come_to_an_end_and_pauses_have_a_bound(most in 1_u32..1000, restarts in 0_u32..2000) {
+        let policy = json!({"when": "always", "max_restarts": most, "backoff_seconds": 300});
+        match after_end(&job(policy), &ended(Verdict::Failed), restarts) {
+            NextStep::Restart(pause) => {
+                prop_assert!(restarts < most);
+                prop_assert!(pause <= MAX_RESTART_PAUSE);
+            }
+            NextStep::Settle => prop_assert!(restarts >= most),
+        }
+    }
+
+    #[test]
+    fn retries_come_to_an_end(attempt in 1_u32.., most in 1_u32..100) {
+        prop_assert_eq!(may_retry(attempt, most), attempt < most);
+    }
+}

@@ -1,0 +1,141 @@
+//! Runs a job, attempt by attempt, until nothing more comes: the part that the worker and
+//! `longshore run` share. Knows no queue and no journal.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use super::active::ActiveRun;
+use super::decide::{NextStep, after_end};
+use super::reporter::Reporter;
+use crate::job::{ExecutionResult, ResultStatus, State, Verdict};
+use crate::runner::{DockerRunner, Run, RunFailure, failed_result};
+
+/// Pause between two looks for the container of a run that is to stop, and between two attempts to
+/// stop it.
+const STOP_RETRY: Duration = Duration::from_millis(200);
+
+/// How a run begins.
+#[derive(Debug, Clone)]
+pub enum Begin {
+    /// With a new container.
+    Launch,
+    /// With a container that is there already, running or ended: its id.
+    Adopt(String),
+}
+
+/// How far a run got.
+#[derive(Debug)]
+pub enum Executed {
+    /// To an end that is settled as it is. The container is still there until released.
+    Ended(Box<ExecutionResult>),
+    /// Our infrastructure failed at this attempt, with this reason; nothing is left behind.
+    Failed {
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Runs `run` until its end. May be dropped at any time; its container then goes on.
+pub async fn execute(
+    runner: &DockerRunner,
+    mut run: Run,
+    mut begin: Begin,
+    active: &ActiveRun,
+    reporter: &Reporter,
+) -> Executed {
+    let mut restarts = 0;
+    loop {
+        let result = match attempt(runner, &run, &begin, active, reporter).await {
+            Ok(result) => result,
+            Err(failure) => return give_up(runner, &run, failure).await,
+        };
+        let NextStep::Restart(pause) = after_end(&run.job, &result, restarts) else {
+            return Executed::Ended(Box::new(result));
+        };
+        runner.release(&run.job.id).await;
+        let message = format!("{}; runs again in {} s", result.message, pause.as_secs());
+        reporter.report(State::Restarting, None, Some(message));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = active.stop_requested() => return Executed::Ended(Box::new(stopped(result))),
+        }
+        restarts += 1;
+        run.attempt += 1;
+        reporter.set_attempt(run.attempt);
+        begin = Begin::Launch;
+    }
+}
+
+/// One attempt, from its container's launch or adoption to what it gave.
+async fn attempt(
+    runner: &DockerRunner,
+    run: &Run,
+    begin: &Begin,
+    active: &ActiveRun,
+    reporter: &Reporter,
+) -> Result<ExecutionResult, RunFailure> {
+    if active.stop_order().is_some() && matches!(begin, Begin::Launch) {
+        return Err(RunFailure::Cancelled { reason: reason_of(active) });
+    }
+    let ended = async {
+        match begin {
+            Begin::Launch => runner.launch(run, reporter).await?,
+            Begin::Adopt(container) => runner.adopt(run, container, reporter)?,
+        }
+        runner.wait(&run.job.id, reporter).await
+    };
+    tokio::select! {
+        ended = ended => ended,
+        never = stop_when_asked(runner, run, active, reporter) => match never {},
+    }
+}
+
+/// Waits for the order to stop and carries it out. Never ends: the run's end shows elsewhere.
+async fn stop_when_asked(
+    runner: &DockerRunner,
+    run: &Run,
+    active: &ActiveRun,
+    reporter: &Reporter,
+) -> Infallible {
+    let order = active.stop_requested().await;
+    reporter.report(State::Stopping, None, order.reason.clone());
+    loop {
+        let id = &run.job.id;
+        match runner.stop_container(id, order.reason.clone(), order.timeout).await {
+            Ok(true) => return std::future::pending().await,
+            // Between two steps of its start: look again.
+            Ok(false) => {}
+            Err(error) => tracing::warn!(job.id = %id, %error, "stop container"),
+        }
+        tokio::time::sleep(STOP_RETRY).await;
+    }
+}
+
+async fn give_up(runner: &DockerRunner, run: &Run, failure: RunFailure) -> Executed {
+    let reason = failure.to_string();
+    match failure.verdict() {
+        Some(Verdict::Unavailable) | None => {
+            runner.release(&run.job.id).await;
+            Executed::Failed { attempt: run.attempt, reason }
+        }
+        Some(verdict) => {
+            Executed::Ended(Box::new(failed_result(run, runner.worker(), verdict, reason)))
+        }
+    }
+}
+
+fn reason_of(active: &ActiveRun) -> Option<String> {
+    active.stop_order().and_then(|order| order.reason.clone())
+}
+
+/// The end of a run that was asked to stop between two attempts.
+fn stopped(mut last: ExecutionResult) -> ExecutionResult {
+    last.status = ResultStatus::Success;
+    last.verdict = Some(Verdict::Stopped);
+    last.error = None;
+    last.message =
+        format!("stopped as requested before it ran again; before that: {}", last.message);
+    last
+}

@@ -1,0 +1,41 @@
+//! Takes messages from the queues: a slot first, then a delivery.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::recipe::follow_start;
+use super::stop::follow_stop;
+use crate::broker::Consumer;
+
+/// Takes start messages of one kind until shutdown.
+///
+/// The consumer gives one message for each call and takes none in between, so no message ever waits
+/// in a worker that cannot run it while another worker could.
+pub(super) async fn take_starts(
+    ctx: Arc<Context>,
+    mut consumer: Consumer,
+    long_running: bool,
+    shutdown: CancellationToken,
+) {
+    let intake = async {
+        while let Some(slot) = ctx.slots.take(long_running).await {
+            let Some(delivery) = consumer.next().await else {
+                return;
+            };
+            let follow = follow_start(Arc::clone(&ctx), delivery, slot);
+            ctx.tracker_of(long_running).spawn(follow);
+        }
+    };
+    shutdown.run_until_cancelled(intake).await;
+    consumer.close().await;
+}
+
+/// Takes stop messages, from the shared queue or our mailbox, until shutdown.
+pub(super) async fn take_stops(ctx: Arc<Context>, mut consumer: Consumer) {
+    while let Some(delivery) = consumer.next().await {
+        follow_stop(&ctx, delivery).await;
+    }
+    consumer.close().await;
+}

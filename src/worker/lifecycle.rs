@@ -1,0 +1,263 @@
+//! A worker's life: connect, claim a segment, take up what is there, take messages, drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::active::ActiveRuns;
+use super::context::Context;
+use super::intake::{take_starts, take_stops};
+use super::reporter::Publisher;
+use super::slots::Slots;
+use super::{recover, segment};
+use crate::broker::{Broker, BrokerError, Flow, Inbox, RabbitSink, SegmentLock};
+use crate::http::{self, Readiness};
+use crate::logs::LogCollector;
+use crate::runner::docker::{DockerOrchestrator, Progress};
+use crate::runner::{ContainerOrchestrator, DockerRunner};
+use crate::settings::Settings;
+use crate::storage::{Journal, ObjectStore, S3Store, StoreError};
+
+/// Why a worker could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The object store's settings cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The broker's settings cannot be used, or its objects do not fit.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The address for health checks cannot be had.
+    #[error("HTTP_LISTEN: cannot listen on {address}: {source}")]
+    Http {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Deliveries of stop messages that may be under way at a time.
+const STOP_PREFETCH: u16 = 8;
+
+/// How long the last log lines and events may take once everything else has ended.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Runs a worker until `shutdown`, then drains it: no new messages, terminating runs have the
+/// grace of the settings to end, and what still runs is left to whoever takes the segment next.
+pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), WorkerError> {
+    let readiness = Readiness::default();
+    let tasks = TaskTracker::new();
+    let closing = CancellationToken::new();
+    let server = http::serve(settings.http.listen, readiness.clone(), closing.clone());
+    let address = settings.http.listen;
+    tasks.spawn(server.await.map_err(|source| WorkerError::Http { address, source })?);
+
+    let begun = Box::pin(begin(&settings, &readiness, &tasks, &closing, &shutdown));
+    if let Some(worker) = begun.await? {
+        shutdown.cancelled().await;
+        worker.drain(settings.worker.drain_grace).await;
+    }
+    closing.cancel();
+    tasks.close();
+    if tokio::time::timeout(FLUSH_TIMEOUT, tasks.wait()).await.is_err() {
+        tracing::warn!("leave background tasks behind: they did not end in time");
+    }
+    tracing::info!("worker has ended");
+    Ok(())
+}
+
+/// A worker that takes messages.
+struct Worker {
+    ctx: Arc<Context>,
+    logs: Arc<LogCollector>,
+    /// Cancelled when no more messages are to be taken.
+    intake: CancellationToken,
+    intakes: TaskTracker,
+}
+
+/// Connects, claims a segment, takes up what is there and begins to take messages. `None`: shutdown
+/// came first.
+async fn begin(
+    settings: &Settings,
+    readiness: &Readiness,
+    tasks: &TaskTracker,
+    closing: &CancellationToken,
+    shutdown: &CancellationToken,
+) -> Result<Option<Worker>, WorkerError> {
+    let store: Arc<dyn ObjectStore> = Arc::new(S3Store::new(&settings.store)?);
+    readiness.watch_store(Arc::clone(&store));
+    let broker = Broker::connect(&settings.broker, &settings.worker.name, closing)?;
+    readiness.watch_broker(broker.clone());
+    let connected = async {
+        wait_for("object store", || store.ensure_buckets()).await;
+        let connect = || DockerOrchestrator::connect(&settings.runner, Progress::Log);
+        wait_for("container engine", connect).await
+    };
+    let Some(engine) = shutdown.run_until_cancelled(connected).await else {
+        return Ok(None);
+    };
+    let engine: Arc<dyn ContainerOrchestrator> = Arc::new(engine);
+    readiness.watch_engine(Arc::clone(&engine));
+    if !declare(&broker, shutdown).await? {
+        return Ok(None);
+    }
+    let claimed = segment::claim(&broker, settings.worker.max_segments, shutdown).await;
+    let Some((segment, lock)) = claimed else {
+        return Ok(None);
+    };
+    tasks.spawn(hold_segment(&broker, segment, lock, readiness, closing));
+
+    let logs = Arc::new(LogCollector::new(Arc::clone(&store), settings.logs.clone()));
+    logs.start();
+    let ctx = Arc::new(context(settings, broker, store, engine, &logs, segment));
+    let recovered = wait_for("what the segment's last owner left", || recover::recover(&ctx));
+    if shutdown.run_until_cancelled(Box::pin(recovered)).await.is_none() {
+        return Ok(None);
+    }
+    let worker =
+        Worker { ctx, logs, intake: CancellationToken::new(), intakes: TaskTracker::new() };
+    worker.take_messages();
+    Ok(Some(worker))
+}
+
+/// Declares exchanges and queues once the broker is there. A mismatch with what is there ends the
+/// worker: it does not mend itself. Gives `false` where shutdown came first.
+async fn declare(broker: &Broker, shutdown: &CancellationToken) -> Result<bool, WorkerError> {
+    loop {
+        match shutdown.run_until_cancelled(broker.declare_topology()).await {
+            None => return Ok(false),
+            Some(Ok(())) => return Ok(true),
+            Some(Err(error)) if broker.is_connected() => return Err(error.into()),
+            Some(Err(error)) => tracing::warn!(%error, "declare exchanges and queues"),
+        }
+    }
+}
+
+/// Tries until it goes well, with one log line a try.
+async fn wait_for<T, E, F>(what: &'static str, mut operation: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, E>>,
+    E: std::fmt::Display,
+{
+    loop {
+        let backoff = ExponentialBuilder::new()
+            .with_jitter()
+            .with_max_delay(Duration::from_secs(10))
+            .without_max_times();
+        let tried = (&mut operation)
+            .retry(backoff)
+            .notify(|error, pause| {
+                tracing::warn!(what, %error, retry_seconds = pause.as_secs_f32(), "wait");
+            })
+            .await;
+        if let Ok(value) = tried {
+            return value;
+        }
+    }
+}
+
+fn hold_segment(
+    broker: &Broker,
+    segment: u32,
+    lock: SegmentLock,
+    readiness: &Readiness,
+    closing: &CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let (held, watched) = watch::channel(true);
+    readiness.watch_segment(segment, watched);
+    segment::hold(broker.clone(), segment, lock, held, closing.clone())
+}
+
+fn context(
+    settings: &Settings,
+    broker: Broker,
+    store: Arc<dyn ObjectStore>,
+    engine: Arc<dyn ContainerOrchestrator>,
+    logs: &Arc<LogCollector>,
+    segment: u32,
+) -> Context {
+    let namespace = settings.broker.namespace.clone();
+    let give_up = CancellationToken::new();
+    let publisher = Publisher {
+        sink: Arc::new(RabbitSink::new(broker.clone(), give_up.clone())),
+        source: format!("/longshore/{namespace}/segments/{segment}"),
+        worker: settings.worker.name.clone(),
+        tracker: TaskTracker::new(),
+    };
+    let runner = DockerRunner::new(
+        engine,
+        Arc::clone(&store),
+        Arc::clone(logs),
+        settings.runner.clone(),
+        namespace,
+        settings.worker.name.clone(),
+    );
+    Context {
+        broker,
+        journal: Journal::new(store, settings.broker.namespace.clone()),
+        runner: Arc::new(runner),
+        publisher,
+        bounds: settings.bounds(),
+        give_up,
+        segment,
+        active: Arc::new(ActiveRuns::default()),
+        slots: Slots::new(settings.worker.max_terminating, settings.worker.max_long_running),
+        terminating: TaskTracker::new(),
+        long_running: TaskTracker::new(),
+        detach: CancellationToken::new(),
+    }
+}
+
+impl Worker {
+    fn take_messages(&self) {
+        for (inbox, long_running) in
+            [(Inbox::StartTerminating, false), (Inbox::StartLongRunning, true)]
+        {
+            let consumer = self.ctx.broker.consumer(inbox, Flow::OnDemand, self.intake.clone());
+            let intake =
+                take_starts(Arc::clone(&self.ctx), consumer, long_running, self.intake.clone());
+            self.intakes.spawn(intake);
+        }
+        for inbox in [Inbox::Stop, Inbox::Mailbox(self.ctx.segment)] {
+            let flow = Flow::Prefetch(STOP_PREFETCH);
+            let consumer = self.ctx.broker.consumer(inbox, flow, self.intake.clone());
+            let intake = take_stops(Arc::clone(&self.ctx), consumer);
+            self.intakes.spawn(intake);
+        }
+    }
+
+    /// Accepts no more, waits for terminating runs within the grace, lets go of the rest.
+    async fn drain(self, grace: Duration) {
+        let ctx = &self.ctx;
+        tracing::info!(active = ctx.active.len(), grace_seconds = grace.as_secs(), "drain");
+        self.intake.cancel();
+        self.intakes.close();
+        self.intakes.wait().await;
+        ctx.terminating.close();
+        ctx.long_running.close();
+        if tokio::time::timeout(grace, ctx.terminating.wait()).await.is_err() {
+            tracing::warn!(
+                left = ctx.terminating.len(),
+                "the grace is over: leave terminating runs to the segment's next owner"
+            );
+        }
+        ctx.detach.cancel();
+        let flush = async {
+            ctx.terminating.wait().await;
+            ctx.long_running.wait().await;
+            ctx.publisher.tracker.close();
+            ctx.publisher.tracker.wait().await;
+        };
+        let (flushed, shipped) =
+            tokio::join!(tokio::time::timeout(FLUSH_TIMEOUT, flush), self.logs.stop(FLUSH_TIMEOUT));
+        ctx.give_up.cancel();
+        if flushed.is_err() || !shipped {
+            tracing::warn!("some log lines or events did not reach their place in time");
+        }
+    }
+}

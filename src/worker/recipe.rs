@@ -1,0 +1,106 @@
+//! From delivery to settled: the way of a start message, top down.
+
+use std::sync::Arc;
+
+use super::active::ActiveGuard;
+use super::claim::{self, Claim, Claimed};
+use super::context::Context;
+use super::decide::{self, Incoming};
+use super::execute::{Begin, Executed, execute};
+use super::reporter::Reporter;
+use super::slots::Slot;
+use super::{ending, settle};
+use crate::broker::{Delivery, Inbox};
+use crate::job::{Job, MessageError, State, Verdict, parse_executable};
+use crate::runner::failed_result;
+
+/// Follows one start message: validate → claim → ack → run → settle.
+///
+/// The delivery is acknowledged as soon as the journal has the job, so that no time-out of the
+/// broker can hit a long run, and a restart of the broker does not touch running containers.
+pub(super) async fn follow_start(ctx: Arc<Context>, delivery: Delivery, slot: Slot) {
+    let job = match validate(&ctx, &delivery) {
+        Ok(job) => job,
+        Err(error) => return settle::reject(&ctx, delivery, &error).await,
+    };
+    if job.is_long_running != (delivery.inbox() == Inbox::StartLongRunning) {
+        tracing::warn!(job.id = %job.id, routing_key = %delivery.routing_key, "routing key disagrees with is_long_running, which decides");
+    }
+    let Some(slot) = ctx.slots.fit(slot, job.is_long_running).await else {
+        return;
+    };
+    let guard = match ctx.active.begin(&job.id, &job.run_id) {
+        Ok(guard) => guard,
+        Err(active) => return settle::already_active(&ctx, delivery, &job, &active).await,
+    };
+    let incoming = incoming(&job, &delivery);
+    match claim::claim(&ctx, &job, &delivery, &incoming).await {
+        Ok(Claim::Taken(claimed)) => {
+            settle::ack(&delivery, &job.id).await;
+            run_claimed(ctx, *claimed, Begin::Launch, guard, Some(slot)).await;
+        }
+        Ok(Claim::Cancelled(claimed, tombstone)) => {
+            settle::ack(&delivery, &job.id).await;
+            let why = format!("cancelled before it ran{}", because(tombstone.reason.as_deref()));
+            ending::settle_unrun(&ctx, *claimed, Verdict::Cancelled, why).await;
+        }
+        Ok(Claim::Republish(record)) => settle::republish(&ctx, delivery, &record).await,
+        Ok(Claim::Duplicate(record)) => settle::duplicate(&ctx, delivery, &job, &record).await,
+        Err(error) => settle::unavailable(&ctx, delivery, &job, &error.to_string()).await,
+    }
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+fn validate(ctx: &Context, delivery: &Delivery) -> Result<Job, MessageError> {
+    let executable = parse_executable(&delivery.body)?;
+    Job::validate(executable, &ctx.bounds, delivery.properties.message_id.as_deref())
+}
+
+fn incoming(job: &Job, delivery: &Delivery) -> Incoming {
+    let published_at = delivery.properties.timestamp;
+    Incoming { run_id: job.run_id.clone(), published_at }
+}
+
+/// Runs a job that the journal says is ours, and settles it. Where the worker is told to let go,
+/// the container goes on, and the journal says whose it is.
+pub(super) async fn run_claimed(
+    ctx: Arc<Context>,
+    claimed: Claimed,
+    begin: Begin,
+    guard: ActiveGuard,
+    slot: Option<Slot>,
+) {
+    let run = claimed.run.clone();
+    let trace = claimed.record.message.traceparent.clone();
+    let reporter = Reporter::new(ctx.publisher.clone(), run.clone(), trace, None);
+    if matches!(begin, Begin::Launch) {
+        reporter.report(State::Accepted, None, None);
+    }
+    let executed = tokio::select! {
+        executed = execute(&ctx.runner, run.clone(), begin, &guard.run, &reporter) => executed,
+        () = ctx.detach.cancelled() => {
+            reporter.drain().await;
+            return;
+        }
+    };
+    match executed {
+        Executed::Ended(result) => ending::settle(&ctx, reporter, claimed, *result).await,
+        Executed::Failed { attempt, reason } => {
+            let again = decide::may_retry(attempt, run.job.max_attempts);
+            if let Some(step) = ctx.broker.topology().retry_step_or_last(attempt).filter(|_| again)
+            {
+                ending::retry(&ctx, reporter, claimed, attempt, &step, &reason).await;
+            } else {
+                let message = format!("gave up after {attempt} attempts: {reason}");
+                let result =
+                    failed_result(&run, ctx.runner.worker(), Verdict::Unavailable, message);
+                ending::settle(&ctx, reporter, claimed, result).await;
+            }
+        }
+    }
+    drop(slot);
+    drop(guard);
+}

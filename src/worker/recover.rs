@@ -1,0 +1,158 @@
+//! Takes up what this segment's last owner left: bots that run on, runs that ended meanwhile, runs
+//! whose container is gone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::claim::Claimed;
+use super::context::Context;
+use super::ending;
+use super::execute::Begin;
+use super::recipe::run_claimed;
+use crate::job::{Job, JobId, MessageError, Verdict, parse_executable};
+use crate::runner::Run;
+use crate::runner::labels::Identity;
+use crate::runner::orchestrator::{ContainerInfo, ContainerState, EngineError};
+use crate::storage::{ETag, JobRecord, JournalError, RecordState};
+
+/// Why a segment could not be taken up. It is tried again, for its jobs wait.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecoverError {
+    /// The journal could not be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The engine could not be asked.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Takes up the segment's jobs; each goes on by itself. May be called again after an error.
+pub(super) async fn recover(ctx: &Arc<Context>) -> Result<(), RecoverError> {
+    let mut containers = by_run(ctx.runner.list_managed_containers(ctx.segment).await?);
+    for id in ctx.journal.segment_jobs(ctx.segment).await? {
+        let known = ctx.journal.read(&id).await?;
+        let ours = known.filter(|(record, _)| record.segment == ctx.segment);
+        let container = ours
+            .as_ref()
+            .and_then(|(record, _)| containers.remove(&(id.clone(), record.run_id.to_string())));
+        match ours {
+            Some((record, etag)) if record.state != RecordState::Finished => {
+                take_up(ctx, record, etag, container).await?;
+            }
+            finished => {
+                if let Some((record, _)) = finished {
+                    ending::publish_again(ctx, &record).await;
+                }
+                if let Some((info, _)) = container {
+                    ctx.runner.remove_leftover(&info.id).await;
+                }
+                ctx.journal.remove_from_segment(ctx.segment, &id).await?;
+            }
+        }
+    }
+    for ((job, _), (info, _)) in containers {
+        if !ctx.runner.is_active(&job) {
+            tracing::warn!(job.id = %job, container.id = %info.id, "remove container that no record knows");
+            ctx.runner.remove_leftover(&info.id).await;
+        }
+    }
+    Ok(())
+}
+
+type Found = (ContainerInfo, Identity);
+
+/// The newest container of each run.
+fn by_run(found: Vec<Found>) -> HashMap<(JobId, String), Found> {
+    let mut newest: HashMap<(JobId, String), Found> = HashMap::new();
+    for (info, labels) in found {
+        let key = (labels.id.clone(), labels.run_id.to_string());
+        match newest.get(&key) {
+            Some((_, other)) if other.attempt >= labels.attempt => {}
+            _ => {
+                newest.insert(key, (info, labels));
+            }
+        }
+    }
+    newest
+}
+
+/// How a run goes on, given what is left of its container. Pure.
+#[derive(Debug, PartialEq, Eq)]
+enum Continuation {
+    Adopt { container: String, attempt: u32 },
+    Launch { attempt: u32 },
+    Lost,
+}
+
+fn continuation(
+    job: &Job,
+    record: &JobRecord,
+    container: Option<(&str, ContainerState, u32)>,
+) -> Continuation {
+    if let Some((id, ContainerState::Running | ContainerState::Exited, attempt)) = container {
+        return Continuation::Adopt { container: id.to_owned(), attempt };
+    }
+    let attempt = match record.state {
+        // It was put aside before it reached the broker: this attempt has not begun.
+        RecordState::Waiting => record.attempt,
+        _ => container.map_or(record.attempt, |(_, _, attempt)| attempt) + 1,
+    };
+    if job.is_long_running || attempt <= job.max_attempts {
+        Continuation::Launch { attempt }
+    } else {
+        Continuation::Lost
+    }
+}
+
+async fn take_up(
+    ctx: &Arc<Context>,
+    record: JobRecord,
+    etag: ETag,
+    container: Option<Found>,
+) -> Result<(), RecoverError> {
+    let job = match job_of(ctx, &record) {
+        Ok(job) => Arc::new(job),
+        Err(error) => {
+            tracing::error!(job.id = %record.id, %error, "skip record whose message is no longer valid");
+            return Ok(());
+        }
+    };
+    let Ok(guard) = ctx.active.begin(&job.id, &job.run_id) else {
+        return Ok(());
+    };
+    let left =
+        container.as_ref().map(|(info, labels)| (info.id.as_str(), info.state, labels.attempt));
+    let next = continuation(&job, &record, left);
+    tracing::info!(job.id = %job.id, continuation = ?next, "take up job");
+    let (begin, attempt) = match next {
+        Continuation::Adopt { container, attempt } => (Begin::Adopt(container), attempt),
+        Continuation::Launch { attempt } => (Begin::Launch, attempt),
+        Continuation::Lost => {
+            let run = Run { job, attempt: record.attempt, segment: ctx.segment };
+            let message = format!("all {} attempts died with their hosts", record.attempt);
+            ending::settle_unrun(ctx, Claimed { run, record, etag }, Verdict::Lost, message).await;
+            return Ok(());
+        }
+    };
+    let run = Run { job: Arc::clone(&job), attempt, segment: ctx.segment };
+    let claimed = Claimed { run, record, etag };
+    let tracker = ctx.tracker_of(job.is_long_running);
+    let ctx = Arc::clone(ctx);
+    tracker.spawn(async move {
+        // What runs already runs on, whatever the limits say now; what must start waits its turn.
+        let slot = match begin {
+            Begin::Adopt(_) => ctx.slots.try_take(job.is_long_running),
+            Begin::Launch => ctx.slots.take(job.is_long_running).await,
+        };
+        run_claimed(ctx, claimed, begin, guard, slot).await;
+    });
+    Ok(())
+}
+
+fn job_of(ctx: &Context, record: &JobRecord) -> Result<Job, MessageError> {
+    let executable = parse_executable(record.message.body.as_bytes())?;
+    let mut job = Job::validate(executable, &ctx.bounds, record.message_id.as_deref())?;
+    // A message without an id got a run of its own when it was claimed; it keeps that.
+    job.run_id = record.run_id.clone();
+    Ok(job)
+}

@@ -1,0 +1,152 @@
+//! Every way in which a delivery is settled that is not claimed, one function each. The ends of a
+//! claimed run are in `ending`.
+
+use std::sync::Arc;
+
+use super::active::ActiveRun;
+use super::context::Context;
+use super::decide::may_retry;
+use super::reporter::Reporter;
+use crate::broker::{Delivery, MessageProperties, ReplyTo};
+use crate::job::{Event, EventData, Job, JobId, MessageError, RunId, State, Status, Verdict};
+use crate::runner::{Run, failed_result, rejected_result};
+use crate::storage::JobRecord;
+
+/// Acknowledges a delivery. One that cannot be acknowledged comes again, and is then told from a
+/// new one by its run.
+pub(super) async fn ack(delivery: &Delivery, id: &JobId) {
+    if let Err(error) = delivery.ack().await {
+        tracing::warn!(job.id = %id, %error, "acknowledge delivery");
+    }
+}
+
+/// A message that cannot be followed: a `rejected` result that says why, a copy among the dead
+/// letters, an ack. Should one of them fail, the message comes again and gives the same event.
+pub(super) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageError) {
+    let reason = error.to_string();
+    tracing::warn!(job.id = error.id.as_ref().map(JobId::as_str), %reason, "reject message");
+    let result = rejected_result(error, ctx.runner.worker(), ctx.segment);
+    let event = Event::new(
+        rejection_id(&delivery, error),
+        ctx.publisher.source.clone(),
+        delivery.properties.traceparent.clone(),
+        EventData::Result(result),
+    );
+    if !ctx.publisher.publish(&event, reply_to(&delivery.properties).as_ref()).await {
+        return;
+    }
+    if let Err(error) = ctx.broker.dead_letter(&delivery, &reason).await {
+        tracing::error!(%error, "dead-letter message");
+    }
+}
+
+/// The same for every redelivery of the same message.
+fn rejection_id(delivery: &Delivery, error: &MessageError) -> String {
+    let run = error.run_id.as_ref().map(RunId::as_str);
+    if let Some(id) = run.or(delivery.properties.message_id.as_deref()) {
+        format!("{id}/result")
+    } else {
+        let digest = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &delivery.body);
+        format!("{digest}/result")
+    }
+}
+
+/// A start for a job that this worker runs: followed later where the run is about to end, for then
+/// it is the next version; else told as a duplicate.
+pub(super) async fn already_active(ctx: &Context, delivery: Delivery, job: &Job, run: &ActiveRun) {
+    if run.stop_order().is_some() && run.run_id != job.run_id {
+        return later(ctx, delivery, job).await;
+    }
+    tell_duplicate(ctx, &delivery, job, &run.run_id, ctx.segment).await;
+    ack(&delivery, &job.id).await;
+}
+
+/// A start for a job that another worker runs.
+pub(super) async fn duplicate(ctx: &Context, delivery: Delivery, job: &Job, record: &JobRecord) {
+    match ctx.journal.tombstone(&job.id).await {
+        Ok(Some(_)) if record.run_id != job.run_id => return later(ctx, delivery, job).await,
+        Ok(_) => {}
+        Err(error) => tracing::warn!(job.id = %job.id, %error, "look for a stop"),
+    }
+    tell_duplicate(ctx, &delivery, job, &record.run_id, record.segment).await;
+    ack(&delivery, &job.id).await;
+}
+
+async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId, segment: u32) {
+    let message = format!("the job is active already, as run {by} of segment {segment}");
+    let status = Status {
+        id: job.id.clone(),
+        run_id: Some(job.run_id.clone()),
+        state: State::Duplicate,
+        entrypoint: Some(job.entrypoint),
+        attempt: 0,
+        segment: Some(ctx.segment),
+        worker: ctx.publisher.worker.clone(),
+        container_id: None,
+        verdict: None,
+        message: Some(message),
+    };
+    ctx.publisher.status(status, delivery.properties.traceparent.clone()).await;
+}
+
+/// Puts a start aside for the shortest back-off step; its attempt does not count.
+async fn later(ctx: &Context, delivery: Delivery, job: &Job) {
+    tracing::info!(job.id = %job.id, "put start aside: the job's last run is stopping");
+    put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
+}
+
+/// Sends a delivery through the retry queue that follows `after` attempts, as `attempt`. Where that
+/// fails, the broker delivers it again.
+async fn put_aside(ctx: &Context, delivery: &Delivery, after: u32, attempt: u32) {
+    let Some(step) = ctx.broker.topology().retry_step_or_last(after) else {
+        tracing::error!("no retry queue is set: RETRY_DELAYS_SECONDS is empty");
+        return;
+    };
+    if let Err(error) = ctx.broker.retry(delivery, &step, attempt).await {
+        tracing::error!(%error, "put message aside");
+    }
+}
+
+/// A stop that could not be followed this time: tried again, and in the end a dead letter.
+pub(super) async fn retry_stop(ctx: &Context, delivery: Delivery, reason: &str) {
+    let attempt = delivery.properties.attempt;
+    if may_retry(attempt, ctx.bounds.max_attempts) {
+        put_aside(ctx, &delivery, attempt, attempt + 1).await;
+    } else if let Err(error) = ctx.broker.dead_letter(&delivery, reason).await {
+        tracing::error!(%error, "dead-letter stop");
+    }
+}
+
+/// A start whose run has ended already: its result again, under the same event id.
+pub(super) async fn republish(ctx: &Context, delivery: Delivery, record: &JobRecord) {
+    if let Some(event) = &record.result {
+        let reply = reply_to(&delivery.properties);
+        if !ctx.publisher.publish(event, reply.as_ref()).await {
+            return;
+        }
+    }
+    ack(&delivery, &record.id).await;
+}
+
+/// A start that our infrastructure failed before it was claimed.
+pub(super) async fn unavailable(ctx: &Context, delivery: Delivery, job: &Job, reason: &str) {
+    tracing::warn!(job.id = %job.id, reason, "claim job");
+    let attempt = delivery.properties.attempt;
+    if may_retry(attempt, job.max_attempts) {
+        return put_aside(ctx, &delivery, attempt, attempt + 1).await;
+    }
+    let run = Run { job: Arc::new(job.clone()), attempt, segment: ctx.segment };
+    let message = format!("gave up after {attempt} attempts: {reason}");
+    let result = failed_result(&run, ctx.runner.worker(), Verdict::Unavailable, message);
+    let properties = &delivery.properties;
+    let reporter = Reporter::new(ctx.publisher.clone(), run, properties.traceparent.clone(), None);
+    let event = reporter.result_event(result);
+    if reporter.finish(&event, reply_to(properties).as_ref()).await {
+        ack(&delivery, &job.id).await;
+    }
+}
+
+fn reply_to(properties: &MessageProperties) -> Option<ReplyTo> {
+    let correlation_id = properties.correlation_id.clone();
+    properties.reply_to.clone().map(|queue| ReplyTo { queue, correlation_id })
+}

@@ -1,0 +1,133 @@
+//! The way of a stop message: note it, find who runs the job, stop it or tell its owner.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::active::StopOrder;
+use super::context::Context;
+use super::settle;
+use crate::broker::{Delivery, Inbox, MessageOptions, PublishError};
+use crate::job::{MessageError, RunId, State, Status, StopRequest, parse_stop};
+use crate::storage::{JournalError, RecordState, Tombstone};
+
+/// Why a stop could not be followed this time.
+#[derive(Debug, thiserror::Error)]
+enum StopError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("forwarding it to segment {segment} failed: {source}")]
+    Forward { segment: u32, source: PublishError },
+}
+
+/// Follows one stop message, from the shared queue or from our mailbox.
+///
+/// The stop is noted before anybody looks for the job, and a job is noted before anybody looks for
+/// a stop: so one of the two always sees the other.
+pub(super) async fn follow_stop(ctx: &Context, delivery: Delivery) {
+    let stop = match parse_stop(&delivery.body) {
+        Ok(stop) => stop,
+        Err(error) => return reject_stop(ctx, delivery, &error).await,
+    };
+    match carry_out(ctx, &delivery, &stop).await {
+        Ok(()) => settle::ack(&delivery, &stop.id).await,
+        Err(error) => {
+            tracing::warn!(job.id = %stop.id, %error, "follow stop");
+            settle::retry_stop(ctx, delivery, &error.to_string()).await;
+        }
+    }
+}
+
+async fn carry_out(
+    ctx: &Context,
+    delivery: &Delivery,
+    stop: &StopRequest,
+) -> Result<(), StopError> {
+    let noted = match delivery.inbox() {
+        Inbox::Mailbox(_) => Ok(()),
+        _ => ctx.journal.put_tombstone(&tombstone(delivery, stop)).await,
+    };
+    if let Some(run) = ctx.active.get(&stop.id)
+        && is_meant(stop, &run.run_id)
+    {
+        let timeout = Duration::from_secs(stop.timeout_seconds);
+        if !run.request_stop(StopOrder { reason: stop.reason.clone(), timeout }) {
+            answer(ctx, delivery, stop, State::Stopping, "the job is stopping already").await;
+        }
+        return Ok(());
+    }
+    noted?;
+    let owner = match ctx.journal.read(&stop.id).await? {
+        Some((record, _)) if record.state == RecordState::Active => {
+            is_meant(stop, &record.run_id).then_some(record.segment)
+        }
+        _ => None,
+    };
+    match owner {
+        Some(segment) if segment != ctx.segment => ctx
+            .broker
+            .forward_stop(segment, stop, &options_of(delivery))
+            .await
+            .map_err(|source| StopError::Forward { segment, source }),
+        _ => {
+            let message = "no run of this job is active; a start that was published before this \
+                           stop will be cancelled";
+            answer(ctx, delivery, stop, State::NotRunning, message).await;
+            Ok(())
+        }
+    }
+}
+
+fn options_of(delivery: &Delivery) -> MessageOptions {
+    let fresh = || uuid::Uuid::new_v4().to_string();
+    MessageOptions {
+        message_id: delivery.properties.message_id.clone().unwrap_or_else(fresh),
+        correlation_id: delivery.properties.correlation_id.clone(),
+        reply_to: delivery.properties.reply_to.clone(),
+        traceparent: delivery.properties.traceparent.clone(),
+    }
+}
+
+fn is_meant(stop: &StopRequest, run: &RunId) -> bool {
+    stop.run_id.as_ref().is_none_or(|wanted| wanted == run)
+}
+
+fn tombstone(delivery: &Delivery, stop: &StopRequest) -> Tombstone {
+    Tombstone {
+        id: stop.id.clone(),
+        run_id: stop.run_id.clone(),
+        reason: stop.reason.clone(),
+        at: delivery.properties.timestamp.unwrap_or_else(Timestamp::now),
+    }
+}
+
+async fn answer(
+    ctx: &Context,
+    delivery: &Delivery,
+    stop: &StopRequest,
+    state: State,
+    message: &str,
+) {
+    let status = Status {
+        id: stop.id.clone(),
+        run_id: stop.run_id.clone(),
+        state,
+        entrypoint: None,
+        attempt: 0,
+        segment: Some(ctx.segment),
+        worker: ctx.publisher.worker.clone(),
+        container_id: None,
+        verdict: None,
+        message: Some(message.to_owned()),
+    };
+    ctx.publisher.status(status, delivery.properties.traceparent.clone()).await;
+}
+
+/// A stop that cannot be read stops nothing: it goes to the dead letters, with the reason.
+async fn reject_stop(ctx: &Context, delivery: Delivery, error: &MessageError) {
+    let reason = error.to_string();
+    tracing::warn!(job.id = error.id.as_ref().map(crate::job::JobId::as_str), %reason, "reject stop");
+    if let Err(error) = ctx.broker.dead_letter(&delivery, &reason).await {
+        tracing::error!(%error, "dead-letter stop");
+    }
+}

@@ -1,0 +1,247 @@
+//! Pulling images from a real registry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::auth::DockerCredentials;
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptionsBuilder,
+    TagImageOptionsBuilder,
+};
+use futures_util::TryStreamExt;
+use longshore::runner::docker::{DockerOrchestrator, Progress};
+use longshore::runner::orchestrator::{ContainerOrchestrator, EngineError};
+use longshore::settings::RunnerSettings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::support::bench::settings;
+use crate::support::registry::Registry;
+
+const TAG: &str = "1";
+
+/// A registry that holds one image of a few megabytes that the engine does not have.
+struct Shelf {
+    registry: Registry,
+    docker: Docker,
+    repository: String,
+    image: String,
+}
+
+impl Shelf {
+    async fn new() -> Self {
+        let registry = Registry::start().await;
+        let docker = client();
+        let repository = format!("it-{}", uuid::Uuid::new_v4());
+        let name = format!("{}/{repository}", registry.address);
+        let shelf = Self { image: format!("{name}:{TAG}"), registry, docker, repository };
+        let options =
+            CreateImageOptionsBuilder::default().from_src("-").repo(&name).tag(TAG).build();
+        let body = Some(bollard::body_full(archive().into()));
+        shelf.docker.create_image(Some(options), body, None).try_collect::<Vec<_>>().await.unwrap();
+        let options = PushImageOptionsBuilder::default().tag(TAG).build();
+        let login = Some(DockerCredentials::default());
+        let pushed = shelf.docker.push_image(&name, Some(options), login);
+        pushed.try_collect::<Vec<_>>().await.unwrap();
+        shelf.forget(&shelf.image).await;
+        shelf
+    }
+
+    async fn forget(&self, image: &str) {
+        let options = RemoveImageOptionsBuilder::default().force(true).build();
+        self.docker.remove_image(image, Some(options), None).await.unwrap();
+    }
+
+    fn manifest_requests(&self) -> usize {
+        self.registry.manifest_requests(&self.repository, TAG)
+    }
+}
+
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        let image = self.image.clone();
+        // A thread of its own, for a runtime cannot be blocked from within. That there is no such
+        // image is what most tests leave.
+        let removed = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            let options = RemoveImageOptionsBuilder::default().force(true).build();
+            runtime.block_on(client().remove_image(&image, Some(options), None)).is_ok()
+        });
+        if removed.join().is_err() {
+            eprintln!("could not remove the image {}", self.image);
+        }
+    }
+}
+
+fn client() -> Docker {
+    match settings().docker_host {
+        Some(host) => Docker::connect_with_host(&host).unwrap(),
+        None => Docker::connect_with_unix_defaults().unwrap(),
+    }
+}
+
+/// A file system of one file, whose content no other image has and which hardly compresses.
+fn archive() -> Vec<u8> {
+    let content: Vec<u8> = (0..200_000).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    builder.append_data(&mut header, "content", content.as_slice()).unwrap();
+    builder.into_inner().unwrap()
+}
+
+async fn engine(pull_timeout: Duration, progress: Progress) -> Arc<DockerOrchestrator> {
+    let settings = RunnerSettings { pull_timeout, ..settings() };
+    Arc::new(DockerOrchestrator::connect(&settings, progress).await.unwrap())
+}
+
+fn pulls(
+    engine: &Arc<DockerOrchestrator>,
+    image: &str,
+    count: usize,
+) -> JoinSet<Result<(), EngineError>> {
+    let mut waiting = JoinSet::new();
+    for _ in 0..count {
+        let (engine, image) = (Arc::clone(engine), image.to_owned());
+        waiting.spawn(async move { engine.pull_image(&image).await });
+    }
+    waiting
+}
+
+const PATIENT: Duration = Duration::from_mins(2);
+
+#[tokio::test]
+async fn compat_13_an_image_that_is_here_is_used_as_it_is() {
+    let shelf = Shelf::new().await;
+    let engine = engine(PATIENT, Progress::Log).await;
+    let mine = "longshore-it-retagged";
+    let options = TagImageOptionsBuilder::default().repo(mine).tag(TAG).build();
+    engine.pull_image(&shelf.image).await.unwrap();
+    let asked = shelf.manifest_requests();
+    assert!(asked > 0);
+    engine.pull_image(&shelf.image).await.unwrap();
+    assert_eq!(shelf.manifest_requests(), asked);
+    // An image that was built on this machine has no registry that would know it.
+    shelf.docker.tag_image(&shelf.image, Some(options)).await.unwrap();
+    let pulled = engine.pull_image(&format!("{mine}:{TAG}")).await;
+    shelf.forget(&format!("{mine}:{TAG}")).await;
+    assert_eq!(pulled, Ok(()));
+}
+
+#[tokio::test]
+async fn there_is_one_pull_for_all_who_wait_also_when_the_first_gives_up() {
+    let shelf = Shelf::new().await;
+    for progress in [Progress::Log, Progress::Bar] {
+        let engine = engine(PATIENT, progress).await;
+        let before = shelf.manifest_requests();
+        engine.pull_image(&shelf.image).await.unwrap();
+        let one_pull = shelf.manifest_requests() - before;
+        shelf.forget(&shelf.image).await;
+
+        let before = shelf.manifest_requests();
+        let outcomes = pulls(&engine, &shelf.image, 5).join_all().await;
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        assert_eq!(shelf.manifest_requests() - before, one_pull, "five at once");
+        shelf.forget(&shelf.image).await;
+
+        let before = shelf.manifest_requests();
+        shelf.registry.pause();
+        let mut first = pulls(&engine, &shelf.image, 1);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let others = pulls(&engine, &shelf.image, 4);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        first.shutdown().await;
+        shelf.registry.go_on();
+        let outcomes = others.join_all().await;
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        assert_eq!(shelf.manifest_requests() - before, one_pull, "the first gave up");
+        assert_eq!(engine.has_image(&shelf.image).await, Ok(true));
+        shelf.forget(&shelf.image).await;
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_no_registry_has_is_missing_for_good() {
+    let shelf = Shelf::new().await;
+    let engine = engine(PATIENT, Progress::Log).await;
+    let address = &shelf.registry.address;
+    for image in [
+        format!("{address}/{}:no-such-tag", shelf.repository),
+        format!("{address}/no-such-repository"),
+        "Not/A Reference".to_owned(),
+    ] {
+        let outcomes = pulls(&engine, &image, 3).join_all().await;
+        for outcome in outcomes {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, EngineError::ImageMissing { .. }), "{error}");
+            assert!(!error.is_transient() && error.to_string().contains(&image), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_is_not_there_may_come_back() {
+    let engine = engine(PATIENT, Progress::Log).await;
+    let error = engine.pull_image("127.0.0.1:1/nothing:1").await.unwrap_err();
+    assert!(matches!(error, EngineError::Pull { .. }) && error.is_transient(), "{error}");
+}
+
+#[tokio::test]
+async fn compat_13_an_error_inside_the_pulls_stream_is_an_error() {
+    let shelf = Shelf::new().await;
+    shelf.registry.spoil_layer();
+    let engine = engine(PATIENT, Progress::Log).await;
+    let error = engine.pull_image(&shelf.image).await.unwrap_err();
+    assert!(matches!(error, EngineError::Pull { .. }), "{error}");
+    assert_eq!(engine.has_image(&shelf.image).await, Ok(false));
+}
+
+#[tokio::test]
+async fn a_registry_that_dies_in_the_middle_is_an_error_and_the_next_pull_mends_it() {
+    let shelf = Shelf::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let image = format!("{}/{}:{TAG}", listener.local_addr().unwrap(), shelf.repository);
+    let mut dying = JoinSet::new();
+    dying.spawn(die_after(listener, shelf.registry.address.clone(), 1 << 20));
+    // The engine tries a broken layer again for a minute: the time-out ends that.
+    let engine = engine(Duration::from_secs(4), Progress::Log).await;
+    let error = engine.pull_image(&image).await.unwrap_err();
+    assert!(matches!(error, EngineError::Pull { .. }), "{error}");
+    assert_eq!(engine.has_image(&image).await, Ok(false));
+    assert!(dying.join_next().await.unwrap().unwrap() >= 1 << 20, "it died in the middle");
+    engine.pull_image(&shelf.image).await.unwrap();
+}
+
+/// Forwards connections until `limit` bytes have come from `address`; then nothing more.
+async fn die_after(listener: TcpListener, address: String, limit: usize) -> usize {
+    let mut passed = 0;
+    loop {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(&address).await.unwrap();
+        let (mut asked, mut answered) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
+        loop {
+            tokio::select! {
+                read = client.read(&mut asked) => match read {
+                    Ok(read) if read > 0 => server.write_all(&asked[..read]).await.unwrap(),
+                    _ => break,
+                },
+                read = server.read(&mut answered) => match read {
+                    Ok(read) if read > 0 => {
+                        passed += read;
+                        if passed >= limit {
+                            return passed;
+                        }
+                        if client.write_all(&answered[..read]).await.is_err() {
+                            break;
+                        }
+                    }
+                    _ => break,
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The containers of a test, seen from outside: straight from the engine.
+
+use std::collections::HashMap;
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
+use bollard::query_parameters::{
+    CreateContainerOptions, InspectContainerOptions, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder, StartContainerOptions,
+};
+
+/// The label that says which namespace a container belongs to.
+const NAMESPACE_LABEL: &str = "runtime.namespace";
+
+/// The label on containers that a test makes by itself, with its namespace.
+const TEST_LABEL: &str = "longshore.test";
+
+/// The ids of all containers, running or not, that carry `labels`.
+pub(crate) async fn with_labels(docker: &Docker, labels: &[(&str, &str)]) -> Vec<String> {
+    let wanted = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+    let filters = HashMap::from([("label".to_owned(), wanted)]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let found = docker.list_containers(Some(options)).await.unwrap();
+    found.into_iter().filter_map(|container| container.id).collect()
+}
+
+/// The containers of a namespace.
+pub(crate) async fn of_namespace(docker: &Docker, namespace: &str) -> Vec<String> {
+    with_labels(docker, &[(NAMESPACE_LABEL, namespace)]).await
+}
+
+/// Everything that the engine knows about the one container of a job.
+pub(crate) async fn of_job(docker: &Docker, namespace: &str, id: &str) -> ContainerInspectResponse {
+    let found = with_labels(docker, &[(NAMESPACE_LABEL, namespace), ("runtime.id", id)]).await;
+    let [container] = found.as_slice() else {
+        panic!("{} containers of the job {id}, not one: {found:?}", found.len());
+    };
+    docker.inspect_container(container, None::<InspectContainerOptions>).await.unwrap()
+}
+
+/// Whether a container runs.
+pub(crate) async fn is_running(docker: &Docker, container: &str) -> bool {
+    match docker.inspect_container(container, None::<InspectContainerOptions>).await {
+        Ok(found) => found.state.and_then(|state| state.running) == Some(true),
+        Err(_) => false,
+    }
+}
+
+/// Starts a container that is none of Longshore's, with `labels` of its own choice.
+pub(crate) async fn start_foreign(
+    docker: &Docker,
+    namespace: &str,
+    labels: &[(&str, &str)],
+) -> String {
+    let mut all: HashMap<_, _> =
+        labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+    all.insert(TEST_LABEL.to_owned(), namespace.to_owned());
+    let body = ContainerCreateBody {
+        image: Some("python:3.11-slim".to_owned()),
+        cmd: Some(vec!["sleep".to_owned(), "600".to_owned()]),
+        labels: Some(all),
+        ..Default::default()
+    };
+    let created = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap();
+    docker.start_container(&created.id, None::<StartContainerOptions>).await.unwrap();
+    created.id
+}
+
+/// Removes whatever a test has left, its own containers included.
+pub(crate) async fn sweep(docker: &Docker, namespace: &str) {
+    for label in [NAMESPACE_LABEL, TEST_LABEL] {
+        for container in with_labels(docker, &[(label, namespace)]).await {
+            let force = RemoveContainerOptionsBuilder::default().force(true).build();
+            if let Err(error) = docker.remove_container(&container, Some(force)).await {
+                eprintln!("remove container {container}: {error}");
+            }
+        }
+    }
+}

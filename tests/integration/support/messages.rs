@@ -1,0 +1,94 @@
+//! What a test publishes in a scene, and what it finds among the dead letters.
+
+use std::time::Duration;
+
+use lapin::message::Delivery;
+use lapin::options::{BasicGetOptions, BasicPublishOptions};
+use lapin::{BasicProperties, Confirmation};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::events::{PATIENCE, Seen};
+use super::scene::Scene;
+
+/// A message among the dead letters.
+#[derive(Debug, Clone)]
+pub(crate) struct DeadLetter {
+    /// Why it is there.
+    pub(crate) reason: String,
+    /// From which queue it came.
+    pub(crate) queue: String,
+    pub(crate) message_id: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Scene {
+    /// Publishes a start message as a good client does.
+    pub(crate) async fn start(&self, message: &Value) {
+        let id = uuid::Uuid::new_v4().to_string();
+        let properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_delivery_mode(2)
+            .with_message_id(id.into());
+        self.start_with(message, properties).await;
+    }
+
+    /// Publishes a start message with properties of the test's choice.
+    pub(crate) async fn start_with(&self, message: &Value, properties: BasicProperties) {
+        let long = message["is_long_running"] == true;
+        let key = if long { "start.long-running" } else { "start.terminating" };
+        self.publish(key, message.to_string().as_bytes(), properties).await;
+    }
+
+    /// Publishes a stop message.
+    pub(crate) async fn stop(&self, message: &Value) {
+        self.publish("stop", message.to_string().as_bytes(), BasicProperties::default()).await;
+    }
+
+    /// Publishes whatever it is; a queue must take it.
+    pub(crate) async fn publish(&self, key: &str, body: &[u8], properties: BasicProperties) {
+        let exchange = format!("{}.jobs", self.namespace);
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let published = self
+            .channel
+            .basic_publish(exchange.as_str().into(), key.into(), options, body, properties)
+            .await;
+        let confirmed = published.unwrap().await.unwrap();
+        assert!(matches!(confirmed, Confirmation::Ack(None)), "{key}: {confirmed:?}");
+    }
+
+    /// Starts a job and waits for its result.
+    pub(crate) async fn run(&self, message: &Value) -> Seen {
+        self.start(message).await;
+        self.events.result_of(message["id"].as_str().unwrap()).await
+    }
+
+    /// Takes `count` dead letters, which may still be on their way.
+    pub(crate) async fn dead_letters(&self, count: usize) -> Vec<DeadLetter> {
+        let queue = format!("{}.dead", self.namespace);
+        let begun = Instant::now();
+        let mut found = Vec::new();
+        while found.len() < count && begun.elapsed() < PATIENCE {
+            let options = BasicGetOptions { no_ack: true };
+            match self.channel.basic_get(queue.as_str().into(), options).await.unwrap() {
+                Some(message) => found.push(dead_letter(&message.delivery)),
+                None => sleep(Duration::from_millis(50)).await,
+            }
+        }
+        assert_eq!(found.len(), count, "dead letters: {found:#?}");
+        found
+    }
+}
+
+fn dead_letter(delivery: &Delivery) -> DeadLetter {
+    let header = |name: &str| {
+        let headers = delivery.properties.headers().as_ref()?;
+        headers.inner().get(name)?.as_long_string().map(ToString::to_string)
+    };
+    DeadLetter {
+        reason: header("x-longshore-reason").unwrap_or_default(),
+        queue: header("x-longshore-queue").unwrap_or_default(),
+        message_id: delivery.properties.message_id().as_ref().map(ToString::to_string),
+        body: delivery.data.clone(),
+    }
+}

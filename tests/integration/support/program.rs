@@ -1,0 +1,69 @@
+//! The four kinds of program, and start messages for them.
+
+use serde_json::{Value, json};
+
+/// A kind of program: language, entrypoint, script and way to run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program {
+    pub(crate) runtime: &'static str,
+    pub(crate) entrypoint: &'static str,
+    pub(crate) script: &'static str,
+    pub(crate) is_long_running: bool,
+}
+
+pub(crate) const PYTHON_BACKTEST: Program = Program {
+    runtime: "python3.11",
+    entrypoint: "backtest",
+    script: "backtest.py",
+    is_long_running: false,
+};
+
+pub(crate) const NODE_BACKTEST: Program = Program {
+    runtime: "nodejs20",
+    entrypoint: "backtest",
+    script: "backtest.js",
+    is_long_running: false,
+};
+
+pub(crate) const PYTHON_BOT: Program =
+    Program { runtime: "python3.11", entrypoint: "bot", script: "main.py", is_long_running: true };
+
+pub(crate) const NODE_BOT: Program =
+    Program { runtime: "nodejs20", entrypoint: "bot", script: "main.js", is_long_running: true };
+
+impl Program {
+    /// A start message with nothing that could be left out.
+    pub(crate) fn message(&self, id: &str, file_path: &str) -> Value {
+        json!({
+            "id": id,
+            "runtime": self.runtime,
+            "entrypoint": self.entrypoint,
+            "entrypoint_files": { self.entrypoint: self.script },
+            "file_path": file_path,
+            "config": {},
+            "is_long_running": self.is_long_running,
+            "persist_results": !self.is_long_running,
+        })
+    }
+}
+
+/// A Python bot that says `up` and a number a moment, until it is stopped.
+pub(crate) const PYTHON_TICKER: &str = r#"
+import time
+def main(id, config):
+    print("up", flush=True)
+    tick = 0
+    while True:
+        tick += 1
+        print("tick", tick, flush=True)
+        time.sleep(0.2)
+"#;
+
+/// The same in Node.js.
+pub(crate) const NODE_TICKER: &str = r"
+let tick = 0;
+exports.main = async () => {
+  console.log('up');
+  setInterval(() => console.log('tick', ++tick), 200);
+};
+";

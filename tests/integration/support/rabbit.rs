@@ -1,0 +1,109 @@
+//! The real broker, where the environment says, with a namespace of its own for each test.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use longshore::broker::{Broker, Inbox, Topology};
+use longshore::settings::BrokerSettings;
+use tokio_util::sync::CancellationToken;
+
+/// Where the tests' broker is, unless `AMQP_URL` says otherwise.
+const DEFAULT_URL: &str = "amqp://longshore:longshore@127.0.0.1:5672/%2f";
+
+/// The only retry delay of a test, short enough to wait for.
+pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(300);
+
+/// The longest that a test waits for anything; reaching it is a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A namespace on the real broker.
+pub(crate) struct Rabbit {
+    pub(crate) settings: BrokerSettings,
+    pub(crate) shutdown: CancellationToken,
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test has no settings to receive")]
+fn url() -> String {
+    std::env::var("AMQP_URL").unwrap_or_else(|_| DEFAULT_URL.to_owned())
+}
+
+impl Rabbit {
+    /// A namespace that no other test uses.
+    pub(crate) fn new() -> Self {
+        let settings = BrokerSettings {
+            url: url(),
+            namespace: format!("test-{}", uuid::Uuid::now_v7().simple()),
+            publish_channels: 2,
+            confirm_timeout: Duration::from_secs(10),
+            reconnect_max: Duration::from_secs(1),
+            retry_delays: vec![RETRY_DELAY],
+        };
+        Self { settings, shutdown: CancellationToken::new() }
+    }
+
+    /// A connection of its own to the namespace.
+    pub(crate) fn connect(&self) -> Broker {
+        Broker::connect(&self.settings, "longshore test", &self.shutdown).unwrap()
+    }
+
+    /// A connection, with the topology declared.
+    pub(crate) async fn declared(&self) -> Broker {
+        let broker = self.connect();
+        within(broker.declare_topology()).await.unwrap();
+        broker
+    }
+
+    /// The same namespace, reached through `addr`.
+    pub(crate) fn through(&self, addr: SocketAddr) -> Self {
+        let mut settings = self.settings.clone();
+        let (credentials, path) = settings.url.split_once('@').unwrap();
+        let vhost = path.split_once('/').map_or("", |(_, vhost)| vhost);
+        settings.url = format!("{credentials}@{addr}/{vhost}");
+        Self { settings, shutdown: self.shutdown.clone() }
+    }
+
+    /// The broker's socket, for a proxy in front of it.
+    pub(crate) async fn addr(&self) -> SocketAddr {
+        let (_, path) = self.settings.url.split_once('@').unwrap();
+        let host = path.split('/').next().unwrap().to_owned();
+        tokio::net::lookup_host(host).await.unwrap().next().unwrap()
+    }
+
+    /// A channel that knows nothing of the adapter: a client in another language.
+    pub(crate) async fn foreign_channel(&self) -> lapin::Channel {
+        let properties = lapin::ConnectionProperties::default();
+        let connection = lapin::Connection::connect(&self.settings.url, properties).await.unwrap();
+        connection.create_channel().await.unwrap()
+    }
+
+    /// Removes the namespace, but for mailboxes of segments over 9.
+    pub(crate) async fn clean_up(self) {
+        self.shutdown.cancel();
+        let topology = Topology::new(&self.settings.namespace, &self.settings.retry_delays);
+        let channel = self.foreign_channel().await;
+        let retry = format!("{}.retry.{}ms", self.settings.namespace, RETRY_DELAY.as_millis());
+        let inboxes = Inbox::SHARED.into_iter().chain((0..10).map(Inbox::Mailbox));
+        let queues =
+            inboxes.map(|inbox| topology.inbox(inbox)).chain([topology.dead(), retry.clone()]);
+        for queue in queues {
+            let options = QueueDeleteOptions::default();
+            channel.queue_delete(queue.as_str().into(), options).await.unwrap();
+        }
+        for exchange in [
+            topology.jobs_exchange(),
+            topology.status_exchange(),
+            topology.results_exchange(),
+            topology.dead(),
+            retry,
+        ] {
+            let options = ExchangeDeleteOptions::default();
+            channel.exchange_delete(exchange.as_str().into(), options).await.unwrap();
+        }
+    }
+}
+
+/// Waits for `future`, and fails the test where that takes too long.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it took too long")
+}
