@@ -185,7 +185,7 @@ ensure_engine() {
         die "The engine at DOCKER_HOST=$DOCKER_HOST does not answer. Start it, or unset DOCKER_HOST for one on this machine."
     [[ $(uname -s) == Linux ]] ||
         die "No Docker engine answers. Start the one of this system (Docker Desktop, colima), then run this again."
-    if command -v docker >/dev/null && docker version 2>&1 | grep -qi 'permission denied'; then
+    if command -v docker >/dev/null && [[ $(docker version 2>&1) == *'ermission denied'* ]]; then
         die "This user may not use the Docker engine. Run this with sudo, or add the user to the group docker."
     fi
     if ! command -v dockerd >/dev/null; then
@@ -715,8 +715,10 @@ main() {
         usage
         return
     fi
-    mkdir -p "$STATE/log" "$STATE/tmp"
     # One run at a time: a second waits, and then finds everything there.
+    if ! { mkdir -p "$STATE/log" "$STATE/tmp" && touch "$STATE/lock"; } 2>/dev/null; then
+        die "$STATE cannot be written to (it may be root's, after a run with sudo). Use sudo again, or set STACK_DIR."
+    fi
     exec 9>"$STATE/lock"
     flock 9
     "verb_${verb//-/_}" "$@"
