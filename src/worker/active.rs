@@ -1,6 +1,7 @@
 //! The runs that this worker has taken, from claim to settled, and who asked them to stop.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -24,13 +25,15 @@ pub struct ActiveRun {
     pub run_id: RunId,
     order: OnceLock<StopOrder>,
     requested: CancellationToken,
+    ended: AtomicBool,
 }
 
 impl ActiveRun {
     /// A run that nobody has asked to stop.
     #[must_use]
     pub fn new(run_id: RunId) -> Self {
-        Self { run_id, order: OnceLock::new(), requested: CancellationToken::new() }
+        let (order, requested) = (OnceLock::new(), CancellationToken::new());
+        Self { run_id, order, requested, ended: AtomicBool::new(false) }
     }
 
     /// Asks the run to stop. The first order stays; gives `false` where there was one.
@@ -38,6 +41,18 @@ impl ActiveRun {
         let is_first = self.order.set(order).is_ok();
         self.requested.cancel();
         is_first
+    }
+
+    /// Notes that the journal has the run's end, or that it waits for a retry. What is told to it
+    /// from now on comes too late, although its last traces are still being removed.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether the journal has the run's end, or that it waits for a retry.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// The order to stop, once it has been given.

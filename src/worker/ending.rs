@@ -33,6 +33,7 @@ pub(super) async fn settle(
         // The container stays; whoever takes the segment next settles it.
         () = ctx.detach.cancelled() => return,
     }
+    end_active(ctx, &record);
     let announced = announce(ctx, &run, &record, &event);
     let (announced, ()) = tokio::join!(announced, ctx.runner.release(&record.id));
     let reply = reply_to(&record.message);
@@ -111,10 +112,19 @@ pub(super) async fn retry(
         () = write_record(ctx, &record, &etag) => {}
         () = ctx.detach.cancelled() => return,
     }
+    end_active(ctx, &record);
     let (message, inbox) = (outgoing(&record), inbox_of(&run));
     match ctx.broker.retry_message(message, inbox, step, record.attempt, &ctx.give_up).await {
         Ok(()) => forget(ctx, &record, false, true).await,
         Err(error) => tracing::error!(job.id = %record.id, %error, "put run aside"),
+    }
+}
+
+/// From here on a start of the job is a new one, and a stop finds nothing to stop: both may come
+/// before the journal is tidy.
+fn end_active(ctx: &Context, record: &JobRecord) {
+    if let Some(active) = ctx.active.get(&record.id) {
+        active.end();
     }
 }
 

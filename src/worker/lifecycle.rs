@@ -44,6 +44,9 @@ pub enum WorkerError {
 /// Deliveries of stop messages that may be under way at a time.
 const STOP_PREFETCH: u16 = 8;
 
+/// Pause between two attempts to declare exchanges and queues.
+const DECLARE_RETRY: Duration = Duration::from_secs(1);
+
 /// How long the last log lines and events may take once everything else has ended.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -103,7 +106,7 @@ async fn begin(
     };
     let engine: Arc<dyn ContainerOrchestrator> = Arc::new(engine);
     readiness.watch_engine(Arc::clone(&engine));
-    if !declare(&broker, shutdown).await? {
+    if !declare(shutdown, || broker.declare_topology()).await? {
         return Ok(None);
     }
     let claimed = segment::claim(&broker, settings.worker.max_segments, shutdown).await;
@@ -111,6 +114,9 @@ async fn begin(
         return Ok(None);
     };
     tasks.spawn(hold_segment(&broker, segment, lock, readiness, closing));
+    if !declare(shutdown, || broker.declare_mailbox(segment)).await? {
+        return Ok(None);
+    }
 
     let logs = Arc::new(LogCollector::new(Arc::clone(&store), settings.logs.clone()));
     logs.start();
@@ -125,16 +131,21 @@ async fn begin(
     Ok(Some(worker))
 }
 
-/// Declares exchanges and queues once the broker is there. A mismatch with what is there ends the
-/// worker: it does not mend itself. Gives `false` where shutdown came first.
-async fn declare(broker: &Broker, shutdown: &CancellationToken) -> Result<bool, WorkerError> {
+/// Makes a declaration of exchanges and queues once the broker is there. A mismatch with what is
+/// there ends the worker: it does not mend itself. Whatever else fails may, such as a connection
+/// that is lost meanwhile. Gives `false` where shutdown came first.
+async fn declare(
+    shutdown: &CancellationToken,
+    declaration: impl AsyncFn() -> Result<(), BrokerError>,
+) -> Result<bool, WorkerError> {
     loop {
-        match shutdown.run_until_cancelled(broker.declare_topology()).await {
+        match shutdown.run_until_cancelled(declaration()).await {
             None => return Ok(false),
             Some(Ok(())) => return Ok(true),
-            Some(Err(error)) if broker.is_connected() => return Err(error.into()),
+            Some(Err(error @ BrokerError::Mismatch { .. })) => return Err(error.into()),
             Some(Err(error)) => tracing::warn!(%error, "declare exchanges and queues"),
         }
+        tokio::time::sleep(DECLARE_RETRY).await;
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) async fn hold(
             }
             held.send_replace(false);
             tracing::warn!(segment, "lost the segment's lock; claim it again");
+            // While it is held, also when it is lost, nobody in this process can claim it.
+            drop(lock);
             lock = loop {
                 tokio::time::sleep(RETRY).await;
                 if let Some(lock) = try_lock(&broker, segment).await {

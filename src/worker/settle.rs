@@ -51,10 +51,10 @@ fn rejection_id(delivery: &Delivery, error: &MessageError) -> String {
     }
 }
 
-/// A start for a job that this worker runs: followed later where the run is about to end, for then
-/// it is the next version; else told as a duplicate.
+/// A start for a job that this worker runs: followed later where the run has ended or is about to,
+/// for then it is the next version; else told as a duplicate.
 pub(super) async fn already_active(ctx: &Context, delivery: Delivery, job: &Job, run: &ActiveRun) {
-    if run.stop_order().is_some() && run.run_id != job.run_id {
+    if run.has_ended() || (run.stop_order().is_some() && run.run_id != job.run_id) {
         return later(ctx, delivery, job).await;
     }
     not_again(ctx, &delivery, job, &run.run_id, ctx.segment).await;
@@ -102,7 +102,7 @@ async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunI
 
 /// Puts a start aside for the shortest back-off step; its attempt does not count.
 async fn later(ctx: &Context, delivery: Delivery, job: &Job) {
-    tracing::info!(job.id = %job.id, "put start aside: the job's last run is stopping");
+    tracing::info!(job.id = %job.id, "put start aside: the job's last run is ending");
     put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
 }
 

@@ -49,6 +49,7 @@ async fn carry_out(
     };
     if let Some(run) = ctx.active.get(&stop.id)
         && is_meant(stop, &run.run_id)
+        && !run.has_ended()
     {
         let timeout = Duration::from_secs(stop.timeout_seconds);
         if !run.request_stop(StopOrder { reason: stop.reason.clone(), timeout }) {
