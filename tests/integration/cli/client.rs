@@ -45,12 +45,12 @@ fn event(name: &str, executable: &Executable) -> Event {
     event.subject = Some(executable.id.to_string());
     match &mut event.data {
         EventData::Status(status) => {
-            status.id = executable.id.clone();
-            status.run_id = executable.run_id.clone();
+            status.id.clone_from(&executable.id);
+            status.run_id.clone_from(&executable.run_id);
         }
         EventData::Result(result) => {
             result.id = Some(executable.id.clone());
-            result.run_id = executable.run_id.clone();
+            result.run_id.clone_from(&executable.run_id);
         }
     }
     event
@@ -174,6 +174,7 @@ async fn watch_shows_what_was_asked_for_and_each_event_once() {
         () = telling => unreachable!("it never ends"),
     };
     let events: Vec<Event> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(output_of(child).await.status.success());
     assert_eq!(events.len(), 2);
     assert!(events.contains(&running) && events.contains(&failed), "{lines:?}");
     rabbit.clean_up().await;
