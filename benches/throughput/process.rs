@@ -33,5 +33,5 @@ fn cpu(stat: &str) -> Duration {
     let (_, after) = stat.rsplit_once(')').unwrap();
     let ticks =
         after.split_whitespace().skip(11).take(2).map(|field| field.parse::<u32>().unwrap());
-    Duration::from_secs(1) * ticks.sum() / TICKS_PER_SECOND
+    Duration::from_secs(1) * ticks.sum::<u32>() / TICKS_PER_SECOND
 }

@@ -57,7 +57,7 @@ impl Queued {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.worker.pid()
+        self.worker.pid().expect("the worker has ended")
     }
 
     pub(crate) fn into_worker(self) -> Worker {
@@ -68,7 +68,7 @@ impl Queued {
     /// message to the last result.
     pub(crate) async fn run(&mut self, jobs: usize) -> Duration {
         let executables: Vec<_> = (0..jobs).map(|_| self.executable()).collect();
-        let mut open: HashSet<_> = executables.iter().map(|one| one.id.clone()).collect();
+        let mut open: HashSet<_> = executables.iter().map(|one| one.id.to_string()).collect();
         let begun = Instant::now();
         for executable in &executables {
             let message_id = uuid::Uuid::new_v4().to_string();
@@ -80,7 +80,7 @@ impl Queued {
                 let event = self.results.next().await.unwrap().unwrap();
                 let key = event.routing_key();
                 assert!(key.as_str().starts_with("succeeded."), "{event:#?}");
-                open.remove(&event.subject);
+                open.remove(event.subject.as_deref().unwrap_or_default());
             }
         };
         tokio::time::timeout(PATIENCE, all).await.expect("results did not come");

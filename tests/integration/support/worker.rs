@@ -109,9 +109,9 @@ impl Worker {
         self.http.unwrap()
     }
 
-    /// The process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id().expect("the worker has ended")
+    /// Its process, until it has ended and was waited for.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Sends SIGTERM.
@@ -125,8 +125,7 @@ impl Worker {
     }
 
     fn signal(&self, signal: Signal) {
-        // None: it has ended and was waited for.
-        if let Some(id) = self.child.id() {
+        if let Some(id) = self.pid() {
             kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
         }
     }
