@@ -15,7 +15,8 @@ step() {
 
 step "tools" scripts/tools.sh
 step "local stack" scripts/stack.sh up --only services --yes
-step "registry for the image tests" scripts/stack.sh registry-package
+registry=$(scripts/stack.sh registry-package | tail -n 1)
+PATH=$PATH:$(dirname "$registry")
 
 step "formatting" cargo fmt --all --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings

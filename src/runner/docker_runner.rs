@@ -353,3 +353,6 @@ fn code_caps(settings: &RunnerSettings) -> CodeCaps {
 fn cancelled(managed: &Managed) -> RunFailure {
     RunFailure::Cancelled { reason: managed.stop_reason().and_then(|reason| reason.0) }
 }
+
+#[cfg(test)]
+mod tests;
