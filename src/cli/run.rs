@@ -1,15 +1,28 @@
 //! `longshore run`: a job from a directory, on this machine's engine, without broker and store.
 
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use clap::Args;
 use serde_json::{Map, json};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::order::{JobArguments, checked};
-use super::output::print_json;
+use super::output::{print, print_json, warn};
 use super::pack::Package;
-use super::{Failure, Outcome};
-use crate::job::Executable;
+use super::signals::drain_then_leave;
+use super::telemetry::Voice;
+use super::{Context, Failure, Outcome, event_line};
+use crate::broker::{EventSink, ReplyTo, SinkError};
+use crate::job::{Event, Executable, ExecutionResult, Job, Verdict};
+use crate::logs::{Line, Stream};
+use crate::runner::docker::Progress;
+use crate::settings::{Reader, bounds};
+use crate::worker::{LocalRun, run_local};
 
 /// Run a bot or a backtest on this machine, without broker and store.
 #[derive(Debug, Args)]
@@ -36,7 +49,7 @@ pub struct RunArguments {
     print_message: bool,
 }
 
-pub(super) fn run(arguments: &RunArguments) -> Outcome {
+pub(super) async fn run(arguments: &RunArguments, context: &Context) -> Outcome {
     let package =
         Package::of(&arguments.code).map_err(|error| Failure::Usage(format!("{error:#}")))?;
     let executable = executable(arguments, &package)?;
@@ -44,7 +57,88 @@ pub(super) fn run(arguments: &RunArguments) -> Outcome {
         print_json(&executable)?;
         return Ok(0);
     }
-    Err(Failure::of("this build cannot run jobs by itself; --print-message shows the message"))
+    let sections = |reader: &Reader<'_>| (reader.runner(), reader.logs());
+    let (runner, logs) = context.settings(Voice::Tool, sections)?;
+    let job = Job::validate(executable, &bounds(&runner, &logs), None)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let kept = Kept::new(arguments.keep_results.as_deref())?;
+    let stop = CancellationToken::new();
+    drain_then_leave(stop.clone())?;
+    let (live, lines) = mpsc::channel(MAX_UNPRINTED_LINES);
+    let local = LocalRun {
+        job,
+        archive: package.path(),
+        directory: kept.path(),
+        runner,
+        logs,
+        progress: if io::stderr().is_terminal() { Progress::Bar } else { Progress::Log },
+        sink: Arc::new(TerminalSink),
+        live,
+    };
+    let (result, printed) = tokio::join!(Box::pin(run_local(local, stop)), print_lines(lines));
+    let result = result.map_err(anyhow::Error::from)?;
+    printed?;
+    tell(&result, arguments.keep_results.as_deref());
+    Ok(result.verdict.map_or(1, Verdict::process_exit_code))
+}
+
+/// Lines that may wait for a slow terminal; then the container's output is read no further.
+const MAX_UNPRINTED_LINES: usize = 1024;
+
+/// Where results and logs go: kept where that was asked for, else gone at the end.
+enum Kept {
+    Here(PathBuf),
+    Gone(TempDir),
+}
+
+impl Kept {
+    fn new(asked: Option<&Path>) -> Result<Self, Failure> {
+        match asked {
+            Some(path) => Ok(Self::Here(path.to_owned())),
+            None => Ok(Self::Gone(tempfile::tempdir()?)),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Here(path) => path,
+            Self::Gone(directory) => directory.path(),
+        }
+    }
+}
+
+/// Prints the program's output as it comes, each line to where the program wrote it.
+async fn print_lines(mut lines: mpsc::Receiver<Line>) -> Result<(), Failure> {
+    while let Some(line) = lines.recv().await {
+        let text = format!("{}\n", line.text);
+        match line.stream {
+            Stream::Stdout => print(&text)?,
+            Stream::Stderr => anstream::eprint!("{text}"),
+        }
+    }
+    Ok(())
+}
+
+/// Shows on a terminal's standard error where the run is.
+struct TerminalSink;
+
+#[async_trait]
+impl EventSink for TerminalSink {
+    async fn publish(&self, event: &Event, _: Option<&ReplyTo>) -> Result<(), SinkError> {
+        if !event.is_result() && io::stderr().is_terminal() {
+            anstream::eprintln!("{}", event_line::line(event));
+        }
+        Ok(())
+    }
+}
+
+fn tell(result: &ExecutionResult, kept: Option<&Path>) {
+    let verdict = result.verdict.map_or("running", Verdict::as_str);
+    let seconds = result.duration_seconds;
+    warn(&format!("{verdict} after {seconds:.1} s: {}", result.message));
+    if let Some(directory) = kept {
+        warn(&format!("results and logs are below {}", directory.display()));
+    }
 }
 
 /// The start message that the arguments and the files stand for.
@@ -135,7 +229,8 @@ mod tests {
 
     #[test]
     fn the_files_tell_what_to_run() {
-        let cases: [(&[&str], &[&str], Entrypoint, &str, Runtime); 6] = [
+        type Case<'a> = (&'a [&'a str], &'a [&'a str], Entrypoint, &'a str, Runtime);
+        let cases: [Case<'_>; 6] = [
             (&["main.py"], &[], Entrypoint::Bot, "main.py", Runtime::Python311),
             (&["main.mjs"], &[], Entrypoint::Bot, "main.mjs", Runtime::NodeJs20),
             (&["backtest.js"], &[], Entrypoint::Backtest, "backtest.js", Runtime::NodeJs20),

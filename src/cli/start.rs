@@ -168,7 +168,8 @@ fn tell(ended: &Ended, format: Format) -> Outcome {
         (Ended::Over(result), Format::Text) => {
             print(&result.output)?;
             let verdict = result.verdict.map_or("running", Verdict::as_str);
-            warn(&format!("{verdict}: {}", event_line::one_line(&result.message)));
+            let why = event_line::one_line(&result.message);
+            warn(&if why == verdict { why } else { format!("{verdict}: {why}") });
         }
         (Ended::Over(result), Format::Json) => print_json(result)?,
     }

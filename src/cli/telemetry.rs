@@ -20,9 +20,12 @@ pub(super) enum Voice {
 
 /// Starts the log. A second call in one process changes nothing.
 pub(super) fn start(settings: &TelemetrySettings, voice: Voice, level_is_set: bool) {
-    // What goes wrong with a connection, a tool says itself.
-    let level =
-        if voice == Voice::Tool && !level_is_set { "warn,lapin=off" } else { &settings.level };
+    // What goes wrong with a connection is told once, by us.
+    let level = match (level_is_set, voice) {
+        (true, _) => settings.level.clone(),
+        (false, Voice::Service) => format!("{},lapin=off", settings.level),
+        (false, Voice::Tool) => "warn,lapin=off".to_owned(),
+    };
     // The settings have been checked: what does not parse here cannot have passed.
     let filter: Targets = level.parse().unwrap_or_default();
     let on_terminal = std::io::stderr().is_terminal();

@@ -122,8 +122,9 @@ impl DockerRunner {
         if managed.stop.is_cancelled() {
             // The stop came while the engine was starting it, and found nothing to stop.
             self.engine.stop(&container, self.settings.stop_timeout).await?;
+        } else {
+            observer.state(State::Running, Some(&container));
         }
-        observer.state(State::Running, Some(&container));
         Ok(())
     }
 
@@ -306,6 +307,17 @@ impl DockerRunner {
         cleanup::container(self, container).await;
     }
 
+    /// Removes the directory of the namespace, once no job has one in it any more.
+    pub async fn remove_namespace_directory(&self) {
+        let directory = self.settings.temp_dir.join(&self.namespace);
+        match tokio::fs::remove_dir(&directory).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(directory = %directory.display(), %error, "remove directory");
+            }
+            _ => {}
+        }
+    }
+
     /// Whether a job is active here.
     #[must_use]
     pub fn is_active(&self, id: &JobId) -> bool {
@@ -341,3 +353,6 @@ fn code_caps(settings: &RunnerSettings) -> CodeCaps {
 fn cancelled(managed: &Managed) -> RunFailure {
     RunFailure::Cancelled { reason: managed.stop_reason().and_then(|reason| reason.0) }
 }
+
+#[cfg(test)]
+mod tests;

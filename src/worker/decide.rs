@@ -65,6 +65,15 @@ pub(super) fn cancels(tombstone: &Tombstone, incoming: &Incoming, now: Timestamp
     }
 }
 
+/// Whether an active run is about to end because of a stop that has been noted.
+#[must_use]
+pub(crate) fn is_stopping(tombstone: &Tombstone, active: &JobRecord) -> bool {
+    match &tombstone.run_id {
+        Some(run_id) => *run_id == active.run_id,
+        None => tombstone.at.as_second() >= active.claimed_at.as_second(),
+    }
+}
+
 /// What comes after the end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NextStep {

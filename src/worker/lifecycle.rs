@@ -248,7 +248,9 @@ impl Worker {
         tracing::info!(active = ctx.active.len(), grace_seconds = grace.as_secs(), "drain");
         self.intake.cancel();
         self.intakes.close();
-        self.intakes.wait().await;
+        if tokio::time::timeout(FLUSH_TIMEOUT, self.intakes.wait()).await.is_err() {
+            tracing::warn!("the broker did not confirm in time that no more messages come");
+        }
         ctx.terminating.close();
         ctx.long_running.close();
         if tokio::time::timeout(grace, ctx.terminating.wait()).await.is_err() {

@@ -54,6 +54,9 @@ pub(super) async fn hold(
     let keep = async {
         loop {
             lock.lost().cancelled().await;
+            if shutdown.is_cancelled() {
+                return;
+            }
             held.send_replace(false);
             tracing::warn!(segment, "lost the segment's lock; claim it again");
             // While it is held, also when it is lost, nobody in this process can claim it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::active::ActiveRun;
 use super::context::Context;
-use super::decide::may_retry;
+use super::decide::{is_stopping, may_retry};
 use super::reporter::Reporter;
 use crate::broker::{Delivery, MessageProperties, ReplyTo};
 use crate::job::{Event, EventData, Job, JobId, MessageError, RunId, State, Status, Verdict};
@@ -57,19 +57,30 @@ pub(super) async fn already_active(ctx: &Context, delivery: Delivery, job: &Job,
     if run.has_ended() || (run.stop_order().is_some() && run.run_id != job.run_id) {
         return later(ctx, delivery, job).await;
     }
-    tell_duplicate(ctx, &delivery, job, &run.run_id, ctx.segment).await;
-    ack(&delivery, &job.id).await;
+    not_again(ctx, &delivery, job, &run.run_id, ctx.segment).await;
 }
 
 /// A start for a job that another worker runs.
 pub(super) async fn duplicate(ctx: &Context, delivery: Delivery, job: &Job, record: &JobRecord) {
     match ctx.journal.tombstone(&job.id).await {
-        Ok(Some(_)) if record.run_id != job.run_id => return later(ctx, delivery, job).await,
+        Ok(Some(stop)) if record.run_id != job.run_id && is_stopping(&stop, record) => {
+            return later(ctx, delivery, job).await;
+        }
         Ok(_) => {}
         Err(error) => tracing::warn!(job.id = %job.id, %error, "look for a stop"),
     }
-    tell_duplicate(ctx, &delivery, job, &record.run_id, record.segment).await;
-    ack(&delivery, &job.id).await;
+    not_again(ctx, &delivery, job, &record.run_id, record.segment).await;
+}
+
+/// Acknowledges a start that is not followed. Another run's is told as a duplicate; the active
+/// run's own has only been delivered twice.
+async fn not_again(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId, segment: u32) {
+    if *by == job.run_id {
+        tracing::info!(job.id = %job.id, segment, "drop repeated delivery of an active run");
+    } else {
+        tell_duplicate(ctx, delivery, job, by, segment).await;
+    }
+    ack(delivery, &job.id).await;
 }
 
 async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId, segment: u32) {

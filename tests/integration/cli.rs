@@ -1,5 +1,7 @@
 //! The program as people and scripts call it.
 
+mod client;
+
 use std::process::{Command, Output};
 
 /// The program in an empty directory with an empty environment.

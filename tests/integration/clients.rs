@@ -85,11 +85,21 @@ async fn node_client() -> PathBuf {
     folder.join("client.js")
 }
 
-/// Runs `client start FILE` with this message; it must print the result event.
+/// The Rust example, built as this test was.
+async fn rust_client() -> PathBuf {
+    let _one = INSTALLING.lock().await;
+    let build = ["build", "--quiet", "--example", "publish_and_wait"];
+    let folder = env!("CARGO_MANIFEST_DIR");
+    must_run(Command::new(env!("CARGO")).args(build).current_dir(folder)).await;
+    let program = Path::new(env!("CARGO_BIN_EXE_longshore"));
+    program.with_file_name("examples").join("publish_and_wait")
+}
+
+/// Runs `client FILE` with this message; it must print the result.
 async fn start(scene: &Scene, mut client: Command, message: &Value) -> (Output, Value) {
     let file = scene.folder().join("start.json");
     std::fs::write(&file, message.to_string()).unwrap();
-    client.arg("start").arg(&file);
+    client.arg(&file);
     client.env("AMQP_URL", servers::amqp_url()).env("AMQP_NAMESPACE", &scene.namespace);
     let output = run(&mut client).await;
     let event = serde_json::from_slice(&output.stdout)
@@ -122,7 +132,7 @@ async fn the_python_client_starts_jobs_and_tells_their_ends() {
     let python = python_with_pika().await;
     starts_jobs_and_tells_their_ends(|| {
         let mut command = Command::new(&python);
-        command.arg(clients().join("python-pika/client.py"));
+        command.arg(clients().join("python-pika/client.py")).arg("start");
         command
     })
     .await;
@@ -133,8 +143,22 @@ async fn the_javascript_client_starts_jobs_and_tells_their_ends() {
     let client = node_client().await;
     starts_jobs_and_tells_their_ends(|| {
         let mut command = Command::new("node");
-        command.arg(&client);
+        command.arg(&client).arg("start");
         command
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_rust_client_starts_a_job_and_prints_its_result() {
+    let client = rust_client().await;
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let source = "def main(id, config): return {'name': 'é'}";
+    let message = scene.job("good", &PYTHON_BACKTEST, source).await;
+    let (output, result) = start(&scene, Command::new(client), &message).await;
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(result["verdict"], "succeeded");
+    assert_eq!(result["result"], json!({ "name": "é" }));
+    scene.finish([worker]).await;
 }

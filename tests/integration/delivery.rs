@@ -88,6 +88,7 @@ async fn the_result_also_goes_to_the_reply_queue_with_the_correlation_id() {
         let event = scene.events.result_of(message["id"].as_str().unwrap()).await;
         assert_eq!(Seen::of(&reply).event, event.event);
     }
+    scene.dead_letters(1).await;
     scene.finish([worker]).await;
 }
 
@@ -110,6 +111,7 @@ async fn the_trace_of_a_message_goes_on_in_every_event() {
         let trace = seen.event["traceparent"].as_str().unwrap_or_default();
         assert_eq!(trace.get(..36), TRACE.get(..36), "{:#}", seen.event);
     }
+    scene.dead_letters(1).await;
     scene.finish([worker]).await;
 }
 

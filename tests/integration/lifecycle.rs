@@ -99,6 +99,8 @@ async fn a_bot_runs_until_it_is_stopped_on_both_runtimes() {
         scene.logged(&id, "tick 1").await;
         assert_eq!(scene.events.results_of(&id).len(), 0, "a bot that runs has no result yet");
     }
+    // Both are seen where a scene looks for what is left behind.
+    assert_eq!((scene.containers().await.len(), scene.directories().len()), (2, 2));
     for (name, ..) in &cases {
         scene.stop(&json!({ "id": scene.id(name), "reason": "market closed" })).await;
     }

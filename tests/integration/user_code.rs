@@ -159,8 +159,8 @@ async fn code_that_takes_all_memory_ends_as_out_of_memory() {
 async fn a_hundred_megabytes_of_output_are_capped_and_the_event_stays_small() {
     let scene = Scene::new().await;
     let worker = scene.worker_with(&[("OUTPUT_MAX_MB", "8")]).await;
-    let python = "import sys\ndef main(id, config):\n    line = 'x' * 1023 + '\\n'\n    \
-                  for number in range(100): sys.stdout.write(line * 1024)\n    \
+    let python = "import sys\ndef main(id, config):\n    line = 'x' * 8191 + '\\n'\n    \
+                  for number in range(100): sys.stdout.write(line * 128)\n    \
                   print('the last line')\n    return {'done': True}\n";
     let message = scene.job("loud", &PYTHON_BACKTEST, python).await;
     let id = scene.id("loud");

@@ -82,6 +82,22 @@ fn a_stop_cancels_what_was_published_before_it() {
 }
 
 #[test]
+fn a_run_is_stopping_where_the_stop_is_meant_for_it() {
+    let stop = |run_id: Option<&str>, second| Tombstone {
+        id: "job".parse().unwrap(),
+        run_id: run_id.map(run),
+        reason: None,
+        at: at(second),
+    };
+    let mut active = record("r1", 1, RecordState::Active);
+    active.claimed_at = at(100);
+    assert!(is_stopping(&stop(None, 100), &active));
+    assert!(!is_stopping(&stop(None, 99), &active), "an older stop was for an older run");
+    assert!(is_stopping(&stop(Some("r1"), 1), &active));
+    assert!(!is_stopping(&stop(Some("r2"), 200), &active));
+}
+
+#[test]
 fn a_stop_holds_for_a_minute_where_a_start_does_not_say_when_it_was_published() {
     let stop = Tombstone { id: "job".parse().unwrap(), run_id: None, reason: None, at: at(1000) };
     let start = incoming("r1", None);
@@ -89,7 +105,7 @@ fn a_stop_holds_for_a_minute_where_a_start_does_not_say_when_it_was_published() 
     assert!(!cancels(&stop, &start, at(1061)));
 }
 
-fn job(restart: serde_json::Value) -> Job {
+fn job(restart: &serde_json::Value) -> Job {
     let message = json!({
         "id": "job", "runtime": "python3.11", "entrypoint": "bot",
         "entrypoint_files": {"bot": "main.py"}, "file_path": "job.zip", "config": {},
@@ -119,9 +135,9 @@ fn ended(verdict: Verdict) -> ExecutionResult {
 
 #[test]
 fn code_runs_again_only_where_the_message_says_so() {
-    let quiet = job(json!(null));
-    let on_failure = job(json!({"when": "on_failure", "max_restarts": 2, "backoff_seconds": 4}));
-    let always = job(json!({"when": "always"}));
+    let quiet = job(&json!(null));
+    let on_failure = job(&json!({"when": "on_failure", "max_restarts": 2, "backoff_seconds": 4}));
+    let always = job(&json!({"when": "always"}));
     let again = |job: &Job, verdict| after_end(job, &ended(verdict), 0) != NextStep::Settle;
     for verdict in Verdict::ALL {
         assert!(!again(&quiet, verdict), "{verdict}");
@@ -139,7 +155,7 @@ proptest! {
     #[test]
     fn restarts_come_to_an_end_and_pauses_have_a_bound(most in 1_u32..1000, restarts in 0_u32..2000) {
         let policy = json!({"when": "always", "max_restarts": most, "backoff_seconds": 300});
-        match after_end(&job(policy), &ended(Verdict::Failed), restarts) {
+        match after_end(&job(&policy), &ended(Verdict::Failed), restarts) {
             NextStep::Restart(pause) => {
                 prop_assert!(restarts < most);
                 prop_assert!(pause <= MAX_RESTART_PAUSE);

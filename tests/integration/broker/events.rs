@@ -1,6 +1,6 @@
 //! Events and orders, from the worker's side to the client's.
 
-use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel};
 use longshore::broker::{
@@ -144,7 +144,7 @@ async fn an_event_carries_its_trace_in_a_header_too() {
     let channel = rabbit.foreign_channel().await;
     let queue = reply_queue(&channel).await;
     let exchange = broker.topology().status_exchange();
-    let (options, arguments) = (Default::default(), FieldTable::default());
+    let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
     channel
         .queue_bind(queue.as_str().into(), exchange.as_str().into(), "#".into(), options, arguments)
         .await

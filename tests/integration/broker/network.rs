@@ -116,7 +116,7 @@ async fn a_confirm_that_does_not_come_is_a_time_out_and_giving_up_is_heard() {
     let give_up = CancellationToken::new();
     let (abandoned, ()) =
         tokio::join!(within(broker.publish_until_confirmed(&message, &give_up)), async {
-            give_up.cancel()
+            give_up.cancel();
         });
     assert!(matches!(abandoned.unwrap_err(), PublishError::Cancelled { .. }));
     proxy.restore();

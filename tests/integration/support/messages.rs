@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use lapin::message::Delivery;
-use lapin::options::{BasicGetOptions, BasicPublishOptions};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
 use lapin::{BasicProperties, Confirmation};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::events::{PATIENCE, Seen};
 use super::scene::Scene;
+use super::servers::Management;
 
 /// A message among the dead letters.
 #[derive(Debug, Clone)]
@@ -61,6 +63,27 @@ impl Scene {
     pub(crate) async fn run(&self, message: &Value) -> Seen {
         self.start(message).await;
         self.events.result_of(message["id"].as_str().unwrap()).await
+    }
+
+    /// The durable queues of this scene that hold messages, and how many. What a worker had taken
+    /// without an ack is back there when it has ended.
+    pub(crate) async fn waiting_messages(&self) -> Vec<(String, u32)> {
+        let mut waiting = Vec::new();
+        let queues = Management::new().names("queues", &format!("{}.", self.namespace)).await;
+        for name in queues.unwrap() {
+            // Locks are gone with their worker, though the management interface may lag behind.
+            if name.ends_with(".lock") {
+                continue;
+            }
+            let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+            let arguments = FieldTable::default();
+            let queue = self.channel.queue_declare(name.as_str().into(), passive, arguments).await;
+            match queue.unwrap().message_count() {
+                0 => {}
+                count => waiting.push((name, count)),
+            }
+        }
+        waiting
     }
 
     /// Takes `count` dead letters, which may still be on their way.

@@ -8,8 +8,7 @@ use longshore::broker::{Broker, Inbox, Topology};
 use longshore::settings::BrokerSettings;
 use tokio_util::sync::CancellationToken;
 
-/// Where the tests' broker is, unless `AMQP_URL` says otherwise.
-const DEFAULT_URL: &str = "amqp://longshore:longshore@127.0.0.1:5672/%2f";
+use super::servers::amqp_url;
 
 /// The only retry delay of a test, short enough to wait for.
 pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(300);
@@ -23,16 +22,11 @@ pub(crate) struct Rabbit {
     pub(crate) shutdown: CancellationToken,
 }
 
-#[allow(clippy::disallowed_methods, reason = "a test has no settings to receive")]
-fn url() -> String {
-    std::env::var("AMQP_URL").unwrap_or_else(|_| DEFAULT_URL.to_owned())
-}
-
 impl Rabbit {
     /// A namespace that no other test uses.
     pub(crate) fn new() -> Self {
         let settings = BrokerSettings {
-            url: url(),
+            url: amqp_url(),
             namespace: format!("test-{}", uuid::Uuid::now_v7().simple()),
             publish_channels: 2,
             confirm_timeout: Duration::from_secs(10),

@@ -229,15 +229,21 @@ impl Scene {
 
     // --- the end
 
-    /// Ends the scene: nothing may be left behind, the workers must end well, and every event must
-    /// have kept to its schema.
+    /// Ends the scene: nothing may be left behind, neither containers and directories nor messages
+    /// and runs in the journal; the workers must end well, and every event must have kept to its
+    /// schema.
     pub(crate) async fn finish(mut self, workers: impl IntoIterator<Item = Worker>) {
         self.is_tidy().await;
         for mut worker in workers {
             worker.stop().await;
         }
         super::schema::check(&self.events.all());
-        assert_eq!(self.containers().await, Vec::<String>::new());
+        assert_eq!(self.containers().await, [""; 0]);
+        let waiting = self.waiting_messages().await;
+        assert!(waiting.is_empty(), "messages that nobody has dealt with: {waiting:?}");
+        let index = self.objects(Bucket::State, &format!("{}/segments/", self.namespace)).await;
+        let jobs = index.iter().filter(|key| key.contains(&self.id(""))).collect::<Vec<_>>();
+        assert!(jobs.is_empty(), "runs that the journal counts as active: {jobs:?}");
         self.is_finished = true;
         sweep(&self.docker, &self.store, &self.namespace).await.unwrap();
     }

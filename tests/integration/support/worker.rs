@@ -109,6 +109,11 @@ impl Worker {
         self.http.unwrap()
     }
 
+    /// Its process, until it has ended and was waited for.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::SIGTERM);
@@ -120,8 +125,7 @@ impl Worker {
     }
 
     fn signal(&self, signal: Signal) {
-        // None: it has ended and was waited for.
-        if let Some(id) = self.child.id() {
+        if let Some(id) = self.pid() {
             kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
         }
     }

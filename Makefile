@@ -1,0 +1,34 @@
+# The two commands: `make demo` and `make test`. `make help` lists the rest.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Set up everything and run real jobs, from message to result
+	@scripts/demo.sh
+
+.PHONY: test
+test: ## Set up everything and run every check
+	@scripts/test.sh
+
+.PHONY: bench
+bench: ## Measure the worker beside bare calls to the engine
+	@scripts/stack.sh up --only services
+	cargo bench --locked --bench throughput
+
+.PHONY: up
+up: ## The local stack: engine, images, RabbitMQ, SeaweedFS and one worker
+	@scripts/stack.sh up
+
+.PHONY: down
+down: ## Stop the local stack; data stays
+	@scripts/stack.sh down
+
+.PHONY: schemas
+schemas: ## Write the JSON Schemas anew from the Rust types
+	cargo run --locked --quiet -- schema --output-dir schemas

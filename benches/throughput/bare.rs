@@ -1,0 +1,153 @@
+//! The bare engine: create, start, wait, logs, remove, by its API and nothing else.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    StartContainerOptions, WaitContainerOptions,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use longshore::job::{Bounds, Job, Limits, Network, parse_executable};
+use longshore::runner::container::{ContainerBuilder, ContainerSpec, User};
+use longshore::runner::directory::JobDirectory;
+use longshore::runner::labels::Assignment;
+use longshore::runner::script::ScriptManager;
+
+use crate::queued::SOURCE;
+use crate::support::program::PYTHON_BACKTEST;
+use crate::support::scene::Scene;
+
+const IMAGE: &str = "python:3.11-slim";
+
+const BYTES_PER_MIB: u64 = 1024 * 1024;
+
+/// The bare engine.
+pub(crate) struct Bare {
+    docker: Docker,
+    namespace: String,
+    folder: PathBuf,
+    bounds: Bounds,
+}
+
+/// A container to be, with its directory in place.
+pub(crate) struct Prepared {
+    spec: ContainerSpec,
+    directory: JobDirectory,
+}
+
+impl Bare {
+    pub(crate) async fn new(scene: &Scene) -> Self {
+        // What a worker with its default settings allows.
+        let bounds = Bounds {
+            limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
+            network: Network::Host,
+            allowed_networks: vec![Network::Host],
+            timeout: Duration::from_hours(1),
+            max_timeout: Duration::from_hours(1),
+            log_interval: Duration::from_secs(30),
+            max_attempts: 1,
+        };
+        Self {
+            docker: crate::support::servers::engine().await,
+            namespace: scene.namespace.clone(),
+            folder: scene.folder().join("bare"),
+            bounds,
+        }
+    }
+
+    /// Directories with code and launcher, as a worker makes them. Not a part of what is measured.
+    pub(crate) async fn prepare(&self, jobs: usize) -> Vec<Prepared> {
+        let mut prepared = Vec::new();
+        for _ in 0..jobs {
+            prepared.push(self.prepare_one().await);
+        }
+        prepared
+    }
+
+    async fn prepare_one(&self) -> Prepared {
+        let id = format!("{}-bare-{}", self.namespace, uuid::Uuid::new_v4().simple());
+        let message = PYTHON_BACKTEST.message(&id, "code.zip").to_string();
+        let executable = parse_executable(message.as_bytes()).unwrap();
+        let job = Job::validate(executable, &self.bounds, Some(&id)).unwrap();
+        let directory = JobDirectory::new(&self.folder, "bare", &job.id, &job.run_id, 1);
+        directory.create().await.unwrap();
+        std::fs::write(directory.root().join(PYTHON_BACKTEST.script), SOURCE).unwrap();
+        let script = ScriptManager::default().create(&job, &directory).await.unwrap();
+        let assignment = Assignment { namespace: &self.namespace, segment: 0, attempt: 1 };
+        let spec = ContainerBuilder::new(IMAGE)
+            .with_job(&job, &assignment)
+            .with_command(script.shell, &script.container_path)
+            .with_bind(directory.root(), &format!("/{}", job.entrypoint))
+            .with_user(User::current())
+            .build();
+        Prepared { spec, directory }
+    }
+
+    /// Runs them all, so many at a time; gives how long that took. The directories go afterwards.
+    pub(crate) async fn run(&self, prepared: &[Prepared], concurrency: usize) -> Duration {
+        let begun = Instant::now();
+        futures_util::stream::iter(prepared)
+            .for_each_concurrent(concurrency, |one| self.run_one(&one.spec))
+            .await;
+        let took = begun.elapsed();
+        for one in prepared {
+            one.directory.remove().await.unwrap();
+        }
+        took
+    }
+
+    async fn run_one(&self, spec: &ContainerSpec) {
+        let docker = &self.docker;
+        let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+        let id = docker.create_container(Some(options), body(spec)).await.unwrap().id;
+        docker.start_container(&id, None::<StartContainerOptions>).await.unwrap();
+        let mut ended = docker.wait_container(&id, None::<WaitContainerOptions>);
+        assert_eq!(ended.next().await.unwrap().unwrap().status_code, 0);
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
+        let logs: Vec<_> = docker.logs(&id, Some(options)).try_collect().await.unwrap();
+        assert!(!logs.is_empty());
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        docker.remove_container(&id, Some(options)).await.unwrap();
+    }
+}
+
+/// The same container as a worker makes.
+fn body(spec: &ContainerSpec) -> ContainerCreateBody {
+    let signed = |value: u64| Some(i64::try_from(value).unwrap());
+    let memory = signed(spec.limits.memory_mb * BYTES_PER_MIB);
+    let mounts = spec.binds.iter().map(|bind| Mount {
+        typ: Some(MountType::BIND),
+        source: Some(bind.host.to_string_lossy().into_owned()),
+        target: Some(bind.container.clone()),
+        ..Default::default()
+    });
+    let host = HostConfig {
+        memory,
+        memory_swap: memory,
+        cpu_shares: signed(spec.limits.cpu_shares),
+        pids_limit: signed(spec.limits.pids),
+        network_mode: Some(spec.network.as_str().to_owned()),
+        mounts: Some(mounts.collect()),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("local".to_owned()),
+            config: Some(HashMap::new()),
+        }),
+        ..Default::default()
+    };
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        cmd: Some(spec.command.clone()),
+        env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        labels: Some(spec.labels.clone().into_iter().collect()),
+        working_dir: Some(spec.working_dir.clone()),
+        user: spec.user.map(|user| format!("{}:{}", user.uid, user.gid)),
+        host_config: Some(host),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,109 @@
+//! One aligned table.
+
+use std::time::Duration;
+
+use crate::process::Sample;
+
+/// Everything that was measured.
+pub(crate) struct Report {
+    jobs: usize,
+    concurrency: usize,
+    /// Rounds of all jobs.
+    pub(crate) queued: Vec<Duration>,
+    pub(crate) bare: Vec<Duration>,
+    /// One job at a time.
+    pub(crate) queued_single: Vec<Duration>,
+    pub(crate) bare_single: Vec<Duration>,
+    /// The worker's CPU time in a round, and its jobs.
+    pub(crate) cpu: Vec<(Duration, usize)>,
+    idle: Sample,
+    pub(crate) after: Sample,
+}
+
+impl Report {
+    pub(crate) fn new(jobs: usize, concurrency: usize, idle: Sample) -> Self {
+        Self {
+            jobs,
+            concurrency,
+            queued: Vec::new(),
+            bare: Vec::new(),
+            queued_single: Vec::new(),
+            bare_single: Vec::new(),
+            cpu: Vec::new(),
+            idle,
+            after: Sample::default(),
+        }
+    }
+
+    #[allow(clippy::print_stdout, reason = "the table is what the program is for")]
+    pub(crate) fn print(&self) {
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').take(3).collect::<Vec<_>>().join(" ");
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        println!(
+            "{} trivial Python backtests, {} at a time; {} rounds of each, in turns; \
+             {cores} cores, load {load}\n",
+            self.jobs,
+            self.concurrency,
+            self.queued.len()
+        );
+        println!("{:<34}{:>10}{:>10}{:>10}  unit", "", "median", "min", "max");
+        let per_second = |took: &Duration| count(self.jobs) / took.as_secs_f64();
+        let millis = |took: &Duration| took.as_secs_f64() * 1e3;
+        let queued = line("throughput, Longshore", self.queued.iter().map(per_second), "jobs/s");
+        let bare = line("throughput, bare engine", self.bare.iter().map(per_second), "jobs/s");
+        let one = line("one job, message to result", self.queued_single.iter().map(millis), "ms");
+        let other = line("one job, bare engine", self.bare_single.iter().map(millis), "ms");
+        let cpu = self.cpu.iter().map(|(cpu, jobs)| millis(cpu) / count(*jobs));
+        line("worker's CPU time a job", cpu, "ms");
+        let memory = [
+            ("worker's resident memory, idle", self.idle.rss_kib),
+            ("worker's resident memory, after", self.after.rss_kib),
+            ("worker's resident memory, peak", self.after.peak_kib),
+        ];
+        for (name, kib) in memory {
+            println!("{name:<34}{:>10.1}{:>10}{:>10}  MiB", mib(kib), "", "");
+        }
+        println!(
+            "{:<34}{:>10.2}{:>10}{:>10}  ×",
+            "throughput against bare engine",
+            queued / bare,
+            "",
+            ""
+        );
+        println!(
+            "{:<34}{:>10.0}{:>10}{:>10}  ms",
+            "one job, more than bare engine",
+            one - other,
+            "",
+            ""
+        );
+    }
+}
+
+/// Prints a line of the table; gives the median.
+#[allow(clippy::print_stdout, reason = "the table is what the program is for")]
+fn line(name: &str, values: impl Iterator<Item = f64>, unit: &str) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let (middle, last) = (values.len() / 2, values.len() - 1);
+    let median = if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        f64::midpoint(values[middle - 1], values[middle])
+    };
+    let decimals = if values[last] < 100.0 { 2 } else { 0 };
+    println!(
+        "{name:<34}{median:>10.decimals$}{:>10.decimals$}{:>10.decimals$}  {unit}",
+        values[0], values[last]
+    );
+    median
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap())
+}
+
+fn mib(kib: u64) -> f64 {
+    f64::from(u32::try_from(kib).unwrap()) / 1024.0
+}

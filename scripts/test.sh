@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Sets up what is missing and runs every check: formatting, lints, unit and integration tests, the
+# launchers' own tests. What runs already is used as it is.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+began=$SECONDS
+step() {
+    local what=$1 start=$SECONDS
+    shift
+    printf '\n== %s\n' "$what"
+    "$@"
+    printf -- '-- %s: %d s\n' "$what" $((SECONDS - start))
+}
+
+step "tools" scripts/tools.sh
+step "local stack" scripts/stack.sh up --only services --yes
+registry=$(scripts/stack.sh registry-package | tail -n 1)
+PATH=$PATH:$(dirname "$registry")
+
+step "formatting" cargo fmt --all --check
+step "lints" cargo clippy --locked --all-targets -- -D warnings
+step "unit, schema and integration tests" cargo test --locked
+step "launcher of Python" python3 -m unittest discover -s tests/launchers
+step "launcher of Node.js" node --test tests/launchers/
+
+printf '\nEvery check passed in %d s.\n' $((SECONDS - began))

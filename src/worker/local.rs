@@ -1,0 +1,127 @@
+//! One job on this machine, without broker and store: what `longshore run` does. The way through
+//! the runner is the worker's own; only events and objects go elsewhere.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::active::{ActiveRun, StopOrder};
+use super::execute::{Begin, Executed, execute};
+use super::reporter::{Publisher, Reporter};
+use crate::broker::EventSink;
+use crate::job::{ExecutionResult, Job, Verdict};
+use crate::logs::{LiveTap, LogCollector};
+use crate::runner::docker::{DockerOrchestrator, Progress};
+use crate::runner::orchestrator::EngineError;
+use crate::runner::{DockerRunner, Run, failed_result};
+use crate::settings::{LogSettings, RunnerSettings};
+use crate::storage::{Bucket, DirectoryStore, ObjectStore, StoreError};
+
+/// What a local run calls its worker.
+const WORKER: &str = "local";
+
+/// How long the last lines of the output may take to reach the directory.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a local run could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The directory for code, results and logs cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine cannot be reached.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// What a local run needs.
+pub struct LocalRun<'a> {
+    /// What to run. Its `code_key` is where the zip is put.
+    pub job: Job,
+    /// The zip.
+    pub archive: &'a Path,
+    /// Where code, results and logs go, in the layout of the buckets.
+    pub directory: &'a Path,
+    /// How containers are made.
+    pub runner: RunnerSettings,
+    /// How output is kept.
+    pub logs: LogSettings,
+    /// How the pull of an image is shown.
+    pub progress: Progress,
+    /// Where events go.
+    pub sink: Arc<dyn EventSink>,
+    /// Where every line of the output goes as it comes.
+    pub live: LiveTap,
+}
+
+/// Runs a job to its end; `stop` asks it to end before.
+///
+/// # Errors
+/// [`LocalError`] where it could not begin. How the run itself ended is in the result.
+pub async fn run_local(
+    local: LocalRun<'_>,
+    stop: CancellationToken,
+) -> Result<ExecutionResult, LocalError> {
+    let store: Arc<dyn ObjectStore> = Arc::new(DirectoryStore::new(local.directory));
+    store.ensure_buckets().await?;
+    let key = &local.job.code_key;
+    store.upload(Bucket::Code, key, local.archive, "application/zip").await?;
+    let engine = Arc::new(DockerOrchestrator::connect(&local.runner, local.progress).await?);
+    let logs = Arc::new(LogCollector::new(Arc::clone(&store), local.logs));
+    logs.start();
+    // A namespace of its own: two runs of one job at a time do not meet.
+    let namespace = format!("run-{}", uuid::Uuid::new_v4().simple());
+    let stop_timeout = local.runner.stop_timeout;
+    let runner = DockerRunner::new(
+        engine,
+        store,
+        Arc::clone(&logs),
+        local.runner,
+        namespace.clone(),
+        WORKER.to_owned(),
+    );
+    let publisher = Publisher {
+        sink: local.sink,
+        source: format!("/longshore/{namespace}"),
+        worker: WORKER.to_owned(),
+        tracker: TaskTracker::new(),
+    };
+    let run = Run { job: Arc::new(local.job), attempt: 1, segment: 0 };
+    let reporter = Reporter::new(publisher, run.clone(), None, Some(local.live));
+    let result = to_its_end(&runner, &run, &reporter, stop_timeout, stop).await;
+    runner.release(&run.job.id).await;
+    runner.remove_namespace_directory().await;
+    let event = reporter.result_event(result.clone());
+    reporter.finish(&event, None).await;
+    if !logs.stop(FLUSH_TIMEOUT).await {
+        tracing::warn!("the last lines of the log may be missing");
+    }
+    Ok(result)
+}
+
+async fn to_its_end(
+    runner: &DockerRunner,
+    run: &Run,
+    reporter: &Reporter,
+    stop_timeout: Duration,
+    stop: CancellationToken,
+) -> ExecutionResult {
+    let active = ActiveRun::new(run.job.run_id.clone());
+    let stopped = async {
+        stop.cancelled().await;
+        let reason = Some("interrupted at the terminal".to_owned());
+        active.request_stop(StopOrder { reason, timeout: stop_timeout });
+        std::future::pending().await
+    };
+    let executed = tokio::select! {
+        executed = execute(runner, run.clone(), Begin::Launch, &active, reporter) => executed,
+        never = stopped => never,
+    };
+    match executed {
+        Executed::Ended(result) => *result,
+        Executed::Failed { reason, .. } => failed_result(run, WORKER, Verdict::Unavailable, reason),
+    }
+}
