@@ -7,6 +7,7 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -76,6 +77,15 @@ impl JobDirectory {
         let root =
             temp_dir.join(namespace).join(job.as_str()).join(format!("{attempt}-{}", run.as_str()));
         Self { root }
+    }
+
+    /// The attempts of a run that have left something on this host, in order. A folder that cannot
+    /// be read has none.
+    #[must_use]
+    pub fn attempts(temp_dir: &Path, namespace: &str, job: &JobId, run: &RunId) -> BTreeSet<u32> {
+        let read = fs::read_dir(temp_dir.join(namespace).join(job.as_str()));
+        let names = read.into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| attempt_of(name.to_str()?, run)).collect()
     }
 
     /// What is bound into the container.
@@ -163,6 +173,14 @@ impl JobDirectory {
             .await
             .unwrap_or_else(|_| Err(DirectoryError::Interrupted { path: self.root.clone() }))
     }
+}
+
+/// The attempt of `run` that the entry of a job's folder belongs to: its directory, or what lies
+/// beside it, whose names go on with a dot, which no id has.
+fn attempt_of(name: &str, run: &RunId) -> Option<u32> {
+    let (attempt, rest) = name.split_once('-')?;
+    let after = rest.strip_prefix(run.as_str())?;
+    if after.is_empty() || after.starts_with('.') { attempt.parse().ok() } else { None }
 }
 
 fn is_in_use_or_gone(error: &io::Error) -> bool {

@@ -318,6 +318,18 @@ impl DockerRunner {
         }
     }
 
+    /// Removes what attempts of `run` left on this host, but for that of the attempt `kept`. None
+    /// of the others may have a container.
+    pub async fn remove_leftover_directories(&self, run: &Run, kept: Option<u32>) {
+        let (temp_dir, id) = (&self.settings.temp_dir, &run.job.id);
+        let attempts = JobDirectory::attempts(temp_dir, &self.namespace, id, &run.job.run_id);
+        for attempt in attempts.into_iter().filter(|attempt| Some(*attempt) != kept) {
+            tracing::info!(job.id = %id, attempt, "remove leftover directory");
+            let directory = self.directory_of(&Run { attempt, ..run.clone() });
+            cleanup::directory(self, &directory, self.image_of(run)).await;
+        }
+    }
+
     /// Whether a job is active here.
     #[must_use]
     pub fn is_active(&self, id: &JobId) -> bool {

@@ -2,6 +2,7 @@
 //! whose container is gone.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::claim::Claimed;
@@ -28,7 +29,12 @@ pub(super) enum RecoverError {
 
 /// Takes up the segment's jobs; each goes on by itself. May be called again after an error.
 pub(super) async fn recover(ctx: &Arc<Context>) -> Result<(), RecoverError> {
-    let mut containers = by_run(ctx.runner.list_managed_containers(ctx.segment).await?);
+    let (mut containers, outdated) = by_run(ctx.runner.list_managed_containers(ctx.segment).await?);
+    for (info, labels) in outdated {
+        if !ctx.runner.is_active(&labels.id) {
+            ctx.runner.remove_leftover(&info.id).await;
+        }
+    }
     for id in ctx.journal.segment_jobs(ctx.segment).await? {
         let known = ctx.journal.read(&id).await?;
         let ours = known.filter(|(record, _)| record.segment == ctx.segment);
@@ -40,11 +46,11 @@ pub(super) async fn recover(ctx: &Arc<Context>) -> Result<(), RecoverError> {
                 take_up(ctx, record, etag, container).await?;
             }
             finished => {
-                if let Some((record, _)) = finished {
-                    ending::publish_again(ctx, &record).await;
-                }
                 if let Some((info, _)) = container {
                     ctx.runner.remove_leftover(&info.id).await;
+                }
+                if let Some((record, _)) = finished {
+                    tidy_finished(ctx, &record).await;
                 }
                 ctx.journal.remove_from_segment(ctx.segment, &id).await?;
             }
@@ -59,21 +65,34 @@ pub(super) async fn recover(ctx: &Arc<Context>) -> Result<(), RecoverError> {
     Ok(())
 }
 
+/// Ends what the last owner began with a run that it settled: its directories, its result event.
+async fn tidy_finished(ctx: &Arc<Context>, record: &JobRecord) {
+    if let Ok(job) = job_of(ctx, record) {
+        let run = Run { job: Arc::new(job), attempt: record.attempt, segment: ctx.segment };
+        ctx.runner.remove_leftover_directories(&run, None).await;
+    }
+    ending::publish_again(ctx, record).await;
+}
+
 type Found = (ContainerInfo, Identity);
 
-/// The newest container of each run.
-fn by_run(found: Vec<Found>) -> HashMap<(JobId, String), Found> {
+/// The newest container of each run, and those of earlier attempts.
+fn by_run(found: Vec<Found>) -> (HashMap<(JobId, String), Found>, Vec<Found>) {
     let mut newest: HashMap<(JobId, String), Found> = HashMap::new();
-    for (info, labels) in found {
-        let key = (labels.id.clone(), labels.run_id.to_string());
-        match newest.get(&key) {
-            Some((_, other)) if other.attempt >= labels.attempt => {}
-            _ => {
-                newest.insert(key, (info, labels));
+    let mut outdated = Vec::new();
+    for one in found {
+        let key = (one.1.id.clone(), one.1.run_id.to_string());
+        match newest.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(one);
             }
+            Entry::Occupied(mut place) if place.get().1.attempt < one.1.attempt => {
+                outdated.push(place.insert(one));
+            }
+            Entry::Occupied(_) => outdated.push(one),
         }
     }
-    newest
+    (newest, outdated)
 }
 
 /// How a run goes on, given what is left of its container. Pure.
@@ -124,13 +143,22 @@ async fn take_up(
         container.as_ref().map(|(info, labels)| (info.id.as_str(), info.state, labels.attempt));
     let next = continuation(&job, &record, left);
     tracing::info!(job.id = %job.id, continuation = ?next, "take up job");
+    let before = Run { job: Arc::clone(&job), attempt: record.attempt, segment: ctx.segment };
+    let kept = match &next {
+        Continuation::Adopt { attempt, .. } => Some(*attempt),
+        Continuation::Launch { .. } | Continuation::Lost => None,
+    };
+    if let Some((info, _)) = container.filter(|_| kept.is_none()) {
+        ctx.runner.remove_leftover(&info.id).await;
+    }
+    ctx.runner.remove_leftover_directories(&before, kept).await;
     let (begin, attempt) = match next {
         Continuation::Adopt { container, attempt } => (Begin::Adopt(container), attempt),
         Continuation::Launch { attempt } => (Begin::Launch, attempt),
         Continuation::Lost => {
-            let run = Run { job, attempt: record.attempt, segment: ctx.segment };
             let message = format!("all {} attempts died with their hosts", record.attempt);
-            ending::settle_unrun(ctx, Claimed { run, record, etag }, Verdict::Lost, message).await;
+            let claimed = Claimed { run: before, record, etag };
+            ending::settle_unrun(ctx, claimed, Verdict::Lost, message).await;
             return Ok(());
         }
     };

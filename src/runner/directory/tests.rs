@@ -52,6 +52,22 @@ proptest! {
 }
 
 #[tokio::test]
+async fn what_a_runs_attempts_left_is_found_and_no_other_runs() {
+    let temp = tempfile::tempdir().unwrap();
+    let (job, run) = ("bot-1".parse().unwrap(), "r-1".parse().unwrap());
+    let attempts = || JobDirectory::attempts(temp.path(), "ns", &job, &run);
+    assert!(attempts().is_empty());
+    for attempt in [1, 12] {
+        directory(temp.path(), attempt).create().await.unwrap();
+    }
+    let folder = temp.path().join("ns").join("bot-1");
+    for other in ["3-r-1.zip", "4-r-1.partial", "5-r-10", "6-r", "7-r-1-r-1", "x-r-1", "r-1"] {
+        fs::write(folder.join(other), "").unwrap();
+    }
+    assert_eq!(attempts().into_iter().collect::<Vec<_>>(), [1, 3, 4, 12]);
+}
+
+#[tokio::test]
 async fn compat_4_an_attempt_never_finds_an_older_ones_files() {
     let temp = tempfile::tempdir().unwrap();
     let first = directory(temp.path(), 1);
