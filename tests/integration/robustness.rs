@@ -3,6 +3,7 @@
 //!
 //! Each test ends with [`nothing_is_left`]: no container, directory, message or open journal entry.
 
+mod chaos;
 mod many;
 mod outage_of_broker;
 mod outage_of_store;
@@ -13,6 +14,7 @@ mod stops;
 
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use longshore::storage::Bucket;
@@ -126,12 +128,22 @@ async fn until_ended(scene: &Scene, id: &str) {
 
 /// Ends a scene: no job may be open in the journal, no message may wait in a queue, and no
 /// container or directory may be left.
-async fn nothing_is_left(scene: Scene, workers: impl IntoIterator<Item = Worker>) {
-    let index = format!("{}/segments/", scene.namespace);
-    until("the journal has no open job", async || {
-        scene.objects(Bucket::State, &index).await.is_empty()
+fn nothing_is_left(
+    scene: Scene,
+    workers: impl IntoIterator<Item = Worker> + 'static,
+) -> LocalBoxFuture<'static, ()> {
+    Box::pin(async move {
+        let index = format!("{}/segments/", scene.namespace);
+        until("the journal has no open job", async || {
+            scene.objects(Bucket::State, &index).await.is_empty()
+        })
+        .await;
+        no_message_is_left(&scene).await;
+        scene.finish(workers).await;
     })
-    .await;
+}
+
+async fn no_message_is_left(scene: &Scene) {
     let prefix = format!("{}.", scene.namespace);
     let channel = scene.connection.create_channel().await.unwrap();
     for queue in Management::new().names("queues", &prefix).await.unwrap() {
@@ -143,7 +155,6 @@ async fn nothing_is_left(scene: Scene, workers: impl IntoIterator<Item = Worker>
             assert_eq!(found.unwrap().message_count(), 0, "messages are left in {queue}");
         }
     }
-    scene.finish(workers).await;
 }
 
 /// Whether an event is about a job and in a state.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{assert_one_result, nothing_is_left};
+use super::{QUICK, assert_one_result, nothing_is_left, says};
 use crate::support::events::Seen;
 use crate::support::program::{
     NODE_BACKTEST, NODE_BOT, NODE_TICKER, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER, Program,
@@ -110,4 +110,27 @@ async fn fifty_mixed_jobs_at_once_on_two_workers_give_one_result_each_and_leave_
     assert_eq!(workers(false).len(), 2, "one worker did all backtests");
     assert_eq!(workers(true).len(), 2, "one worker ran all bots");
     nothing_is_left(scene, [first, second]).await;
+}
+
+#[tokio::test]
+async fn a_start_and_a_stop_on_hearing_of_the_end_are_told_from_the_run_that_ended() {
+    const ROUNDS: usize = 12;
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let message = scene.job("again", &PYTHON_BACKTEST, QUICK).await;
+    let id = scene.id("again");
+    let is_result = |seen: &Seen| seen.is_result() && seen.subject() == Some(&id);
+    scene.start(&message).await;
+    for round in 1..=ROUNDS {
+        let result = scene.events.wait_for_nth("next result", round, is_result).await;
+        result.expect("succeeded");
+        if round < ROUNDS {
+            scene.start(&message).await;
+        }
+    }
+    let states = scene.events.states_of(&id);
+    assert!(!states.iter().any(|state| state == "duplicate"), "{states:?}");
+    scene.stop(&json!({ "id": id })).await;
+    scene.events.wait_for("answer to the stop", says(&id, "not_running")).await;
+    nothing_is_left(scene, [worker]).await;
 }

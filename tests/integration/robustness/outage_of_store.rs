@@ -27,12 +27,12 @@ enum Outage {
 
 #[tokio::test]
 async fn jobs_run_on_and_no_line_is_lost_while_connections_to_the_store_break() {
-    jobs_survive(Outage::Cut).await;
+    Box::pin(jobs_survive(Outage::Cut)).await;
 }
 
 #[tokio::test]
 async fn jobs_run_on_and_no_line_is_lost_while_the_store_does_not_answer() {
-    jobs_survive(Outage::Stalled).await;
+    Box::pin(jobs_survive(Outage::Stalled)).await;
 }
 
 async fn jobs_survive(outage: Outage) {
@@ -102,4 +102,48 @@ async fn jobs_survive(outage: Outage) {
         assert_one_result(&scene, id, verdict);
     }
     nothing_is_left(scene, [worker]).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_ended_while_the_store_is_away_loses_no_line_and_no_result() {
+    let scene = Scene::new().await;
+    let store = Proxy::start(s3::addr().await).await;
+    let address = store.addr().to_string();
+    let settings = [
+        ("MINIO_ENDPOINT", address.as_str()),
+        ("STORE_TIMEOUT_SECONDS", "3"),
+        ("STORE_MAX_ATTEMPTS", "2"),
+        ("DRAIN_GRACE_SECONDS", "2"),
+    ];
+    let mut worker = scene.worker_with(&settings).await;
+    let bot = counter(&scene, "bot", &PYTHON_BOT, None).await;
+    let ends = counter(&scene, "ends", &PYTHON_BACKTEST, Some(3)).await;
+    let ids = [scene.id("bot"), scene.id("ends")];
+    scene.start(&bot).await;
+    scene.start(&ends).await;
+    for id in &ids {
+        scene.logged(id, "line 5").await;
+    }
+    let before = identity(&scene, &ids[0]).await;
+    store.cut();
+    until_missing(&worker, "store", &[]).await;
+    until_ended(&scene, &ids[1]).await;
+    worker.terminate();
+    assert_eq!(worker.wait().await.code(), Some(0));
+    assert_eq!(scene.events.all_results().len(), 0);
+    let stored = assert_counted(&scene.logs_of(&ids[0]).await);
+
+    let next = scene.worker().await;
+    let result = scene.events.result_of(&ids[1]).await;
+    let lines = assert_counted(&scene.logs_of(&ids[1]).await);
+    assert_eq!(result.expect("succeeded")["result"], json!({ "lines": lines }));
+    scene.logged(&ids[0], &format!("line {}", stored + 200)).await;
+    assert_eq!(identity(&scene, &ids[0]).await, before);
+    scene.stop(&json!({ "id": ids[0] })).await;
+    scene.events.result_of(&ids[0]).await.expect("stopped");
+    assert_counted(&scene.logs_of(&ids[0]).await);
+    for (id, verdict) in ids.iter().zip(["stopped", "succeeded"]) {
+        assert_one_result(&scene, id, verdict);
+    }
+    nothing_is_left(scene, [next]).await;
 }

@@ -78,10 +78,10 @@ async fn ends_because_of(queue: &str) {
 
 #[tokio::test]
 async fn a_work_queue_of_another_shape_ends_the_worker_with_its_name() {
-    ends_because_of("start.terminating").await;
+    Box::pin(ends_because_of("start.terminating")).await;
 }
 
 #[tokio::test]
 async fn a_mailbox_of_another_shape_ends_the_worker_with_its_name() {
-    ends_because_of("segment.0").await;
+    Box::pin(ends_because_of("segment.0")).await;
 }

@@ -161,3 +161,28 @@ async fn a_stop_that_overtakes_its_start_on_another_worker_cancels_it() {
     assert_one_result(&scene, &id, "cancelled");
     nothing_is_left(scene, [hears_stops, takes_starts]).await;
 }
+
+#[tokio::test]
+async fn a_stop_for_a_job_whose_worker_has_died_waits_for_the_next_owner() {
+    let scene = Scene::new().await;
+    let mut owner = scene.worker().await;
+    let other = scene.worker_with(&[("MAX_LONG_RUNNING", "0"), ("MAX_TERMINATING", "0")]).await;
+    let mut mailbox = listen(&scene, "segment.0").await;
+    let message = scene.job("bot", &PYTHON_BOT, PYTHON_TICKER).await;
+    let id = scene.id("bot");
+    scene.start(&message).await;
+    let running = scene.events.wait_state(&id, "running").await;
+    owner.kill();
+    owner.wait().await;
+    scene.stop(&json!({ "id": id, "reason": "sent to nobody" })).await;
+    // It has gone into the mailbox that nobody reads.
+    let forwarded = tokio::time::timeout(PATIENCE, mailbox.next()).await;
+    forwarded.expect("the stop was not forwarded").unwrap().unwrap();
+    assert_eq!(scene.events.results_of(&id).len(), 0);
+    let next = scene.worker().await;
+    let result = scene.events.result_of(&id).await;
+    result.expect_message(&["sent to nobody"]);
+    assert_eq!(result.expect("stopped")["container_id"], running.data()["container_id"]);
+    assert_one_result(&scene, &id, "stopped");
+    nothing_is_left(scene, [other, next]).await;
+}
