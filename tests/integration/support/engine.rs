@@ -13,7 +13,7 @@ use bollard::query_parameters::{
 const NAMESPACE_LABEL: &str = "runtime.namespace";
 
 /// The label on containers that a test makes by itself, with its namespace.
-const TEST_LABEL: &str = "longshore.test";
+pub(crate) const TEST_LABEL: &str = "longshore.test";
 
 /// The ids of all containers, running or not, that carry `labels`.
 pub(crate) async fn with_labels(docker: &Docker, labels: &[(&str, &str)]) -> Vec<String> {
@@ -70,7 +70,7 @@ pub(crate) async fn start_foreign(
 pub(crate) async fn sweep(docker: &Docker, namespace: &str) {
     for label in [NAMESPACE_LABEL, TEST_LABEL] {
         for container in with_labels(docker, &[(label, namespace)]).await {
-            let force = RemoveContainerOptionsBuilder::default().force(true).build();
+            let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
             if let Err(error) = docker.remove_container(&container, Some(force)).await {
                 eprintln!("remove container {container}: {error}");
             }

@@ -1,0 +1,186 @@
+//! A RabbitMQ of the test's own, which it may start, stop and start again.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig, PortBinding, ResourcesUlimits};
+use bollard::query_parameters::{
+    CreateContainerOptions, StartContainerOptions, StopContainerOptionsBuilder,
+};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
+};
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::engine::TEST_LABEL;
+use crate::support::events::{PATIENCE, Seen};
+use crate::support::scene::Scene;
+
+const IMAGE: &str = "rabbitmq:4-management";
+
+const USER: &str = "robust";
+
+/// How long one attempt to connect may take while the broker boots.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A broker in a container of its own, on a port of this machine. What is said on it is kept in a
+/// durable queue, so that no event is missed when it is restarted.
+pub(super) struct OwnBroker {
+    docker: Docker,
+    container: String,
+    port: u16,
+    namespace: String,
+    seen: Vec<Seen>,
+}
+
+impl OwnBroker {
+    /// Makes the container, and does not start it.
+    pub(super) async fn create(scene: &Scene) -> Self {
+        let docker = scene.docker.clone();
+        let port = free_port();
+        let bound = PortBinding {
+            host_ip: Some("127.0.0.1".to_owned()),
+            host_port: Some(port.to_string()),
+        };
+        let files = ResourcesUlimits {
+            name: Some("nofile".to_owned()),
+            soft: Some(16384),
+            hard: Some(16384),
+        };
+        let body = ContainerCreateBody {
+            image: Some(IMAGE.to_owned()),
+            env: Some(vec![
+                format!("RABBITMQ_DEFAULT_USER={USER}"),
+                format!("RABBITMQ_DEFAULT_PASS={USER}"),
+                // A fixed name, for its data is kept under it.
+                "RABBITMQ_NODENAME=rabbit@localhost".to_owned(),
+            ]),
+            // The scene's end removes it, also after a panic.
+            labels: Some(HashMap::from([(TEST_LABEL.to_owned(), scene.namespace.clone())])),
+            host_config: Some(HostConfig {
+                port_bindings: Some(HashMap::from([("5672/tcp".to_owned(), Some(vec![bound]))])),
+                ulimits: Some(vec![files]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let created = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap();
+        let namespace = scene.namespace.clone();
+        Self { docker, container: created.id, port, namespace, seen: Vec::new() }
+    }
+
+    /// Its AMQP URL.
+    pub(super) fn url(&self) -> String {
+        format!("amqp://{USER}:{USER}@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// Starts it, waits until it lets us in, and keeps what is said from then on.
+    pub(super) async fn start(&self) {
+        let options = None::<StartContainerOptions>;
+        self.docker.start_container(&self.container, options).await.unwrap();
+        let (_connection, channel) = self.connect().await;
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        let queue = self.observer();
+        let arguments = FieldTable::default();
+        channel.queue_declare(queue.as_str().into(), durable, arguments.clone()).await.unwrap();
+        for exchange in ["status", "results"] {
+            let exchange = format!("{}.{exchange}", self.namespace);
+            let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+            let (kind, name) = (ExchangeKind::Topic, exchange.as_str());
+            let declared =
+                channel.exchange_declare(name.into(), kind, durable, arguments.clone()).await;
+            declared.unwrap();
+            let options = QueueBindOptions::default();
+            let bound = channel.queue_bind(
+                queue.as_str().into(),
+                name.into(),
+                "#".into(),
+                options,
+                arguments.clone(),
+            );
+            bound.await.unwrap();
+        }
+    }
+
+    /// Stops it; what is durable is there again after [`OwnBroker::start`].
+    pub(super) async fn stop(&self) {
+        let options = StopContainerOptionsBuilder::default().t(30).build();
+        self.docker.stop_container(&self.container, Some(options)).await.unwrap();
+    }
+
+    /// Publishes a message for the workers; a queue must take it.
+    pub(super) async fn publish(&self, key: &str, message: &Value) {
+        let (_connection, channel) = self.connect().await;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        let exchange = format!("{}.jobs", self.namespace);
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_message_id(uuid::Uuid::new_v4().to_string().into());
+        let body = message.to_string();
+        let (to, key) = (exchange.as_str().into(), key.into());
+        let published = channel.basic_publish(to, key, options, body.as_bytes(), properties).await;
+        let confirmed = published.unwrap().await.unwrap();
+        assert!(matches!(confirmed, Confirmation::Ack(None)), "{confirmed:?}");
+    }
+
+    /// Every event that was said so far.
+    pub(super) async fn seen(&mut self) -> &[Seen] {
+        let (_connection, channel) = self.connect().await;
+        let (queue, options) = (self.observer(), BasicGetOptions { no_ack: true });
+        while let Some(got) = channel.basic_get(queue.as_str().into(), options).await.unwrap() {
+            self.seen.push(Seen::of(&got.delivery));
+        }
+        &self.seen
+    }
+
+    /// The first event that is meant, or the next one to come.
+    pub(super) async fn wait_for(&mut self, what: &str, is_meant: impl Fn(&Seen) -> bool) -> Seen {
+        let begun = Instant::now();
+        loop {
+            let seen = self.seen().await;
+            if let Some(found) = seen.iter().find(|one| is_meant(one)) {
+                return found.clone();
+            }
+            let keys: Vec<_> = seen.iter().map(|one| &one.routing_key).collect();
+            assert!(begun.elapsed() < PATIENCE, "no {what}; seen: {keys:#?}");
+            sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    /// The result of a job.
+    pub(super) async fn result_of(&mut self, id: &str) -> Seen {
+        let is_result = |seen: &Seen| seen.is_result() && seen.subject() == Some(id);
+        self.wait_for(&format!("result of {id}"), is_result).await
+    }
+
+    fn observer(&self) -> String {
+        format!("{}.observer", self.namespace)
+    }
+
+    async fn connect(&self) -> (Connection, Channel) {
+        let begun = Instant::now();
+        loop {
+            let url = self.url();
+            let connecting = Connection::connect(&url, ConnectionProperties::default());
+            if let Ok(Ok(connection)) = timeout(CONNECT_TIMEOUT, connecting).await {
+                let channel = connection.create_channel().await.unwrap();
+                return (connection, channel);
+            }
+            assert!(begun.elapsed() < PATIENCE, "the test's own broker does not start");
+            sleep(Duration::from_millis(300)).await;
+        }
+    }
+}
+
+/// A port that nobody uses right now.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
