@@ -20,7 +20,12 @@ PATH=$PATH:$(dirname "$registry")
 
 step "formatting" cargo fmt --all --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings
-step "unit, schema and integration tests" cargo test --locked
+
+# The local stack's documented defaults, where nothing else is set.
+export MINIO_ENDPOINT=${MINIO_ENDPOINT:-127.0.0.1:${S3_PORT:-8333}}
+export MINIO_ACCESS_KEY=${MINIO_ACCESS_KEY:-longshore} MINIO_SECRET_KEY=${MINIO_SECRET_KEY:-longshore-secret}
+# Integration tests mostly wait: more threads than processors.
+step "unit, schema and integration tests" cargo test --locked -- --test-threads 6
 step "launcher of Python" python3 -m unittest discover -s tests/launchers
 step "launcher of Node.js" node --test tests/launchers/
 

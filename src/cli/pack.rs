@@ -4,14 +4,11 @@ use std::fs::File;
 use std::io::{self, BufRead as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
-use zip::ZipWriter;
-use zip::write::SimpleFileOptions;
+use tempfile::TempDir;
 
-/// What is left out of a zip: it is of no use in a container.
-const LEFT_OUT: [&str; 6] = [".git", ".hg", "__pycache__", ".venv", ".DS_Store", ".pytest_cache"];
+use crate::runner::archive::{ArchiveCaps, zip_directory};
 
 /// Code that is ready to be stored.
 pub(super) struct Package {
@@ -22,13 +19,18 @@ pub(super) struct Package {
 
 enum Zip {
     Given(PathBuf),
-    Made(NamedTempFile),
+    Made { _place: TempDir, path: PathBuf },
 }
 
 impl Package {
     /// Takes a zip as it is, or packs a directory.
     pub(super) fn of(path: &Path) -> anyhow::Result<Self> {
-        let file = if path.is_dir() { Zip::Made(pack(path)?) } else { Zip::Given(path.to_owned()) };
+        let file = if path.is_dir() {
+            let (place, path) = pack(path)?;
+            Zip::Made { _place: place, path }
+        } else {
+            Zip::Given(path.to_owned())
+        };
         let mut package = Self { sha256: String::new(), file };
         let path = package.path();
         let shown = path.display();
@@ -42,8 +44,7 @@ impl Package {
     /// Where the zip is, for as long as this lives.
     pub(super) fn path(&self) -> &Path {
         match &self.file {
-            Zip::Given(path) => path,
-            Zip::Made(file) => file.path(),
+            Zip::Given(path) | Zip::Made { path, .. } => path,
         }
     }
 }
@@ -71,65 +72,17 @@ fn hash(file: File) -> io::Result<String> {
     }
 }
 
+/// What a directory may hold to be packed: what a worker unpacks where its settings say nothing else.
+const MAX_FILES: usize = 20_000;
+const MAX_BYTES: u64 = 1024 * 1024 * 1024;
+
 /// Packs a directory: the same files give the same bytes, whenever and wherever.
-fn pack(directory: &Path) -> anyhow::Result<NamedTempFile> {
-    let mut files = Vec::new();
-    collect(directory, &mut files)?;
-    if files.is_empty() {
-        bail!("{} holds no files", directory.display());
-    }
-    files.sort();
-    let mut target = NamedTempFile::with_suffix(".zip").context("no temporary file can be made")?;
-    let mut zip = ZipWriter::new(target.as_file_mut());
-    for path in files {
-        let name = name_of(directory, &path)?;
-        zip.start_file(name, options_of(&path)?)?;
-        let mut file =
-            File::open(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-        io::copy(&mut file, &mut zip)
-            .with_context(|| format!("{} cannot be packed", path.display()))?;
-    }
-    zip.finish()?;
-    Ok(target)
-}
-
-fn options_of(path: &Path) -> anyhow::Result<SimpleFileOptions> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let executable = std::fs::metadata(path)?.permissions().mode() & 0o111 != 0;
-    Ok(SimpleFileOptions::default()
-        .last_modified_time(zip::DateTime::default())
-        .unix_permissions(if executable { 0o755 } else { 0o644 }))
-}
-
-fn name_of(directory: &Path, path: &Path) -> anyhow::Result<String> {
-    let relative = path.strip_prefix(directory)?;
-    let parts: Option<Vec<_>> = relative.iter().map(|part| part.to_str()).collect();
-    let parts =
-        parts.with_context(|| format!("the name of {} is not UTF-8", relative.display()))?;
-    Ok(parts.join("/"))
-}
-
-fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let unreadable = || format!("the directory {} cannot be read", directory.display());
-    for entry in std::fs::read_dir(directory).with_context(unreadable)? {
-        let entry = entry.with_context(unreadable)?;
-        if LEFT_OUT.iter().any(|name| entry.file_name() == *name) {
-            continue;
-        }
-        let kind = entry.file_type().with_context(unreadable)?;
-        if kind.is_dir() {
-            collect(&entry.path(), files)?;
-        } else if kind.is_file() {
-            files.push(entry.path());
-        } else {
-            bail!(
-                "{} is neither a file nor a directory, and a worker would refuse it; \
-                 put the file itself there",
-                entry.path().display()
-            );
-        }
-    }
-    Ok(())
+fn pack(directory: &Path) -> anyhow::Result<(TempDir, PathBuf)> {
+    let place = tempfile::tempdir().context("no temporary directory can be made")?;
+    let zip = place.path().join("code.zip");
+    zip_directory(directory, &zip, ArchiveCaps::new(MAX_FILES, MAX_BYTES))
+        .with_context(|| format!("{} cannot be packed", directory.display()))?;
+    Ok((place, zip))
 }
 
 #[cfg(test)]
@@ -148,7 +101,9 @@ mod tests {
     #[test]
     fn a_directory_becomes_a_zip_of_its_files() {
         let package = Package::of(directory().path()).unwrap();
-        assert_eq!(package.names().unwrap(), ["lib/a.py", "main.py"]);
+        let mut names = package.names().unwrap();
+        names.sort();
+        assert_eq!(names, ["lib/a.py", "main.py"]);
     }
 
     #[test]
@@ -173,8 +128,8 @@ mod tests {
         let root = directory();
         std::os::unix::fs::symlink("/etc/passwd", root.path().join("link")).unwrap();
         let problem = |path: &Path| format!("{:#}", Package::of(path).err().unwrap());
-        assert!(problem(root.path()).contains("link is neither a file nor a directory"));
-        assert!(problem(tempfile::tempdir().unwrap().path()).contains("holds no files"));
+        assert!(problem(root.path()).contains("is a link that leaves the directory"));
+        assert!(problem(tempfile::tempdir().unwrap().path()).contains("there is no file in"));
         assert!(problem(Path::new("/nowhere")).contains("/nowhere cannot be read"));
         assert!(problem(&root.path().join("main.py")).contains("main.py is not a zip"));
     }

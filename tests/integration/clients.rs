@@ -37,7 +37,7 @@ async fn run(command: &mut Command) -> Output {
     ended.unwrap_or_else(|error| panic!("{command:?} could not be run: {error}"))
 }
 
-async fn must_run(command: &mut Command) {
+pub(crate) async fn must_run(command: &mut Command) {
     let output = run(command).await;
     assert!(output.status.success(), "{command:?}: {}", told(&output));
 }
@@ -48,7 +48,7 @@ fn told(output: &Output) -> String {
 }
 
 /// A Python that has pika.
-async fn python_with_pika() -> PathBuf {
+pub(crate) async fn python_with_pika() -> PathBuf {
     let _one = INSTALLING.lock().await;
     let venv = installed().join("python");
     let python = venv.join("bin/python");

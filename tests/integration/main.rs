@@ -24,6 +24,7 @@ mod examples;
 mod images;
 mod lifecycle;
 mod logs;
+mod readme;
 mod robustness;
 mod schemas;
 mod settings;
