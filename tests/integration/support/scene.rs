@@ -233,6 +233,11 @@ impl Scene {
     /// and runs in the journal; the workers must end well, and every event must have kept to its
     /// schema.
     pub(crate) async fn finish(mut self, workers: impl IntoIterator<Item = Worker>) {
+        // Boxed, for every test would carry this future in its own.
+        Box::pin(self.end(workers)).await;
+    }
+
+    async fn end(&mut self, workers: impl IntoIterator<Item = Worker>) {
         self.is_tidy().await;
         for mut worker in workers {
             worker.stop().await;
