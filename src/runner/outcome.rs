@@ -20,7 +20,7 @@ use crate::storage::{Bucket, Condition};
 pub(super) const MAX_INLINE_RESULT_BYTES: usize = 256 * 1024;
 
 /// How long the last log lines of an ended container may take to reach the store.
-const LOG_FINISH_TIMEOUT: Duration = Duration::from_mins(1);
+const LOG_FINISH_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Pause before an ended time-out's stop is tried again.
 const STOP_RETRY: Duration = Duration::from_secs(5);
@@ -177,7 +177,7 @@ async fn assemble(
     result.finished_at = status.finished_at.unwrap_or_else(Timestamp::now);
     result.duration_seconds = status
         .started_at
-        .map_or(0.0, |started| result.finished_at.duration_since(started).as_secs_f64());
+        .map_or(0.0, |started| result.finished_at.duration_since(started).as_secs_f64().max(0.0));
     result.output = summary.tail;
     result.objects.output_key = summary.output_key;
     result.objects.log_keys = summary.log_keys;

@@ -10,9 +10,21 @@ const USUAL: &str = "entrypoint.sh";
 /// Where it stands when the archive brings a file of that name.
 const OUT_OF_THE_WAY: &str = ".longshore/entrypoint.sh";
 
-/// The script, but for its last line. POSIX, for Alpine's shell runs it too. It finds the job's
+/// The script up to the interpreter. POSIX, for Alpine's shell runs it too. It finds the job's
 /// directory from its own place, in which it may stand one folder deeper.
 const BODY: &str = r#"# Written by Longshore. The job's data comes by environment and file, and is not part of this text.
+#
+# The shell stays as process 1 and passes SIGTERM on: as process 1 the interpreter would not hear one
+# that comes before it listens, for the kernel drops what process 1 has no handler for.
+child=
+interrupted=
+terminate() {
+    [ -n "$child" ] || exit 143
+    interrupted=yes
+    kill -TERM "$child" 2>/dev/null
+}
+trap terminate TERM INT
+
 case "$0" in
 */*) here=${0%/*} ;;
 *) here=. ;;
@@ -36,6 +48,17 @@ backtest)
 esac
 "#;
 
+/// The end of the script: waits for the interpreter, and once more where a signal came between, for
+/// then `wait` gives the signal's number and not the interpreter's exit code.
+const WAIT: &str = r#"child=$!
+while :; do
+    interrupted=
+    wait "$child"
+    code=$?
+    [ -n "$interrupted" ] || exit "$code"
+done
+"#;
+
 /// Writes `entrypoint.sh`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BashEntrypointFactory;
@@ -45,7 +68,7 @@ impl BashEntrypointFactory {
     #[must_use]
     pub fn text(self, runtime: Runtime) -> String {
         let RuntimeScripts { shell, interpreter, launcher_name, .. } = RuntimeScripts::of(runtime);
-        format!("#!{shell}\n{BODY}exec {interpreter} \"$root/.longshore/{launcher_name}\"\n")
+        format!("#!{shell}\n{BODY}{interpreter} \"$root/.longshore/{launcher_name}\" &\n{WAIT}")
     }
 
     /// Writes the shell script, beside `.longshore/` or in it; answers its place in `root`.

@@ -1,9 +1,14 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Map, Value, json};
 
 use super::{CodeEntrypointFactory, EntryScript, RuntimeScripts, ScriptManager};
@@ -216,4 +221,51 @@ fn compat_the_shells_are_those_of_the_images() {
         .map(|runtime| (runtime.as_str(), RuntimeScripts::of(*runtime).shell))
         .collect();
     assert_eq!(shells, BTreeMap::from([("python3.11", "/bin/bash"), ("nodejs20", "/bin/sh")]));
+}
+
+/// Starts a bot with this source and sends it SIGTERM once `ready` has been read, or at once.
+async fn end_of(runtime: Runtime, source: &str, pause: Option<Duration>) -> ExitStatus {
+    let mount = Mount::new(runtime, |job| job.is_long_running = true, None).await;
+    fs::write(mount.directory.root().join(&mount.job.script), source).unwrap();
+    let mut command = mount.command();
+    command.env("IS_LONG_RUNNING", "true").stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => {
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            assert_eq!(line, "ready\n");
+        }
+    }
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap()
+}
+
+/// compat.md 11: SIGTERM ended as success, and Node.js ignored it until it was killed.
+#[tokio::test]
+async fn compat_11_a_signal_ends_a_bot_however_early_it_comes() {
+    let python = "import time\ndef main(id, config): time.sleep(60)";
+    let node = "exports.main = () => new Promise((done) => setTimeout(done, 60000));";
+    for (runtime, source) in [(Runtime::Python311, python), (Runtime::NodeJs20, node)] {
+        for milliseconds in [0, 10, 40, 120, 600] {
+            let status = end_of(runtime, source, Some(Duration::from_millis(milliseconds))).await;
+            // The signal itself ends a shell that has not come to its first line.
+            let by_signal = status.code() == Some(143) || status.signal() == Some(15);
+            assert!(by_signal, "{runtime} after {milliseconds} ms: {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bot_that_ends_in_its_own_way_on_a_signal_keeps_its_exit_code() {
+    let python = "import signal, sys, time\ndef main(id, config):\n    \
+                  signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n    \
+                  print('ready', flush=True)\n    time.sleep(60)";
+    let node = "exports.main = () => new Promise(() => { setInterval(() => {}, 1000); \
+                process.on('SIGTERM', () => process.exit(5)); console.log('ready'); });";
+    for (runtime, source) in [(Runtime::Python311, python), (Runtime::NodeJs20, node)] {
+        let status = end_of(runtime, source, None).await;
+        assert_eq!(status.code(), Some(5), "{runtime}: {status}");
+    }
 }
