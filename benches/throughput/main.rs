@@ -8,6 +8,8 @@
 //! Needs the local stack, as the integration tests do, and leaves nothing behind. `BENCH_ROUNDS`
 //! (2), `BENCH_JOBS` (60) and `BENCH_SINGLES` (10) say how much is run.
 
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on says so by panicking")]
+
 mod bare;
 mod process;
 mod queued;

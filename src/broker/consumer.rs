@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::Channel;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::message::BasicGetMessage;
+use lapin::options::{
+    BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicQosOptions,
+};
+use lapin::types::{FieldTable, ShortString};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -22,9 +25,10 @@ pub enum Flow {
     /// A plain prefetch, even of the number of slots, would not do. A delivery is acknowledged when
     /// its job is journaled, long before the job's slot is free; the broker would then send the
     /// next one to a full worker, where it waits for as long as a job runs while others are idle,
-    /// and in the end meets the broker's delivery time-out. So the consumer subscribes with a
-    /// prefetch of 1, and cancels before it hands the delivery out: nothing can arrive that nobody
-    /// asked for, and nothing ever has to be given back.
+    /// and in the end meets the broker's delivery time-out. So the consumer asks for one message,
+    /// which is one round trip where there is a backlog. Where the queue is empty it subscribes
+    /// with a prefetch of 1, and cancels before it hands the delivery out: nothing can arrive that
+    /// nobody asked for, and nothing ever has to be given back.
     OnDemand,
     /// Up to so many unsettled at a time: for messages that are settled at once.
     Prefetch(u16),
@@ -40,16 +44,21 @@ pub struct Consumer {
     shutdown: CancellationToken,
     channel: Option<Channel>,
     subscription: Option<lapin::Consumer>,
-    /// Subscribing, as a task of its own: a subscription that is given up half-way would stay on
-    /// the broker with nobody to read it, and swallow a delivery.
-    opening: Option<JoinHandle<Result<Open, BrokerError>>>,
+    /// Asking and subscribing, as a task of its own: what is given up half-way would stay on the
+    /// broker with nobody to read it, and swallow a delivery.
+    opening: Option<JoinHandle<Result<(Channel, Opened), BrokerError>>>,
     /// A delivery that has arrived and is not handed out yet.
     arrived: Option<Delivery>,
     pauses: Box<dyn Iterator<Item = Duration> + Send>,
 }
 
-/// A subscription and the channel that it is on.
-type Open = (Channel, lapin::Consumer);
+/// What asking the broker for deliveries gave.
+enum Opened {
+    /// One that was there already.
+    Delivery(Box<BasicGetMessage>),
+    /// They will come.
+    Subscription(lapin::Consumer),
+}
 
 impl Broker {
     /// A consumer of `inbox`, until `shutdown`. Subscribes at the first [`Consumer::next`]; the
@@ -126,6 +135,9 @@ impl Consumer {
         if self.subscription.is_none() {
             self.broker.wait_connected().await.map_err(|error| error.to_string())?;
             self.open().await?;
+            if self.arrived.is_some() {
+                return Ok(());
+            }
         }
         let (Some(channel), Some(subscription)) = (&self.channel, &mut self.subscription) else {
             return Err("the channel is closed".to_owned());
@@ -137,23 +149,32 @@ impl Consumer {
             Some(Err(error)) => return Err(describe(&error)),
             None => return Err("the broker ended the subscription".to_owned()),
         };
-        self.arrived = Some(Delivery::new(raw, self.inbox, self.queue.clone(), channel.clone()));
-        self.pauses = Box::new(self.broker.back_off());
+        let channel = channel.clone();
+        self.take(raw, channel);
         Ok(())
     }
 
+    fn take(&mut self, raw: lapin::message::Delivery, channel: Channel) {
+        self.arrived = Some(Delivery::new(raw, self.inbox, self.queue.clone(), channel));
+        self.pauses = Box::new(self.broker.back_off());
+    }
+
+    /// Asks for a delivery where there is one, and subscribes where not.
     async fn open(&mut self) -> Result<(), String> {
         let opening = self.opening.get_or_insert_with(|| {
             let (broker, queue) = (self.broker.clone(), self.queue.clone());
-            let subscribing = subscribe(broker, self.inbox, queue, self.flow, self.channel.take());
-            self.broker.inner.tasks.spawn(subscribing)
+            let opening = open(broker, self.inbox, queue, self.flow, self.channel.take());
+            self.broker.inner.tasks.spawn(opening)
         });
         let opened = opening.await;
         self.opening = None;
-        let (channel, subscription) =
+        let (channel, opened) =
             opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        self.channel = Some(channel);
-        self.subscription = Some(subscription);
+        self.channel = Some(channel.clone());
+        match opened {
+            Opened::Delivery(message) => self.take(message.delivery, channel),
+            Opened::Subscription(subscription) => self.subscription = Some(subscription),
+        }
         Ok(())
     }
 
@@ -162,8 +183,12 @@ impl Consumer {
         let (Some(channel), Some(subscription)) = (&self.channel, &mut self.subscription) else {
             return;
         };
-        let cancelled =
-            channel.basic_cancel(subscription.tag(), BasicCancelOptions::default()).await;
+        // With the one delivery in hand nothing else comes until it is settled, on this channel and
+        // so after the cancel: the broker's answer need not be waited for. Else it must be, for
+        // deliveries may be on their way.
+        let nowait = self.flow == Flow::OnDemand && self.arrived.is_some();
+        let options = BasicCancelOptions { nowait };
+        let cancelled = channel.basic_cancel(subscription.tag(), options).await;
         if let Err(error) = cancelled {
             debug!(queue = self.queue, error = describe(&error), "cannot cancel a subscription");
             self.channel = None;
@@ -186,14 +211,14 @@ async fn give_back(subscription: &mut lapin::Consumer) {
     }
 }
 
-/// Subscribes over `channel`, or over a new one.
-async fn subscribe(
+/// Asks for a delivery or subscribes, over `channel` or over a new one.
+async fn open(
     broker: Broker,
     inbox: Inbox,
     queue: String,
     flow: Flow,
     channel: Option<Channel>,
-) -> Result<Open, BrokerError> {
+) -> Result<(Channel, Opened), BrokerError> {
     let action = format!("consuming from {queue:?}");
     let channel = match channel {
         Some(channel) if channel.status().connected() => channel,
@@ -202,17 +227,10 @@ async fn subscribe(
     if let Inbox::Mailbox(segment) = inbox {
         broker.declare_mailbox(segment).await?;
     }
-    let prefetch = match flow {
-        Flow::OnDemand => 1,
-        Flow::Prefetch(most) => most.max(1),
-    };
-    let qos = channel.basic_qos(prefetch, BasicQosOptions::default()).await;
-    qos.map_err(failed(action.clone()))?;
     let name = short("name of the queue", &queue)
         .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
-    let options = BasicConsumeOptions::default();
-    match channel.basic_consume(name, "".into(), options, FieldTable::default()).await {
-        Ok(subscription) => Ok((channel, subscription)),
+    match ask(&channel, name, flow).await {
+        Ok(opened) => Ok((channel, opened)),
         Err(error) => {
             if reply_code(&error) == Some(NOT_FOUND) {
                 broker.declare_or_warn().await;
@@ -220,4 +238,21 @@ async fn subscribe(
             Err(failed(action)(error))
         }
     }
+}
+
+async fn ask(channel: &Channel, queue: ShortString, flow: Flow) -> lapin::Result<Opened> {
+    let prefetch = match flow {
+        Flow::OnDemand => {
+            let options = BasicGetOptions::default();
+            if let Some(message) = channel.basic_get(queue.clone(), options).await? {
+                return Ok(Opened::Delivery(Box::new(message)));
+            }
+            1
+        }
+        Flow::Prefetch(most) => most.max(1),
+    };
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions::default();
+    let consumed = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await;
+    consumed.map(Opened::Subscription)
 }

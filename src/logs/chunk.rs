@@ -152,6 +152,13 @@ impl Cutter {
         self.sealed.front()
     }
 
+    /// The chunk that all lines so far are in, where there is just one and nothing was dropped.
+    #[must_use]
+    pub(super) fn only(&self) -> Option<&Chunk> {
+        let is_all = self.filling.lines == 0 && self.group.lines == 0 && self.dropped == 0;
+        self.sealed.front().filter(|_| is_all && self.sealed.len() == 1)
+    }
+
     /// The chunk to store next is stored.
     pub(super) fn stored(&mut self) -> Option<Chunk> {
         let chunk = self.sealed.pop_front()?;

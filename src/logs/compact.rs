@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::key::{Day, FrameRange, LogKey, Origin, prefix};
+use super::chunk::Chunk;
+use super::key::{Day, FrameRange, LogKey, Origin, daily_key, next_seq, prefix};
 use super::line::write_stored;
 use crate::job::JobId;
 use crate::storage::{Bucket, Condition, ObjectStore, StoreError};
@@ -36,6 +37,27 @@ pub(super) async fn list(store: &dyn ObjectStore, job: &JobId) -> Result<Vec<Log
     let mut keys: Vec<_> = keys.iter().filter_map(|key| LogKey::parse(job, key)).collect();
     keys.sort();
     Ok(keys)
+}
+
+/// The keys of a job's log objects, and the first frame of `origin` that is not stored yet.
+///
+/// Chunks and markers tell by their names. A log that was [written at once](store_whole) has
+/// neither: it was the job's first, and its record tells.
+pub(super) async fn locate(
+    store: &dyn ObjectStore,
+    job: &JobId,
+    origin: &Origin,
+) -> Result<(Vec<LogKey>, u64), StoreError> {
+    let keys = list(store, job).await?;
+    let first = next_seq(&keys, origin);
+    let oldest = keys.iter().find(|key| matches!(key, LogKey::Daily(..)));
+    let (0, Some(oldest)) = (first, oldest) else {
+        return Ok((keys, first));
+    };
+    let mut covered = Covered::default();
+    covered.read(&store.get(Bucket::Logs, &oldest.key(job), MAX_READ_BYTES).await?.bytes);
+    let first = covered.0.get(origin).map_or(0, |last| last.saturating_add(1));
+    Ok((keys, first))
 }
 
 /// The chunks of `day` among `keys`, each attempt's in order of its frames.
@@ -144,6 +166,30 @@ pub async fn compact(store: &dyn ObjectStore, job: &JobId, day: Day) -> Result<(
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Stores the whole log of a job that has none yet as its daily log at once: what a chunk, its
+/// compaction and its deletion come to. Gives `false` where there is a log already.
+///
+/// # Errors
+///
+/// Whatever the store says; then nothing is stored, or the record tells that it is.
+pub(super) async fn store_whole(
+    store: &dyn ObjectStore,
+    job: &JobId,
+    chunk: &Chunk,
+) -> Result<bool, StoreError> {
+    if !list(store, job).await?.is_empty() {
+        return Ok(false);
+    }
+    let mut body = chunk.bytes.to_vec();
+    write_stored(&mut body, Timestamp::now(), RECORD_WORD, &chunk.range.to_string());
+    let key = daily_key(job, chunk.day);
+    match store.put(Bucket::Logs, &key, body.into(), LOG_TYPE, Condition::Absent).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::ConditionFailed { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

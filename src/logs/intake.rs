@@ -84,6 +84,8 @@ impl Shipper {
         self.ended = true;
         self.read_failure = failure;
         self.cutter.seal();
-        self.launch();
+        if !self.is_all_at_hand() {
+            self.launch();
+        }
     }
 }

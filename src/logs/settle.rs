@@ -1,11 +1,13 @@
 //! The end of a container's output: the last chunks, the whole output, the daily log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempPath;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
-use super::compact::{LOG_TYPE, compact_run};
+use super::compact::{LOG_TYPE, compact_run, store_whole};
 use super::handle::LogSummary;
 use super::key::daily_key;
 use super::shipper::Shipper;
@@ -17,13 +19,51 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 impl Shipper {
     /// Everything that is done once the output has ended.
     pub(super) async fn settle(mut self, deadline: Instant) -> LogSummary {
+        let spooled = self.output.file().await;
+        let upload = self.upload(spooled, deadline);
+        let (output_key, ()) = tokio::join!(upload, self.settle_log(deadline));
+        let output_key = output_key.unwrap_or_else(|failure| {
+            self.output.failure = Some(failure);
+            None
+        });
+        self.summary(output_key)
+    }
+
+    async fn settle_log(&mut self, deadline: Instant) {
+        if self.is_all_at_hand() && self.store_whole(deadline).await {
+            return;
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         self.drain(deadline - left / 2).await;
-        let output_key = self.store_output(deadline).await;
         if self.cutter.is_idle() && self.first.is_some() {
             self.compact(deadline).await;
         }
-        self.summary(output_key)
+    }
+
+    /// Whether nothing is stored yet, and all there will be is one chunk: then it need not be
+    /// stored as such.
+    pub(super) fn is_all_at_hand(&self) -> bool {
+        let is_fresh = self.first == Some(0) && self.days.is_empty() && self.put.is_none();
+        self.ended && is_fresh && self.store_failure.is_none() && self.cutter.only().is_some()
+    }
+
+    /// Stores the log of a short run in one piece; says whether that is done. It may be tried in
+    /// vain, for the usual way is still open.
+    async fn store_whole(&mut self, deadline: Instant) -> bool {
+        let Some(chunk) = self.cutter.only() else { return false };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let storing = store_whole(&*self.shared.store, &self.source.job, chunk);
+        match timeout_at(deadline - left / 2, storing).await {
+            Ok(Ok(true)) => {
+                self.days.extend(self.cutter.stored().map(|chunk| chunk.day));
+                true
+            }
+            Ok(Err(error)) => {
+                self.note_store_failure(&error.to_string());
+                false
+            }
+            Ok(Ok(false)) | Err(_) => false,
+        }
     }
 
     /// Stores the chunks that are left, again and again until `deadline`.
@@ -46,18 +86,25 @@ impl Shipper {
         let _in_time = timeout_at(deadline, work).await;
     }
 
-    async fn store_output(&mut self, deadline: Instant) -> Option<String> {
-        let file = self.output.file().await?;
-        let key = format!("{}/logs.txt", self.source.job);
-        let upload = self.shared.store.upload(Bucket::Results, &key, &file, LOG_TYPE);
-        let failure = match timeout_at(deadline, upload).await {
-            Ok(Ok(())) => return Some(key),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "there was no time left".to_owned(),
-        };
-        warn!(job = %self.source.job, run = %self.source.run, failure, "store the whole output");
-        self.output.failure = Some(format!("the whole output could not be stored: {failure}"));
-        None
+    /// Stores the whole output; gives its key, or what went wrong.
+    fn upload(
+        &self,
+        file: Option<TempPath>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Option<String>, String>> + use<> {
+        let (shared, source) = (Arc::clone(&self.shared), self.source.clone());
+        async move {
+            let Some(file) = file else { return Ok(None) };
+            let key = format!("{}/logs.txt", source.job);
+            let upload = shared.store.upload(Bucket::Results, &key, &file, LOG_TYPE);
+            let failure = match timeout_at(deadline, upload).await {
+                Ok(Ok(())) => return Ok(Some(key)),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "there was no time left".to_owned(),
+            };
+            warn!(job = %source.job, run = %source.run, failure, "store the whole output");
+            Err(format!("the whole output could not be stored: {failure}"))
+        }
     }
 
     /// What fails here is not lost: the chunks stay, are read like the daily log, and the next

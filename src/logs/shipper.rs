@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::Frame;
 use super::chunk::{Cutter, CutterLimits};
 use super::collector::{LiveTap, LogSource, Pulse, Shared};
-use super::compact::list;
+use super::compact::locate;
 use super::handle::LogSummary;
-use super::key::{Day, LogKey, Origin, next_seq};
+use super::key::{Day, LogKey, Origin};
 use super::line::{Assembler, Line};
 use super::output::Output;
 use super::storing::PUT_PATIENCE;
@@ -160,30 +160,33 @@ impl Shipper {
         }
         let mut stop = self.shared.stop.subscribe();
         let mut give_up = None;
-        let keys = {
-            let mut keys = std::pin::pin!(self.stored_keys());
+        let (keys, first) = {
+            let mut located = std::pin::pin!(self.stored_so_far());
             loop {
                 tokio::select! {
-                    keys = &mut keys => break keys,
+                    located = &mut located => break located,
                     () = wish.heard() => give_up = wish.deadline.map(halfway),
                     () = at(give_up) => return None,
                     by = wait_stop(&mut stop) => return Some(by),
                 }
             }
         };
-        let first = next_seq(&keys, &self.origin);
         self.first = Some(first);
         self.store_failure = None;
         self.cutter = Self::cutter(&self.shared, &self.origin, first);
         self.days = keys.iter().filter_map(|key| self.day_with_lines(key)).collect();
+        if first > 0 && self.days.is_empty() {
+            // All of it was written at once, which makes the job's first log.
+            self.days.extend(keys.first().map(LogKey::day));
+        }
         self.days.iter().for_each(|day| self.pulse.stored_on(*day));
         None
     }
 
-    async fn stored_keys(&mut self) -> Vec<LogKey> {
+    async fn stored_so_far(&mut self) -> (Vec<LogKey>, u64) {
         loop {
-            match list(&*self.shared.store, &self.source.job).await {
-                Ok(keys) => return keys,
+            match locate(&*self.shared.store, &self.source.job, &self.origin).await {
+                Ok(located) => return located,
                 Err(error) => self.note_store_failure(&error.to_string()),
             }
             sleep(LIST_PAUSE).await;

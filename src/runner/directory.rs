@@ -3,6 +3,7 @@
 //! It is bound into the container, so what lies in it may belong to root, be read-only or be made
 //! to trip whoever cleans up.
 
+mod read;
 mod remove;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+pub use self::read::FoundFile;
 use crate::job::{JobId, RunId};
 use crate::runner::archive::staging_of;
 
@@ -133,6 +135,23 @@ impl JobDirectory {
         .await
     }
 
+    /// Reads the regular file `name`, of `max_bytes` at most, as the container left it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, such as that we may not read it.
+    pub async fn read(
+        &self,
+        name: &'static str,
+        max_bytes: u64,
+    ) -> Result<FoundFile, DirectoryError> {
+        self.blocking(move |directory| {
+            let path = directory.root.join(name);
+            read::read(&path, max_bytes).map_err(DirectoryError::io("reading", &path))
+        })
+        .await
+    }
+
     fn create_blocking(&self) -> Result<(), DirectoryError> {
         let mode = 0o755;
         let creating = || DirectoryError::io("creating the directory", &self.root);
@@ -164,10 +183,10 @@ impl JobDirectory {
         PathBuf::from(name)
     }
 
-    async fn blocking(
+    async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Self) -> Result<(), DirectoryError> + Send + 'static,
-    ) -> Result<(), DirectoryError> {
+        work: impl FnOnce(&Self) -> Result<T, DirectoryError> + Send + 'static,
+    ) -> Result<T, DirectoryError> {
         let directory = self.clone();
         tokio::task::spawn_blocking(move || work(&directory))
             .await

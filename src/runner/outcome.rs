@@ -3,21 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::docker_runner::{DockerRunner, RunObserver};
 use super::failure::RunFailure;
 use super::managed::{Held, Leftovers, Managed, Run};
-use super::orchestrator::{ContainerStatus, EngineError};
-use super::verdict::{self, EndCause, Ending, Judgement, ResultFile};
+use super::orchestrator::ContainerStatus;
+use super::result_file::{self, CollectedResult};
+use super::verdict::{self, EndCause, Ending, Judgement};
 use crate::job::{ExecutionResult, MessageError, ResultStatus, State, StoredObjects, Verdict};
 use crate::logs::LogSummary;
-use crate::storage::{Bucket, Condition};
-
-/// A result over this size travels by its key alone, in bytes.
-pub(super) const MAX_INLINE_RESULT_BYTES: usize = 256 * 1024;
 
 /// How long the last log lines of an ended container may take to reach the store.
 const LOG_FINISH_TIMEOUT: Duration = Duration::from_mins(2);
@@ -39,11 +34,11 @@ pub(super) async fn wait_and_collect(
         return Err(RunFailure::Unavailable("the run is being collected already".to_owned()));
     };
     let Held { container, directory, logs } = held;
-    managed.leave(Leftovers { container: container.clone(), directory });
+    managed.leave(Leftovers { container: container.clone(), directory: directory.clone() });
 
     let run = &managed.run;
-    let file = collect_result(runner, run, &container).await;
-    let summary = logs.finish(LOG_FINISH_TIMEOUT).await;
+    let collected = result_file::collect(runner, run, &directory, &container);
+    let (value, summary) = tokio::join!(collected, logs.finish(LOG_FINISH_TIMEOUT));
     let cause = match (timed_out, managed.stop_reason()) {
         (Some(seconds), _) => EndCause::TimedOut(seconds),
         (None, Some(reason)) => EndCause::StopRequested(reason.0),
@@ -55,9 +50,9 @@ pub(super) async fn wait_and_collect(
         oom_killed: status.oom_killed,
         memory_mb: run.job.limits.memory_mb,
         engine_error: status.error.clone(),
-        result: file.judged.clone(),
+        result: value.judged.clone(),
     });
-    Ok(assemble(runner, run, &container, &status, judgement, file, summary).await)
+    Ok(assemble(runner, run, &container, &status, judgement, value, summary))
 }
 
 /// Waits for the end; a run beyond its time-out is stopped. Gives the seconds it was allowed then.
@@ -133,41 +128,13 @@ async fn watch_health(
     }
 }
 
-/// A result file as it was found, and as the verdict sees it.
-struct CollectedResult {
-    bytes: Option<Bytes>,
-    judged: ResultFile,
-}
-
-async fn collect_result(runner: &DockerRunner, run: &Run, container: &str) -> CollectedResult {
-    if run.job.is_long_running {
-        return CollectedResult { bytes: None, judged: ResultFile::NotExpected };
-    }
-    let path = format!("/{}/result.json", run.job.entrypoint);
-    let most = runner.settings.max_result_bytes;
-    match runner.engine.copy_from_container(container, &path, most).await {
-        Ok(bytes) => {
-            let judged = verdict::read_result(bytes.as_deref());
-            CollectedResult { bytes, judged }
-        }
-        Err(EngineError::BadFile { problem, .. }) => {
-            let judged = ResultFile::Unusable(format!("result.json {problem}"));
-            CollectedResult { bytes: None, judged }
-        }
-        Err(error) => {
-            let judged = ResultFile::Unusable(format!("result.json could not be read: {error}"));
-            CollectedResult { bytes: None, judged }
-        }
-    }
-}
-
-async fn assemble(
+fn assemble(
     runner: &DockerRunner,
     run: &Run,
     container: &str,
     status: &ContainerStatus,
     judgement: Judgement,
-    file: CollectedResult,
+    mut value: CollectedResult,
     summary: LogSummary,
 ) -> ExecutionResult {
     let mut result = running(run, &runner.worker, Some(container.to_owned()));
@@ -186,41 +153,19 @@ async fn assemble(
     if let Some(reason) = summary.degraded {
         result.metadata.insert("logs".to_owned(), reason);
     }
-    if let ResultFile::Valid(value) = file.judged {
-        attach_value(runner, run, &mut result, value, file.bytes.unwrap_or_default()).await;
-    }
-    result
-}
-
-/// Puts the code's result into the event, the store, or both.
-async fn attach_value(
-    runner: &DockerRunner,
-    run: &Run,
-    result: &mut ExecutionResult,
-    value: Value,
-    bytes: Bytes,
-) {
-    let fits = bytes.len() <= MAX_INLINE_RESULT_BYTES;
-    if fits {
-        result.result = Some(value);
-    }
-    if !run.job.persist_results && fits {
-        return;
-    }
-    let key = format!("{}/analysis.json", run.job.id);
-    let stored =
-        runner.store.put(Bucket::Results, &key, bytes, "application/json", Condition::None).await;
-    match stored {
-        Ok(_) => result.objects.result_key = Some(key),
-        Err(error) => {
-            tracing::warn!(job.id = %run.job.id, %error, "store result");
+    result.result = value.take_inline();
+    match value.stored {
+        None => {}
+        Some(Ok(key)) => result.objects.result_key = Some(key),
+        Some(Err(error)) => {
             result.metadata.insert("result".to_owned(), format!("not stored: {error}"));
-            if !fits {
+            if result.result.is_none() {
                 let message = format!("the result could not be stored: {error}");
-                settle_fields(result, Judgement { verdict: Verdict::Unavailable, message });
+                settle_fields(&mut result, Judgement { verdict: Verdict::Unavailable, message });
             }
         }
     }
+    result
 }
 
 fn settle_fields(result: &mut ExecutionResult, judgement: Judgement) {

@@ -34,12 +34,15 @@ pub(super) async fn settle(
         () = ctx.detach.cancelled() => return,
     }
     end_active(ctx, &record);
-    let announced = announce(ctx, &run, &record, &event);
-    let (announced, ()) = tokio::join!(announced, ctx.runner.release(&record.id));
     let reply = reply_to(&record.message);
-    let published = reporter.finish(&event, reply.as_ref()).await;
+    let publish = async {
+        let announced = announce(ctx, &run, &record, &event).await;
+        reporter.finish(&event, reply.as_ref()).await && announced
+    };
+    // The journal has the end, and the store what was written: nobody needs the container.
+    let (published, ()) = tokio::join!(publish, ctx.runner.release(&record.id));
     let was_stopped = matches!(verdict, Some(Verdict::Stopped | Verdict::Cancelled));
-    forget(ctx, &record, was_stopped, announced && published).await;
+    forget(ctx, &record, was_stopped, published).await;
 }
 
 /// Puts a copy of a rejected message among the dead letters. Gives whether that is done.

@@ -1,0 +1,101 @@
+//! The result that the code of a terminating run left in `result.json`.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::directory::{FoundFile, JobDirectory};
+use super::docker_runner::DockerRunner;
+use super::managed::Run;
+use super::orchestrator::EngineError;
+use super::verdict::{self, ResultFile};
+use crate::storage::{Bucket, Condition, StoreError};
+
+/// Its name in the job's directory.
+const NAME: &str = "result.json";
+
+/// A result over this size travels by its key alone, in bytes.
+pub(super) const MAX_INLINE_RESULT_BYTES: usize = 256 * 1024;
+
+/// A result file as the verdict sees it, and what became of it.
+pub(super) struct CollectedResult {
+    pub(super) judged: ResultFile,
+    /// Whether it fits into the event.
+    fits: bool,
+    /// Its key in the results bucket, or why it is not there, where it should be.
+    pub(super) stored: Option<Result<String, StoreError>>,
+}
+
+impl CollectedResult {
+    fn of(judged: ResultFile) -> Self {
+        Self { judged, fits: false, stored: None }
+    }
+
+    fn unusable(problem: String) -> Self {
+        Self::of(ResultFile::Unusable(problem))
+    }
+
+    /// The value for the event, where it fits.
+    pub(super) fn take_inline(&mut self) -> Option<Value> {
+        match std::mem::replace(&mut self.judged, ResultFile::Absent) {
+            ResultFile::Valid(value) if self.fits => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// Collects the result of a run that has ended, and stores it where it is to be kept or too large
+/// for the event.
+pub(super) async fn collect(
+    runner: &DockerRunner,
+    run: &Run,
+    directory: &JobDirectory,
+    container: &str,
+) -> CollectedResult {
+    if run.job.is_long_running {
+        return CollectedResult::of(ResultFile::NotExpected);
+    }
+    let bytes = match read(runner, run, directory, container).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return CollectedResult::of(ResultFile::Absent),
+        Err(problem) => return CollectedResult::unusable(format!("{NAME} {problem}")),
+    };
+    let judged = verdict::read_result(Some(&bytes));
+    let fits = bytes.len() <= MAX_INLINE_RESULT_BYTES;
+    let is_kept = matches!(judged, ResultFile::Valid(_)) && (run.job.persist_results || !fits);
+    let stored = if is_kept { Some(store(runner, run, bytes).await) } else { None };
+    CollectedResult { judged, fits, stored }
+}
+
+/// The file's content, or what is wrong with it.
+async fn read(
+    runner: &DockerRunner,
+    run: &Run,
+    directory: &JobDirectory,
+    container: &str,
+) -> Result<Option<Bytes>, String> {
+    let most = runner.settings.max_result_bytes;
+    // The directory is bound into the container. The engine, which starts a process of its own for
+    // a copy, is asked only where the file is not there or not ours to read.
+    match directory.read(NAME, most).await {
+        Ok(FoundFile::Regular(bytes)) => return Ok(Some(bytes)),
+        Ok(FoundFile::Unusable(problem)) => return Err(problem),
+        Ok(FoundFile::Nothing) => {}
+        Err(error) => tracing::debug!(job.id = %run.job.id, %error, "read result on the host"),
+    }
+    let path = format!("/{}/{NAME}", run.job.entrypoint);
+    match runner.engine.copy_from_container(container, &path, most).await {
+        Ok(bytes) => Ok(bytes),
+        Err(EngineError::BadFile { problem, .. }) => Err(problem),
+        Err(error) => Err(format!("could not be read: {error}")),
+    }
+}
+
+async fn store(runner: &DockerRunner, run: &Run, bytes: Bytes) -> Result<String, StoreError> {
+    let key = format!("{}/analysis.json", run.job.id);
+    let kind = "application/json";
+    let stored = runner.store.put(Bucket::Results, &key, bytes, kind, Condition::None).await;
+    if let Err(error) = &stored {
+        tracing::warn!(job.id = %run.job.id, %error, "store result");
+    }
+    stored.map(|_| key)
+}
