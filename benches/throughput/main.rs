@@ -78,7 +78,8 @@ async fn main() {
         let before = Sample::of(queued.pid());
         report.queued.push(queued.run(plan.jobs).await);
         scene.is_tidy().await;
-        report.cpu.push((Sample::of(queued.pid()).cpu - before.cpu, plan.jobs));
+        let used = Sample::of(queued.pid()).cpu.saturating_sub(before.cpu);
+        report.cpu.push((used, plan.jobs));
 
         let prepared = bare.prepare(plan.jobs).await;
         report.bare.push(bare.run(&prepared, CONCURRENCY).await);

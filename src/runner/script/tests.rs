@@ -230,13 +230,12 @@ async fn end_of(runtime: Runtime, source: &str, pause: Option<Duration>) -> Exit
     let mut command = mount.command();
     command.env("IS_LONG_RUNNING", "true").stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    match pause {
-        Some(pause) => tokio::time::sleep(pause).await,
-        None => {
-            let mut line = String::new();
-            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-            assert_eq!(line, "ready\n");
-        }
+    if let Some(pause) = pause {
+        tokio::time::sleep(pause).await;
+    } else {
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
     }
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap()
