@@ -141,10 +141,12 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
             "." | "?" => "$".to_owned(),
             path => path.to_owned(),
         };
+        let said = error.inner().to_string();
         let problem = if error.inner().is_data() {
-            error.inner().to_string()
+            // The path says where; line and column are those of a text that nobody wrote by hand.
+            said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said).to_owned()
         } else {
-            format!("is not valid JSON: {}", error.inner())
+            format!("is not valid JSON: {said}")
         };
         MessageError::about(body, vec![violation(&path, problem)])
     })?;
