@@ -8,6 +8,7 @@ use super::{
     until_ended, until_missing,
 };
 use crate::support::engine;
+use crate::support::events::Seen;
 use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
 use crate::support::proxy::Proxy;
 use crate::support::s3;
@@ -146,4 +147,28 @@ async fn a_worker_that_is_ended_while_the_store_is_away_loses_no_line_and_no_res
         assert_one_result(&scene, id, verdict);
     }
     nothing_is_left(scene, [next]).await;
+}
+
+#[tokio::test]
+async fn a_start_on_hearing_of_an_end_is_not_lost_while_the_store_is_slow_to_forget_the_run() {
+    let scene = Scene::new().await;
+    let store = Proxy::start(s3::addr().await).await;
+    let address = store.addr().to_string();
+    let worker = scene.worker_with(&[("MINIO_ENDPOINT", &address)]).await;
+    let message = scene.job("again", &PYTHON_BACKTEST, QUICK).await;
+    let id = scene.id("again");
+    let is_result = |seen: &Seen| seen.is_result() && seen.subject() == Some(&id);
+    scene.start(&message).await;
+    for round in 1..=4 {
+        scene.events.wait_for_nth("next result", round, is_result).await.expect("succeeded");
+        // The journal's last traces of the run cannot be removed now.
+        store.stall();
+        scene.start(&message).await;
+        sleep(std::time::Duration::from_secs(1)).await;
+        store.restore();
+    }
+    scene.events.wait_for_nth("last result", 5, is_result).await.expect("succeeded");
+    let states = scene.events.states_of(&id);
+    assert!(!states.iter().any(|state| state == "duplicate"), "{states:?}");
+    nothing_is_left(scene, [worker]).await;
 }
