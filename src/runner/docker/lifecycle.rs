@@ -33,6 +33,13 @@ const KILL_GRACE: Duration = Duration::from_secs(30);
 const REMOVAL_GRACE: Duration = Duration::from_secs(30);
 const REMOVAL_POLL: Duration = Duration::from_millis(100);
 
+/// The exit code of a program that SIGKILL ended.
+const KILLED: i64 = 137;
+
+/// How often, and with which pause, the mark of a lack of memory is looked for after a kill.
+const OOM_LOOKS: usize = 5;
+const OOM_PAUSE: Duration = Duration::from_millis(100);
+
 /// Waits until a started container has ended.
 ///
 /// The inspection decides, not the wait: the wait's stream ends with an error for every exit code
@@ -51,7 +58,11 @@ pub(super) async fn wait(engine: &Engine, container: &str) -> Result<ContainerSt
                     ContainerState::Created => None,
                     _ => status.exit_code.or(waited),
                 };
-                return Ok(ContainerStatus { exit_code, ..status });
+                let oom_killed = match exit_code {
+                    Some(KILLED) => status.oom_killed || was_oom_killed(engine, container).await?,
+                    _ => status.oom_killed,
+                };
+                return Ok(ContainerStatus { exit_code, oom_killed, ..status });
             }
             Err(error @ EngineError::Unreachable { .. }) => {
                 let pause = pauses.next().ok_or(error)?;
@@ -60,6 +71,18 @@ pub(super) async fn wait(engine: &Engine, container: &str) -> Result<ContainerSt
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Whether the mark of a lack of memory comes after all: the engine hears of it apart from the exit,
+/// and on a busy machine later.
+async fn was_oom_killed(engine: &Engine, container: &str) -> Result<bool, EngineError> {
+    for _ in 0..OOM_LOOKS {
+        sleep(OOM_PAUSE).await;
+        if inspect(engine, container).await?.oom_killed {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn outage_pauses() -> impl Iterator<Item = Duration> {
