@@ -115,7 +115,7 @@ class Run:
             if not self.ended:
                 self.settle(self.terminated, TERMINATED)
             self.print_line()
-            os._exit(TERMINATED)  # not the default action: the kernel spares process 1 that one
+            os._exit(TERMINATED)  # not the default action, which process 1 of a container would not take
         self.signalled = True
         if self.task is not None:
             from asyncio import current_task
