@@ -7,7 +7,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then BOLD=$'\e[1m' DIM=$'\e[2m' PLAIN=$'\e[0m'; else BOLD='' DIM='' PLAIN=''; fi
 began=$SECONDS
 chapter() { printf '\n%s%s%s %s(%d s so far)%s\n' "$BOLD" "$1" "$PLAIN" "$DIM" $((SECONDS - began)) "$PLAIN"; }
-show() { printf '%s$ longshore %s%s\n' "$DIM" "$*" "$PLAIN"; longshore "$@"; }
+# The watcher shows every event; what --wait would say about the same events is left out.
+show() {
+    printf '%s$ longshore %s%s\n' "$DIM" "$*" "$PLAIN"
+    longshore "$@" 2> >(grep -v '^longshore: 20' >&2)
+}
 
 running() { docker compose ps --quiet --status running "$1" 2>/dev/null | grep -q .; }
 had_services=no had_worker=no
