@@ -118,6 +118,7 @@ impl DockerRunner {
                 return Err(failure);
             }
         };
+        managed.mark_launched();
         self.hold(managed, &container, false, observer);
         if managed.stop.is_cancelled() {
             // The stop came while the engine was starting it, and found nothing to stop.

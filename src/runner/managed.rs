@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,7 @@ pub(super) struct Managed {
     pub(super) stop: CancellationToken,
     stop_reason: OnceLock<StopReason>,
     container: OnceLock<String>,
+    launched_at: OnceLock<Instant>,
     held: Mutex<Option<Held>>,
     leftovers: Mutex<Option<Leftovers>>,
 }
@@ -57,6 +59,7 @@ impl Managed {
             stop: CancellationToken::new(),
             stop_reason: OnceLock::new(),
             container: OnceLock::new(),
+            launched_at: OnceLock::new(),
             held: Mutex::new(None),
             leftovers: Mutex::new(None),
         }
@@ -78,6 +81,16 @@ impl Managed {
     /// The engine's id of the container, once it has started.
     pub(super) fn container(&self) -> Option<&str> {
         self.container.get().map(String::as_str)
+    }
+
+    /// Notes that we started the container, and just now.
+    pub(super) fn mark_launched(&self) {
+        self.launched_at.get_or_init(Instant::now);
+    }
+
+    /// How long the container has run, where it was us who started it.
+    pub(super) fn running_for(&self) -> Option<Duration> {
+        self.launched_at.get().map(Instant::elapsed)
     }
 
     /// Keeps what is needed when the container ends.

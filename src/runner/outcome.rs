@@ -69,7 +69,9 @@ async fn wait_within_timeout(
     tokio::pin!(watched);
     let overdue = async {
         match job.timeout {
-            Some(timeout) => tokio::time::sleep(remaining(runner, container, timeout).await).await,
+            Some(timeout) => {
+                tokio::time::sleep(remaining(runner, managed, container, timeout).await).await
+            }
             None => std::future::pending().await,
         }
     };
@@ -93,7 +95,15 @@ async fn wait_within_timeout(
 }
 
 /// What is left of a time-out: an adopted container has used up a part of it.
-async fn remaining(runner: &DockerRunner, container: &str, timeout: Duration) -> Duration {
+async fn remaining(
+    runner: &DockerRunner,
+    managed: &Managed,
+    container: &str,
+    timeout: Duration,
+) -> Duration {
+    if let Some(used) = managed.running_for() {
+        return timeout.saturating_sub(used);
+    }
     let started = match runner.engine.get_status(container).await {
         Ok(status) => status.started_at,
         Err(_) => None,
