@@ -70,7 +70,8 @@ async fn wait_within_timeout(
     let overdue = async {
         match job.timeout {
             Some(timeout) => {
-                tokio::time::sleep(remaining(runner, managed, container, timeout).await).await
+                let left = remaining(runner, managed, container, timeout).await;
+                tokio::time::sleep(left).await;
             }
             None => std::future::pending().await,
         }
