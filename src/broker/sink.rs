@@ -13,6 +13,15 @@ pub struct ReplyTo {
     pub correlation_id: Option<String>,
 }
 
+impl ReplyTo {
+    /// From the two properties of a message; none where it names no queue.
+    #[must_use]
+    pub fn of(queue: Option<&str>, correlation_id: Option<&str>) -> Option<Self> {
+        let correlation_id = correlation_id.map(str::to_owned);
+        queue.map(|queue| Self { queue: queue.to_owned(), correlation_id })
+    }
+}
+
 /// Why an event is not known to be out.
 #[derive(Debug, thiserror::Error)]
 #[error("the event {event} was not published: {reason}")]

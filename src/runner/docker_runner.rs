@@ -91,7 +91,8 @@ impl DockerRunner {
         let managed = self.managed.begin(run).ok_or(RunFailure::AlreadyActive)?;
         let launched = self.launch_managed(&managed, observer).await;
         if launched.is_err() {
-            self.managed.remove(&run.job.id);
+            // Also of a container that was started, and then could not be stopped as asked.
+            self.release(&run.job.id).await;
         }
         launched
     }

@@ -44,7 +44,7 @@ pub(super) async fn claim(
     delivery: &Delivery,
     incoming: &Incoming,
 ) -> Result<Claim, JournalError> {
-    let attempt = delivery.properties.attempt.max(1);
+    let attempt = delivery.properties.attempt;
     let record = new_record(ctx, job, delivery, attempt);
     for _ in 0..MAX_CROSSINGS {
         let existing = ctx.journal.read(&job.id).await?;

@@ -136,8 +136,7 @@ fn inbox_of(run: &Run) -> Inbox {
 }
 
 fn reply_to(message: &StoredMessage) -> Option<ReplyTo> {
-    let correlation_id = message.correlation_id.clone();
-    message.reply_to.clone().map(|queue| ReplyTo { queue, correlation_id })
+    ReplyTo::of(message.reply_to.as_deref(), message.correlation_id.as_deref())
 }
 
 /// The start message as it came.

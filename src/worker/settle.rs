@@ -158,6 +158,5 @@ pub(super) async fn unavailable(ctx: &Context, delivery: Delivery, job: &Job, re
 }
 
 fn reply_to(properties: &MessageProperties) -> Option<ReplyTo> {
-    let correlation_id = properties.correlation_id.clone();
-    properties.reply_to.clone().map(|queue| ReplyTo { queue, correlation_id })
+    ReplyTo::of(properties.reply_to.as_deref(), properties.correlation_id.as_deref())
 }
