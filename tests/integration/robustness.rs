@@ -143,16 +143,21 @@ fn nothing_is_left(
     })
 }
 
+/// Waits until no message is in a queue of the scene. Not at once: a start whose ack was lost may have
+/// come again just before its run's end was tidied up, and is then put aside for a moment.
 async fn no_message_is_left(scene: &Scene) {
     let prefix = format!("{}.", scene.namespace);
     let channel = scene.connection.create_channel().await.unwrap();
     for queue in Management::new().names("queues", &prefix).await.unwrap() {
         // The lock belongs to its worker alone.
         if !queue.ends_with(".lock") {
-            let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-            let found =
-                channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await;
-            assert_eq!(found.unwrap().message_count(), 0, "messages are left in {queue}");
+            until(&format!("no message is left in {queue}"), async || {
+                let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+                let name = queue.as_str().into();
+                let found = channel.queue_declare(name, passive, FieldTable::default()).await;
+                found.unwrap().message_count() == 0
+            })
+            .await;
         }
     }
 }
