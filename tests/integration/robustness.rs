@@ -11,6 +11,7 @@ mod own_broker;
 mod restarts;
 mod start_up;
 mod stops;
+mod two_engines;
 
 use std::time::Duration;
 

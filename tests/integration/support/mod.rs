@@ -16,6 +16,7 @@ pub(crate) mod registry;
 pub(crate) mod s3;
 pub(crate) mod scene;
 pub(crate) mod schema;
+pub(crate) mod second_engine;
 pub(crate) mod servers;
 pub(crate) mod sweep;
 pub(crate) mod worker;
