@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use crate::broker::{BrokerError, PublishError};
 use crate::runner::orchestrator::EngineError;
 use crate::settings::SettingsErrors;
-use crate::storage::StoreError;
+use crate::storage::{JournalError, StoreError};
 
 /// Why a command could not do what it was asked to.
 #[derive(Debug)]
@@ -70,6 +70,15 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let mend = "is MINIO_ENDPOINT right, and are the keys? longshore doctor checks it";
         Self::Failed { error: error.into(), mend: Some(mend.to_owned()) }
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Store(error) => error.into(),
+            other => Self::Failed { error: other.into(), mend: None },
+        }
     }
 }
 

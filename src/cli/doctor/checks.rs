@@ -12,7 +12,10 @@ use crate::settings::{
     BrokerSettings, Loader, Reader, RunnerSettings, Settings, SettingsErrors, StoreSettings,
     mask_url,
 };
-use crate::storage::{ObjectStore as _, S3Store, StoreError};
+use crate::storage::{ObjectStore as _, S3Store, StoreError, probe};
+
+/// Below which name in the state bucket conditional writes are tried out.
+const PROBES: &str = "doctor";
 
 /// The longest that a check may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -86,11 +89,20 @@ async fn broker(settings: &BrokerSettings) -> Finding {
 
 async fn store(settings: &StoreSettings) -> Finding {
     let checked = match S3Store::new(settings) {
-        Ok(store) => store.check().await,
+        Ok(store) => match store.check().await {
+            Ok(()) => probe::conditional_writes(&store, PROBES).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
-    match checked {
-        Ok(()) => Finding::ok("store", format!("{} answers and knows us", settings.endpoint)),
+    match checked.map(probe::Broken::sentence) {
+        Ok(None) => {
+            let said = format!("{} answers, knows us and keeps conditions", settings.endpoint);
+            Finding::ok("store", said)
+        }
+        Ok(Some(sentence)) => {
+            Finding::fail("store", sentence, "see what docs/failures.md says about the store")
+        }
         Err(error @ StoreError::NoBucket { .. }) => {
             Finding::warn("store", error.to_string(), "a worker makes its buckets when it starts")
         }
