@@ -15,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use self::read::FoundFile;
+use super::inventory::FoundDirectory;
 use crate::job::{JobId, RunId};
 use crate::runner::archive::staging_of;
 
@@ -88,6 +89,36 @@ impl JobDirectory {
         let read = fs::read_dir(temp_dir.join(namespace).join(job.as_str()));
         let names = read.into_iter().flatten().flatten().map(|entry| entry.file_name());
         names.filter_map(|name| attempt_of(name.to_str()?, run)).collect()
+    }
+
+    /// The directories of all attempts in a namespace. The folders of jobs that have none any more
+    /// are removed: their last one's removal was interrupted.
+    #[must_use]
+    pub fn list(temp_dir: &Path, namespace: &str) -> Vec<FoundDirectory> {
+        let mut found = Vec::new();
+        for folder in fs::read_dir(temp_dir.join(namespace)).into_iter().flatten().flatten() {
+            let Some(id) = folder.file_name().to_str().and_then(|name| name.parse::<JobId>().ok())
+            else {
+                continue;
+            };
+            let entries: Vec<_> =
+                fs::read_dir(folder.path()).into_iter().flatten().flatten().collect();
+            if entries.is_empty() {
+                remove_job_folder(&folder.path());
+            }
+            for entry in entries {
+                if let Some((run_id, attempt)) = entry.file_name().to_str().and_then(parse_name) {
+                    found.push(FoundDirectory { id: id.clone(), run_id, attempt });
+                }
+            }
+        }
+        found.dedup();
+        found
+    }
+
+    /// Removes a job's folder where it has no attempt any more.
+    pub fn remove_job_folder(temp_dir: &Path, namespace: &str, job: &JobId) {
+        remove_job_folder(&temp_dir.join(namespace).join(job.as_str()));
     }
 
     /// What is bound into the container.
@@ -192,6 +223,23 @@ impl JobDirectory {
             .await
             .unwrap_or_else(|_| Err(DirectoryError::Interrupted { path: self.root.clone() }))
     }
+}
+
+/// Removes the folder of a job where nothing is in it.
+fn remove_job_folder(folder: &Path) {
+    match fs::remove_dir(folder) {
+        Err(error) if !is_in_use_or_gone(&error) => {
+            tracing::warn!(folder = %folder.display(), %error, "remove job's folder");
+        }
+        _ => {}
+    }
+}
+
+/// The run and the attempt that an entry of a job's folder belongs to.
+fn parse_name(name: &str) -> Option<(RunId, u32)> {
+    let (attempt, rest) = name.split_once('-')?;
+    let run = rest.split('.').next()?;
+    Some((run.parse().ok()?, attempt.parse().ok()?))
 }
 
 /// The attempt of `run` that the entry of a job's folder belongs to: its directory, or what lies

@@ -11,7 +11,9 @@ pub mod directory;
 pub mod docker;
 mod docker_runner;
 mod failure;
+mod inventory;
 pub mod labels;
+mod lease;
 mod managed;
 pub mod orchestrator;
 mod outcome;
@@ -24,6 +26,7 @@ pub(crate) mod recorder;
 
 pub use docker_runner::{DockerRunner, RunObserver};
 pub use failure::RunFailure;
+pub use inventory::FoundDirectory;
 pub use managed::Run;
 pub use orchestrator::ContainerOrchestrator;
 pub use outcome::{failed as failed_result, rejected as rejected_result};

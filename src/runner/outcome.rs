@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::directory::{FoundFile, JobDirectory};
 use super::docker_runner::{DockerRunner, RunObserver};
 use super::failure::RunFailure;
+use super::lease;
 use super::managed::{Held, Leftovers, Managed, Run};
 use super::orchestrator::ContainerStatus;
 use super::result_file::{self, CollectedResult};
@@ -42,7 +44,7 @@ pub(super) async fn wait_and_collect(
     let cause = match (timed_out, managed.stop_reason()) {
         (Some(seconds), _) => EndCause::TimedOut(seconds),
         (None, Some(reason)) => EndCause::StopRequested(reason.0),
-        (None, None) => EndCause::Itself,
+        (None, None) => own_end(managed, &directory, &status).await,
     };
     let judgement = verdict::judge(&Ending {
         cause,
@@ -53,6 +55,24 @@ pub(super) async fn wait_and_collect(
         result: value.judged.clone(),
     });
     Ok(assemble(runner, run, &container, &status, judgement, value, summary))
+}
+
+/// What ended a container that nobody asked to end.
+async fn own_end(
+    managed: &Managed,
+    directory: &JobDirectory,
+    status: &ContainerStatus,
+) -> EndCause {
+    let long_running = managed.run.job.is_long_running;
+    let unseen = managed.is_before_adoption(status.finished_at);
+    let mark = directory.read(lease::EXPIRED, 0).await;
+    if long_running && matches!(mark, Ok(FoundFile::Regular(_))) {
+        EndCause::LeaseExpired
+    } else if verdict::is_lost_with_engine(status, long_running, unseen) {
+        EndCause::EngineLost
+    } else {
+        EndCause::Itself
+    }
 }
 
 /// Waits for the end; a run beyond its time-out is stopped. Gives the seconds it was allowed then.
@@ -236,12 +256,12 @@ pub fn failed(run: &Run, worker: &str, verdict: Verdict, message: String) -> Exe
 
 /// The result of a message that could not be followed.
 #[must_use]
-pub fn rejected(error: &MessageError, worker: &str, segment: u32) -> ExecutionResult {
+pub fn rejected(error: &MessageError, worker: &str, segment: Option<u32>) -> ExecutionResult {
     let mut result = blank(worker);
     result.id.clone_from(&error.id);
     result.run_id.clone_from(&error.run_id);
     result.entrypoint = error.entrypoint;
-    result.segment = Some(segment);
+    result.segment = segment;
     settle_fields(
         &mut result,
         Judgement { verdict: Verdict::Rejected, message: error.to_string() },

@@ -113,6 +113,8 @@ impl Reader<'_> {
         WorkerSettings {
             name: self.text(&t::WORKER_NAME),
             max_segments: self.small(&t::MAX_SEGMENTS),
+            segment_grace: self.seconds(&t::SEGMENT_GRACE_SECONDS),
+            handover_grace: self.seconds(&t::HANDOVER_GRACE_SECONDS),
             max_terminating: self.count(&t::MAX_TERMINATING),
             max_long_running: self.count(&t::MAX_LONG_RUNNING),
             drain_grace: self.seconds(&t::DRAIN_GRACE_SECONDS),

@@ -38,7 +38,7 @@ fn the_defaults_are_those_of_the_documentation() {
     let Settings { broker, store, runner, worker, logs, http, telemetry } = settings;
     assert_eq!((broker.namespace.as_str(), broker.publish_channels), ("longshore", 4));
     assert_eq!(broker.confirm_timeout, Duration::from_secs(10));
-    assert_eq!(broker.reconnect_max, Duration::from_secs(30));
+    assert_eq!(broker.reconnect_max, Duration::from_secs(5));
     assert_eq!(broker.retry_delays, [5, 30, 120].map(Duration::from_secs));
     assert_eq!((store.ssl, store.region.as_str(), store.max_attempts), (false, "us-east-1", 5));
     assert_eq!(

@@ -12,6 +12,8 @@ use crate::runner::recorder::{Call, Recorder, Script};
 use crate::settings::{Loader, LogSettings, Reader, Sources, bounds};
 use crate::storage::{Bucket, DirectoryStore};
 
+const LEASE: Duration = Duration::from_secs(15);
+
 /// A runner over a scripted engine, with its store and its jobs' directories in one place.
 struct Fixture {
     root: TempDir,
@@ -55,7 +57,7 @@ impl Fixture {
         let shared: Arc<dyn ContainerOrchestrator> = Arc::<Recorder>::clone(&engine);
         let (namespace, worker) = ("ns".to_owned(), "w".to_owned());
         let runner =
-            DockerRunner::new(shared, store, collector, settings.clone(), namespace, worker);
+            DockerRunner::new(shared, store, collector, settings.clone(), namespace, worker, LEASE);
         Self { root, engine, runner: Arc::new(runner), settings, logs }
     }
 

@@ -44,6 +44,8 @@ pub(crate) fn settings_of_a_worker(
         ("TEMP_DIR", &temp_dir),
         ("BOT_MEMORY_LIMIT_MB", "256"),
         ("STOP_TIMEOUT_SECONDS", "5"),
+        // A busy machine must not end bots.
+        ("SEGMENT_GRACE_SECONDS", "60"),
         ("WORKER_NAME", name),
         ("DRAIN_GRACE_SECONDS", "20"),
         ("LOG_INTERVAL_SECONDS", "1"),
