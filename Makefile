@@ -21,6 +21,11 @@ bench: ## Measure the worker beside bare calls to the engine
 	@scripts/stack.sh up --only services
 	cargo bench --locked --bench throughput
 
+.PHONY: chaos
+chaos: ## Break everything for twenty minutes while jobs run, and reckon up what came of it
+	@scripts/stack.sh up --only images
+	cargo test --locked --test chaos the_long_round -- --ignored --nocapture
+
 .PHONY: up
 up: ## The local stack: engine, images, RabbitMQ, SeaweedFS and one worker
 	@scripts/stack.sh up

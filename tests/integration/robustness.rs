@@ -7,7 +7,6 @@ mod chaos;
 mod many;
 mod outage_of_broker;
 mod outage_of_store;
-mod own_broker;
 mod restarts;
 mod start_up;
 mod stops;

@@ -9,6 +9,8 @@ pub(crate) mod bench;
 pub(crate) mod engine;
 pub(crate) mod events;
 pub(crate) mod messages;
+pub(crate) mod own_broker;
+pub(crate) mod own_store;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod rabbit;

@@ -94,6 +94,11 @@ impl SecondEngine {
         &self.docker
     }
 
+    /// Every process of its containers, with the container's id, also while it does not answer.
+    pub(crate) fn processes(&self) -> Vec<(String, i32)> {
+        self.daemon.remains().processes()
+    }
+
     /// Stops it as a service manager does, with SIGTERM, and waits for its end.
     pub(crate) async fn stop(&self) {
         self.daemon.signal(Signal::SIGTERM);

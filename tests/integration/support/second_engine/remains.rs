@@ -84,6 +84,18 @@ impl<'a> Remains<'a> {
         }
     }
 
+    /// Every process of its containers, with the container's id: what the kernel knows, whether the
+    /// daemon answers or not.
+    pub(super) fn processes(&self) -> Vec<(String, i32)> {
+        let Some(group) = self.cgroups().into_iter().next() else { return Vec::new() };
+        let containers = children(&group).into_iter().filter(|path| path.is_dir());
+        let named = containers.filter_map(|one| {
+            let id = one.file_name()?.to_str()?.to_owned();
+            Some((id, members(&one)))
+        });
+        named.flat_map(|(id, all)| all.into_iter().map(move |one| (id.clone(), one))).collect()
+    }
+
     /// The processes of this name that were told of the folder.
     fn programs(&self, names: &[&str]) -> Vec<i32> {
         let folder = self.folder.to_string_lossy();
