@@ -104,7 +104,7 @@ impl Worker {
         panic!("the worker was not ready within {} s: {said}", PATIENCE.as_secs());
     }
 
-    /// Where its health checks and metrics are.
+    /// Where its health checks are.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http.unwrap()
     }
