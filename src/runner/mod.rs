@@ -15,6 +15,7 @@ pub mod labels;
 mod managed;
 pub mod orchestrator;
 mod outcome;
+mod resources;
 mod result_file;
 pub mod script;
 pub mod verdict;

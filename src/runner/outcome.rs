@@ -9,6 +9,7 @@ use super::docker_runner::{DockerRunner, RunObserver};
 use super::failure::RunFailure;
 use super::managed::{Held, Leftovers, Managed, Run};
 use super::orchestrator::ContainerStatus;
+use super::resources;
 use super::result_file::{self, CollectedResult};
 use super::verdict::{self, EndCause, Ending, Judgement};
 use crate::job::{ExecutionResult, MessageError, ResultStatus, State, StoredObjects, Verdict};
@@ -38,7 +39,8 @@ pub(super) async fn wait_and_collect(
 
     let run = &managed.run;
     let collected = result_file::collect(runner, run, &directory, &container);
-    let (value, summary) = tokio::join!(collected, logs.finish(LOG_FINISH_TIMEOUT));
+    let finished = logs.finish(LOG_FINISH_TIMEOUT);
+    let (value, used, summary) = tokio::join!(collected, resources::collect(&directory), finished);
     let cause = match (timed_out, managed.stop_reason()) {
         (Some(seconds), _) => EndCause::TimedOut(seconds),
         (None, Some(reason)) => EndCause::StopRequested(reason.0),
@@ -52,7 +54,9 @@ pub(super) async fn wait_and_collect(
         engine_error: status.error.clone(),
         result: value.judged.clone(),
     });
-    Ok(assemble(runner, run, &container, &status, judgement, value, summary))
+    let mut result = assemble(runner, run, &container, &status, judgement, value, summary);
+    result.resources = used;
+    Ok(result)
 }
 
 /// Waits for the end; a run beyond its time-out is stopped. Gives the seconds it was allowed then.

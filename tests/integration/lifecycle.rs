@@ -197,6 +197,9 @@ async fn a_backtest_runs_to_its_end_on_both_runtimes() {
         assert_eq!(data["result"], json!({ "sharpe": 1.5 }));
         assert_eq!((&data["attempt"], &data["segment"]), (&json!(1), &json!(0)));
         assert!(data["duration_seconds"].as_f64().unwrap() > 0.0);
+        let used = &data["resources"];
+        assert!(used["cpu_seconds"].as_f64() > Some(0.0), "{data:#}");
+        assert!(used["peak_memory_bytes"].as_u64() > Some(1 << 20), "{data:#}");
         assert!(data["started_at"].as_str() <= data["finished_at"].as_str());
         let states = scene.events.states_of(&id);
         assert_eq!(states, ["accepted", "preparing", "running", "finished"]);
