@@ -8,6 +8,7 @@ use crate::broker::{BrokerError, PublishError};
 use crate::runner::orchestrator::EngineError;
 use crate::settings::SettingsErrors;
 use crate::storage::StoreError;
+use crate::worker::LocalError;
 
 /// Why a command could not do what it was asked to.
 #[derive(Debug)]
@@ -82,6 +83,16 @@ impl From<EngineError> for Failure {
             _ => None,
         };
         Self::Failed { mend: mend.map(str::to_owned), error: error.into() }
+    }
+}
+
+impl From<LocalError> for Failure {
+    fn from(error: LocalError) -> Self {
+        match error {
+            // A directory of this machine: nothing to look up in the settings.
+            LocalError::Store(error) => Self::Failed { error: error.into(), mend: None },
+            LocalError::Engine(error) => error.into(),
+        }
     }
 }
 
