@@ -21,6 +21,7 @@ mod compat;
 mod delivery;
 mod engine;
 mod examples;
+mod health;
 mod images;
 mod lifecycle;
 mod logs;
