@@ -18,7 +18,7 @@ use crate::logs::LogSummary;
 /// How long the last log lines of an ended container may take to reach the store.
 const LOG_FINISH_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Pause before an ended time-out's stop is tried again.
+/// Pause before a stop that failed is tried again.
 const STOP_RETRY: Duration = Duration::from_secs(5);
 
 /// Waits for the container's end and makes the run's result.
@@ -85,17 +85,17 @@ async fn wait_within_timeout(
         () = overdue => {}
         () = &mut watched => {}
     }
-    loop {
-        tokio::select! {
-            status = &mut ended => return Ok((status?, job.timeout.map(|t| t.as_secs()))),
-            stopped = runner.engine.stop(container, runner.settings.stop_timeout) => {
-                if let Err(error) = stopped {
-                    tracing::warn!(job.id = %job.id, %error, "stop overdue container");
-                }
-                // The end arrives through `ended`; a stop that failed is tried again.
-                tokio::time::sleep(STOP_RETRY).await;
-            }
+    let stopping = async {
+        while let Err(error) = runner.engine.stop(container, runner.settings.stop_timeout).await {
+            tracing::warn!(job.id = %job.id, %error, "stop overdue container");
+            tokio::time::sleep(STOP_RETRY).await;
         }
+        // The end arrives through `ended`.
+        std::future::pending().await
+    };
+    tokio::select! {
+        status = &mut ended => Ok((status?, job.timeout.map(|timeout| timeout.as_secs()))),
+        never = stopping => never,
     }
 }
 

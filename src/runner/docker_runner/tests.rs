@@ -140,6 +140,22 @@ async fn a_bot_is_up_at_once_and_can_be_asked_about_until_it_is_stopped() {
     assert!(!fixture.runner.stop_container(&id, None, Duration::ZERO).await.unwrap());
 }
 
+#[tokio::test]
+async fn an_overdue_run_is_stopped_and_its_end_told_without_delay() {
+    let fixture = Fixture::new(Script { runs_until_stopped: true, ..gives("") }).await;
+    let mut run = fixture.run(false);
+    Arc::make_mut(&mut run.job).timeout = Some(Duration::from_mins(1));
+    fixture.runner.launch(&run, &()).await.unwrap();
+    // From here on time passes only where somebody waits for it.
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let ended = fixture.runner.wait(&run.job.id, &()).await.unwrap();
+    assert_eq!(ended.verdict, Some(Verdict::TimedOut));
+    assert!(begun.elapsed() <= Duration::from_secs(61), "{:?}", begun.elapsed());
+    fixture.runner.release(&run.job.id).await;
+    assert!(fixture.is_clean());
+}
+
 /// compat.md 2: a start without a mark gave two bots.
 #[tokio::test]
 async fn compat_2_a_second_start_of_an_active_job_touches_nothing() {
