@@ -137,7 +137,7 @@ impl Failure {
                 let help = mend.as_ref().map_or_else(String::new, |mend| {
                     format!("\n{}{mend}", label("help", AnsiColor::Cyan))
                 });
-                format!("{error:#}{help}")
+                format!("{}{help}", with_causes(error))
             }
         };
         anstream::eprintln!("{}{told}", label("longshore", AnsiColor::Red));
@@ -147,4 +147,28 @@ impl Failure {
 fn label(text: &str, colour: AnsiColor) -> String {
     let style = Style::new().bold().fg_color(Some(colour.into()));
     format!("{style}{text}:{style:#} ")
+}
+
+/// An error and its causes in one line; a cause that the error names already is not said again.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.ends_with(&cause) {
+            return told;
+        }
+        if told.is_empty() { cause } else { format!("{told}: {cause}") }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || io::Error::other("no space");
+        let apart = anyhow::Error::new(cause()).context("writing a.txt").context("packing");
+        assert_eq!(with_causes(&apart), "packing: writing a.txt: no space");
+        let named = StoreError::LocalFile { action: "writing a.txt".to_owned(), source: cause() };
+        assert_eq!(with_causes(&named.into()), "writing a.txt: no space");
+    }
 }
