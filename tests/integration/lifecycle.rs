@@ -208,6 +208,34 @@ async fn a_backtest_runs_to_its_end_on_both_runtimes() {
 }
 
 #[tokio::test]
+async fn a_backtest_is_stopped_on_both_runtimes() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let python = "import time\ndef main(id, config):\n    print('up', flush=True)\n    \
+                  time.sleep(600)\n";
+    let node = "exports.main = async () => { console.log('up'); \
+                await new Promise((done) => setTimeout(done, 600000)); };";
+    let cases = [("py", PYTHON_BACKTEST, python), ("js", NODE_BACKTEST, node)];
+    for (name, program, source) in &cases {
+        scene.start(&scene.job(name, program, source).await).await;
+    }
+    for (name, ..) in &cases {
+        let id = scene.id(name);
+        scene.logged(&id, "up").await;
+        scene.stop(&json!({ "id": id, "reason": "not needed" })).await;
+        let result = scene.events.result_of(&id).await;
+        let data = result.expect("stopped");
+        result.expect_message(&["not needed"]);
+        assert_eq!(data["exit_code"], 143, "{data:#}");
+        assert_eq!(data["result"]["status"], "terminated", "{data:#}");
+        assert!(result.output().starts_with("up\n"), "{data:#}");
+        let states = scene.events.states_of(&id);
+        assert_eq!(states, ["accepted", "preparing", "running", "stopping", "finished"]);
+    }
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
 async fn the_result_and_the_output_of_a_backtest_are_stored() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
