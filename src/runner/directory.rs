@@ -90,6 +90,25 @@ impl JobDirectory {
         names.filter_map(|name| attempt_of(name.to_str()?, run)).collect()
     }
 
+    /// Removes a job's folder where no attempt is in it: one whose removal ended before its own.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, but for that there is none, or that it is in use.
+    pub async fn remove_empty_folder(
+        temp_dir: &Path,
+        namespace: &str,
+        job: &JobId,
+    ) -> Result<(), DirectoryError> {
+        let folder = temp_dir.join(namespace).join(job.as_str());
+        match tokio::fs::remove_dir(&folder).await {
+            Err(error) if !is_in_use_or_gone(&error) => {
+                Err(DirectoryError::io("removing the folder", &folder)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What is bound into the container.
     #[must_use]
     pub fn root(&self) -> &Path {

@@ -330,6 +330,10 @@ impl DockerRunner {
             let directory = self.directory_of(&Run { attempt, ..run.clone() });
             cleanup::directory(self, &directory, self.image_of(run)).await;
         }
+        let emptied = JobDirectory::remove_empty_folder(temp_dir, &self.namespace, id).await;
+        if let Err(error) = emptied {
+            tracing::error!(job.id = %id, %error, "remove leftover directory");
+        }
     }
 
     /// Whether a job is active here.

@@ -231,3 +231,26 @@ async fn a_large_result_travels_by_its_key_alone() {
     let stored = fixture.root.path().join("s3/test-results").join(key);
     assert_eq!(std::fs::read_to_string(stored).unwrap(), value.to_string());
 }
+
+#[tokio::test]
+async fn of_an_attempt_whose_removal_was_broken_off_nothing_is_left() {
+    let fixture = Fixture::new(Script::default()).await;
+    let run = fixture.run(false);
+    let directory = fixture.runner.directory_of(&run);
+    // At whatever point it was: nothing removed, half of it, all but the job's folder.
+    let folder = directory.root().parent().unwrap();
+    let zip = directory.archive();
+    for leftovers in [directory.root(), zip.as_path(), folder] {
+        std::fs::create_dir_all(folder).unwrap();
+        if leftovers == directory.root() {
+            std::fs::create_dir(leftovers).unwrap();
+        } else if leftovers != folder {
+            std::fs::write(leftovers, "x").unwrap();
+        }
+        fixture.runner.remove_leftover_directories(&run, None).await;
+        assert!(fixture.is_clean(), "{}", leftovers.display());
+    }
+    directory.create().await.unwrap();
+    fixture.runner.remove_leftover_directories(&run, Some(run.attempt)).await;
+    assert!(directory.root().exists(), "it is in use");
+}
