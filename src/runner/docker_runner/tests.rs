@@ -237,15 +237,13 @@ async fn of_an_attempt_whose_removal_was_broken_off_nothing_is_left() {
     let fixture = Fixture::new(Script::default()).await;
     let run = fixture.run(false);
     let directory = fixture.runner.directory_of(&run);
-    // At whatever point it was: nothing removed, half of it, all but the job's folder.
-    let folder = directory.root().parent().unwrap();
-    let zip = directory.archive();
-    for leftovers in [directory.root(), zip.as_path(), folder] {
-        std::fs::create_dir_all(folder).unwrap();
-        if leftovers == directory.root() {
-            std::fs::create_dir(leftovers).unwrap();
-        } else if leftovers != folder {
-            std::fs::write(leftovers, "x").unwrap();
+    // At whatever point it was: nothing removed, all but half a download, all but the job's folder.
+    let (folder, zip) = (directory.root().parent().unwrap(), directory.archive());
+    let incoming = zip.parent().unwrap();
+    for leftovers in [directory.root(), incoming, folder] {
+        std::fs::create_dir_all(leftovers).unwrap();
+        if leftovers != folder {
+            std::fs::write(leftovers.join(".longshore-x.part"), "x").unwrap();
         }
         fixture.runner.remove_leftover_directories(&run, None).await;
         assert!(fixture.is_clean(), "{}", leftovers.display());
