@@ -23,6 +23,7 @@ mod delivery;
 mod engine;
 mod examples;
 mod failover;
+mod health;
 mod images;
 mod lifecycle;
 mod logs;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Finding;
-use crate::broker::Broker;
+use crate::broker::{Broker, BrokerError};
 use crate::job::Runtime;
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
@@ -83,6 +83,10 @@ async fn broker(settings: &BrokerSettings) -> Finding {
     let shown = mask_url(&settings.url);
     match Broker::check(settings).await {
         Ok(()) => Finding::ok("broker", format!("{shown} lets us in")),
+        Err(error @ BrokerError::Refused { .. }) => {
+            let mend = "rabbitmqctl list_users and rabbitmqctl list_vhosts say what there is";
+            Finding::fail("broker", error.to_string(), mend)
+        }
         Err(error) => Finding::fail("broker", error.to_string(), "start RabbitMQ, or set AMQP_URL"),
     }
 }
@@ -106,10 +110,12 @@ async fn store(settings: &StoreSettings) -> Finding {
         Err(error @ StoreError::NoBucket { .. }) => {
             Finding::warn("store", error.to_string(), "a worker makes its buckets when it starts")
         }
-        Err(error) => {
-            let mend = "start the store, or set MINIO_ENDPOINT, MINIO_ACCESS_KEY and \
-                        MINIO_SECRET_KEY";
+        Err(error @ StoreError::Denied { .. }) => {
+            let mend = format!("are they those of the store at {}?", settings.endpoint);
             Finding::fail("store", error.to_string(), mend)
+        }
+        Err(error) => {
+            Finding::fail("store", error.to_string(), "start the store, or set MINIO_ENDPOINT")
         }
     }
 }
