@@ -19,7 +19,7 @@ const SUPERVISION: Duration = Duration::from_millis(500);
 
 /// Settings of every worker: short times, small containers, and no run lost to the faults alone.
 const SETTINGS: [(&str, &str); 15] = [
-    ("SEGMENT_GRACE_SECONDS", "5"),
+    ("SEGMENT_GRACE_SECONDS", "10"),
     ("HANDOVER_GRACE_SECONDS", "60"),
     ("MAX_SEGMENTS", "16"),
     ("MAX_TERMINATING", "4"),
@@ -31,7 +31,7 @@ const SETTINGS: [(&str, &str); 15] = [
     ("STORE_MAX_ATTEMPTS", "3"),
     ("DRAIN_GRACE_SECONDS", "3"),
     ("STOP_TIMEOUT_SECONDS", "3"),
-    ("LOG_INTERVAL_SECONDS", "2"),
+    ("LOG_INTERVAL_SECONDS", "3"),
     ("BOT_MEMORY_LIMIT_MB", "128"),
     ("LOG_LEVEL", "info"),
 ];

@@ -64,10 +64,10 @@ pub(crate) async fn run(scale: Scale) -> Vec<Line> {
     round.go_through(Instant::now()).await;
     tell(begun, "all faults are over");
     round.stop_bots().await;
-    tell(begun, "all bots are asked to stop");
+    tell(begun, "all results are there, or will not be");
     round.settle().await;
-    tell(begun, "it is quiet, or will not be");
-    round.reckon().await
+    tell(begun, "all is quiet, or will not be");
+    round.reckon(begun).await
 }
 
 impl Round {
@@ -189,12 +189,13 @@ impl Round {
         }
     }
 
-    async fn reckon(self) -> Vec<Line> {
+    async fn reckon(self, begun: Instant) -> Vec<Line> {
         let Self { plan: _, tickets, stage, crew, heard, tasks, done, hearing, deaf } = self;
         drop(done);
         tasks.close();
         tasks.wait().await;
         let (shifts, bad_ends) = Arc::into_inner(crew).unwrap().dismiss().await;
+        tell(begun, "all workers have ended");
         // What workers said at their end is on its way.
         sleep(LAST_WORDS).await;
         drop(deaf);
@@ -206,6 +207,7 @@ impl Round {
         evidence.breakdowns.extend(bad_ends);
         evidence.results.clone_from(&heard.results.lock().unwrap());
         evidence.lives = heard.lives.lock().unwrap().clone();
+        tell(begun, "all evidence is gathered");
         let mut lines = reckon(&tickets, &evidence);
         lines.extend(recovery::figures(&bots, &evidence.shifts, &evidence.lives));
         let is_good = lines.iter().all(Line::is_good);
