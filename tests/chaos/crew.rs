@@ -31,7 +31,7 @@ const SETTINGS: [(&str, &str); 15] = [
     ("STORE_MAX_ATTEMPTS", "3"),
     ("DRAIN_GRACE_SECONDS", "3"),
     ("STOP_TIMEOUT_SECONDS", "3"),
-    ("LOG_INTERVAL_SECONDS", "2"),
+    ("LOG_INTERVAL_SECONDS", "3"),
     ("BOT_MEMORY_LIMIT_MB", "128"),
     ("LOG_LEVEL", "info"),
 ];
@@ -44,8 +44,6 @@ pub(crate) struct Shift {
     pub(crate) log: PathBuf,
     /// When it was killed, if it was.
     pub(crate) killed_at: Option<Timestamp>,
-    /// How long nobody came after it, if it was killed.
-    pub(crate) away: Duration,
     /// It ended though nobody had asked it to.
     pub(crate) ended_by_itself: bool,
 }
@@ -103,7 +101,7 @@ impl Crew {
                 Way::Stopped => worker.terminate(),
                 Way::Killed => {
                     worker.kill();
-                    (shift.killed_at, shift.away) = (Some(Timestamp::now()), away);
+                    shift.killed_at = Some(Timestamp::now());
                 }
             }
             worker.wait().await;
@@ -172,7 +170,6 @@ impl Crew {
             engine: place.engine,
             log,
             killed_at: None,
-            away: Duration::ZERO,
             ended_by_itself: false,
         });
     }

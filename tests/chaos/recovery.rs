@@ -2,11 +2,13 @@
 //! workers log and from when its processes were seen.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::crew::Shift;
+use super::plan::Fault;
 use super::reckoning::Line;
 use super::watch::{Life, Lives};
 
@@ -15,6 +17,27 @@ const TAKES_UP: &str = "take up job";
 
 /// What it logs with each state of a job.
 const REPORTS: &str = "report state";
+
+/// How long a fault has its effects when it is mended.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// A fault, as it happened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trouble {
+    pub(crate) begin: Timestamp,
+    pub(crate) end: Timestamp,
+    pub(crate) fault: Fault,
+}
+
+impl Trouble {
+    /// Whether it was there at some time of a recovery; the kill itself does not count.
+    fn is_within(&self, killed: &Shift, killed_at: Timestamp, recovered_at: Timestamp) -> bool {
+        let is_itself = matches!(self.fault, Fault::Worker { worker, .. } if worker == killed.place)
+            && self.begin <= killed_at
+            && self.end >= killed_at;
+        !is_itself && self.begin <= recovered_at && self.end + AFTERMATH >= killed_at
+    }
+}
 
 /// One moment at which a worker says that it has a job.
 #[derive(Debug, Clone)]
@@ -48,8 +71,13 @@ impl Recovery {
     }
 }
 
-/// A line for each way of recovering that there was.
-pub(crate) fn figures(bots: &[&str], shifts: &[Shift], lives: &Lives) -> Vec<Line> {
+/// A line for each way of recovering that there was, apart where other faults were in its way.
+pub(crate) fn figures(
+    bots: &[&str],
+    shifts: &[Shift],
+    lives: &Lives,
+    troubles: &[Trouble],
+) -> Vec<Line> {
     let mut holds: BTreeMap<String, Vec<Hold>> = BTreeMap::new();
     for (number, shift) in shifts.iter().enumerate() {
         let log = std::fs::read_to_string(&shift.log).unwrap_or_default();
@@ -59,7 +87,7 @@ pub(crate) fn figures(bots: &[&str], shifts: &[Shift], lives: &Lives) -> Vec<Lin
             }
         }
     }
-    let mut all: BTreeMap<Recovery, Vec<f64>> = BTreeMap::new();
+    let mut all: BTreeMap<(Recovery, bool), Vec<f64>> = BTreeMap::new();
     for (bot, holds) in &mut holds {
         holds.sort_by_key(|hold| hold.at);
         let lives: Vec<_> = lives.all().filter(|life| life.bot == *bot).collect();
@@ -67,13 +95,16 @@ pub(crate) fn figures(bots: &[&str], shifts: &[Shift], lives: &Lives) -> Vec<Lin
             let Some(killed_at) = shift.killed_at else { continue };
             let before = holds.iter().rev().find(|hold| hold.at < killed_at);
             if before.is_some_and(|hold| hold.shift == number)
-                && let Some((recovery, seconds)) = recovery(killed_at, shift, holds, shifts, &lives)
+                && let Some((recovery, at)) = recovery(killed_at, shift, holds, shifts, &lives)
             {
-                all.entry(recovery).or_default().push(seconds);
+                let is_disturbed =
+                    troubles.iter().any(|trouble| trouble.is_within(shift, killed_at, at));
+                let seconds = at.duration_since(killed_at).as_secs_f64();
+                all.entry((recovery, is_disturbed)).or_default().push(seconds);
             }
         }
     }
-    all.into_iter().map(|(recovery, seconds)| line(recovery, seconds)).collect()
+    all.into_iter().map(|((how, is_disturbed), seconds)| line(how, is_disturbed, seconds)).collect()
 }
 
 fn recovery(
@@ -82,28 +113,28 @@ fn recovery(
     holds: &[Hold],
     shifts: &[Shift],
     lives: &[&Life],
-) -> Option<(Recovery, f64)> {
+) -> Option<(Recovery, Timestamp)> {
     let taken = holds.iter().find(|hold| hold.takes_up && hold.at > killed_at)?;
     let successor = &shifts[taken.shift];
     let runs_on = lives.iter().any(|life| life.first < killed_at && life.last >= taken.at);
-    let since = |at: Timestamp| at.duration_since(killed_at).as_secs_f64();
     if runs_on {
         let is_survivor = successor.place != killed.place;
         let how =
             if is_survivor { Recovery::AttachedBySurvivor } else { Recovery::AttachedBySuccessor };
-        return Some((how, since(taken.at)));
+        return Some((how, taken.at));
     }
     let next = lives.iter().filter(|life| life.first > killed_at).min_by_key(|life| life.first)?;
     let is_same = next.engine == killed.engine;
     let how = if is_same { Recovery::StartedAgain } else { Recovery::StartedElsewhere };
-    Some((how, since(next.first)))
+    Some((how, next.first))
 }
 
-fn line(recovery: Recovery, mut seconds: Vec<f64>) -> Line {
+fn line(recovery: Recovery, is_disturbed: bool, mut seconds: Vec<f64>) -> Line {
     seconds.sort_by(f64::total_cmp);
     let (median, most) = (seconds[seconds.len() / 2], seconds[seconds.len() - 1]);
     let found = format!("median {median:.1} s, most {most:.1} s, of {}", seconds.len());
-    Line::told(recovery.what(), found)
+    let among = if is_disturbed { ", among other faults" } else { "" };
+    Line::told(&format!("{}{among}", recovery.what()), found)
 }
 
 /// The job and the moment, where a line of a worker's log says that it has one.
@@ -122,6 +153,29 @@ fn hold_in(line: &str, shift: usize) -> Option<(String, Hold)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kill_is_no_trouble_of_its_own_and_another_fault_is() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let killed = Shift {
+            place: 1,
+            engine: 0,
+            log: "log".into(),
+            killed_at: Some(at(10)),
+            ended_by_itself: false,
+        };
+        let is_disturbed = |begin, end, fault| {
+            Trouble { begin: at(begin), end: at(end), fault }.is_within(&killed, at(10), at(14))
+        };
+        let away = Duration::from_secs(1);
+        let kill = |worker| Fault::Worker { worker, way: crate::plan::Way::Killed, away };
+        assert!(!is_disturbed(10, 30, kill(1)));
+        assert!(is_disturbed(10, 30, kill(0)));
+        assert!(is_disturbed(13, 15, Fault::Store { away }));
+        assert!(is_disturbed(4, 6, Fault::Store { away }), "it may have its effects still");
+        assert!(!is_disturbed(15, 16, Fault::Store { away }));
+        assert!(!is_disturbed(1, 4, Fault::Store { away }));
+    }
 
     #[test]
     fn a_line_of_a_workers_log_says_who_took_up_what_and_when() {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -16,7 +17,7 @@ use super::evidence::{self, Evidence, Ticket};
 use super::plan::{Plan, Scale, Step, Stop, Work};
 use super::programs;
 use super::reckoning::{Line, reckon};
-use super::recovery;
+use super::recovery::{self, Trouble};
 use super::stage::Stage;
 use super::support::events::Seen;
 use super::watch::{Lives, watch};
@@ -36,6 +37,7 @@ const AGE_OF_CANCELLED: u64 = 60;
 struct Heard {
     results: Mutex<Vec<Seen>>,
     lives: Arc<Mutex<Lives>>,
+    troubles: Mutex<Vec<Trouble>>,
 }
 
 /// What is published: routing key, body, message id, time.
@@ -64,10 +66,10 @@ pub(crate) async fn run(scale: Scale) -> Vec<Line> {
     round.go_through(Instant::now()).await;
     tell(begun, "all faults are over");
     round.stop_bots().await;
-    tell(begun, "all bots are asked to stop");
+    tell(begun, "all results are there, or will not be");
     round.settle().await;
-    tell(begun, "it is quiet, or will not be");
-    round.reckon().await
+    tell(begun, "all is quiet, or will not be");
+    round.reckon(begun).await
 }
 
 impl Round {
@@ -110,7 +112,13 @@ impl Round {
                     tell(begun, &format!("{fault:?}"));
                     let (stage, crew, fault) =
                         (Arc::clone(&self.stage), Arc::clone(&self.crew), *fault);
-                    faults.spawn(async move { stage.suffer(fault, &crew).await });
+                    let heard = Arc::clone(&self.heard);
+                    faults.spawn(async move {
+                        let since = Timestamp::now();
+                        stage.suffer(fault, &crew).await;
+                        let trouble = Trouble { begin: since, end: Timestamp::now(), fault };
+                        heard.troubles.lock().unwrap().push(trouble);
+                    });
                 }
             }
         }
@@ -189,12 +197,13 @@ impl Round {
         }
     }
 
-    async fn reckon(self) -> Vec<Line> {
+    async fn reckon(self, begun: Instant) -> Vec<Line> {
         let Self { plan: _, tickets, stage, crew, heard, tasks, done, hearing, deaf } = self;
         drop(done);
         tasks.close();
         tasks.wait().await;
         let (shifts, bad_ends) = Arc::into_inner(crew).unwrap().dismiss().await;
+        tell(begun, "all workers have ended");
         // What workers said at their end is on its way.
         sleep(LAST_WORDS).await;
         drop(deaf);
@@ -206,8 +215,10 @@ impl Round {
         evidence.breakdowns.extend(bad_ends);
         evidence.results.clone_from(&heard.results.lock().unwrap());
         evidence.lives = heard.lives.lock().unwrap().clone();
+        tell(begun, "all evidence is gathered");
         let mut lines = reckon(&tickets, &evidence);
-        lines.extend(recovery::figures(&bots, &evidence.shifts, &evidence.lives));
+        let troubles = heard.troubles.lock().unwrap().clone();
+        lines.extend(recovery::figures(&bots, &evidence.shifts, &evidence.lives, &troubles));
         let is_good = lines.iter().all(Line::is_good);
         let stage = Arc::into_inner(stage).unwrap();
         if let Some(kept) = stage.lower(!is_good).await {

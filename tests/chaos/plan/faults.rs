@@ -191,6 +191,12 @@ fn shuffled(scale: &Scale, random: &mut Random) -> Vec<Kind> {
     rest
 }
 
+/// A worker without another one on its engine, where there is one: workers are dealt to engines in
+/// turn, so that the last engine has the fewest.
+fn alone(scale: &Scale) -> usize {
+    (scale.engines - 1).min(scale.workers - 1)
+}
+
 fn fault(kind: Kind, scale: &Scale, random: &mut Random) -> Fault {
     let worker = random.below(scale.workers);
     let engine = random.below(scale.engines);
@@ -201,7 +207,10 @@ fn fault(kind: Kind, scale: &Scale, random: &mut Random) -> Fault {
         |low: u64, high: u64| Duration::from_millis(random.within(low * 1000, high * 1000));
     match kind {
         Kind::Kill => Fault::Worker { worker, way: Way::Killed, away: seconds(0, 3) },
-        Kind::Lose => Fault::Worker { worker, way: Way::Killed, away: seconds(20, 25) },
+        Kind::Lose => {
+            let worker = if stalls { alone(scale) } else { worker };
+            Fault::Worker { worker, way: Way::Killed, away: seconds(24, 32) }
+        }
         Kind::Deploy => Fault::Worker { worker, way: Way::Stopped, away: seconds(0, 2) },
         Kind::Broker => Fault::Broker { way, away: seconds(0, 6) },
         Kind::Store => Fault::Store { away: seconds(1, 10) },

@@ -36,6 +36,8 @@ pub(super) fn reckon(evidence: &Evidence) -> Vec<Line> {
         }
         longest_ms = longest_ms.max(overlap_ms);
     }
+    let seen_bots: BTreeSet<_> = evidence.lives.all().map(|life| &life.bot).collect();
+    let unseen = evidence.stamps.keys().filter(|bot| !seen_bots.contains(bot)).cloned().collect();
     let seconds = |ms: i64| format!("{}.{:03} s", ms / 1000, ms % 1000);
     let seen = evidence.lives.longest_overlap();
     vec![
@@ -52,6 +54,7 @@ pub(super) fn reckon(evidence: &Evidence) -> Vec<Line> {
             cases: evidence.lives.overlapping(),
         },
         Line::none("bots without a line", silent),
+        Line::none("bots whose processes nobody saw", unseen),
         Line::told("restarts of bots", restarts.to_string()),
         Line::told("lines of bots", lines.to_string()),
         Line::told("lines missing before a process's last", missing.to_string()),

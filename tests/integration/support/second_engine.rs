@@ -11,31 +11,24 @@
 //! pipes meanwhile.
 
 mod daemon;
+mod images;
 mod remains;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::query_parameters::ImportImageOptions;
-use futures_util::TryStreamExt as _;
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::daemon::Daemon;
-use super::servers;
-
-/// The images of both runtimes.
-const IMAGES: [&str; 2] = ["python:3.11-slim", "node:20-alpine"];
+use self::images::Images;
 
 /// How long the engine may take to answer.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long one question may take while it boots.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How much of the images is on its way from one engine to the other, in bytes.
-const PIPE_BYTES: usize = 1024 * 1024;
 
 static SHARED: tokio::sync::Mutex<Weak<SecondEngine>> = tokio::sync::Mutex::const_new(Weak::new());
 
@@ -47,7 +40,7 @@ pub(crate) struct SecondEngine {
 }
 
 impl SecondEngine {
-    /// Starts an engine and loads the images of both runtimes from the machine's own.
+    /// Starts an engine with the images of both runtimes, as the machine's own has them.
     pub(crate) async fn start() -> Self {
         Self::start_with(false).await
     }
@@ -55,7 +48,10 @@ impl SecondEngine {
     /// The same with a choice about live-restore.
     pub(crate) async fn start_with(live_restore: bool) -> Self {
         remains::of_dead_tests();
-        let daemon = Daemon::start(live_restore);
+        let images = Images::of_first_engine().await;
+        let daemon = Daemon::new(live_restore);
+        images.link(&daemon.data()).await;
+        daemon.spawn();
         // A client cannot be made before there is a socket.
         let begun = Instant::now();
         let docker = loop {
@@ -68,12 +64,18 @@ impl SecondEngine {
         let mut engine = Self { docker, daemon };
         engine.answers().await;
         engine.docker = engine.docker.clone().negotiate_version().await.unwrap();
-        engine.load_images().await;
+        if images.provide(&engine.docker).await {
+            engine.stop().await;
+            // It mounts its data on itself, and no link leads out of a mount.
+            engine.daemon.remains().unmount();
+            images.keep(&engine.daemon.data()).await;
+            engine.boot().await;
+        }
         engine
     }
 
-    /// The engine that all tests of this process use which do not stop it: loading its images takes
-    /// seconds. It ends with the last of them.
+    /// The engine that all tests of this process use which do not stop it. It ends with the last of
+    /// them.
     pub(crate) async fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().await;
         if let Some(engine) = shared.upgrade() {
@@ -132,22 +134,5 @@ impl SecondEngine {
             self.daemon.may_take_until(begun + PATIENCE);
             sleep(Duration::from_millis(50)).await;
         }
-    }
-
-    async fn load_images(&self) {
-        let first = servers::engine().await;
-        // What is being loaded must not borrow from here, so the images come through a pipe.
-        let (mut ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-        let saving = async move {
-            let images = first.export_images(&IMAGES).map_err(std::io::Error::other);
-            let mut images = tokio_util::io::StreamReader::new(Box::pin(images));
-            tokio::io::copy(&mut images, &mut ours).await
-        };
-        let stream = tokio_util::io::ReaderStream::new(theirs);
-        let loading = self.docker.import_image_stream(ImportImageOptions::default(), stream, None);
-        let loading = loading.try_for_each(|_| async { Ok(()) });
-        let (saved, loaded) = tokio::join!(saving, loading);
-        saved.unwrap_or_else(|error| panic!("save {IMAGES:?}: {error}; {}", servers::SET_UP));
-        loaded.unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// so that the process is `dockerd` in the end.
 const IN_ITS_NETWORK: &str = r#"ip link set lo up && exec dockerd "$@""#;
 
+/// Where its data is in its folder.
+const DATA: &str = "data";
+
 /// Lines of its log that a failing test prints.
 const SHOWN_LINES: usize = 5;
 
@@ -37,13 +40,17 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    pub(super) fn start(live_restore: bool) -> Self {
+    /// Not running yet.
+    pub(super) fn new(live_restore: bool) -> Self {
         let prefix = format!("{FOLDER}{}-", std::process::id());
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         give_identity(folder.path());
-        let daemon = Self { folder, child: Mutex::new(None), live_restore };
-        daemon.spawn();
-        daemon
+        Self { folder, child: Mutex::new(None), live_restore }
+    }
+
+    /// The folder of its images and containers.
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.path().join(DATA)
     }
 
     /// Its URL.
@@ -63,7 +70,7 @@ impl Daemon {
         command.args(["--net", "sh", "-c", IN_ITS_NETWORK, "dockerd"]);
         for (option, name) in [
             ("--config-file", "daemon.json"),
-            ("--data-root", "data"),
+            ("--data-root", DATA),
             ("--exec-root", "run"),
             ("--pidfile", "dockerd.pid"),
         ] {
@@ -140,7 +147,7 @@ impl Drop for Daemon {
 /// Gives the engine an id of its own. An old one would take the id in `/etc/docker/key.json`, and
 /// some newer ones copy it from there, so that two engines of a machine call themselves the same.
 fn give_identity(folder: &Path) {
-    let data = folder.join("data");
+    let data = folder.join(DATA);
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("engine-id"), uuid::Uuid::new_v4().to_string()).unwrap();
     let config = if major_version() < ID_BELONGS_TO_ITS_DATA_SINCE {

@@ -125,7 +125,7 @@ impl<'a> Remains<'a> {
     }
 
     /// Unmounts what lies in the folder, the innermost first.
-    fn unmount(&self) {
+    pub(super) fn unmount(&self) {
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let points = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
         let ours: Vec<_> = points.filter(|point| point.starts_with(self.folder)).collect();
