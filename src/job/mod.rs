@@ -18,5 +18,7 @@ pub use executable::{
 };
 pub use id::{InvalidId, JobId, RunId};
 pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
-pub use validate::{Bounds, Job, Limits, MessageError, Violation, parse_executable, parse_stop};
+pub use validate::{
+    Bounds, Job, Limits, MIN_SECRET_BYTES, MessageError, Violation, parse_executable, parse_stop,
+};
 pub use verdict::Verdict;

@@ -76,6 +76,8 @@ pub struct Job {
     pub network: Network,
     /// More environment variables.
     pub env: BTreeMap<String, String>,
+    /// Texts that must not be seen in logs.
+    pub secrets: Vec<String>,
     /// Time between two shipments of log lines.
     pub log_interval: Duration,
     /// Attempts at most.
@@ -192,6 +194,7 @@ impl Job {
         let limits = check_limits(executable.limits.as_ref(), &bounds.limits, &mut found);
         let timeout = check_timeout(&executable, bounds, &mut found);
         check_policies(&executable, bounds, &mut found);
+        let secrets = find_secrets(&executable, &mut found);
         if !found.is_empty() {
             return Err(MessageError {
                 violations: found,
@@ -219,6 +222,7 @@ impl Job {
             limits,
             network: executable.network.unwrap_or(bounds.network),
             env: executable.env,
+            secrets,
             log_interval: executable
                 .log_interval_seconds
                 .map_or(bounds.log_interval, Duration::from_secs),
@@ -281,6 +285,58 @@ fn check_texts(executable: &Executable, found: &mut Vec<Violation>) {
             let problem = format!("has a NUL or is longer than {MAX_ENV_BYTES} bytes");
             found.push(violation(&path, problem));
         }
+    }
+}
+
+/// The shortest text that can be masked in a log, in bytes: a shorter one is part of half the words
+/// there are.
+pub const MIN_SECRET_BYTES: usize = 4;
+
+/// The most secrets that a message may name.
+const MAX_SECRETS: usize = 100;
+
+/// The texts that `secrets` names: by the name of a variable, or by a JSON Pointer into the config.
+fn find_secrets(executable: &Executable, found: &mut Vec<Violation>) -> Vec<String> {
+    let names = &executable.secrets;
+    if names.len() > MAX_SECRETS {
+        let problem = format!("has {} names, more than {MAX_SECRETS}", names.len());
+        found.push(violation("secrets", problem));
+        return Vec::new();
+    }
+    let mut texts = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        let problem = match text_of(executable, name) {
+            Ok(text) if text.len() >= MIN_SECRET_BYTES => {
+                texts.push(text.to_owned());
+                continue;
+            }
+            Ok(_) => {
+                format!("{name:?} is shorter than {MIN_SECRET_BYTES} bytes: it cannot be masked")
+            }
+            Err(problem) => problem,
+        };
+        found.push(violation(&format!("secrets[{number}]"), problem));
+    }
+    texts
+}
+
+fn text_of<'a>(executable: &'a Executable, name: &str) -> Result<&'a str, String> {
+    let Some(pointer) = name.strip_prefix('/') else {
+        let value = executable.env.get(name).map(String::as_str);
+        return value.ok_or_else(|| {
+            format!("{name:?} is no variable in env; a place in config begins with a slash")
+        });
+    };
+    let (first, rest) = match pointer.split_once('/') {
+        Some((first, rest)) => (first, format!("/{rest}")),
+        None => (pointer, String::new()),
+    };
+    let first = first.replace("~1", "/").replace("~0", "~");
+    let value = executable.config.get(&first).and_then(|value| value.pointer(&rest));
+    match value {
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(format!("{name:?} is not a text in config")),
+        None => Err(format!("{name:?} is not in config")),
     }
 }
 

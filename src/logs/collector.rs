@@ -1,7 +1,6 @@
 //! The log loop of a segment: who is attached, when each is due, and how all of it ends.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,20 +13,21 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::Frame;
+use super::backlog::Space;
 use super::compact::compact;
 use super::handle::{HANDOVER, LogHandle};
 use super::key::{Day, Origin};
 use super::line::Line;
+use super::room::Room;
 use super::shipper::Shipper;
+use super::spool::Spool;
+use super::storing::all_permits;
 use crate::job::{JobId, RunId};
 use crate::settings::LogSettings;
 use crate::storage::ObjectStore;
 
 /// How often the loop looks who is due.
 const BEAT: Duration = Duration::from_secs(1);
-
-/// Chunks being stored at a time, over all containers.
-const MAX_CONCURRENT_PUTS: usize = 32;
 
 /// Compactions at a time, for each holds a day's log in memory.
 const MAX_CONCURRENT_COMPACTIONS: usize = 2;
@@ -39,7 +39,7 @@ const MAX_FRAME_BATCH: usize = 64;
 const COMPACTION_GRACE: Duration = Duration::from_mins(5);
 
 /// Whose output it is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LogSource {
     /// The job.
     pub job: JobId,
@@ -54,6 +54,8 @@ pub struct LogSource {
     /// Whether the container was made by an earlier worker, and some of its output may be stored.
     /// `false` saves asking the store, and must be said only of a container just made.
     pub resume: bool,
+    /// What must not be seen in its log.
+    pub secrets: Vec<String>,
 }
 
 /// Where to send every line of a container besides, such as a terminal.
@@ -92,6 +94,11 @@ impl Pulse {
 pub(super) struct Shared {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) settings: LogSettings,
+    /// What waiting chunks may use.
+    pub(super) space: Space,
+    /// What must not be seen in any log.
+    pub(super) secrets: Vec<String>,
+    /// Shares of what may be on its way to the store at a time.
     pub(super) puts: Semaphore,
     pub(super) compactions: Semaphore,
     /// When stopping: until when.
@@ -121,19 +128,33 @@ impl Drop for Registration {
 pub struct LogCollector {
     shared: Arc<Shared>,
     tracker: TaskTracker,
-    spool_dir: PathBuf,
     attached: std::sync::atomic::AtomicU64,
 }
 
 impl LogCollector {
-    /// A collector that does not tick yet. Whole outputs are kept in the system's directory for
-    /// temporary files until they are stored.
+    /// A collector that does not tick yet. What does not fit into memory, and whole outputs until
+    /// they are stored, goes to the spool directory of the settings; what a dead worker left there
+    /// is removed.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, settings: LogSettings) -> Self {
+        Self::masking(store, settings, Vec::new())
+    }
+
+    /// As [`new`](Self::new), with what must not be seen in any container's log.
+    #[must_use]
+    pub fn masking(
+        store: Arc<dyn ObjectStore>,
+        settings: LogSettings,
+        secrets: Vec<String>,
+    ) -> Self {
+        let space = space(&settings);
+        space.spool.clean_up();
         let shared = Shared {
             store,
             settings,
-            puts: Semaphore::new(MAX_CONCURRENT_PUTS),
+            space,
+            secrets,
+            puts: Semaphore::new(all_permits()),
             compactions: Semaphore::new(MAX_CONCURRENT_COMPACTIONS),
             stop: watch::Sender::new(None),
             pulses: Mutex::default(),
@@ -141,16 +162,8 @@ impl LogCollector {
         Self {
             shared: Arc::new(shared),
             tracker: TaskTracker::new(),
-            spool_dir: std::env::temp_dir(),
             attached: std::sync::atomic::AtomicU64::new(0),
         }
-    }
-
-    /// Keeps whole outputs in `dir` until they are stored.
-    #[must_use]
-    pub fn spooling_in(mut self, dir: PathBuf) -> Self {
-        self.spool_dir = dir;
-        self
     }
 
     /// Starts the loop. Called once.
@@ -201,8 +214,7 @@ impl LogCollector {
             .ready_chunks(MAX_FRAME_BATCH)
             .boxed();
         let (finish, finishing) = oneshot::channel();
-        let shipper =
-            Shipper::new(Arc::clone(&self.shared), pulse, source, origin, live, &self.spool_dir);
+        let shipper = Shipper::new(Arc::clone(&self.shared), pulse, source, origin, live);
         let task = self.tracker.spawn(async move {
             let _registration = registration;
             Box::pin(shipper.run(batches, finishing)).await
@@ -220,6 +232,17 @@ impl LogCollector {
         self.shared.stop.send_replace(Some(deadline));
         self.tracker.close();
         tokio::time::timeout_at(deadline + HANDOVER, self.tracker.wait()).await.is_ok()
+    }
+}
+
+fn space(settings: &LogSettings) -> Space {
+    Space {
+        memory: Room::new(settings.max_memory_bytes),
+        disk: Room::new(settings.max_spool_bytes),
+        own_memory: settings.max_buffer_bytes as u64,
+        own_disk: settings.max_container_spool_bytes,
+        spool: Spool::new(settings.spool_dir.clone()),
+        chunk: settings.max_chunk_bytes as u64,
     }
 }
 

@@ -11,7 +11,7 @@ use super::Stream;
 use super::compact::{
     Covered, MAX_READ_BYTES, chunks_of, in_order_of_time, list, parts_of, record,
 };
-use super::key::{Day, FrameRange, LogKey};
+use super::key::{Day, FrameRange, LogKey, once_each};
 use super::line::StoredLine;
 use crate::job::JobId;
 use crate::storage::{Bucket, ObjectStore, StoreError};
@@ -146,7 +146,7 @@ impl Pieces {
     ) -> Result<Self, ReadError> {
         let dir = tempfile::Builder::new().prefix("longshore-logs-").tempdir()?;
         let keys = list(store, job).await?;
-        let mut chunks = chunks_of(&keys, day);
+        let mut chunks = once_each(chunks_of(&keys, day));
         in_order_of_time(store, job, day, &mut chunks).await?;
 
         // Chunks first, then the daily log: what was compacted in between is found in its record,

@@ -208,6 +208,7 @@ impl DockerRunner {
             interval: job.log_interval,
             terminating: !job.is_long_running,
             resume,
+            secrets: job.secrets.clone(),
         };
         let frames = self.engine.follow_logs(container);
         let logs = self.logs.attach(source, frames, observer.live_tap());

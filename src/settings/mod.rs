@@ -20,7 +20,7 @@ pub use kind::{Kind, Unit, mask_url};
 pub use loader::{Effective, Loader, Reader};
 pub use mistake::{Mistake, Origin, SettingsErrors};
 pub use sections::{
-    BrokerSettings, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
+    BrokerSettings, EngineLog, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
     StoreSettings, TelemetrySettings, WorkerSettings,
 };
 pub use sources::{FILE_VARIABLE, Sources};

@@ -23,6 +23,10 @@ fn log_settings() -> LogSettings {
         interval: Duration::from_secs(1),
         max_chunk_bytes: 4 << 10,
         max_buffer_bytes: 64 << 10,
+        max_memory_bytes: 1 << 20,
+        spool_dir: std::env::temp_dir(),
+        max_container_spool_bytes: 1 << 20,
+        max_spool_bytes: 1 << 20,
         max_output_bytes: 1 << 20,
         tail_bytes: 100,
     }
@@ -33,6 +37,7 @@ fn frames(count: usize) -> Vec<Frame> {
         stream: if number % 3 == 0 { Stream::Stderr } else { Stream::Stdout },
         time: Timestamp::now(),
         bytes: Bytes::from(format!("{number}\n")),
+        after_gap: false,
     };
     (0..count).map(frame).collect()
 }
@@ -57,6 +62,7 @@ async fn a_log_survives_its_worker(store: Arc<dyn ObjectStore>) {
         interval: Duration::from_secs(1),
         terminating: true,
         resume: false,
+        secrets: Vec::new(),
     };
     let written = frames(500);
     let first = LogCollector::new(Arc::clone(&store), log_settings());

@@ -7,7 +7,7 @@ fn job() -> JobId {
 }
 
 fn put(store: &MemoryStore, day: u32, frame: u64, stream: &str) {
-    let key = format!("logs/j/202611{day}/r.1.{frame:012}-{frame:012}.log");
+    let key = format!("logs/j/202611{day}/r.1.{frame:012}-{frame:012}.o{frame}_1.log");
     store.set(&key, &format!("2026-11-{day}T10:00:00.000000000Z {stream} {frame}\n"));
 }
 
@@ -80,7 +80,7 @@ async fn chunks_that_a_broken_compaction_left_behind_are_not_read_twice() {
     store.fail_where(|op, _| op == Op::Delete);
     assert!(compact(&store, &job(), "20261122".parse().unwrap()).await.is_err());
     store.recover();
-    assert_eq!(store.keys("5.log").len(), 1);
+    assert_eq!(store.keys("5_1.log").len(), 1);
     assert_eq!(texts(&store, LogQuery::default()).await, ["0", "1", "2", "3", "4", "5"]);
 }
 
