@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::secrets::find_secrets;
 use super::{
     Entrypoint, Executable, HealthCheck, JobId, LimitsRequest, Network, RestartPolicy, RunId,
     Runtime, StopRequest,
@@ -158,7 +159,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
     Ok(parsed)
 }
 
-fn violation(path: &str, problem: impl Into<String>) -> Violation {
+pub(super) fn violation(path: &str, problem: impl Into<String>) -> Violation {
     Violation { path: path.to_owned(), problem: problem.into() }
 }
 
@@ -285,58 +286,6 @@ fn check_texts(executable: &Executable, found: &mut Vec<Violation>) {
             let problem = format!("has a NUL or is longer than {MAX_ENV_BYTES} bytes");
             found.push(violation(&path, problem));
         }
-    }
-}
-
-/// The shortest text that can be masked in a log, in bytes: a shorter one is part of half the words
-/// there are.
-pub const MIN_SECRET_BYTES: usize = 4;
-
-/// The most secrets that a message may name.
-const MAX_SECRETS: usize = 100;
-
-/// The texts that `secrets` names: by the name of a variable, or by a JSON Pointer into the config.
-fn find_secrets(executable: &Executable, found: &mut Vec<Violation>) -> Vec<String> {
-    let names = &executable.secrets;
-    if names.len() > MAX_SECRETS {
-        let problem = format!("has {} names, more than {MAX_SECRETS}", names.len());
-        found.push(violation("secrets", problem));
-        return Vec::new();
-    }
-    let mut texts = Vec::new();
-    for (number, name) in names.iter().enumerate() {
-        let problem = match text_of(executable, name) {
-            Ok(text) if text.len() >= MIN_SECRET_BYTES => {
-                texts.push(text.to_owned());
-                continue;
-            }
-            Ok(_) => {
-                format!("{name:?} is shorter than {MIN_SECRET_BYTES} bytes: it cannot be masked")
-            }
-            Err(problem) => problem,
-        };
-        found.push(violation(&format!("secrets[{number}]"), problem));
-    }
-    texts
-}
-
-fn text_of<'a>(executable: &'a Executable, name: &str) -> Result<&'a str, String> {
-    let Some(pointer) = name.strip_prefix('/') else {
-        let value = executable.env.get(name).map(String::as_str);
-        return value.ok_or_else(|| {
-            format!("{name:?} is no variable in env; a place in config begins with a slash")
-        });
-    };
-    let (first, rest) = match pointer.split_once('/') {
-        Some((first, rest)) => (first, format!("/{rest}")),
-        None => (pointer, String::new()),
-    };
-    let first = first.replace("~1", "/").replace("~0", "~");
-    let value = executable.config.get(&first).and_then(|value| value.pointer(&rest));
-    match value {
-        Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(format!("{name:?} is not a text in config")),
-        None => Err(format!("{name:?} is not in config")),
     }
 }
 

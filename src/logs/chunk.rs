@@ -135,6 +135,12 @@ impl Cutter {
         self.filling.lines + self.group.lines
     }
 
+    /// Whether lines wait for one of the other output to end, so that a chunk may.
+    #[must_use]
+    pub(super) fn is_waiting_for_a_line(&self) -> bool {
+        self.group.lines > 0
+    }
+
     /// Whether lines have piled up since the last place where a chunk may end.
     #[must_use]
     pub(super) fn is_held_up(&self) -> bool {

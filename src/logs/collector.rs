@@ -1,6 +1,7 @@
 //! The log loop of a segment: who is attached, when each is due, and how all of it ends.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,11 +19,12 @@ use super::compact::compact;
 use super::handle::{HANDOVER, LogHandle};
 use super::key::{Day, Origin};
 use super::line::Line;
+use super::live::LiveFeed;
 use super::room::Room;
 use super::shipper::Shipper;
 use super::spool::Spool;
 use super::storing::all_permits;
-use crate::job::{JobId, RunId};
+use crate::job::{Entrypoint, JobId, Listening, RunId};
 use crate::settings::LogSettings;
 use crate::storage::ObjectStore;
 
@@ -47,6 +49,8 @@ pub struct LogSource {
     pub run: RunId,
     /// The attempt; the first is 1.
     pub attempt: u32,
+    /// The kind of program.
+    pub entrypoint: Entrypoint,
     /// Time between two shipments.
     pub interval: Duration,
     /// Whether the run ends by itself: then its whole output is kept, too, up to a cap.
@@ -67,6 +71,8 @@ pub type LiveTap = mpsc::Sender<Line>;
 /// What the loop and a container's shipper share.
 pub(super) struct Pulse {
     pub(super) beat: Notify,
+    /// Whether a listener has come who was not greeted yet.
+    listener: AtomicBool,
     job: JobId,
     every: Duration,
     state: Mutex<PulseState>,
@@ -85,6 +91,14 @@ impl Pulse {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn note_listener(&self) {
+        self.listener.store(true, Ordering::Release);
+    }
+
+    pub(super) fn listener_has_come(&self) -> bool {
+        self.listener.swap(false, Ordering::AcqRel)
+    }
+
     pub(super) fn stored_on(&self, day: Day) {
         self.lock().days.insert(day);
     }
@@ -98,6 +112,8 @@ pub(super) struct Shared {
     pub(super) space: Space,
     /// What must not be seen in any log.
     pub(super) secrets: Vec<String>,
+    /// Where those are who listen.
+    pub(super) feed: Option<Arc<LiveFeed>>,
     /// Shares of what may be on its way to the store at a time.
     pub(super) puts: Semaphore,
     pub(super) compactions: Semaphore,
@@ -128,7 +144,7 @@ impl Drop for Registration {
 pub struct LogCollector {
     shared: Arc<Shared>,
     tracker: TaskTracker,
-    attached: std::sync::atomic::AtomicU64,
+    attached: AtomicU64,
 }
 
 impl LogCollector {
@@ -137,15 +153,17 @@ impl LogCollector {
     /// is removed.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, settings: LogSettings) -> Self {
-        Self::masking(store, settings, Vec::new())
+        Self::with(store, settings, Vec::new(), None)
     }
 
-    /// As [`new`](Self::new), with what must not be seen in any container's log.
+    /// As [`new`](Self::new), with texts that must not be seen in any container's log, and with a
+    /// way to those who listen.
     #[must_use]
-    pub fn masking(
+    pub fn with(
         store: Arc<dyn ObjectStore>,
         settings: LogSettings,
         secrets: Vec<String>,
+        feed: Option<Arc<LiveFeed>>,
     ) -> Self {
         let space = space(&settings);
         space.spool.clean_up();
@@ -154,15 +172,25 @@ impl LogCollector {
             settings,
             space,
             secrets,
+            feed,
             puts: Semaphore::new(all_permits()),
             compactions: Semaphore::new(MAX_CONCURRENT_COMPACTIONS),
             stop: watch::Sender::new(None),
             pulses: Mutex::default(),
         };
-        Self {
-            shared: Arc::new(shared),
-            tracker: TaskTracker::new(),
-            attached: std::sync::atomic::AtomicU64::new(0),
+        Self { shared: Arc::new(shared), tracker: TaskTracker::new(), attached: AtomicU64::new(0) }
+    }
+
+    /// Somebody listens to a job's log, for the next moments. To one who has just come, everything
+    /// that waits is stored at once, and where the lines begin that it will hear is told.
+    pub fn listen(&self, listening: &Listening) {
+        let Some(feed) = &self.shared.feed else { return };
+        feed.listen(listening.id.clone());
+        if listening.begins {
+            for pulse in self.shared.pulses().values().filter(|pulse| pulse.job == listening.id) {
+                pulse.note_listener();
+                pulse.beat.notify_one();
+            }
         }
     }
 
@@ -196,6 +224,7 @@ impl LogCollector {
         let now = Instant::now();
         let pulse = Arc::new(Pulse {
             beat: Notify::new(),
+            listener: AtomicBool::new(false),
             job: source.job.clone(),
             every: source.interval,
             state: Mutex::new(PulseState {
@@ -205,7 +234,7 @@ impl LogCollector {
                 compacting: false,
             }),
         });
-        let number = self.attached.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let number = self.attached.fetch_add(1, Ordering::Relaxed);
         self.shared.pulses().insert(number, Arc::clone(&pulse));
         let registration = Registration { shared: Arc::clone(&self.shared), number };
         let origin = Origin { run: source.run.clone(), attempt: source.attempt };

@@ -1,11 +1,12 @@
 //! A container's frames on their way in: to lines, and from there to chunks, output and tap.
 
+use jiff::Timestamp;
 use tracing::warn;
 
-use super::line::Line;
+use super::line::{Ending, Line};
 use super::output::Kept;
 use super::shipper::{Batch, Position, Shipper};
-use super::{Frame, Order};
+use super::{Frame, Order, Stream};
 
 /// What the log says where the engine threw output away before it was read.
 pub const LOST_NOTICE: &str =
@@ -16,6 +17,8 @@ const SHORT_BYTES: usize = 64 << 10;
 
 impl Shipper {
     pub(super) async fn take(&mut self, batch: Batch) {
+        self.hear_listeners();
+        let first = self.assembler.frames();
         for frame in batch {
             if self.ended {
                 return;
@@ -42,6 +45,33 @@ impl Shipper {
         if self.store_failure.is_none() {
             self.launch();
         }
+        self.tell(first);
+    }
+
+    /// Finds out whether anybody listens to this job.
+    pub(super) fn hear_listeners(&mut self) {
+        let feed = self.shared.feed.as_ref();
+        self.is_listened_to = feed.is_some_and(|feed| feed.is_listened_to(&self.source.job));
+    }
+
+    /// Sends what was taken to those who listen; `first` is the number of its first frame.
+    pub(super) fn tell(&mut self, first: u64) {
+        let Some(feed) = self.shared.feed.as_ref().filter(|_| self.is_listened_to) else {
+            return self.told.forget();
+        };
+        // What was attached to again is not told before it goes beyond what is stored.
+        if matches!(self.position, Position::New) {
+            feed.send(self.told.messages(&self.source, first, self.assembler.frames()));
+        }
+    }
+
+    /// A line of our own in the log, and to those who listen.
+    fn notice(&mut self, time: Timestamp, text: String) {
+        self.cutter.notice(time, &text);
+        if self.is_listened_to {
+            let (stream, seq) = (Stream::Stderr, self.assembler.frames());
+            self.told.push(&Line { stream, time, text, ending: Ending::Newline, seq });
+        }
     }
 
     async fn take_frame(&mut self, frame: &Frame) {
@@ -59,6 +89,7 @@ impl Shipper {
             let mut lines = Vec::new();
             self.assembler.cut(&mut lines);
             self.assembler.count_on_from(next);
+            self.told.begin(next);
             self.position = Position::New;
             self.take_lines(lines, false).await;
         }
@@ -80,6 +111,7 @@ impl Shipper {
                 self.assembler.cut(&mut lines);
                 self.take_lines(lines, false).await;
                 self.assembler.count_on_from(next);
+                self.told.begin(next);
                 self.position = Position::New;
                 true
             }
@@ -93,7 +125,7 @@ impl Shipper {
         }
         self.cut().await;
         self.gaps += 1;
-        self.cutter.notice(frame.time, LOST_NOTICE);
+        self.notice(frame.time, LOST_NOTICE.to_owned());
     }
 
     /// Whether what comes now is not stored yet.
@@ -104,10 +136,13 @@ impl Shipper {
     async fn take_lines(&mut self, lines: Vec<Line>, store: bool) {
         for line in lines {
             match self.output.push(&line).await {
-                Kept::Yes if store => self.cutter.push(&line),
-                Kept::CapReached if store => {
-                    self.cutter.notice(line.time, &self.output.cap_notice());
+                Kept::Yes if store => {
+                    self.cutter.push(&line);
+                    if self.is_listened_to {
+                        self.told.push(&line);
+                    }
                 }
+                Kept::CapReached if store => self.notice(line.time, self.output.cap_notice()),
                 _ => {}
             }
             if self.live.is_some() {
@@ -132,6 +167,7 @@ impl Shipper {
     }
 
     pub(super) async fn end_of_output(&mut self, failure: Option<String>) {
+        let first = self.assembler.frames();
         let mut lines = Vec::new();
         if failure.is_some() {
             self.assembler.cut(&mut lines);
@@ -147,5 +183,6 @@ impl Shipper {
         if !self.is_all_at_hand() {
             self.launch();
         }
+        self.tell(first);
     }
 }

@@ -60,7 +60,13 @@ impl Line {
 /// Appends `{time} {word} {text}\n`, the time in UTC with nanoseconds.
 pub(super) fn write_stored(out: &mut Vec<u8>, time: Timestamp, word: &str, text: &str) {
     // Writing into a Vec cannot fail.
-    let _infallible = writeln!(out, "{time:.9} {word} {text}");
+    let _infallible = writeln!(out, "{} {word} {text}", stored_time(time));
+}
+
+/// A time as it stands in stored lines; of two, the later one is the greater text.
+#[must_use]
+pub(super) fn stored_time(time: Timestamp) -> String {
+    format!("{time:.9}")
 }
 
 /// A line whose end has not come.

@@ -18,6 +18,7 @@ use super::compact::locate;
 use super::handle::LogSummary;
 use super::key::{Day, FrameRange, LogKey, Origin};
 use super::line::{Assembler, Line};
+use super::live::Told;
 use super::mask::Mask;
 use super::output::Output;
 use super::room::Hold;
@@ -93,6 +94,9 @@ pub(super) struct Shipper {
     pub(super) gaps: u64,
     pub(super) pulse: Arc<Pulse>,
     pub(super) assembler: Assembler,
+    pub(super) is_listened_to: bool,
+    /// What those who listen have not been told.
+    pub(super) told: Told,
     pub(super) live: Option<LiveTap>,
     /// Lines for which the tap has no room yet.
     pub(super) untapped: VecDeque<Line>,
@@ -131,6 +135,8 @@ impl Shipper {
             is_first_log: !source.resume,
             gaps: 0,
             assembler: Assembler::new(Mask::new(secrets)),
+            is_listened_to: false,
+            told: Told::default(),
             untapped: VecDeque::new(),
             put: None,
             ended: false,
@@ -280,19 +286,43 @@ impl Shipper {
     }
 
     async fn tick(&mut self) {
+        self.hear_listeners();
+        let first = self.assembler.frames();
+        let has_come = self.pulse.listener_has_come();
         // A line that stays open over a whole interval must not hold up those after it.
-        if self.open_since_tick && !self.assembler.is_clean() {
+        if (self.open_since_tick && !self.assembler.is_clean())
+            || (has_come && self.cutter.is_waiting_for_a_line())
+        {
             self.cut().await;
         }
         self.open_since_tick = !self.assembler.is_clean();
         // Behind a chunk that waits, lines collect in larger chunks.
-        if self.backlog.front().is_none() {
+        if self.backlog.front().is_none() || has_come {
             self.cutter.seal();
         }
         self.stow(self.store_failure.is_some()).await;
         self.backlog.tell_gap(true);
         self.unsealed.resize((self.cutter.unsealed_bytes() + self.assembler.open_bytes()) as u64);
         self.launch();
+        self.tell(first);
+        if has_come {
+            self.greet();
+        }
+    }
+}
+
+impl Shipper {
+    /// Tells a listener who has just come where the lines begin that it will hear. All before them
+    /// has been sent on its way to the store.
+    fn greet(&mut self) {
+        match (&self.shared.feed, &self.position) {
+            (Some(feed), Position::New) => {
+                let next = self.assembler.frames();
+                feed.send(vec![self.told.greeting(&self.source, next)]);
+            }
+            // It is not known yet; at the next tick.
+            _ => self.pulse.note_listener(),
+        }
     }
 }
 

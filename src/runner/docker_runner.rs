@@ -205,6 +205,7 @@ impl DockerRunner {
             job: job.id.clone(),
             run: job.run_id.clone(),
             attempt: managed.run.attempt,
+            entrypoint: job.entrypoint,
             interval: job.log_interval,
             terminating: !job.is_long_running,
             resume,

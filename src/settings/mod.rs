@@ -3,6 +3,7 @@
 //! [`Sources`] says where they come from, [`table`] what there is, [`Loader`] gives the sections,
 //! or every mistake at once. The words for people are in `docs/settings.md`, made by [`doc`].
 
+mod credentials;
 pub mod doc;
 mod kind;
 mod layers;

@@ -134,6 +134,8 @@ impl Reader<'_> {
             spool_dir: self.text(&t::LOG_SPOOL_DIR).into(),
             max_container_spool_bytes: self.whole(&t::LOG_SPOOL_CONTAINER_MAX_MB),
             max_spool_bytes: self.whole(&t::LOG_SPOOL_MAX_MB),
+            retention_days: self.parsed(&t::LOG_RETENTION_DAYS),
+            retention_keys: self.count(&t::LOG_RETENTION_KEYS_PER_DAY),
             max_output_bytes: self.whole(&t::OUTPUT_MAX_MB),
             tail_bytes: self.count(&t::OUTPUT_TAIL_KB),
         };

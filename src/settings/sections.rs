@@ -183,6 +183,10 @@ pub struct LogSettings {
     pub max_container_spool_bytes: u64,
     /// `LOG_SPOOL_MAX_MB` (2048): unshipped lines of all containers on disk, in bytes here.
     pub max_spool_bytes: u64,
+    /// `LOG_RETENTION_DAYS` (for ever): how many days logs are kept.
+    pub retention_days: Option<u32>,
+    /// `LOG_RETENTION_KEYS_PER_DAY` (1000000): keys that are looked at in one day for that.
+    pub retention_keys: usize,
     /// `OUTPUT_MAX_MB` (64): stored output of one terminating run, in bytes here.
     pub max_output_bytes: u64,
     /// `OUTPUT_TAIL_KB` (64): the last part of the output that an event carries, in bytes here.

@@ -200,6 +200,12 @@ settings! {
     LOG_ENGINE_FILE_MB = "logs.engine_file_mb", Value("64"), megabytes(1, 65_536);
     /// Files of the engine's own log of a container. The oldest goes when one more is begun.
     LOG_ENGINE_FILES = "logs.engine_files", Value("2"), count(2, 1000);
+    /// How many days logs are kept, in the whole bucket of logs.
+    LOG_RETENTION_DAYS = "logs.retention_days", Unset("for ever"), count(1, 36_500);
+    /// Keys in the bucket of logs that are looked at in one day, to remove what is too old. What
+    /// is left is for the next day.
+    LOG_RETENTION_KEYS_PER_DAY = "logs.retention_keys_per_day", Value("1000000"),
+        count(1, 1_000_000_000);
     /// Stored output of one terminating run at most.
     OUTPUT_MAX_MB = "logs.output_max_mb", Value("64"), megabytes(1, 4096);
     /// The last part of the output, which a result event carries.

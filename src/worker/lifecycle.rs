@@ -13,10 +13,10 @@ use super::context::Context;
 use super::intake::{take_starts, take_stops};
 use super::reporter::Publisher;
 use super::slots::Slots;
-use super::{recover, segment};
+use super::{live, recover, retention, segment};
 use crate::broker::{Broker, BrokerError, Flow, Inbox, RabbitSink, SegmentLock};
 use crate::http::{self, Readiness};
-use crate::logs::LogCollector;
+use crate::logs::{LiveFeed, LogCollector};
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::{ContainerOrchestrator, DockerRunner};
 use crate::settings::Settings;
@@ -118,8 +118,13 @@ async fn begin(
         return Ok(None);
     }
 
-    let logs = Arc::new(LogCollector::new(Arc::clone(&store), settings.logs.clone()));
+    let (feed, lines) = LiveFeed::new();
+    let (log_settings, secrets) = (settings.logs.clone(), settings.credentials());
+    let logs = LogCollector::with(Arc::clone(&store), log_settings, secrets, Some(feed));
+    let logs = Arc::new(logs);
     logs.start();
+    live::serve(tasks, &broker, &logs, lines, closing);
+    retention::serve(tasks, &store, settings, closing);
     let ctx = Arc::new(context(settings, broker, store, engine, &logs, segment));
     let recovered = wait_for("what the segment's last owner left", || recover::recover(&ctx));
     if shutdown.run_until_cancelled(Box::pin(recovered)).await.is_none() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
+use longshore::job::Entrypoint;
 use longshore::logs::{
     Day, Frame, LogCollector, LogQuery, LogSource, StoredLine, Stream, daily_key, read,
 };
@@ -27,6 +28,8 @@ fn log_settings() -> LogSettings {
         spool_dir: std::env::temp_dir(),
         max_container_spool_bytes: 1 << 20,
         max_spool_bytes: 1 << 20,
+        retention_days: None,
+        retention_keys: 1000,
         max_output_bytes: 1 << 20,
         tail_bytes: 100,
     }
@@ -59,6 +62,7 @@ async fn a_log_survives_its_worker(store: Arc<dyn ObjectStore>) {
         job: job.parse().unwrap(),
         run: "run-1".parse().unwrap(),
         attempt: 1,
+        entrypoint: Entrypoint::Bot,
         interval: Duration::from_secs(1),
         terminating: true,
         resume: false,

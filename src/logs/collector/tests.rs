@@ -21,6 +21,8 @@ fn settings() -> LogSettings {
         spool_dir: std::env::temp_dir(),
         max_container_spool_bytes: 0,
         max_spool_bytes: 0,
+        retention_days: None,
+        retention_keys: 1000,
         max_output_bytes: 64 << 20,
         tail_bytes: 64 << 10,
     }
@@ -79,6 +81,7 @@ fn source(job: &str, terminating: bool) -> LogSource {
         job: job.parse().unwrap(),
         run: "r".parse().unwrap(),
         attempt: 1,
+        entrypoint: crate::job::Entrypoint::Bot,
         interval: Duration::from_secs(30),
         terminating,
         resume: false,
@@ -321,10 +324,11 @@ async fn a_gap_that_the_reader_met_is_told_where_it_is() {
 #[tokio::test(start_paused = true)]
 async fn secrets_are_seen_neither_in_the_log_nor_in_the_whole_output_nor_in_the_tail() {
     let fixture = Fixture::new(settings());
-    let collector = LogCollector::masking(
+    let collector = LogCollector::with(
         Arc::clone(&fixture.store) as Arc<dyn ObjectStore>,
         settings(),
         vec!["of-the-worker".to_owned()],
+        None,
     );
     collector.start();
     let fixture = Fixture { collector, ..fixture };
