@@ -1,5 +1,9 @@
 //! Logs in real stores: stored on a timer, resumed by another worker, compacted, read back.
 
+mod follow;
+mod secrets;
+mod soak;
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,14 +49,19 @@ fn frames(count: usize) -> Vec<Frame> {
     (0..count).map(frame).collect()
 }
 
-async fn log(store: &dyn ObjectStore, job: &str) -> Vec<String> {
+/// The stored lines of a job, each with where it was written.
+async fn stored_lines(store: &dyn ObjectStore, job: &str) -> Vec<(Stream, String)> {
     let mut lines = Vec::new();
     let sink = &mut |line: StoredLine<'_>| {
-        lines.push(line.text.to_owned());
+        lines.push((line.stream.unwrap(), line.text.to_owned()));
         ControlFlow::Continue(())
     };
     read(store, &job.parse().unwrap(), &LogQuery::default(), sink).await.unwrap();
     lines
+}
+
+async fn log(store: &dyn ObjectStore, job: &str) -> Vec<String> {
+    stored_lines(store, job).await.into_iter().map(|(_, text)| text).collect()
 }
 
 /// A bot writes, its worker goes, another one attaches, the bot ends.
