@@ -254,7 +254,7 @@ impl ObjectStore for Counting {
         Ok(())
     }
 
-    fn bucket_name(&self, _: Bucket) -> &str {
+    fn bucket_name(&self, _: Bucket) -> &'static str {
         "logs"
     }
 }

@@ -100,7 +100,7 @@ pub(crate) async fn measure() {
         &[format!("{:.1}", float(after.peak_kib) / 1024.0)],
         "MiB",
     );
-    let cpu = (after.cpu - idle.cpu).as_secs_f64();
+    let cpu = after.cpu.saturating_sub(idle.cpu).as_secs_f64();
     row("worker's CPU time", &[format!("{cpu:.1}")], "s");
     let late = slowest.as_secs_f64();
     row("another bot's slowest line, written to stored", &[format!("{late:.1}")], "s");

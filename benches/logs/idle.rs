@@ -84,7 +84,7 @@ pub(crate) async fn measure() {
 async fn watch(pid: u32) -> Duration {
     let before = Sample::of(pid).cpu;
     sleep(WATCHED).await;
-    Sample::of(pid).cpu - before
+    Sample::of(pid).cpu.saturating_sub(before)
 }
 
 fn percent(cpu: Duration) -> String {

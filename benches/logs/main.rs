@@ -47,8 +47,11 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// One line of a table.
 fn row(name: &str, values: &[String], unit: &str) {
-    let values: String = values.iter().map(|value| format!("{value:>10}")).collect();
-    println!("{name:<44}{values}  {unit}");
+    print!("{name:<46}");
+    for value in values {
+        print!("{value:>10}");
+    }
+    println!("  {unit}");
 }
 
 #[allow(clippy::cast_precision_loss, reason = "figures to be read by people")]

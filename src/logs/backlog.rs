@@ -237,15 +237,12 @@ impl Backlog {
 
     fn drop_chunk(&mut self, chunk: &Chunk) {
         self.dropped += chunk.lines;
-        match &mut self.gap {
-            Some(gap) => {
-                gap.lines += chunk.lines;
-                (gap.range.last, gap.range.end) = (chunk.range.last, chunk.range.end);
-            }
-            None => {
-                let (range, day) = (chunk.range.clone(), chunk.day);
-                self.gap = Some(Gap { lines: chunk.lines, since: chunk.since, day, range });
-            }
+        if let Some(gap) = &mut self.gap {
+            gap.lines += chunk.lines;
+            (gap.range.last, gap.range.end) = (chunk.range.last, chunk.range.end);
+        } else {
+            let (range, day) = (chunk.range.clone(), chunk.day);
+            self.gap = Some(Gap { lines: chunk.lines, since: chunk.since, day, range });
         }
     }
 }

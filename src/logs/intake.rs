@@ -51,12 +51,12 @@ impl Shipper {
     /// Finds out whether anybody listens to this job.
     pub(super) fn hear_listeners(&mut self) {
         let feed = self.shared.feed.as_ref();
-        self.is_listened_to = feed.is_some_and(|feed| feed.is_listened_to(&self.source.job));
+        self.told.is_heard = feed.is_some_and(|feed| feed.is_listened_to(&self.source.job));
     }
 
     /// Sends what was taken to those who listen; `first` is the number of its first frame.
     pub(super) fn tell(&mut self, first: u64) {
-        let Some(feed) = self.shared.feed.as_ref().filter(|_| self.is_listened_to) else {
+        let Some(feed) = self.shared.feed.as_ref().filter(|_| self.told.is_heard) else {
             return self.told.forget();
         };
         // What was attached to again is not told before it goes beyond what is stored.
@@ -68,10 +68,8 @@ impl Shipper {
     /// A line of our own in the log, and to those who listen.
     fn notice(&mut self, time: Timestamp, text: String) {
         self.cutter.notice(time, &text);
-        if self.is_listened_to {
-            let (stream, seq) = (Stream::Stderr, self.assembler.frames());
-            self.told.push(&Line { stream, time, text, ending: Ending::Newline, seq });
-        }
+        let (stream, seq) = (Stream::Stderr, self.assembler.frames());
+        self.told.push(&Line { stream, time, text, ending: Ending::Newline, seq });
     }
 
     async fn take_frame(&mut self, frame: &Frame) {
@@ -138,9 +136,7 @@ impl Shipper {
             match self.output.push(&line).await {
                 Kept::Yes if store => {
                     self.cutter.push(&line);
-                    if self.is_listened_to {
-                        self.told.push(&line);
-                    }
+                    self.told.push(&line);
                 }
                 Kept::CapReached if store => self.notice(line.time, self.output.cap_notice()),
                 _ => {}

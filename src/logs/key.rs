@@ -303,7 +303,7 @@ mod tests {
     fn chunks_of_several_attempts_are_chosen_each_for_itself() {
         let chunks = vec![range("r", 2, 0, 3), range("r", 1, 0, 9), range("a", 1, 0, 1)];
         let chosen = once_each(chunks);
-        let origins: Vec<_> = chosen.iter().map(|chunk| chunk.origin.to_owned()).collect();
+        let origins: Vec<_> = chosen.iter().map(|chunk| chunk.origin.clone()).collect();
         assert_eq!(origins.len(), 3);
         assert!(origins.is_sorted());
     }

@@ -84,15 +84,19 @@ impl LiveFeed {
 /// What one container has to tell.
 #[derive(Debug, Default)]
 pub(super) struct Told {
+    /// Whether anybody listens.
+    pub(super) is_heard: bool,
     lines: Vec<Line>,
     /// The number of the frame up to which everything was told, since somebody listens.
     from: Option<u64>,
 }
 
 impl Told {
-    /// Takes a line.
+    /// Takes a line, if anybody listens.
     pub(super) fn push(&mut self, line: &Line) {
-        self.lines.push(line.clone());
+        if self.is_heard {
+            self.lines.push(line.clone());
+        }
     }
 
     /// The messages that tell what was taken, which are the lines of frames `first` to `next`, the
@@ -197,7 +201,7 @@ mod tests {
 
     #[test]
     fn messages_keep_the_order_and_only_the_last_says_that_all_is_told() {
-        let mut told = Told::default();
+        let mut told = Told { is_heard: true, ..Told::default() };
         for (stream, seq) in [(Stream::Stdout, 4), (Stream::Stdout, 5), (Stream::Stderr, 6)] {
             told.push(&line(stream, seq));
         }

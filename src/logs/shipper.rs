@@ -94,7 +94,6 @@ pub(super) struct Shipper {
     pub(super) gaps: u64,
     pub(super) pulse: Arc<Pulse>,
     pub(super) assembler: Assembler,
-    pub(super) is_listened_to: bool,
     /// What those who listen have not been told.
     pub(super) told: Told,
     pub(super) live: Option<LiveTap>,
@@ -135,7 +134,6 @@ impl Shipper {
             is_first_log: !source.resume,
             gaps: 0,
             assembler: Assembler::new(Mask::new(secrets)),
-            is_listened_to: false,
             told: Told::default(),
             untapped: VecDeque::new(),
             put: None,

@@ -50,14 +50,12 @@ pub(super) async fn follow(
             let next = if follower.is_stored_shown {
                 heard.next().await
             } else {
-                match timeout_at(greeted_by, heard.next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        follower.catch_up().await?;
-                        warn(&format!("no worker runs {id} now; waiting for it to run"));
-                        continue;
-                    }
-                }
+                let Ok(next) = timeout_at(greeted_by, heard.next()).await else {
+                    follower.catch_up().await?;
+                    warn(&format!("no worker runs {id} now; waiting for it to run"));
+                    continue;
+                };
+                next
             };
             match next {
                 None => return Ok(0),

@@ -45,7 +45,9 @@ impl Session {
     }
 
     fn take(&mut self, lines: &[Line]) {
-        lines.iter().for_each(|line| self.cutter.push(line));
+        for line in lines {
+            self.cutter.push(line);
+        }
         if let Some(place) = self.places.now()
             && self.assembler.is_clean()
         {

@@ -107,7 +107,9 @@ fn a_secret_is_masked_also_where_its_line_is_cut() {
     }
     assembler.finish(&mut lines);
     let (mut raw, mut text) = (RawText::default(), Vec::new());
-    lines.iter().for_each(|line| raw.push(line, &mut text));
+    for line in &lines {
+        raw.push(line, &mut text);
+    }
     let masked = crate::logs::MASKED;
     assert_eq!(String::from_utf8(text).unwrap(), format!("pass: {masked} is it\nhunting\nh"));
 }

@@ -272,7 +272,9 @@ mod tests {
 
     fn place(frames: &[Frame]) -> Option<Place> {
         let mut places = Places::default();
-        frames.iter().for_each(|frame| places.advance(frame));
+        for frame in frames {
+            places.advance(frame);
+        }
         places.now()
     }
 

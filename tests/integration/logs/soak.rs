@@ -116,9 +116,9 @@ async fn soak(plan: Plan) {
         for (share, stalls) in [(0.3, false), (0.65, true)] {
             sleep_until(at(share)).await;
             if stalls {
-                store.stall()
+                store.stall();
             } else {
-                store.cut()
+                store.cut();
             }
             sleep(Duration::from_secs(plan.outage_seconds)).await;
             store.restore();
