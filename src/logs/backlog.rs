@@ -167,9 +167,9 @@ impl Backlog {
         self.waiting.is_empty() && self.gap.is_none()
     }
 
-    /// Whether there is no room for one more chunk.
+    /// Whether there is no room for one more chunk. One can always wait, whatever others use.
     pub(super) fn is_full(&self) -> bool {
-        !self.has_room(self.space.chunk)
+        !self.waiting.is_empty() && !self.has_room(self.space.chunk)
     }
 
     /// Whether the memory of all containers has no room for one more chunk.

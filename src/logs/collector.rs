@@ -31,13 +31,13 @@ use crate::storage::ObjectStore;
 /// How often the loop looks who is due.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Compactions at a time, for each holds a day's log in memory.
+/// Compactions at a time, for each holds a part of a day's log in memory.
 const MAX_CONCURRENT_COMPACTIONS: usize = 2;
 
 /// Frames that are taken at once, where so many are there.
 const MAX_FRAME_BATCH: usize = 64;
 
-/// How long after midnight, UTC, a past day is compacted; also the pause after one that failed.
+/// How long after midnight, UTC, a past day is compacted; also the pause between two compactions.
 const COMPACTION_GRACE: Duration = Duration::from_mins(5);
 
 /// Whose output it is.
@@ -315,9 +315,10 @@ async fn compact_past_day(shared: Arc<Shared>, pulse: Arc<Pulse>, day: Day) {
     };
     let mut state = pulse.lock();
     state.compacting = false;
+    // Also where it went well: lines of a past day that still come must not write it anew each time.
+    state.compact_after = Instant::now() + COMPACTION_GRACE;
     if let Err(error) = outcome {
         state.days.insert(day);
-        state.compact_after = Instant::now() + COMPACTION_GRACE;
         warn!(job = %pulse.job, %day, error = %error, "compact a past day's log");
     }
 }

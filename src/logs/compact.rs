@@ -15,11 +15,13 @@ use super::line::write_stored;
 use crate::job::JobId;
 use crate::storage::{Bucket, Condition, ObjectStore, StoreError};
 
-/// The size that a daily object is filled up to, in bytes; more goes into the next part.
-pub const MAX_DAILY_BYTES: usize = 64 << 20;
+/// The size that a daily object is filled up to, in bytes; more goes into the next part. Each
+/// compaction holds one in memory, and writes it anew.
+pub const MAX_DAILY_BYTES: usize = 8 << 20;
 
-/// The most that is read of one log object, in bytes.
-pub(super) const MAX_READ_BYTES: u64 = 2 * MAX_DAILY_BYTES as u64;
+/// The most that is read of one log object, in bytes: a full one and one more chunk of the largest
+/// size that may be set.
+pub(super) const MAX_READ_BYTES: u64 = 128 << 20;
 
 /// How often a compaction begins again because somebody else was writing.
 const MAX_CONFLICTS: usize = 5;

@@ -20,10 +20,10 @@ const MAX_LISTENED: usize = 1000;
 
 /// Messages that may wait for the broker; more are dropped, and read from the store by those who
 /// miss them.
-const MAX_WAITING: usize = 256;
+const MAX_WAITING: usize = 32;
 
 /// Bytes of text in one message, about.
-const MAX_MESSAGE_BYTES: usize = 256 << 10;
+const MAX_MESSAGE_BYTES: usize = 128 << 10;
 
 /// Who listens, and the way to them.
 #[derive(Debug)]

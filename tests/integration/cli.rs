@@ -70,7 +70,7 @@ fn schema_lists_prints_and_writes() {
     assert_eq!(start["title"], "Start message");
     let unknown = run(&["schema", "begin"]);
     assert_eq!(unknown.status.code(), Some(2));
-    assert!(text(&unknown.stderr).contains("there are start, stop, event, asyncapi"));
+    assert!(text(&unknown.stderr).contains("there are start, stop, event, log, asyncapi"));
 
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().join("new");

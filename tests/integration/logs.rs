@@ -1,6 +1,7 @@
 //! Logs in real stores: stored on a timer, resumed by another worker, compacted, read back.
 
 mod follow;
+mod rotated;
 mod secrets;
 mod soak;
 

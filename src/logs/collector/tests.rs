@@ -524,9 +524,15 @@ async fn a_past_day_is_compacted_while_the_container_runs_on() {
         send.send(Frame { time, ..frame(text) }).await.unwrap();
         tokio::time::sleep(Duration::from_secs(35)).await;
     }
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    for text in ["2\n", "3\n"] {
+        send.send(Frame { time, ..frame(text) }).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(35)).await;
+    }
+    tokio::time::sleep(Duration::from_mins(6)).await;
     assert_eq!(fixture.store.keys(".log"), ["logs/j/20260102.log"]);
-    assert_eq!(fixture.log("j").await, ["0", "1"]);
+    assert_eq!(fixture.log("j").await, numbers(0..4));
+    let written = fixture.store.asked(Op::Put).into_iter().filter(|key| key.ends_with("02.log"));
+    assert_eq!(written.count(), 2, "a past day is not written anew for each line");
 }
 
 mod killed;
