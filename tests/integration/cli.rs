@@ -62,7 +62,7 @@ fn a_misspelt_command_is_answered_with_the_nearest() {
 #[test]
 fn schema_lists_prints_and_writes() {
     let list = run(&["schema"]);
-    for name in ["start", "stop", "event", "asyncapi"] {
+    for name in ["start", "stop", "event", "log", "asyncapi"] {
         assert!(text(&list.stdout).lines().any(|line| line.starts_with(name)), "{name}");
     }
     let start: serde_json::Value =
@@ -76,7 +76,7 @@ fn schema_lists_prints_and_writes() {
     let target = directory.path().join("new");
     let written = longshore().args(["schema", "--output-dir"]).arg(&target).output().unwrap();
     assert!(written.status.success());
-    assert_eq!(std::fs::read_dir(&target).unwrap().count(), 4);
+    assert_eq!(std::fs::read_dir(&target).unwrap().count(), 5);
 }
 
 #[test]
