@@ -25,7 +25,7 @@ bench: ## Measure the worker beside bare calls to the engine, and what logs cost
 .PHONY: soak-logs
 soak-logs: ## Kill workers and take the store away for ten minutes, and look for lost lines
 	@scripts/stack.sh up --only services
-	cargo test --locked --release --test integration -- logs::soak::soak_for_long --ignored --nocapture
+	cargo test --locked --test integration -- logs::soak::soak_for_long --ignored --nocapture
 
 .PHONY: up
 up: ## The local stack: engine, images, RabbitMQ, SeaweedFS and one worker

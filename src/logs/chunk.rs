@@ -114,7 +114,8 @@ impl Cutter {
         let origin = self.origin.clone();
         let range = FrameRange { origin, first: self.first, last, end: place };
         self.first = last + 1;
-        let (bytes, lines) = (filling.bytes.into(), filling.lines);
+        // As large as it is, and not as large as it might have become.
+        let (bytes, lines) = (filling.bytes.into_boxed_slice().into(), filling.lines);
         self.sealed.push_back(Chunk { day, range, bytes, lines, since });
     }
 

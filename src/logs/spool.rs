@@ -13,7 +13,7 @@ use tempfile::TempPath;
 use tracing::{info, warn};
 
 /// What the directory of one process is called, before what makes its name its own.
-const PREFIX: &str = "spool-";
+const PREFIX: &str = "longshore-spool-";
 
 /// The file whose lock says that a directory is in use.
 const LOCK_FILE: &str = "lock";
@@ -121,7 +121,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let living = Spool::new(parent.path().to_path_buf());
         let file = living.write("x".into()).await.unwrap();
-        let dead = parent.path().join("spool-dead");
+        let dead = parent.path().join("longshore-spool-dead");
         std::fs::create_dir(&dead).unwrap();
         for name in ["lock", "part-1"] {
             std::fs::write(dead.join(name), "").unwrap();

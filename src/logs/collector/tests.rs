@@ -535,4 +535,40 @@ async fn a_past_day_is_compacted_while_the_container_runs_on() {
     assert_eq!(written.count(), 2, "a past day is not written anew for each line");
 }
 
+#[tokio::test(start_paused = true)]
+async fn memory_is_bounded_over_all_containers_and_no_line_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let tight = LogSettings {
+        max_chunk_bytes: 4 << 10,
+        max_buffer_bytes: 16 << 10,
+        max_memory_bytes: 32 << 10,
+        spool_dir: dir.path().to_path_buf(),
+        max_container_spool_bytes: 1 << 20,
+        max_spool_bytes: 64 << 20,
+        ..settings()
+    };
+    let fixture = Fixture::new(tight);
+    fixture.store.fail_where(|_, _| true);
+    let mut containers = Vec::new();
+    for number in 0..20 {
+        let (send, handle) = fixture.open(source(&format!("j{number}"), false), None);
+        for frame in frames(1000) {
+            send.send(frame).await.unwrap();
+        }
+        containers.push((send, handle));
+    }
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    let memory = &fixture.collector.shared.space.memory;
+    assert!(memory.has(0), "more than the bound of all containers waits in memory");
+    fixture.store.recover();
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    for (number, (send, handle)) in containers.into_iter().enumerate() {
+        drop(send);
+        assert_eq!(handle.finish(SOON).await.degraded, None);
+        assert_eq!(fixture.log(&format!("j{number}")).await, numbers(0..1000));
+    }
+    assert!(memory.has(32 << 10), "all of it was given back");
+}
+
 mod killed;
+mod listened;
