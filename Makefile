@@ -17,9 +17,15 @@ test: ## Set up everything and run every check
 	@scripts/test.sh
 
 .PHONY: bench
-bench: ## Measure the worker beside bare calls to the engine
+bench: ## Measure the worker beside bare calls to the engine, and what logs cost
 	@scripts/stack.sh up --only services
 	cargo bench --locked --bench throughput
+	cargo bench --locked --bench logs
+
+.PHONY: soak-logs
+soak-logs: ## Kill workers and take the store away for ten minutes, and look for lost lines
+	@scripts/stack.sh up --only services
+	cargo test --locked --test integration -- logs::soak::soak_for_long --ignored --nocapture
 
 .PHONY: chaos
 chaos: ## Break everything for twenty minutes while jobs run, and reckon up what came of it

@@ -1,7 +1,7 @@
 //! RabbitMQ: topology, consuming, publishing, one connection that comes back by itself.
 //!
 //! [`Broker`] is the connection. From it come [`Consumer`]s (the worker's queues),
-//! [`SegmentLock`]s, [`Subscription`]s (events, for clients), and publishing, always confirmed.
+//! [`SegmentLock`]s, [`Subscription`]s (events, for clients), [`LogFollower`]s (log lines as they come), and publishing, always confirmed.
 //! [`EventSink`] is what the rest of the crate knows of events going out.
 //!
 //! Only here: lapin and deadpool. Not here: what a message means, when a delivery is settled,
@@ -16,8 +16,10 @@ mod dial;
 mod endpoint;
 mod error;
 mod events;
+mod live;
 mod lock;
 mod message;
+mod own_queue;
 mod publisher;
 mod settle;
 mod sink;
@@ -30,6 +32,7 @@ pub use consumer::{Consumer, Flow};
 pub use delivery::{Delivery, NotAcknowledged};
 pub use error::{BrokerError, PublishError, SettleError};
 pub use events::RabbitSink;
+pub use live::{Heard, Listeners, LogFollower};
 pub use lock::{Proof, SegmentLock};
 pub use message::{ATTEMPT_HEADER, HeaderValue, MessageProperties, OutgoingMessage, REASON_HEADER};
 pub use message::{QUEUE_HEADER, TRACEPARENT_HEADER};

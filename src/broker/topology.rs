@@ -123,6 +123,18 @@ impl Topology {
         self.name("results")
     }
 
+    /// The topic exchange of log lines as they come.
+    #[must_use]
+    pub fn logs_exchange(&self) -> String {
+        self.name("logs")
+    }
+
+    /// The exchange on which those who follow a log tell every worker that they listen.
+    #[must_use]
+    pub fn listeners_exchange(&self) -> String {
+        self.name("listeners")
+    }
+
     /// The exchange, and the queue behind it, of what could not be processed.
     #[must_use]
     pub fn dead(&self) -> String {
@@ -190,6 +202,8 @@ impl Topology {
             topic(self.jobs_exchange()),
             topic(self.status_exchange()),
             topic(self.results_exchange()),
+            topic(self.logs_exchange()),
+            fanout(self.listeners_exchange()),
             fanout(self.dead()),
         ];
         all.extend(self.steps().into_iter().map(|step| fanout(step.name)));

@@ -1,28 +1,33 @@
-//! `longshore logs`: what is in the store.
+//! `longshore logs`: what is in the store, and what comes.
 
-use std::io::{BufWriter, Write as _};
-use std::ops::ControlFlow;
+mod follow;
+mod shown;
 
 use clap::Args;
-use serde_json::json;
+use jiff::{Span, SpanRelativeTo, Timestamp};
 
+use self::shown::{Form, Shown};
+use super::client::Client;
 use super::output::{Format, print};
 use super::telemetry::Voice;
 use super::{Context, Failure, Outcome};
 use crate::job::JobId;
-use crate::logs::{Day, LogQuery, StoredLine, Stream, list_days, read};
+use crate::logs::{Day, LogQuery, Stream, list_days};
 use crate::settings::Reader;
 use crate::storage::{Bucket, ObjectStore as _, S3Store};
 
-/// Print the log of a job from the object store.
+/// Print the log of a job from the object store, and follow it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   longshore logs my-bot --tail 100
+  longshore logs my-bot -f --tail 10
+  longshore logs my-bot --since 2h
   longshore logs my-bot --date 20261122 --stream stderr
   longshore logs my-bot --output json | jq -r 'select(.stream == \"stderr\") | .text'
   longshore logs my-bot --days
 
-Lines reach the store every LOG_INTERVAL_SECONDS. Days are in UTC.")]
+Lines reach the store every LOG_INTERVAL_SECONDS; with -f they come as they are written, until
+the run ends. Days are in UTC.")]
 pub struct LogsArguments {
     /// The job
     id: JobId,
@@ -41,8 +46,14 @@ pub struct LogsArguments {
     /// Only so many of the last lines
     #[arg(long, value_name = "N")]
     tail: Option<usize>,
+    /// Only lines since then: a time such as 2026-11-22T10:00:00Z, or how long ago, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = since, conflicts_with_all = ["date", "from"])]
+    since: Option<Timestamp>,
+    /// Go on with what is being written, until the run ends
+    #[arg(short, long, conflicts_with_all = ["date", "to"])]
+    follow: bool,
     /// List the days that have lines
-    #[arg(long, conflicts_with_all = ["date", "from", "to", "stream", "tail"])]
+    #[arg(long, conflicts_with_all = ["date", "from", "to", "stream", "tail", "since", "follow"])]
     days: bool,
     /// Leave out time and stream
     #[arg(long, conflicts_with = "output")]
@@ -60,32 +71,42 @@ fn stream(word: &str) -> Result<Stream, String> {
     }
 }
 
+/// A time, or how long ago it was.
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let ago =
+        text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    let time = ago.and_then(|ago| Timestamp::now().checked_sub(ago.abs()));
+    time.map_err(|_| "write a time such as 2026-11-22T10:00:00Z, or 10m, 2h, 1d".to_owned())
+}
+
 pub(super) async fn run(arguments: &LogsArguments, context: &Context) -> Outcome {
-    let settings = context.settings(Voice::Tool, Reader::store)?;
-    let store = S3Store::new(&settings)?;
     let id = &arguments.id;
+    let mut query = LogQuery {
+        from: arguments.from.or(arguments.date),
+        to: arguments.to.or(arguments.date),
+        tail: arguments.tail,
+        stream: arguments.stream,
+        since: arguments.since,
+    };
+    let mut shown = Shown::new(arguments.form());
+    if arguments.follow {
+        let sections = |reader: &Reader<'_>| (reader.store(), reader.broker());
+        let (store, broker) = context.settings(Voice::Tool, sections)?;
+        let (store, client) = (S3Store::new(&store)?, Client::connect(&broker).await?);
+        let ended = follow::follow(id, &store, &client, &mut query, &mut shown).await;
+        client.close().await;
+        return ended;
+    }
+    let store = S3Store::new(&context.settings(Voice::Tool, Reader::store)?)?;
     if arguments.days {
         let days = list_days(&store, id).await?;
         days.iter().try_for_each(|day| print(&day.to_string()))?;
         return Ok(0);
     }
-    let query = LogQuery {
-        from: arguments.from.or(arguments.date),
-        to: arguments.to.or(arguments.date),
-        tail: arguments.tail,
-        stream: arguments.stream,
-    };
-    let (mut lines, mut written) = (0_u64, Ok(()));
-    let mut out = BufWriter::new(std::io::stdout());
-    let mut sink = |line: StoredLine<'_>| {
-        lines += 1;
-        written = writeln!(out, "{}", shown(&line, arguments));
-        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    };
-    let read = read(&store, id, &query, &mut sink).await;
-    written?;
-    out.flush()?;
-    read.map_err(anyhow::Error::from)?;
+    let lines = shown.stored(&store, id, &query).await?;
     if lines == 0 && list_days(&store, id).await?.is_empty() {
         let bucket = store.bucket_name(Bucket::Logs);
         return Err(Failure::of(format!("there is no log of {id} in the bucket {bucket}")));
@@ -93,14 +114,29 @@ pub(super) async fn run(arguments: &LogsArguments, context: &Context) -> Outcome
     Ok(0)
 }
 
-/// A line as it was asked for. Users' colours stay as they are: it is their log.
-fn shown(line: &StoredLine<'_>, arguments: &LogsArguments) -> String {
-    match arguments.output {
-        Format::Json => {
-            let stream = line.stream.map(Stream::as_str);
-            json!({"time": line.time, "stream": stream, "text": line.text}).to_string()
+impl LogsArguments {
+    fn form(&self) -> Form {
+        match self.output {
+            Format::Json => Form::Json,
+            Format::Text if self.bare => Form::Bare,
+            Format::Text => Form::Whole,
         }
-        Format::Text if arguments.bare => line.text.to_owned(),
-        Format::Text => line.raw.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_may_be_told_as_such_or_as_how_long_ago() {
+        assert_eq!(since("2026-11-22T10:00:00Z").unwrap().to_string(), "2026-11-22T10:00:00Z");
+        for (text, seconds) in [("10m", 600), ("2h", 7200), ("1d", 86_400), ("90s", 90)] {
+            let ago = |now: Timestamp| now - jiff::SignedDuration::from_secs(seconds);
+            let earliest = ago(Timestamp::now());
+            let told = since(text).unwrap();
+            assert!(earliest <= told && told <= ago(Timestamp::now()), "{text}: {told}");
+        }
+        assert!(since("yesterday").is_err());
     }
 }

@@ -101,7 +101,7 @@ impl Command {
             Self::Start(arguments) => start::run(&arguments, context).await,
             Self::Stop(arguments) => stop::run(&arguments, context).await,
             Self::Watch(arguments) => watch::run(&arguments, context).await,
-            Self::Logs(arguments) => logs::run(&arguments, context).await,
+            Self::Logs(arguments) => Box::pin(logs::run(&arguments, context)).await,
             Self::Run(arguments) => Box::pin(run::run(&arguments, context)).await,
             Self::Ps(arguments) => ps::run(&arguments, context).await,
             Self::Segments(arguments) => segments::run(&arguments, context).await,

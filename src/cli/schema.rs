@@ -20,7 +20,7 @@ const ASYNCAPI: &str = include_str!("../../schemas/asyncapi.yaml");
   longshore schema start                  print one
   longshore schema --output-dir schemas   write all of them")]
 pub struct SchemaArguments {
-    /// Which: start, stop, event or asyncapi
+    /// Which: start, stop, event, log or asyncapi
     name: Option<String>,
     /// Write files into this directory
     #[arg(long, value_name = "DIR")]

@@ -76,6 +76,11 @@ pub struct Executable {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,254}$"}))]
     pub env: BTreeMap<String, String>,
+    /// What must not be seen in logs: names of variables in `env`, and places of texts in `config`
+    /// as JSON Pointers, such as `/exchange/api_key`. Each text must have 4 bytes at least.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = "^([A-Za-z_][A-Za-z0-9_]{0,254}|/.*)$")), length(max = 100))]
+    pub secrets: Vec<String>,
     /// Seconds between two shipments of log lines. By default the worker's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]

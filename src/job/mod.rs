@@ -5,7 +5,9 @@
 mod event;
 mod executable;
 mod id;
+mod log_lines;
 mod result;
+mod secrets;
 mod validate;
 mod verdict;
 
@@ -17,6 +19,8 @@ pub use executable::{
     Runtime, StopRequest,
 };
 pub use id::{InvalidId, JobId, RunId};
+pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
 pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
+pub use secrets::MIN_SECRET_BYTES;
 pub use validate::{Bounds, Job, Limits, MessageError, Violation, parse_executable, parse_stop};
 pub use verdict::Verdict;

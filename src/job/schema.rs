@@ -4,11 +4,11 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-use super::{Event, Executable, StopRequest};
+use super::{Event, Executable, LogLines, StopRequest};
 
 /// A schema and the file that holds it.
 pub struct NamedSchema {
-    /// What it describes: `start`, `stop` or `event`.
+    /// What it describes: `start`, `stop`, `event` or `log`.
     pub name: &'static str,
     /// The file's name under `schemas/`.
     pub file: &'static str,
@@ -26,7 +26,8 @@ pub fn all() -> Vec<NamedSchema> {
     vec![
         named::<Executable>("start", "start.schema.json", received.clone()),
         named::<StopRequest>("stop", "stop.schema.json", received),
-        named::<Event>("event", "event.schema.json", published),
+        named::<Event>("event", "event.schema.json", published.clone()),
+        named::<LogLines>("log", "log.schema.json", published),
     ]
 }
 

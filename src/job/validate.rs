@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::secrets::find_secrets;
 use super::{
     Entrypoint, Executable, HealthCheck, JobId, LimitsRequest, Network, RestartPolicy, RunId,
     Runtime, StopRequest,
@@ -76,6 +77,8 @@ pub struct Job {
     pub network: Network,
     /// More environment variables.
     pub env: BTreeMap<String, String>,
+    /// Texts that must not be seen in logs.
+    pub secrets: Vec<String>,
     /// Time between two shipments of log lines.
     pub log_interval: Duration,
     /// Attempts at most.
@@ -156,7 +159,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
     Ok(parsed)
 }
 
-fn violation(path: &str, problem: impl Into<String>) -> Violation {
+pub(super) fn violation(path: &str, problem: impl Into<String>) -> Violation {
     Violation { path: path.to_owned(), problem: problem.into() }
 }
 
@@ -192,6 +195,7 @@ impl Job {
         let limits = check_limits(executable.limits.as_ref(), &bounds.limits, &mut found);
         let timeout = check_timeout(&executable, bounds, &mut found);
         check_policies(&executable, bounds, &mut found);
+        let secrets = find_secrets(&executable, &mut found);
         if !found.is_empty() {
             return Err(MessageError {
                 violations: found,
@@ -219,6 +223,7 @@ impl Job {
             limits,
             network: executable.network.unwrap_or(bounds.network),
             env: executable.env,
+            secrets,
             log_interval: executable
                 .log_interval_seconds
                 .map_or(bounds.log_interval, Duration::from_secs),

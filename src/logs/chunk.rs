@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::Stream;
 use super::key::{Day, FrameRange, Origin};
 use super::line::{Line, write_stored};
+use super::{Place, Stream};
 
 /// An immutable piece of a log: what frames `range` gave on `day`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,15 +20,8 @@ pub(super) struct Chunk {
     pub bytes: Bytes,
     /// How many lines.
     pub lines: u64,
-}
-
-/// The sizes that the [`Cutter`] keeps to, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CutterLimits {
-    /// A chunk is sealed before it grows beyond this.
-    pub chunk: usize,
-    /// All that waits.
-    pub buffer: usize,
+    /// When its first line was written.
+    pub since: Timestamp,
 }
 
 /// Lines that end at the same frame boundary and so go into a chunk together or not at all.
@@ -39,15 +32,6 @@ struct Group {
     first_time: Option<Timestamp>,
 }
 
-/// Lines that were dropped and are not yet written into the log.
-#[derive(Debug, Default)]
-struct Gap {
-    lines: u64,
-    since: Timestamp,
-    /// Whether a chunk could have ended since: only then it may say so.
-    committed: bool,
-}
-
 /// Collects lines and seals them as chunks.
 ///
 /// A chunk ends only where every line that was begun is complete, and never spans two days: so the
@@ -55,146 +39,113 @@ struct Gap {
 #[derive(Debug)]
 pub(super) struct Cutter {
     origin: Origin,
-    limits: CutterLimits,
+    /// A chunk is sealed before it grows beyond this, in bytes.
+    max_chunk_bytes: usize,
     /// The first frame that is in no sealed chunk.
     first: u64,
-    /// The frame after the last one that was committed.
-    end: u64,
+    /// The frame after the last one that `filling` speaks for, and the place of that one.
+    end: Option<(u64, Place)>,
     group: Group,
     filling: Group,
-    /// The frame after the last one that `filling` speaks for; a gap is not in it.
-    filling_end: u64,
     day: Option<Day>,
-    gap: Gap,
-    dropped: u64,
     sealed: VecDeque<Chunk>,
-    sealed_bytes: usize,
 }
 
 impl Cutter {
     /// A cutter that begins with frame `first`.
     #[must_use]
-    pub(super) fn new(origin: Origin, first: u64, limits: CutterLimits) -> Self {
+    pub(super) fn new(origin: Origin, first: u64, max_chunk_bytes: usize) -> Self {
         Self {
             origin,
-            limits,
+            max_chunk_bytes,
             first,
-            end: first,
+            end: None,
             group: Group::default(),
             filling: Group::default(),
-            filling_end: first,
             day: None,
-            gap: Gap::default(),
-            dropped: 0,
             sealed: VecDeque::new(),
-            sealed_bytes: 0,
         }
     }
 
-    /// Takes a line. Where `may_drop`, it is dropped and counted when the buffer is full.
-    pub(super) fn push(&mut self, line: &Line, may_drop: bool) {
-        if may_drop && self.is_full() {
-            if self.gap.lines == 0 {
-                self.gap.since = line.time;
-            }
-            self.gap.lines += 1;
-            self.dropped += 1;
-            return;
-        }
-        self.note_gap();
+    /// Takes a line.
+    pub(super) fn push(&mut self, line: &Line) {
         self.group.first_time.get_or_insert(line.time);
         self.group.lines += 1;
         line.store_into(&mut self.group.bytes);
     }
 
-    /// Takes a line of our own, which is never dropped.
+    /// Takes a line of our own.
     pub(super) fn notice(&mut self, time: Timestamp, text: &str) {
         self.group.first_time.get_or_insert(time);
         self.group.lines += 1;
-        write_stored(&mut self.group.bytes, time, Stream::Stderr.as_str(), text);
+        self.group.bytes.extend_from_slice(&notice_line(time, text));
     }
 
-    /// Says that `frames` frames were taken and that no line is open: a chunk may end here.
-    pub(super) fn commit(&mut self, frames: u64) {
+    /// Says that `frames` frames were taken, the last of them at `place`, and that no line is open:
+    /// a chunk may end here.
+    pub(super) fn commit(&mut self, frames: u64, place: Place) {
         let group = std::mem::take(&mut self.group);
         if let Some(time) = group.first_time {
             let day = self.day_of(time);
-            let too_large = self.filling.bytes.len() + group.bytes.len() > self.limits.chunk;
+            let too_large = self.filling.bytes.len() + group.bytes.len() > self.max_chunk_bytes;
             if self.day != Some(day) || too_large {
-                self.seal_filling();
+                self.seal();
             }
             self.day = Some(day);
+            self.filling.first_time.get_or_insert(time);
             self.filling.bytes.extend_from_slice(&group.bytes);
             self.filling.lines += group.lines;
         }
-        self.end = frames;
-        if self.gap.lines == 0 {
-            self.filling_end = frames;
-        }
-        self.gap.committed = self.gap.lines > 0;
-        if self.filling.bytes.len() >= self.limits.chunk {
-            self.seal_filling();
+        self.end = Some((frames, place));
+        if self.filling.bytes.len() >= self.max_chunk_bytes {
+            self.seal();
         }
     }
 
     /// Seals what may be sealed.
     pub(super) fn seal(&mut self) {
-        if self.group.lines == 0 && self.gap.committed {
-            self.note_gap();
-            self.commit(self.end);
-        }
-        self.seal_filling();
+        let (Some(day), Some((end, place)), Some(since)) =
+            (self.day, self.end, self.filling.first_time)
+        else {
+            return;
+        };
+        let filling = std::mem::take(&mut self.filling);
+        let last = end.max(self.first + 1) - 1;
+        let origin = self.origin.clone();
+        let range = FrameRange { origin, first: self.first, last, end: place };
+        self.first = last + 1;
+        // As large as it is, and not as large as it might have become.
+        let (bytes, lines) = (filling.bytes.into_boxed_slice().into(), filling.lines);
+        self.sealed.push_back(Chunk { day, range, bytes, lines, since });
     }
 
-    /// The chunk to store next. It does not change until it is stored.
+    /// The next chunk that is sealed. It does not change any more.
+    pub(super) fn take(&mut self) -> Option<Chunk> {
+        self.sealed.pop_front()
+    }
+
+    /// Bytes of lines that are in no chunk yet.
     #[must_use]
-    pub(super) fn front(&self) -> Option<&Chunk> {
-        self.sealed.front()
+    pub(super) fn unsealed_bytes(&self) -> usize {
+        self.filling.bytes.len() + self.group.bytes.len()
     }
 
-    /// The chunk that all lines so far are in, where there is just one and nothing was dropped.
+    /// Lines that are in no chunk yet.
     #[must_use]
-    pub(super) fn only(&self) -> Option<&Chunk> {
-        let is_all = self.filling.lines == 0 && self.group.lines == 0 && self.dropped == 0;
-        self.sealed.front().filter(|_| is_all && self.sealed.len() == 1)
+    pub(super) fn unsealed_lines(&self) -> u64 {
+        self.filling.lines + self.group.lines
     }
 
-    /// The chunk to store next is stored.
-    pub(super) fn stored(&mut self) -> Option<Chunk> {
-        let chunk = self.sealed.pop_front()?;
-        self.sealed_bytes -= chunk.bytes.len();
-        Some(chunk)
-    }
-
-    /// Whether nothing waits but, perhaps, lines after the last place where a chunk may end.
+    /// Whether lines wait for one of the other output to end, so that a chunk may.
     #[must_use]
-    pub(super) fn is_idle(&self) -> bool {
-        self.sealed.is_empty() && self.filling.lines == 0 && self.gap.lines == 0
-    }
-
-    /// Whether the buffer has no room.
-    #[must_use]
-    pub(super) fn is_full(&self) -> bool {
-        self.sealed_bytes + self.filling.bytes.len() + self.group.bytes.len() >= self.limits.buffer
+    pub(super) fn is_waiting_for_a_line(&self) -> bool {
+        self.group.lines > 0
     }
 
     /// Whether lines have piled up since the last place where a chunk may end.
     #[must_use]
     pub(super) fn is_held_up(&self) -> bool {
-        self.group.bytes.len() >= self.limits.chunk
-    }
-
-    /// Lines dropped so far.
-    #[must_use]
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
-    /// Lines that are not stored yet.
-    #[must_use]
-    pub(super) fn waiting(&self) -> u64 {
-        let sealed: u64 = self.sealed.iter().map(|chunk| chunk.lines).sum();
-        sealed + self.filling.lines + self.group.lines
+        self.group.bytes.len() >= self.max_chunk_bytes
     }
 
     /// The stamps of the two streams can go backwards a little: around midnight such a line stays
@@ -206,35 +157,13 @@ impl Cutter {
             _ => day,
         }
     }
+}
 
-    fn note_gap(&mut self) {
-        let Gap { lines, since, .. } = std::mem::take(&mut self.gap);
-        let were = if lines == 1 { "line was" } else { "lines were" };
-        if lines > 0 {
-            let text = format!(
-                "[longshore] {lines} {were} dropped while the log store could not be reached"
-            );
-            self.notice(since, &text);
-        }
-    }
-
-    fn seal_filling(&mut self) {
-        let filling = std::mem::take(&mut self.filling);
-        if let Some(day) = self.day
-            && filling.lines > 0
-        {
-            let last = self.filling_end.max(self.first + 1) - 1;
-            let range = FrameRange { origin: self.origin.clone(), first: self.first, last };
-            self.first = last + 1;
-            self.sealed_bytes += filling.bytes.len();
-            self.sealed.push_back(Chunk {
-                day,
-                range,
-                bytes: filling.bytes.into(),
-                lines: filling.lines,
-            });
-        }
-    }
+/// A line of our own as it stands in the store.
+pub(super) fn notice_line(time: Timestamp, text: &str) -> Vec<u8> {
+    let mut line = Vec::new();
+    write_stored(&mut line, time, Stream::Stderr.as_str(), text);
+    line
 }
 
 #[cfg(test)]

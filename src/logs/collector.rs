@@ -1,7 +1,7 @@
 //! The log loop of a segment: who is attached, when each is due, and how all of it ends.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,32 +14,34 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::Frame;
+use super::backlog::Space;
 use super::compact::compact;
 use super::handle::{HANDOVER, LogHandle};
 use super::key::{Day, Origin};
 use super::line::Line;
+use super::live::LiveFeed;
+use super::room::Room;
 use super::shipper::Shipper;
-use crate::job::{JobId, RunId};
+use super::spool::Spool;
+use super::storing::all_permits;
+use crate::job::{Entrypoint, JobId, Listening, RunId};
 use crate::settings::LogSettings;
 use crate::storage::ObjectStore;
 
 /// How often the loop looks who is due.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Chunks being stored at a time, over all containers.
-const MAX_CONCURRENT_PUTS: usize = 32;
-
-/// Compactions at a time, for each holds a day's log in memory.
+/// Compactions at a time, for each holds a part of a day's log in memory.
 const MAX_CONCURRENT_COMPACTIONS: usize = 2;
 
 /// Frames that are taken at once, where so many are there.
 const MAX_FRAME_BATCH: usize = 64;
 
-/// How long after midnight, UTC, a past day is compacted; also the pause after one that failed.
+/// How long after midnight, UTC, a past day is compacted; also the pause between two compactions.
 const COMPACTION_GRACE: Duration = Duration::from_mins(5);
 
 /// Whose output it is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LogSource {
     /// The job.
     pub job: JobId,
@@ -47,6 +49,8 @@ pub struct LogSource {
     pub run: RunId,
     /// The attempt; the first is 1.
     pub attempt: u32,
+    /// The kind of program.
+    pub entrypoint: Entrypoint,
     /// Time between two shipments.
     pub interval: Duration,
     /// Whether the run ends by itself: then its whole output is kept, too, up to a cap.
@@ -54,6 +58,8 @@ pub struct LogSource {
     /// Whether the container was made by an earlier worker, and some of its output may be stored.
     /// `false` saves asking the store, and must be said only of a container just made.
     pub resume: bool,
+    /// What must not be seen in its log.
+    pub secrets: Vec<String>,
 }
 
 /// Where to send every line of a container besides, such as a terminal.
@@ -65,6 +71,8 @@ pub type LiveTap = mpsc::Sender<Line>;
 /// What the loop and a container's shipper share.
 pub(super) struct Pulse {
     pub(super) beat: Notify,
+    /// Whether a listener has come who was not greeted yet.
+    listener: AtomicBool,
     job: JobId,
     every: Duration,
     state: Mutex<PulseState>,
@@ -83,6 +91,14 @@ impl Pulse {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn note_listener(&self) {
+        self.listener.store(true, Ordering::Release);
+    }
+
+    pub(super) fn listener_has_come(&self) -> bool {
+        self.listener.swap(false, Ordering::AcqRel)
+    }
+
     pub(super) fn stored_on(&self, day: Day) {
         self.lock().days.insert(day);
     }
@@ -92,6 +108,13 @@ impl Pulse {
 pub(super) struct Shared {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) settings: LogSettings,
+    /// What waiting chunks may use.
+    pub(super) space: Space,
+    /// What must not be seen in any log.
+    pub(super) secrets: Vec<String>,
+    /// Where those are who listen.
+    pub(super) feed: Option<Arc<LiveFeed>>,
+    /// Shares of what may be on its way to the store at a time.
     pub(super) puts: Semaphore,
     pub(super) compactions: Semaphore,
     /// When stopping: until when.
@@ -121,36 +144,54 @@ impl Drop for Registration {
 pub struct LogCollector {
     shared: Arc<Shared>,
     tracker: TaskTracker,
-    spool_dir: PathBuf,
-    attached: std::sync::atomic::AtomicU64,
+    attached: AtomicU64,
 }
 
 impl LogCollector {
-    /// A collector that does not tick yet. Whole outputs are kept in the system's directory for
-    /// temporary files until they are stored.
+    /// A collector that does not tick yet. What does not fit into memory, and whole outputs until
+    /// they are stored, goes to the spool directory of the settings; what a dead worker left there
+    /// is removed.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, settings: LogSettings) -> Self {
+        Self::with(store, settings, Vec::new(), None)
+    }
+
+    /// As [`new`](Self::new), with texts that must not be seen in any container's log, and with a
+    /// way to those who listen.
+    #[must_use]
+    pub fn with(
+        store: Arc<dyn ObjectStore>,
+        settings: LogSettings,
+        secrets: Vec<String>,
+        feed: Option<Arc<LiveFeed>>,
+    ) -> Self {
+        let space = space(&settings);
+        space.spool.clean_up();
         let shared = Shared {
             store,
             settings,
-            puts: Semaphore::new(MAX_CONCURRENT_PUTS),
+            space,
+            secrets,
+            feed,
+            puts: Semaphore::new(all_permits()),
             compactions: Semaphore::new(MAX_CONCURRENT_COMPACTIONS),
             stop: watch::Sender::new(None),
             pulses: Mutex::default(),
         };
-        Self {
-            shared: Arc::new(shared),
-            tracker: TaskTracker::new(),
-            spool_dir: std::env::temp_dir(),
-            attached: std::sync::atomic::AtomicU64::new(0),
-        }
+        Self { shared: Arc::new(shared), tracker: TaskTracker::new(), attached: AtomicU64::new(0) }
     }
 
-    /// Keeps whole outputs in `dir` until they are stored.
-    #[must_use]
-    pub fn spooling_in(mut self, dir: PathBuf) -> Self {
-        self.spool_dir = dir;
-        self
+    /// Somebody listens to a job's log, for the next moments. To one who has just come, everything
+    /// that waits is stored at once, and where the lines begin that it will hear is told.
+    pub fn listen(&self, listening: &Listening) {
+        let Some(feed) = &self.shared.feed else { return };
+        feed.listen(listening.id.clone());
+        if listening.begins {
+            for pulse in self.shared.pulses().values().filter(|pulse| pulse.job == listening.id) {
+                pulse.note_listener();
+                pulse.beat.notify_one();
+            }
+        }
     }
 
     /// Starts the loop. Called once.
@@ -183,6 +224,7 @@ impl LogCollector {
         let now = Instant::now();
         let pulse = Arc::new(Pulse {
             beat: Notify::new(),
+            listener: AtomicBool::new(false),
             job: source.job.clone(),
             every: source.interval,
             state: Mutex::new(PulseState {
@@ -192,7 +234,7 @@ impl LogCollector {
                 compacting: false,
             }),
         });
-        let number = self.attached.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let number = self.attached.fetch_add(1, Ordering::Relaxed);
         self.shared.pulses().insert(number, Arc::clone(&pulse));
         let registration = Registration { shared: Arc::clone(&self.shared), number };
         let origin = Origin { run: source.run.clone(), attempt: source.attempt };
@@ -201,8 +243,7 @@ impl LogCollector {
             .ready_chunks(MAX_FRAME_BATCH)
             .boxed();
         let (finish, finishing) = oneshot::channel();
-        let shipper =
-            Shipper::new(Arc::clone(&self.shared), pulse, source, origin, live, &self.spool_dir);
+        let shipper = Shipper::new(Arc::clone(&self.shared), pulse, source, origin, live);
         let task = self.tracker.spawn(async move {
             let _registration = registration;
             Box::pin(shipper.run(batches, finishing)).await
@@ -220,6 +261,17 @@ impl LogCollector {
         self.shared.stop.send_replace(Some(deadline));
         self.tracker.close();
         tokio::time::timeout_at(deadline + HANDOVER, self.tracker.wait()).await.is_ok()
+    }
+}
+
+fn space(settings: &LogSettings) -> Space {
+    Space {
+        memory: Room::new(settings.max_memory_bytes),
+        disk: Room::new(settings.max_spool_bytes),
+        own_memory: settings.max_buffer_bytes as u64,
+        own_disk: settings.max_container_spool_bytes,
+        spool: Spool::new(settings.spool_dir.clone()),
+        chunk: settings.max_chunk_bytes as u64,
     }
 }
 
@@ -263,9 +315,10 @@ async fn compact_past_day(shared: Arc<Shared>, pulse: Arc<Pulse>, day: Day) {
     };
     let mut state = pulse.lock();
     state.compacting = false;
+    // Also where it went well: lines of a past day that still come must not write it anew each time.
+    state.compact_after = Instant::now() + COMPACTION_GRACE;
     if let Err(error) = outcome {
         state.days.insert(day);
-        state.compact_after = Instant::now() + COMPACTION_GRACE;
         warn!(job = %pulse.job, %day, error = %error, "compact a past day's log");
     }
 }

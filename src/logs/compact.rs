@@ -10,17 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::chunk::Chunk;
-use super::key::{Day, FrameRange, LogKey, Origin, daily_key, next_seq, prefix};
+use super::key::{Day, FrameRange, LogKey, Origin, daily_key, last_stored, once_each, prefix};
 use super::line::write_stored;
 use crate::job::JobId;
 use crate::storage::{Bucket, Condition, ObjectStore, StoreError};
 
-/// The size that a daily object is filled up to, in bytes; more goes into the next part.
-pub const MAX_DAILY_BYTES: usize = 64 << 20;
+/// The size that a daily object is filled up to, in bytes; more goes into the next part. Each
+/// compaction holds one in memory, and writes it anew.
+pub const MAX_DAILY_BYTES: usize = 8 << 20;
 
-/// The most that is read of one log object, in bytes.
-pub(super) const MAX_READ_BYTES: u64 = 2 * MAX_DAILY_BYTES as u64;
+/// The most that is read of one log object, in bytes: a full one and one more chunk of the largest
+/// size that may be set.
+pub(super) const MAX_READ_BYTES: u64 = 128 << 20;
 
 /// How often a compaction begins again because somebody else was writing.
 const MAX_CONFLICTS: usize = 5;
@@ -39,7 +40,7 @@ pub(super) async fn list(store: &dyn ObjectStore, job: &JobId) -> Result<Vec<Log
     Ok(keys)
 }
 
-/// The keys of a job's log objects, and the first frame of `origin` that is not stored yet.
+/// The keys of a job's log objects, and what was stored last of `origin`.
 ///
 /// Chunks and markers tell by their names. A log that was [written at once](store_whole) has
 /// neither: it was the job's first, and its record tells.
@@ -47,17 +48,17 @@ pub(super) async fn locate(
     store: &dyn ObjectStore,
     job: &JobId,
     origin: &Origin,
-) -> Result<(Vec<LogKey>, u64), StoreError> {
+) -> Result<(Vec<LogKey>, Option<FrameRange>), StoreError> {
     let keys = list(store, job).await?;
-    let first = next_seq(&keys, origin);
+    let last = last_stored(&keys, origin).cloned();
     let oldest = keys.iter().find(|key| matches!(key, LogKey::Daily(..)));
-    let (0, Some(oldest)) = (first, oldest) else {
-        return Ok((keys, first));
+    let (None, Some(oldest)) = (&last, oldest) else {
+        return Ok((keys, last));
     };
     let mut covered = Covered::default();
     covered.read(&store.get(Bucket::Logs, &oldest.key(job), MAX_READ_BYTES).await?.bytes);
-    let first = covered.0.get(origin).map_or(0, |last| last.saturating_add(1));
-    Ok((keys, first))
+    let last = covered.0.remove(origin);
+    Ok((keys, last))
 }
 
 /// The chunks of `day` among `keys`, each attempt's in order of its frames.
@@ -78,24 +79,26 @@ pub(super) fn parts_of(keys: &[LogKey], day: Day) -> Vec<u32> {
     of_day.collect()
 }
 
-/// Which chunks a daily object says it holds: the last frame of each attempt.
+/// Which chunks a daily object says it holds: of each attempt the range that goes farthest.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Covered(BTreeMap<Origin, u64>);
+pub(super) struct Covered(BTreeMap<Origin, FrameRange>);
 
 impl Covered {
     /// Adds what the records in `daily` say.
     pub(super) fn read(&mut self, daily: &[u8]) {
         for line in daily.split(|byte| *byte == b'\n') {
             for range in record(line).into_iter().flatten() {
-                let last = self.0.entry(range.origin).or_insert(range.last);
-                *last = range.last.max(*last);
+                let farthest = self.0.entry(range.origin.clone()).or_insert_with(|| range.clone());
+                if farthest.last < range.last {
+                    *farthest = range;
+                }
             }
         }
     }
 
     /// Whether a chunk is in it.
     pub(super) fn holds(&self, range: &FrameRange) -> bool {
-        self.0.get(&range.origin).is_some_and(|last| range.last <= *last)
+        self.0.get(&range.origin).is_some_and(|farthest| range.last <= farthest.last)
     }
 }
 
@@ -117,7 +120,9 @@ fn spans(chunks: &[FrameRange]) -> Vec<FrameRange> {
     for chunk in chunks {
         let span = spans.entry(&chunk.origin).or_insert_with(|| chunk.clone());
         span.first = span.first.min(chunk.first);
-        span.last = span.last.max(chunk.last);
+        if span.last < chunk.last {
+            (span.last, span.end) = (chunk.last, chunk.end);
+        }
     }
     spans.into_values().collect()
 }
@@ -178,14 +183,16 @@ pub async fn compact(store: &dyn ObjectStore, job: &JobId, day: Day) -> Result<(
 pub(super) async fn store_whole(
     store: &dyn ObjectStore,
     job: &JobId,
-    chunk: &Chunk,
+    day: Day,
+    range: &FrameRange,
+    bytes: &[u8],
 ) -> Result<bool, StoreError> {
     if !list(store, job).await?.is_empty() {
         return Ok(false);
     }
-    let mut body = chunk.bytes.to_vec();
-    write_stored(&mut body, Timestamp::now(), RECORD_WORD, &chunk.range.to_string());
-    let key = daily_key(job, chunk.day);
+    let mut body = bytes.to_vec();
+    write_stored(&mut body, Timestamp::now(), RECORD_WORD, &range.to_string());
+    let key = daily_key(job, day);
     match store.put(Bucket::Logs, &key, body.into(), LOG_TYPE, Condition::Absent).await {
         Ok(_) => Ok(true),
         Err(StoreError::ConditionFailed { .. }) => Ok(false),
@@ -209,8 +216,9 @@ async fn compact_once(
         return Ok(Progress::Done);
     }
     let last = Part::open(store, job, day, &keys).await?;
-    let (held, mut left): (Vec<_>, Vec<_>) =
+    let (held, left): (Vec<_>, Vec<_>) =
         std::mem::take(&mut chunks).into_iter().partition(|chunk| last.covered.holds(chunk));
+    let (all, mut left) = (left.len(), once_each(left));
     // What an earlier compaction left behind goes first: a new part is begun only when the last
     // one alone tells which chunks are compacted.
     retire(store, job, day, &held, &keys).await?;
@@ -220,7 +228,7 @@ async fn compact_once(
     in_order_of_time(store, job, day, &mut left).await?;
     let taken = last.append(store, job, day, &left).await?;
     retire(store, job, day, &left[..taken], &keys).await?;
-    Ok(if taken == left.len() { Progress::Done } else { Progress::More })
+    Ok(if taken == all { Progress::Done } else { Progress::More })
 }
 
 /// The part of a daily log that is written to.

@@ -1,11 +1,14 @@
-//! One piece of a container's output.
+//! One piece of a container's output, and its place in it.
+
+use std::fmt;
+use std::str::FromStr;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Which of its two outputs a container wrote to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
     /// Standard output.
@@ -40,4 +43,115 @@ pub struct Frame {
     pub time: Timestamp,
     /// The bytes. Only the last piece of a line ends in `\n`.
     pub bytes: Bytes,
+    /// Whether the engine had thrown away output before this frame, which nobody has read.
+    pub after_gap: bool,
+}
+
+/// Where a container's output has come to, told by what the engine says of its frames: so the place
+/// is found again when the output is read once more, also when its beginning was rotated away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Where the last frame was written.
+    pub stream: Stream,
+    /// When the engine received it.
+    pub time: Timestamp,
+    /// How many frames of this output with this stamp there were up to it: the pieces of a line
+    /// share theirs.
+    pub count: u32,
+    /// The latest stamp so far, of both outputs: these are stamped apart, and a clock may be set
+    /// back.
+    pub latest: Timestamp,
+}
+
+/// Where a frame is in relation to a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Before it.
+    Before,
+    /// It is the frame of the place.
+    Last,
+    /// Beyond it, and the place itself has not come: it is not in the output any more.
+    Beyond,
+}
+
+impl Place {
+    /// Where `frame` is, when the output is read from anywhere before the place; `seen` counts the
+    /// frames with its stamp, and begins with 0.
+    pub fn compare(&self, seen: &mut u32, frame: &Frame) -> Order {
+        if frame.stream == self.stream && frame.time == self.time {
+            *seen = seen.saturating_add(1);
+            return if *seen >= self.count { Order::Last } else { Order::Before };
+        }
+        if frame.time > self.latest { Order::Beyond } else { Order::Before }
+    }
+}
+
+/// Follows a container's output from place to place.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Places {
+    /// The last stamp of each output, and how many frames with it came.
+    last: [Option<(Timestamp, u32)>; 2],
+    latest: Option<Timestamp>,
+    now: Option<Place>,
+}
+
+impl Places {
+    /// Takes the next frame.
+    pub fn advance(&mut self, frame: &Frame) {
+        let (stream, time) = (frame.stream, frame.time);
+        let last = &mut self.last[stream as usize];
+        let before = last.filter(|(stamp, _)| *stamp == time).map_or(0, |(_, count)| count);
+        let count = before.saturating_add(1);
+        *last = Some((time, count));
+        let latest = self.latest.map_or(time, |latest| latest.max(time));
+        self.latest = Some(latest);
+        self.now = Some(Place { stream, time, count, latest });
+    }
+
+    /// The place of the last frame.
+    #[must_use]
+    pub fn now(&self) -> Option<Place> {
+        self.now
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match self.stream {
+            Stream::Stdout => 'o',
+            Stream::Stderr => 'e',
+        };
+        write!(f, "{letter}{}_{}", self.time.as_nanosecond(), self.count)?;
+        if self.latest != self.time {
+            write!(f, "_{}", self.latest.as_nanosecond())?;
+        }
+        Ok(())
+    }
+}
+
+/// A text is not a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAPlace;
+
+impl FromStr for Place {
+    type Err = NotAPlace;
+
+    /// Reads what [`Display`](fmt::Display) writes, and nothing else.
+    fn from_str(text: &str) -> Result<Self, NotAPlace> {
+        let read = || {
+            let (letter, rest) = text.split_at_checked(1)?;
+            let stream = match letter {
+                "o" => Stream::Stdout,
+                "e" => Stream::Stderr,
+                _ => return None,
+            };
+            let stamp = |text: &str| Timestamp::from_nanosecond(text.parse().ok()?).ok();
+            let mut parts = rest.split('_');
+            let (time, count) = (stamp(parts.next()?)?, parts.next()?.parse().ok()?);
+            let latest = parts.next().map_or(Some(time), stamp)?;
+            let place = Self { stream, time, count, latest };
+            (place.to_string() == text).then_some(place)
+        };
+        read().ok_or(NotAPlace)
+    }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::{Timestamp, civil::Date, tz::Offset};
 
+use super::Place;
 use crate::job::{JobId, RunId};
 
 /// A day in UTC, written `YYYYMMDD`.
@@ -69,12 +70,14 @@ pub(super) struct FrameRange {
     pub first: u64,
     /// The last frame.
     pub last: u64,
+    /// The place of the last frame, by which it is found in the engine's output.
+    pub end: Place,
 }
 
 impl fmt::Display for FrameRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { origin: Origin { run, attempt }, first, last } = self;
-        write!(f, "{run}.{attempt}.{first:012}-{last:012}")
+        let Self { origin: Origin { run, attempt }, first, last, end } = self;
+        write!(f, "{run}.{attempt}.{first:012}-{last:012}.{end}")
     }
 }
 
@@ -84,11 +87,13 @@ impl FrameRange {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
         let (run, attempt, frames) = (parts.next()?, parts.next()?, parts.next()?);
+        let end = parts.next()?.parse().ok()?;
         let (first, last) = frames.split_once('-')?;
         let range = Self {
             origin: Origin { run: run.parse().ok()?, attempt: attempt.parse().ok()? },
             first: first.parse().ok()?,
             last: last.parse().ok()?,
+            end,
         };
         (parts.next().is_none() && range.first <= range.last && range.to_string() == text)
             .then_some(range)
@@ -163,19 +168,53 @@ pub fn daily_key(job: &JobId, day: Day) -> String {
     LogKey::Daily(day, 1).key(job)
 }
 
-/// The number of the first frame of `origin` that is not stored yet, which is how many frames to
-/// skip when its container's output is read from the beginning.
-///
-/// Chunks are stored one after another, so the greatest range tells.
+/// The range that was stored last of `origin`: where to go on when its container is attached to
+/// again. Chunks are stored one after another, so the greatest tells.
 #[must_use]
-pub(super) fn next_seq<'a>(keys: impl IntoIterator<Item = &'a LogKey>, origin: &Origin) -> u64 {
+pub(super) fn last_stored<'a>(
+    keys: impl IntoIterator<Item = &'a LogKey>,
+    origin: &Origin,
+) -> Option<&'a FrameRange> {
     let stored = keys.into_iter().filter_map(|key| match key {
-        LogKey::Chunk(_, range) | LogKey::Done(_, range) if range.origin == *origin => {
-            Some(range.last.saturating_add(1))
-        }
+        LogKey::Chunk(_, range) | LogKey::Done(_, range) if range.origin == *origin => Some(range),
         _ => None,
     });
-    stored.max().unwrap_or(0)
+    stored.max_by_key(|range| range.last)
+}
+
+/// Chooses from the chunks of one day, in order of frames, those that hold every frame once.
+///
+/// There is no choice but where two workers stored chunks of one container, such as one that lost
+/// its segment while a PUT was on its way, and its successor: then the ranges overlap. Going back
+/// from the last frame, each chunk is followed by the one that ends just before it.
+#[must_use]
+pub(super) fn once_each(mut chunks: Vec<FrameRange>) -> Vec<FrameRange> {
+    chunks.sort();
+    let mut chosen: Vec<FrameRange> = Vec::new();
+    while let Some(best) = before(&chunks, chosen.last()) {
+        chosen.push(best.clone());
+    }
+    chosen.reverse();
+    chosen
+}
+
+/// The chunk to read before `next`; with none, the first of all to be chosen.
+fn before<'a>(chunks: &'a [FrameRange], next: Option<&FrameRange>) -> Option<&'a FrameRange> {
+    let Some(next) = next else {
+        return chunks.iter().max_by_key(|chunk| (&chunk.origin, chunk.last, chunk.first));
+    };
+    let same = chunks.iter().filter(|chunk| chunk.origin == next.origin);
+    let earlier: Vec<_> = same.filter(|chunk| chunk.first < next.first).collect();
+    // A chunk that overlaps repeats lines; only where nothing else has them is that better.
+    let adjoining = earlier.iter().filter(|chunk| chunk.last + 1 >= next.first);
+    let chosen = adjoining.min_by_key(|chunk| (chunk.last, chunk.first)).or_else(|| {
+        earlier.iter().max_by_key(|chunk| (chunk.last, std::cmp::Reverse(chunk.first)))
+    });
+    let of_others = || {
+        let others = chunks.iter().filter(|chunk| chunk.origin < next.origin);
+        others.max_by_key(|chunk| (&chunk.origin, chunk.last, chunk.first))
+    };
+    chosen.copied().or_else(of_others)
 }
 
 #[cfg(test)]
@@ -185,7 +224,8 @@ mod tests {
     use super::*;
 
     fn range(run: &str, attempt: u32, first: u64, last: u64) -> FrameRange {
-        FrameRange { origin: Origin { run: run.parse().unwrap(), attempt }, first, last }
+        let end = format!("o{last}_1").parse().unwrap();
+        FrameRange { origin: Origin { run: run.parse().unwrap(), attempt }, first, last, end }
     }
 
     #[test]
@@ -195,7 +235,7 @@ mod tests {
         assert_eq!(daily_key(&job, day), "logs/bot-1/20261122.log");
         assert_eq!(
             LogKey::Chunk(day, range("r", 1, 0, 41)).key(&job),
-            "logs/bot-1/20261122/r.1.000000000000-000000000041.log"
+            "logs/bot-1/20261122/r.1.000000000000-000000000041.o41_1.log"
         );
     }
 
@@ -207,8 +247,11 @@ mod tests {
             "logs/a/20261322.log",
             "logs/a/20261122.1.log",
             "logs/a/20261122.02.log",
-            "logs/a/20261122/r.1.0-41.log",
-            "logs/a/20261122/r.1.000000000009-000000000001.log",
+            "logs/a/20261122/r.1.0-41.o1_1.log",
+            "logs/a/20261122/r.1.000000000000-000000000041.log",
+            "logs/a/20261122/r.1.000000000000-000000000041.x1_1.log",
+            "logs/a/20261122/r.1.000000000000-000000000041.o1_1_1.log",
+            "logs/a/20261122/r.1.000000000009-000000000001.o1_1.log",
             "logs/a/readme.txt",
         ] {
             assert_eq!(LogKey::parse(&job, key), None, "{key}");
@@ -223,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_frame_is_found_among_chunks_and_markers_of_the_same_attempt_only() {
+    fn the_place_to_go_on_is_found_among_chunks_and_markers_of_the_same_attempt_only() {
         let day: Day = "20261122".parse().unwrap();
         let keys = [
             LogKey::Done(day, range("r", 2, 0, 9)),
@@ -232,9 +275,37 @@ mod tests {
             LogKey::Chunk(day, range("other", 2, 0, 999)),
         ];
         let origin = range("r", 2, 0, 0).origin;
-        assert_eq!(next_seq(&keys, &origin), 15);
-        assert_eq!(next_seq(&keys[..1], &origin), 10);
-        assert_eq!(next_seq(&keys[2..], &origin), 0);
+        let last = |keys: &[LogKey]| last_stored(keys, &origin).map(|range| range.last);
+        assert_eq!(last(&keys), Some(14));
+        assert_eq!(last(&keys[..1]), Some(9));
+        assert_eq!(last(&keys[2..]), None);
+    }
+
+    #[test]
+    fn of_overlapping_chunks_those_are_read_that_hold_every_frame_once() {
+        let chosen = |ranges: &[(u64, u64)]| -> Vec<_> {
+            let chunks = ranges.iter().map(|(first, last)| range("r", 1, *first, *last)).collect();
+            once_each(chunks).iter().map(|chunk| (chunk.first, chunk.last)).collect()
+        };
+        assert_eq!(chosen(&[(0, 4), (5, 9)]), [(0, 4), (5, 9)]);
+        // A late PUT of a worker that is gone, and what its successor stored.
+        assert_eq!(chosen(&[(0, 7), (0, 4), (5, 9)]), [(0, 4), (5, 9)]);
+        assert_eq!(chosen(&[(0, 4), (0, 7)]), [(0, 7)]);
+        // Two at a time, each with cuts of its own.
+        let both = [(0, 3), (4, 8), (9, 12), (0, 5), (6, 12), (13, 20)];
+        assert_eq!(chosen(&both), [(0, 5), (6, 12), (13, 20)]);
+        // What only an overlapping chunk has is better repeated than lost, and a hole stays one.
+        assert_eq!(chosen(&[(0, 5), (3, 9)]), [(0, 5), (3, 9)]);
+        assert_eq!(chosen(&[(0, 5), (8, 9)]), [(0, 5), (8, 9)]);
+    }
+
+    #[test]
+    fn chunks_of_several_attempts_are_chosen_each_for_itself() {
+        let chunks = vec![range("r", 2, 0, 3), range("r", 1, 0, 9), range("a", 1, 0, 1)];
+        let chosen = once_each(chunks);
+        let origins: Vec<_> = chosen.iter().map(|chunk| chunk.origin.clone()).collect();
+        assert_eq!(origins.len(), 3);
+        assert!(origins.is_sorted());
     }
 
     proptest! {
@@ -245,10 +316,18 @@ mod tests {
             (attempt, first, frames) in (1u32.., 0u64..1 << 50, 0u64..1 << 50),
             seconds in -60_000_000_000i64..253_000_000_000,
             part in 1u32..,
+            (is_error, count, later) in (any::<bool>(), 1u32.., 0i64..1000),
         ) {
             let job: JobId = job.parse().unwrap();
             let day = Day::of(Timestamp::from_second(seconds).unwrap());
-            let range = range(&run, attempt, first, first + frames);
+            let time = Timestamp::from_second(seconds).unwrap();
+            let end = Place {
+                stream: if is_error { crate::logs::Stream::Stderr } else { crate::logs::Stream::Stdout },
+                time,
+                count,
+                latest: time + jiff::SignedDuration::from_nanos(later),
+            };
+            let range = FrameRange { end, ..range(&run, attempt, first, first + frames) };
             for key in [
                 LogKey::Daily(day, part),
                 LogKey::Chunk(day, range.clone()),

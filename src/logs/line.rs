@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use jiff::Timestamp;
 
+use super::mask::Mask;
 use super::{Frame, Stream};
 
 /// The longest line, in bytes; what is longer becomes several lines, each but the last marked.
@@ -59,7 +60,13 @@ impl Line {
 /// Appends `{time} {word} {text}\n`, the time in UTC with nanoseconds.
 pub(super) fn write_stored(out: &mut Vec<u8>, time: Timestamp, word: &str, text: &str) {
     // Writing into a Vec cannot fail.
-    let _infallible = writeln!(out, "{time:.9} {word} {text}");
+    let _infallible = writeln!(out, "{} {word} {text}", stored_time(time));
+}
+
+/// A time as it stands in stored lines; of two, the later one is the greater text.
+#[must_use]
+pub(super) fn stored_time(time: Timestamp) -> String {
+    format!("{time:.9}")
 }
 
 /// A line whose end has not come.
@@ -71,25 +78,39 @@ struct Open {
 }
 
 /// Puts the pieces of lines together, each stream for itself; lines come out in the order in which
-/// they were completed.
+/// they were completed, with secrets masked.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
+    mask: Mask,
     /// At most one a stream, in the order in which they were opened.
     open: Vec<Open>,
+    /// What a cut line ended with that may be the beginning of a secret: it waits for what follows.
+    kept: Vec<Open>,
     frames: u64,
 }
 
 impl Assembler {
     /// An assembler at the beginning of a container's output.
     #[must_use]
-    pub(super) fn new() -> Self {
-        Self::default()
+    pub(super) fn new(mask: Mask) -> Self {
+        Self { mask, ..Self::default() }
     }
 
     /// How many frames were taken, which is the number of the next one.
     #[must_use]
     pub(super) fn frames(&self) -> u64 {
         self.frames
+    }
+
+    /// Says that the next frame is number `next`, for the frames before were counted otherwise.
+    pub(super) fn count_on_from(&mut self, next: u64) {
+        self.frames = next;
+    }
+
+    /// Bytes of lines whose end has not come.
+    #[must_use]
+    pub(super) fn open_bytes(&self) -> usize {
+        self.open.iter().map(|open| open.bytes.len()).sum()
     }
 
     /// Whether every line that was begun is complete: only here may a chunk end.
@@ -110,7 +131,8 @@ impl Assembler {
             if end.is_some()
                 && let Some(at) = self.position(frame.stream)
             {
-                out.push(self.open.remove(at).into_line(Ending::Newline, seq));
+                let open = self.open.remove(at);
+                out.push(self.line(open, Ending::Newline, seq));
             }
             rest = end.map_or(&[], |end| &rest[end + 1..]);
         }
@@ -123,12 +145,33 @@ impl Assembler {
 
     /// The output has ended: what is open are its last lines.
     pub(super) fn finish(&mut self, out: &mut Vec<Line>) {
+        let of_no_open_line = |kept: &Open| self.open.iter().all(|open| open.stream != kept.stream);
+        let kept: Vec<_> = self.kept.drain(..).filter(of_no_open_line).collect();
+        self.open.extend(kept);
         self.end_all(Ending::End, out);
     }
 
     fn end_all(&mut self, ending: Ending, out: &mut Vec<Line>) {
         let seq = self.frames.saturating_sub(1);
-        out.extend(self.open.drain(..).map(|open| open.into_line(ending, seq)));
+        for open in std::mem::take(&mut self.open) {
+            let line = self.line(open, ending, seq);
+            // Nothing but the beginning of a secret: it is all kept.
+            if !(ending == Ending::Cut && line.text.is_empty()) {
+                out.push(line);
+            }
+        }
+    }
+
+    /// Makes a line. Of one that is cut, what may be the beginning of a secret is kept for the next.
+    fn line(&mut self, mut open: Open, ending: Ending, seq: u64) -> Line {
+        if ending == Ending::Cut {
+            let kept = open.bytes.split_off(self.mask.safe_end(&open.bytes));
+            if !kept.is_empty() {
+                self.kept.push(Open { bytes: kept, ..open });
+            }
+        }
+        open.bytes = self.mask.apply(open.bytes);
+        open.into_line(ending, seq)
     }
 
     fn position(&self, stream: Stream) -> Option<usize> {
@@ -137,21 +180,27 @@ impl Assembler {
 
     fn extend(&mut self, frame: &Frame, mut piece: &[u8], seq: u64, out: &mut Vec<Line>) {
         let at = self.position(frame.stream).unwrap_or_else(|| {
-            self.open.push(Open { stream: frame.stream, time: frame.time, bytes: Vec::new() });
+            let kept = self.kept.iter().position(|kept| kept.stream == frame.stream);
+            self.open.push(match kept {
+                Some(at) => self.kept.remove(at),
+                None => Open { stream: frame.stream, time: frame.time, bytes: Vec::new() },
+            });
             self.open.len() - 1
         });
-        let open = &mut self.open[at];
-        while open.bytes.len() + piece.len() > MAX_LINE_BYTES {
+        while self.open[at].bytes.len() + piece.len() > MAX_LINE_BYTES {
+            let open = &mut self.open[at];
             let (head, tail) = piece.split_at(MAX_LINE_BYTES - open.bytes.len());
             open.bytes.extend_from_slice(head);
-            let kept = open.bytes.split_off(whole_chars(&open.bytes));
+            let end = whole_chars(&open.bytes).min(self.mask.safe_end(&open.bytes));
+            // A secret as long as a line is not waited for.
+            let kept = open.bytes.split_off(if end == 0 { open.bytes.len() } else { end });
             let bytes = std::mem::replace(&mut open.bytes, kept);
-            let cut = Open { stream: open.stream, time: open.time, bytes };
-            out.push(cut.into_line(Ending::Cut, seq));
+            let cut = Open { stream: open.stream, time: open.time, bytes: self.mask.apply(bytes) };
             open.time = frame.time;
+            out.push(cut.into_line(Ending::Cut, seq));
             piece = tail;
         }
-        open.bytes.extend_from_slice(piece);
+        self.open[at].bytes.extend_from_slice(piece);
     }
 }
 

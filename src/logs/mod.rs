@@ -2,10 +2,12 @@
 //! chunks become the daily log.
 //!
 //! [`LogCollector`] is the segment's loop; a `Shipper` a container does its work. What is pure
-//! stands apart: frames to lines (`line`), lines to chunks (`chunk`), names (`key`). No engine
+//! stands apart: frames to lines (`line`), secrets (`mask`), lines to chunks (`chunk`), names
+//! (`key`). What waits for the store is in a `backlog`, in memory and on disk (`spool`). No engine
 //! here: frames come as a stream. No S3 here: chunks go to an
 //! [`ObjectStore`](crate::storage::ObjectStore).
 
+mod backlog;
 mod chunk;
 mod collector;
 mod compact;
@@ -14,18 +16,27 @@ mod handle;
 mod intake;
 mod key;
 mod line;
+mod live;
+mod mask;
 mod output;
 mod reader;
+mod retention;
+mod room;
 mod settle;
 mod shipper;
+mod spool;
 mod storing;
 #[cfg(test)]
 mod testing;
 
 pub use collector::{LiveTap, LogCollector, LogSource};
 pub use compact::{MAX_DAILY_BYTES, compact};
-pub use frame::{Frame, Stream};
+pub use frame::{Frame, NotAPlace, Order, Place, Places, Stream};
 pub use handle::{LogHandle, LogSummary};
+pub use intake::LOST_NOTICE;
 pub use key::{Day, InvalidDay, daily_key};
 pub use line::{CUT_MARK, Ending, Line, MAX_LINE_BYTES, StoredLine};
-pub use reader::{LogQuery, MAX_TAIL_LINES, ReadError, Sink, list_days, read};
+pub use live::{LISTENING_HOLDS, LiveFeed};
+pub use mask::MASKED;
+pub use reader::{LogQuery, MAX_TAIL_LINES, ReadError, Sink, list_days, read, stored_up_to};
+pub use retention::{Retention, RetentionError, Swept, keep, sweep};

@@ -1,7 +1,5 @@
 //! The output as the user wrote it: its last part in memory, the whole of it in a file.
 
-use std::path::Path;
-
 use tempfile::TempPath;
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
@@ -9,6 +7,7 @@ use tracing::warn;
 
 use super::Stream;
 use super::line::{Ending, Line};
+use super::spool::Spool;
 
 /// Turns lines back into the text that was written.
 #[derive(Debug, Default)]
@@ -69,15 +68,14 @@ impl Tail {
 
 /// A file that takes the whole output of a terminating run.
 #[derive(Debug)]
-struct Spool {
+struct Whole {
     file: BufWriter<File>,
     path: TempPath,
 }
 
-impl Spool {
-    fn create(dir: &Path) -> std::io::Result<Self> {
-        let (file, path) =
-            tempfile::Builder::new().prefix("longshore-output-").tempfile_in(dir)?.into_parts();
+impl Whole {
+    fn create(spool: &Spool) -> std::io::Result<Self> {
+        let (file, path) = spool.create()?;
         Ok(Self { file: BufWriter::new(File::from_std(file)), path })
     }
 }
@@ -102,7 +100,7 @@ pub(super) struct Output {
     /// Why there is no whole output, where there should be one.
     pub(super) failure: Option<String>,
     cap: Option<u64>,
-    spool: Option<Spool>,
+    whole: Option<Whole>,
     raw: RawText,
     tail: Tail,
     buffer: Vec<u8>,
@@ -117,18 +115,18 @@ impl Output {
             capped: false,
             failure: None,
             cap: None,
-            spool: None,
+            whole: None,
             raw: RawText::default(),
             tail: Tail { max: tail_bytes, bytes: Vec::new(), cut: false },
             buffer: Vec::new(),
         }
     }
 
-    /// Of a terminating run: the first `cap` bytes go to a file in `dir`.
-    pub(super) fn spooled(tail_bytes: usize, cap: u64, dir: &Path) -> Self {
+    /// Of a terminating run: the first `cap` bytes go to a file of `spool`.
+    pub(super) fn spooled(tail_bytes: usize, cap: u64, spool: &Spool) -> Self {
         let mut output = Self { cap: Some(cap), ..Self::tail_only(tail_bytes) };
-        match Spool::create(dir) {
-            Ok(spool) => output.spool = Some(spool),
+        match Whole::create(spool) {
+            Ok(whole) => output.whole = Some(whole),
             Err(error) => output.fail(&error),
         }
         output
@@ -162,10 +160,10 @@ impl Output {
     }
 
     async fn write(&mut self, text: &[u8]) {
-        if let Some(spool) = &mut self.spool
-            && let Err(error) = spool.file.write_all(text).await
+        if let Some(whole) = &mut self.whole
+            && let Err(error) = whole.file.write_all(text).await
         {
-            self.spool = None;
+            self.whole = None;
             self.fail(&error);
         }
     }
@@ -178,9 +176,9 @@ impl Output {
     /// The file with the whole output, complete; `None` where there is none. The file goes when
     /// the path is dropped.
     pub(super) async fn file(&mut self) -> Option<TempPath> {
-        let mut spool = self.spool.take()?;
-        match spool.file.flush().await {
-            Ok(()) => Some(spool.path),
+        let mut whole = self.whole.take()?;
+        match whole.file.flush().await {
+            Ok(()) => Some(whole.path),
             Err(error) => {
                 self.fail(&error);
                 None
@@ -234,7 +232,8 @@ mod tests {
     #[tokio::test]
     async fn beyond_the_cap_lines_are_counted_but_not_kept_and_the_tail_goes_on() {
         let dir = tempfile::tempdir().unwrap();
-        let mut output = Output::spooled(8, 10, dir.path());
+        let spool = Spool::new(dir.path().to_path_buf());
+        let mut output = Output::spooled(8, 10, &spool);
         let mut kept = Vec::new();
         for text in ["1234", "5678", "9", "0"] {
             kept.push(output.push(&line(text)).await);

@@ -5,15 +5,16 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::Stream;
 use super::compact::{
-    Covered, MAX_READ_BYTES, chunks_of, in_order_of_time, list, parts_of, record,
+    Covered, MAX_READ_BYTES, chunks_of, in_order_of_time, list, locate, parts_of, record,
 };
-use super::key::{Day, FrameRange, LogKey};
-use super::line::StoredLine;
-use crate::job::JobId;
+use super::key::{Day, FrameRange, LogKey, Origin, once_each};
+use super::line::{StoredLine, stored_time};
+use crate::job::{JobId, RunId};
 use crate::storage::{Bucket, ObjectStore, StoreError};
 
 /// The most lines that a tail may ask for.
@@ -33,6 +34,30 @@ pub struct LogQuery {
     pub tail: Option<usize>,
     /// Only what was written there.
     pub stream: Option<Stream>,
+    /// Only lines that were written then or later. Lines that are not in our form have no time:
+    /// of them the day decides.
+    pub since: Option<Timestamp>,
+}
+
+/// Which lines of an object are asked for.
+#[derive(Debug, Clone, Default)]
+struct Filter {
+    stream: Option<Stream>,
+    /// As stored lines write it.
+    since: Option<String>,
+}
+
+impl Filter {
+    fn of(query: &LogQuery) -> Self {
+        Self { stream: query.stream, since: query.since.map(stored_time) }
+    }
+
+    fn takes(&self, line: &StoredLine<'_>) -> bool {
+        let is_of_stream = self.stream.is_none() || self.stream == line.stream;
+        let is_late_enough =
+            self.since.as_deref().is_none_or(|since| line.time.is_empty() || line.time >= since);
+        is_of_stream && is_late_enough
+    }
 }
 
 /// Why a log could not be read.
@@ -81,13 +106,16 @@ pub async fn read(
     query: &LogQuery,
     sink: Sink<'_>,
 ) -> Result<(), ReadError> {
+    let filter = &Filter::of(query);
     let mut days = list_days(store, job).await?;
+    // A line may be in the day after its own, for the two outputs are stamped apart.
+    days.retain(|day| query.since.is_none_or(|since| Day::of(since) <= *day));
     days.retain(|day| query.from.is_none_or(|from| from <= *day));
     days.retain(|day| query.to.is_none_or(|to| *day <= to));
     let Some(tail) = query.tail else {
         for day in days {
-            let pieces = Pieces::fetch(store, job, day, query.stream, None).await?;
-            if pieces.each_line(query.stream, sink).await?.is_break() {
+            let pieces = Pieces::fetch(store, job, day, filter, None).await?;
+            if pieces.each_line(filter, sink).await?.is_break() {
                 break;
             }
         }
@@ -99,8 +127,8 @@ pub async fn read(
         if wanted == 0 {
             break;
         }
-        let pieces = Pieces::fetch(store, job, day, query.stream, Some(wanted)).await?;
-        let lines = pieces.last_lines(query.stream, wanted).await?;
+        let pieces = Pieces::fetch(store, job, day, filter, Some(wanted)).await?;
+        let lines = pieces.last_lines(filter, wanted).await?;
         wanted -= lines.len();
         newest_first.push(lines);
     }
@@ -110,6 +138,22 @@ pub async fn read(
         }
     }
     Ok(())
+}
+
+/// How far the log of one attempt of a run is stored: the number of the first frame that is not.
+///
+/// # Errors
+///
+/// Whatever the store says.
+pub async fn stored_up_to(
+    store: &dyn ObjectStore,
+    job: &JobId,
+    run: &RunId,
+    attempt: u32,
+) -> Result<u64, StoreError> {
+    let origin = Origin { run: run.clone(), attempt };
+    let (_, last) = locate(store, job, &origin).await?;
+    Ok(last.map_or(0, |last| last.last.saturating_add(1)))
 }
 
 /// One day's log as files, in order, each line once.
@@ -124,11 +168,11 @@ impl Pieces {
         store: &dyn ObjectStore,
         job: &JobId,
         day: Day,
-        stream: Option<Stream>,
+        filter: &Filter,
         enough: Option<usize>,
     ) -> Result<Self, ReadError> {
         for _ in 0..=MAX_RESTARTS {
-            match Self::try_fetch(store, job, day, stream, enough).await {
+            match Self::try_fetch(store, job, day, filter, enough).await {
                 // A chunk that was listed went into the daily log meanwhile.
                 Err(ReadError::Store(StoreError::NotFound { .. })) => {}
                 fetched => return fetched,
@@ -141,12 +185,12 @@ impl Pieces {
         store: &dyn ObjectStore,
         job: &JobId,
         day: Day,
-        stream: Option<Stream>,
+        filter: &Filter,
         enough: Option<usize>,
     ) -> Result<Self, ReadError> {
         let dir = tempfile::Builder::new().prefix("longshore-logs-").tempdir()?;
         let keys = list(store, job).await?;
-        let mut chunks = chunks_of(&keys, day);
+        let mut chunks = once_each(chunks_of(&keys, day));
         in_order_of_time(store, job, day, &mut chunks).await?;
 
         // Chunks first, then the daily log: what was compacted in between is found in its record,
@@ -157,7 +201,7 @@ impl Pieces {
             let key = LogKey::Chunk(day, chunk.clone()).key(job);
             store.download(Bucket::Logs, &key, &to, MAX_READ_BYTES).await?;
             if let Some(enough) = enough {
-                lines += count(&to, stream).await?;
+                lines += count(&to, filter).await?;
                 if lines >= enough {
                     held.push_front((chunk, to));
                     let files = held.into_iter().map(|(_, file)| file).collect();
@@ -182,11 +226,11 @@ impl Pieces {
 
     async fn each_line(
         &self,
-        stream: Option<Stream>,
+        filter: &Filter,
         sink: Sink<'_>,
     ) -> Result<ControlFlow<()>, ReadError> {
         for file in &self.files {
-            if lines_of(file, stream, sink).await?.is_break() {
+            if lines_of(file, filter, sink).await?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -195,7 +239,7 @@ impl Pieces {
 
     async fn last_lines(
         &self,
-        stream: Option<Stream>,
+        filter: &Filter,
         most: usize,
     ) -> Result<VecDeque<String>, ReadError> {
         let mut last = VecDeque::new();
@@ -208,34 +252,30 @@ impl Pieces {
         };
         for file in &self.files {
             // It never says that it has enough.
-            let _goes_on = lines_of(file, stream, keep).await?;
+            let _goes_on = lines_of(file, filter, keep).await?;
         }
         Ok(last)
     }
 }
 
-async fn count(file: &Path, stream: Option<Stream>) -> io::Result<usize> {
+async fn count(file: &Path, filter: &Filter) -> io::Result<usize> {
     let mut lines = 0;
     let counter = &mut |_: StoredLine<'_>| {
         lines += 1;
         ControlFlow::Continue(())
     };
     // It never says that it has enough.
-    let _goes_on = lines_of(file, stream, counter).await?;
+    let _goes_on = lines_of(file, filter, counter).await?;
     Ok(lines)
 }
 
 /// Gives the lines of a file, our records left out.
-async fn lines_of(
-    file: &Path,
-    stream: Option<Stream>,
-    sink: Sink<'_>,
-) -> io::Result<ControlFlow<()>> {
+async fn lines_of(file: &Path, filter: &Filter, sink: Sink<'_>) -> io::Result<ControlFlow<()>> {
     let bytes = tokio::fs::read(file).await?;
     for raw in bytes.split(|byte| *byte == b'\n').filter(|raw| !raw.is_empty()) {
         let text = String::from_utf8_lossy(raw);
         let line = StoredLine::parse(&text);
-        if record(raw).is_some() || (stream.is_some() && line.stream != stream) {
+        if record(raw).is_some() || !filter.takes(&line) {
             continue;
         }
         if sink(line).is_break() {

@@ -35,7 +35,7 @@ impl Shipper {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         self.drain(deadline - left / 2).await;
-        if self.cutter.is_idle() && self.first.is_some() {
+        if self.backlog.is_empty() && self.cutter.unsealed_lines() == 0 && self.is_located() {
             self.compact(deadline).await;
         }
     }
@@ -43,19 +43,24 @@ impl Shipper {
     /// Whether nothing is stored yet, and all there will be is one chunk: then it need not be
     /// stored as such.
     pub(super) fn is_all_at_hand(&self) -> bool {
-        let is_fresh = self.first == Some(0) && self.days.is_empty() && self.put.is_none();
-        self.ended && is_fresh && self.store_failure.is_none() && self.cutter.only().is_some()
+        let is_fresh = self.is_first_log && self.days.is_empty() && self.put.is_none();
+        self.ended
+            && is_fresh
+            && self.store_failure.is_none()
+            && self.cutter.unsealed_lines() == 0
+            && self.backlog.only().is_some()
     }
 
     /// Stores the log of a short run in one piece; says whether that is done. It may be tried in
     /// vain, for the usual way is still open.
     async fn store_whole(&mut self, deadline: Instant) -> bool {
-        let Some(chunk) = self.cutter.only() else { return false };
+        let Some((chunk, bytes)) = self.backlog.only() else { return false };
         let left = deadline.saturating_duration_since(Instant::now());
-        let storing = store_whole(&*self.shared.store, &self.source.job, chunk);
+        let (job, day, range) = (&self.source.job, chunk.day, &chunk.range);
+        let storing = store_whole(&*self.shared.store, job, day, range, bytes);
         match timeout_at(deadline - left / 2, storing).await {
             Ok(Ok(true)) => {
-                self.days.extend(self.cutter.stored().map(|chunk| chunk.day));
+                self.days.extend(self.backlog.stored().map(|chunk| chunk.day));
                 true
             }
             Ok(Err(error)) => {
@@ -72,6 +77,8 @@ impl Shipper {
         let work = async {
             loop {
                 self.cutter.seal();
+                self.stow(false).await;
+                self.backlog.tell_gap(false);
                 self.launch();
                 if !self.is_storing() {
                     return;
@@ -123,17 +130,19 @@ impl Shipper {
     }
 
     pub(super) fn summary(self, output_key: Option<String>) -> LogSummary {
-        let waiting = self.cutter.waiting();
+        let waiting = self.cutter.unsealed_lines() + self.backlog.lines();
         let because = |what: String| match &self.store_failure {
             Some(reason) => format!("{what}: {reason}"),
             None => what,
         };
-        let dropped = self.cutter.dropped() + waiting;
+        let dropped = self.backlog.dropped() + waiting;
         let problems = [
             self.read_failure.clone(),
-            self.first.is_none().then(|| {
+            (!self.is_located()).then(|| {
                 because("the log was not stored, for where it ends could not be read".to_owned())
             }),
+            (self.gaps > 0)
+                .then(|| "the engine had thrown away output before it was read".to_owned()),
             (dropped > 0).then(|| because(format!("{dropped} lines are missing in the log"))),
             self.output.failure.clone(),
         ];

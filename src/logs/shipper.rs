@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +11,19 @@ use futures_util::stream::BoxStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Frame;
-use super::chunk::{Cutter, CutterLimits};
+use super::backlog::Backlog;
+use super::chunk::Cutter;
 use super::collector::{LiveTap, LogSource, Pulse, Shared};
 use super::compact::locate;
 use super::handle::LogSummary;
-use super::key::{Day, LogKey, Origin};
+use super::key::{Day, FrameRange, LogKey, Origin};
 use super::line::{Assembler, Line};
+use super::live::Told;
+use super::mask::Mask;
 use super::output::Output;
+use super::room::Hold;
 use super::storing::PUT_PATIENCE;
+use super::{Frame, Places};
 
 /// The pause after a failed attempt to find out where a stored log ends.
 const LIST_PAUSE: Duration = Duration::from_secs(5);
@@ -53,6 +56,20 @@ impl Wish {
     }
 }
 
+/// Where the reading is, seen from what is stored.
+#[derive(Debug)]
+pub(super) enum Position {
+    /// Where the stored log ends is not known, so that nothing may be stored.
+    Unknown,
+    /// It is in what is stored: `last` is the range that was stored last, and `seen` counts the
+    /// frames with the stamp of its end.
+    Behind { last: FrameRange, seen: u32 },
+    /// It is at the last frame that is stored; the one after it is number `next`.
+    Found { next: u64 },
+    /// It is beyond what is stored.
+    New,
+}
+
 /// The shipper of one container.
 pub(super) struct Shipper {
     pub(super) shared: Arc<Shared>,
@@ -60,15 +77,25 @@ pub(super) struct Shipper {
     pub(super) origin: Origin,
     pub(super) output: Output,
     pub(super) cutter: Cutter,
+    pub(super) backlog: Backlog,
+    /// Memory for lines that are in no chunk yet.
+    pub(super) unsealed: Hold,
     pub(super) days: BTreeSet<Day>,
     /// Why the store does not take our chunks at the moment.
     pub(super) store_failure: Option<String>,
     /// Why the output is not complete.
     pub(super) read_failure: Option<String>,
-    /// The first frame to store; `None`: where to go on could not be found out.
-    pub(super) first: Option<u64>,
+    pub(super) position: Position,
+    /// How far the output was read.
+    pub(super) places: Places,
+    /// Whether nothing of this container was stored before.
+    pub(super) is_first_log: bool,
+    /// How often the engine had thrown away output before it was read.
+    pub(super) gaps: u64,
     pub(super) pulse: Arc<Pulse>,
     pub(super) assembler: Assembler,
+    /// What those who listen have not been told.
+    pub(super) told: Told,
     pub(super) live: Option<LiveTap>,
     /// Lines for which the tap has no room yet.
     pub(super) untapped: VecDeque<Line>,
@@ -86,23 +113,28 @@ impl Shipper {
         source: LogSource,
         origin: Origin,
         live: Option<LiveTap>,
-        spool_dir: &Path,
     ) -> Self {
         let settings = &shared.settings;
         let output = if source.terminating {
-            Output::spooled(settings.tail_bytes, settings.max_output_bytes, spool_dir)
+            Output::spooled(settings.tail_bytes, settings.max_output_bytes, &shared.space.spool)
         } else {
             Output::tail_only(settings.tail_bytes)
         };
-        let first = (!source.resume).then_some(0);
+        let secrets = shared.secrets.iter().chain(&source.secrets).map(String::as_str);
         Self {
             output,
-            cutter: Self::cutter(&shared, &origin, 0),
+            cutter: Cutter::new(origin.clone(), 0, settings.max_chunk_bytes),
+            backlog: Backlog::new(shared.space.clone()),
+            unsealed: shared.space.memory.claim(0),
             days: BTreeSet::new(),
             store_failure: None,
             read_failure: None,
-            first,
-            assembler: Assembler::new(),
+            position: if source.resume { Position::Unknown } else { Position::New },
+            places: Places::default(),
+            is_first_log: !source.resume,
+            gaps: 0,
+            assembler: Assembler::new(Mask::new(secrets)),
+            told: Told::default(),
             untapped: VecDeque::new(),
             put: None,
             ended: false,
@@ -113,14 +145,6 @@ impl Shipper {
             origin,
             live,
         }
-    }
-
-    fn cutter(shared: &Shared, origin: &Origin, first: u64) -> Cutter {
-        let limits = CutterLimits {
-            chunk: shared.settings.max_chunk_bytes,
-            buffer: shared.settings.max_buffer_bytes,
-        };
-        Cutter::new(origin.clone(), first, limits)
     }
 
     /// Ships until the output is settled; gives what became of it.
@@ -155,12 +179,12 @@ impl Shipper {
     /// keeps them. Gives up when the caller does not wait any longer; gives the deadline when the
     /// collector stops.
     async fn locate(&mut self, wish: &mut Wish) -> Option<Instant> {
-        if self.first.is_some() {
+        if self.is_located() {
             return None;
         }
         let mut stop = self.shared.stop.subscribe();
         let mut give_up = None;
-        let (keys, first) = {
+        let (keys, last) = {
             let mut located = std::pin::pin!(self.stored_so_far());
             loop {
                 tokio::select! {
@@ -171,19 +195,30 @@ impl Shipper {
                 }
             }
         };
-        self.first = Some(first);
         self.store_failure = None;
-        self.cutter = Self::cutter(&self.shared, &self.origin, first);
         self.days = keys.iter().filter_map(|key| self.day_with_lines(key)).collect();
-        if first > 0 && self.days.is_empty() {
-            // All of it was written at once, which makes the job's first log.
-            self.days.extend(keys.first().map(LogKey::day));
+        if let Some(last) = last {
+            if self.days.is_empty() {
+                // All of it was written at once, which makes the job's first log.
+                self.days.extend(keys.first().map(LogKey::day));
+            }
+            let (first, size) = (last.last.saturating_add(1), self.shared.settings.max_chunk_bytes);
+            self.cutter = Cutter::new(self.origin.clone(), first, size);
+            self.position = Position::Behind { last, seen: 0 };
+        } else {
+            self.is_first_log = true;
+            self.position = Position::New;
         }
         self.days.iter().for_each(|day| self.pulse.stored_on(*day));
         None
     }
 
-    async fn stored_so_far(&mut self) -> (Vec<LogKey>, u64) {
+    /// Whether it is known where the stored log ends.
+    pub(super) fn is_located(&self) -> bool {
+        !matches!(self.position, Position::Unknown)
+    }
+
+    async fn stored_so_far(&mut self) -> (Vec<LogKey>, Option<FrameRange>) {
         loop {
             match locate(&*self.shared.store, &self.source.job, &self.origin).await {
                 Ok(located) => return located,
@@ -241,24 +276,51 @@ impl Shipper {
         }
     }
 
-    /// While chunks can be stored, a full buffer makes the engine wait, and nothing is lost; while
+    /// While chunks can be stored, a full backlog makes the engine wait, and nothing is lost; while
     /// they cannot, reading goes on and what does not fit is dropped.
     fn may_read(&self) -> bool {
-        let has_room = !self.cutter.is_full() || self.store_failure.is_some();
+        let has_room = self.store_failure.is_some() || !self.backlog.is_full();
         !self.ended && self.untapped.is_empty() && has_room
     }
 
     async fn tick(&mut self) {
+        self.hear_listeners();
+        let first = self.assembler.frames();
+        let has_come = self.pulse.listener_has_come();
         // A line that stays open over a whole interval must not hold up those after it.
-        if self.open_since_tick && !self.assembler.is_clean() {
+        if (self.open_since_tick && !self.assembler.is_clean())
+            || (has_come && self.cutter.is_waiting_for_a_line())
+        {
             self.cut().await;
         }
         self.open_since_tick = !self.assembler.is_clean();
         // Behind a chunk that waits, lines collect in larger chunks.
-        if self.cutter.front().is_none() {
+        if self.backlog.front().is_none() || has_come {
             self.cutter.seal();
         }
+        self.stow(self.store_failure.is_some()).await;
+        self.backlog.tell_gap(true);
+        self.unsealed.resize((self.cutter.unsealed_bytes() + self.assembler.open_bytes()) as u64);
         self.launch();
+        self.tell(first);
+        if has_come {
+            self.greet();
+        }
+    }
+}
+
+impl Shipper {
+    /// Tells a listener who has just come where the lines begin that it will hear. All before them
+    /// has been sent on its way to the store.
+    fn greet(&mut self) {
+        match (&self.shared.feed, &self.position) {
+            (Some(feed), Position::New) => {
+                let next = self.assembler.frames();
+                feed.send(vec![self.told.greeting(&self.source, next)]);
+            }
+            // It is not known yet; at the next tick.
+            _ => self.pulse.note_listener(),
+        }
     }
 }
 

@@ -14,14 +14,32 @@ use crate::storage::{Bucket, Condition, StoreError};
 /// How long storing one chunk may take before it counts as failed and is tried again later.
 pub(super) const PUT_PATIENCE: Duration = Duration::from_mins(2);
 
+/// Chunks being stored at a time, over all containers: so many of the smallest.
+const MAX_CONCURRENT_PUTS: u32 = 32;
+
+/// Bytes of chunks being stored at a time, over all containers.
+const MAX_PUT_BYTES: u64 = 8 << 20;
+
+/// The permits for everything that may be on its way at a time.
+pub(super) fn all_permits() -> usize {
+    MAX_CONCURRENT_PUTS as usize
+}
+
+/// The permits for storing so many bytes, one at least and not more than there are.
+fn permits(bytes: u64) -> u32 {
+    let share = MAX_PUT_BYTES / u64::from(MAX_CONCURRENT_PUTS);
+    u32::try_from(bytes.div_ceil(share)).unwrap_or(u32::MAX).clamp(1, MAX_CONCURRENT_PUTS)
+}
+
 impl Shipper {
     /// Begins to store the next chunk, unless one is on its way.
     pub(super) fn launch(&mut self) {
-        let Some(chunk) = self.cutter.front().filter(|_| self.put.is_none()) else { return };
+        let Some(chunk) = self.backlog.front().filter(|_| self.put.is_none()) else { return };
         let key = LogKey::Chunk(chunk.day, chunk.range.clone()).key(&self.source.job);
-        let (shared, bytes) = (Arc::clone(&self.shared), chunk.bytes.clone());
+        let (shared, bytes, size) = (Arc::clone(&self.shared), chunk.bytes(), chunk.size());
         self.put = Some(Box::pin(async move {
-            let _permit = shared.puts.acquire().await;
+            let _permits = shared.puts.acquire_many(permits(size)).await;
+            let bytes = bytes.await.map_err(|error| format!("read waiting lines: {error}"))?;
             let put = shared.store.put(Bucket::Logs, &key, bytes, LOG_TYPE, Condition::Absent);
             match timeout(PUT_PATIENCE, put).await {
                 // The name says which frames: it is our own PUT, whose answer was lost.
@@ -45,7 +63,7 @@ impl Shipper {
         match stored {
             Ok(()) => {
                 self.store_failure = None;
-                if let Some(chunk) = self.cutter.stored() {
+                if let Some(chunk) = self.backlog.stored() {
                     self.days.insert(chunk.day);
                     self.pulse.stored_on(chunk.day);
                 }
@@ -60,6 +78,14 @@ impl Shipper {
             warn!(job = %self.source.job, run = %self.source.run, reason, "store log lines");
         }
         self.store_failure = Some(reason.to_owned());
+    }
+
+    /// Moves what was sealed to where it waits. While chunks cannot be stored, what does not fit
+    /// there is dropped if it `may_drop`.
+    pub(super) async fn stow(&mut self, may_drop: bool) {
+        while let Some(chunk) = self.cutter.take() {
+            self.backlog.push(chunk, may_drop).await;
+        }
     }
 
     pub(super) fn is_storing(&self) -> bool {

@@ -45,7 +45,8 @@ impl MemoryStore {
         self.0.lock().unwrap().failing = None;
     }
 
-    /// Every operation on a key that contains `part` takes this long.
+    /// Every operation on a key that contains `part` takes this long, before it is done and again
+    /// until it is answered.
     pub(super) fn slow_down(&self, part: &str, by: Duration) {
         self.0.lock().unwrap().slow = Some((part.to_owned(), by));
     }
@@ -76,6 +77,31 @@ impl MemoryStore {
         state.log.iter().filter(|(done, _)| *done == op).map(|(_, key)| key.clone()).collect()
     }
 
+    fn store(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        body: Bytes,
+        condition: &Condition,
+    ) -> Result<u64, StoreError> {
+        let mut state = self.0.lock().unwrap();
+        let place = (name(bucket), key.to_owned());
+        let now = state.objects.get(&place).map(|(_, version)| version.to_string());
+        let holds = match condition {
+            Condition::None => true,
+            Condition::Absent => now.is_none(),
+            Condition::Unchanged(ETag(etag)) => now.as_ref() == Some(etag),
+        };
+        if !holds {
+            let bucket = name(bucket).to_owned();
+            return Err(StoreError::ConditionFailed { bucket, key: key.to_owned() });
+        }
+        state.version += 1;
+        let version = state.version;
+        state.objects.insert(place, (body, version));
+        Ok(version)
+    }
+
     async fn enter(&self, op: Op, key: &str) -> Result<(), StoreError> {
         let delay = {
             let mut state = self.0.lock().unwrap();
@@ -94,6 +120,14 @@ impl MemoryStore {
             tokio::time::sleep(delay).await;
         }
         Ok(())
+    }
+
+    /// The way of the answer.
+    async fn leave(&self, key: &str) {
+        let slow = self.0.lock().unwrap().slow.clone();
+        if let Some((_, delay)) = slow.filter(|(part, _)| key.contains(part.as_str())) {
+            tokio::time::sleep(delay).await;
+        }
     }
 }
 
@@ -141,22 +175,9 @@ impl ObjectStore for MemoryStore {
         condition: Condition,
     ) -> Result<ETag, StoreError> {
         self.enter(Op::Put, key).await?;
-        let mut state = self.0.lock().unwrap();
-        let place = (name(bucket), key.to_owned());
-        let now = state.objects.get(&place).map(|(_, version)| version.to_string());
-        let holds = match condition {
-            Condition::None => true,
-            Condition::Absent => now.is_none(),
-            Condition::Unchanged(ETag(etag)) => now == Some(etag),
-        };
-        if !holds {
-            let bucket = name(bucket).to_owned();
-            return Err(StoreError::ConditionFailed { bucket, key: key.to_owned() });
-        }
-        state.version += 1;
-        let version = state.version;
-        state.objects.insert(place, (body, version));
-        Ok(ETag(version.to_string()))
+        let stored = self.store(bucket, key, body, &condition);
+        self.leave(key).await;
+        Ok(ETag(stored?.to_string()))
     }
 
     async fn upload(

@@ -250,9 +250,11 @@ impl DockerRunner {
             job: job.id.clone(),
             run: job.run_id.clone(),
             attempt: managed.run.attempt,
+            entrypoint: job.entrypoint,
             interval: job.log_interval,
             terminating: !job.is_long_running,
             resume,
+            secrets: job.secrets.clone(),
         };
         let frames = self.engine.follow_logs(container);
         let logs = self.logs.attach(source, frames, observer.live_tap());

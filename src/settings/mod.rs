@@ -3,6 +3,7 @@
 //! [`Sources`] says where they come from, [`table`] what there is, [`Loader`] gives the sections,
 //! or every mistake at once. The words for people are in `docs/settings.md`, made by [`doc`].
 
+mod credentials;
 pub mod doc;
 mod kind;
 mod layers;
@@ -20,7 +21,7 @@ pub use kind::{Kind, Unit, mask_url};
 pub use loader::{Effective, Loader, Reader};
 pub use mistake::{Mistake, Origin, SettingsErrors};
 pub use sections::{
-    BrokerSettings, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
+    BrokerSettings, EngineLog, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
     StoreSettings, TelemetrySettings, WorkerSettings,
 };
 pub use sources::{FILE_VARIABLE, Sources};

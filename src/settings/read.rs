@@ -4,7 +4,7 @@ use super::kind;
 use super::loader::Reader;
 use super::mistake::Mistake;
 use super::sections::{
-    BrokerSettings, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
+    BrokerSettings, EngineLog, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
     StoreSettings, TelemetrySettings, WorkerSettings,
 };
 use super::table as t;
@@ -96,6 +96,10 @@ impl Reader<'_> {
             max_extracted_bytes: self.whole(&t::CODE_MAX_EXTRACTED_MB),
             max_entries: self.count(&t::CODE_MAX_ENTRIES),
             max_result_bytes: self.whole(&t::RESULT_MAX_MB),
+            engine_log: EngineLog {
+                file_mb: self.parsed(&t::LOG_ENGINE_FILE_MB).unwrap_or_default(),
+                files: self.small(&t::LOG_ENGINE_FILES),
+            },
         };
         if runner.timeout > runner.max_timeout && !runner.max_timeout.is_zero() {
             self.together(format!(
@@ -128,6 +132,12 @@ impl Reader<'_> {
             interval: self.seconds(&t::LOG_INTERVAL_SECONDS),
             max_chunk_bytes: self.count(&t::LOG_CHUNK_MAX_KB),
             max_buffer_bytes: self.count(&t::LOG_BUFFER_MAX_KB),
+            max_memory_bytes: self.whole(&t::LOG_MEMORY_MAX_MB),
+            spool_dir: self.text(&t::LOG_SPOOL_DIR).into(),
+            max_container_spool_bytes: self.whole(&t::LOG_SPOOL_CONTAINER_MAX_MB),
+            max_spool_bytes: self.whole(&t::LOG_SPOOL_MAX_MB),
+            retention_days: self.parsed(&t::LOG_RETENTION_DAYS),
+            retention_keys: self.count(&t::LOG_RETENTION_KEYS_PER_DAY),
             max_output_bytes: self.whole(&t::OUTPUT_MAX_MB),
             tail_bytes: self.count(&t::OUTPUT_TAIL_KB),
         };

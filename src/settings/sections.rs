@@ -117,6 +117,17 @@ pub struct RunnerSettings {
     pub max_entries: usize,
     /// `RESULT_MAX_MB` (64): the largest result.json, in bytes here.
     pub max_result_bytes: u64,
+    /// The engine's own log of each container.
+    pub engine_log: EngineLog,
+}
+
+/// How much of a container's output the engine keeps: so many files of such a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineLog {
+    /// `LOG_ENGINE_FILE_MB` (64).
+    pub file_mb: u64,
+    /// `LOG_ENGINE_FILES` (2).
+    pub files: u32,
 }
 
 /// The image of each runtime.
@@ -165,9 +176,21 @@ pub struct LogSettings {
     pub interval: Duration,
     /// `LOG_CHUNK_MAX_KB` (1024): a chunk is shipped before its time at this size, in bytes here.
     pub max_chunk_bytes: usize,
-    /// `LOG_BUFFER_MAX_KB` (8192): unshipped lines of one container, in bytes here; what comes
-    /// beyond is dropped and counted in the log.
+    /// `LOG_BUFFER_MAX_KB` (2048): unshipped lines of one container in memory, in bytes here.
     pub max_buffer_bytes: usize,
+    /// `LOG_MEMORY_MAX_MB` (16): unshipped lines of all containers in memory, in bytes here.
+    pub max_memory_bytes: u64,
+    /// `LOG_SPOOL_DIR` (/tmp/longshore-spool): where goes what is too much for memory.
+    pub spool_dir: PathBuf,
+    /// `LOG_SPOOL_CONTAINER_MAX_MB` (256): unshipped lines of one container on disk, in bytes
+    /// here; what comes beyond is dropped and counted in the log.
+    pub max_container_spool_bytes: u64,
+    /// `LOG_SPOOL_MAX_MB` (2048): unshipped lines of all containers on disk, in bytes here.
+    pub max_spool_bytes: u64,
+    /// `LOG_RETENTION_DAYS` (for ever): how many days logs are kept.
+    pub retention_days: Option<u32>,
+    /// `LOG_RETENTION_KEYS_PER_DAY` (1000000): keys that are looked at in one day for that.
+    pub retention_keys: usize,
     /// `OUTPUT_MAX_MB` (64): stored output of one terminating run, in bytes here.
     pub max_output_bytes: u64,
     /// `OUTPUT_TAIL_KB` (64): the last part of the output that an event carries, in bytes here.

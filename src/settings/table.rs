@@ -188,9 +188,30 @@ settings! {
     LOG_INTERVAL_SECONDS = "logs.interval_seconds", Value("30"), seconds(1, 3600);
     /// Unshipped lines are shipped before their time when they reach this size.
     LOG_CHUNK_MAX_KB = "logs.chunk_max_kb", Value("1024"), kilobytes(1, 65_536);
-    /// Unshipped lines of one container at most. What comes beyond is dropped, and the log says
-    /// how much.
-    LOG_BUFFER_MAX_KB = "logs.buffer_max_kb", Value("8192"), kilobytes(1, 1 << 20);
+    /// Unshipped lines of one container in memory at most. What comes beyond goes to disk.
+    LOG_BUFFER_MAX_KB = "logs.buffer_max_kb", Value("2048"), kilobytes(1, 1 << 20);
+    /// Unshipped lines of all containers in memory at most. What comes beyond goes to disk.
+    LOG_MEMORY_MAX_MB = "logs.memory_max_mb", Value("16"), megabytes(1, 65_536);
+    /// Where unshipped lines go that are too much for memory, and whole outputs until they are
+    /// stored. Each worker makes a directory of its own in it, and removes those of dead ones.
+    LOG_SPOOL_DIR = "logs.spool_dir", Value("/tmp/longshore-spool"), Directory;
+    /// Unshipped lines of one container on disk at most. What comes beyond while the store is away
+    /// is dropped, and the log says how much.
+    LOG_SPOOL_CONTAINER_MAX_MB = "logs.spool_container_max_mb", Value("256"),
+        megabytes(1, 1 << 20);
+    /// Unshipped lines of all containers on disk at most.
+    LOG_SPOOL_MAX_MB = "logs.spool_max_mb", Value("2048"), megabytes(1, 1 << 24);
+    /// The size of one file of the engine's own log of a container, which bridges the time in
+    /// which no worker reads it.
+    LOG_ENGINE_FILE_MB = "logs.engine_file_mb", Value("64"), megabytes(1, 65_536);
+    /// Files of the engine's own log of a container. The oldest goes when one more is begun.
+    LOG_ENGINE_FILES = "logs.engine_files", Value("2"), count(2, 1000);
+    /// How many days logs are kept, in the whole bucket of logs.
+    LOG_RETENTION_DAYS = "logs.retention_days", Unset("for ever"), count(1, 36_500);
+    /// Keys in the bucket of logs that are looked at in one day, to remove what is too old. What
+    /// is left is for the next day.
+    LOG_RETENTION_KEYS_PER_DAY = "logs.retention_keys_per_day", Value("1000000"),
+        count(1, 1_000_000_000);
     /// Stored output of one terminating run at most.
     OUTPUT_MAX_MB = "logs.output_max_mb", Value("64"), megabytes(1, 4096);
     /// The last part of the output, which a result event carries.

@@ -63,8 +63,12 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((worker.max_terminating, worker.max_long_running), (4, 50));
     assert_eq!(worker.drain_grace.as_secs(), 60);
     assert_eq!((logs.interval.as_secs(), logs.max_chunk_bytes), (30, 1 << 20));
-    assert_eq!((logs.max_buffer_bytes, logs.max_output_bytes), (8 << 20, 64 << 20));
-    assert_eq!(logs.tail_bytes, 64 << 10);
+    assert_eq!((logs.max_buffer_bytes, logs.max_memory_bytes), (2 << 20, 16 << 20));
+    assert_eq!((logs.max_container_spool_bytes, logs.max_spool_bytes), (256 << 20, 2 << 30));
+    assert_eq!(logs.spool_dir, PathBuf::from("/tmp/longshore-spool"));
+    assert_eq!((logs.retention_days, logs.retention_keys), (None, 1_000_000));
+    assert_eq!((logs.max_output_bytes, logs.tail_bytes), (64 << 20, 64 << 10));
+    assert_eq!(runner.engine_log, EngineLog { file_mb: 64, files: 2 });
     assert_eq!(http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!((telemetry.level.as_str(), telemetry.format), ("info", LogFormat::Auto));
 }

@@ -122,6 +122,19 @@ pub trait ObjectStore: Send + Sync {
     /// The keys that begin with `prefix`, in ascending order.
     async fn list(&self, bucket: Bucket, prefix: &str) -> Result<Vec<String>, StoreError>;
 
+    /// The first keys that begin with `prefix` and come after `after`, in ascending order; `max` at
+    /// most, and fewer only where there are no more.
+    async fn list_page(
+        &self,
+        bucket: Bucket,
+        prefix: &str,
+        after: &str,
+        max: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let keys = self.list(bucket, prefix).await?;
+        Ok(keys.into_iter().filter(|key| key.as_str() > after).take(max).collect())
+    }
+
     /// Removes an object. That there is none is not an error.
     async fn delete(&self, bucket: Bucket, key: &str) -> Result<(), StoreError>;
 

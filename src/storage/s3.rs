@@ -110,7 +110,7 @@ impl S3Store {
 
     async fn ensure_bucket(&self, bucket: Bucket) -> Result<(), StoreError> {
         let place = self.place(bucket);
-        let is_there = |_| place.list_page("", None, Some(1));
+        let is_there = |_| place.list_page("", None, None, Some(1));
         let looked = retry::retrying(self.pauses(), is_there).await.map_err(self.failed(
             "looking for",
             bucket,
@@ -220,7 +220,7 @@ impl ObjectStore for S3Store {
         let mut keys = BTreeSet::new();
         let mut token = None;
         for _ in 0..MAX_PAGES {
-            let attempt = |_| place.list_page(prefix, token.clone(), None);
+            let attempt = |_| place.list_page(prefix, None, token.clone(), None);
             let page = retry::retrying(self.pauses(), attempt)
                 .await
                 .map_err(self.failed("listing", bucket, None))?;
@@ -235,6 +235,36 @@ impl ObjectStore for S3Store {
             action: format!("listing {prefix:?} in the bucket {:?}", self.bucket_name(bucket)),
             reason: format!("it does not come to an end within {MAX_PAGES} pages"),
         })
+    }
+
+    async fn list_page(
+        &self,
+        bucket: Bucket,
+        prefix: &str,
+        after: &str,
+        max: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let place = self.place(bucket);
+        let mut keys = BTreeSet::new();
+        let mut after = after.to_owned();
+        while keys.len() < max {
+            let start = (!after.is_empty()).then(|| after.clone());
+            let attempt = |_| place.list_page(prefix, start.clone(), None, Some(max));
+            let page = retry::retrying(self.pauses(), attempt)
+                .await
+                .map_err(self.failed("listing", bucket, None))?;
+            // A store that begins with the key itself, or anywhere before it, never moves on.
+            let Some(last) = page.keys.iter().max().filter(|last| **last > after).cloned() else {
+                break;
+            };
+            let is_new = |key: &String| *key > after && !key.ends_with('/');
+            keys.extend(page.keys.into_iter().filter(is_new));
+            after = last;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        Ok(keys.into_iter().take(max).collect())
     }
 
     async fn delete(&self, bucket: Bucket, key: &str) -> Result<(), StoreError> {
@@ -258,7 +288,8 @@ impl ObjectStore for S3Store {
 
     async fn check(&self) -> Result<(), StoreError> {
         let limit = CHECK_TIMEOUT.min(self.timeout);
-        let asked = tokio::time::timeout(limit, self.state.list_page("", None, Some(1))).await;
+        let asked =
+            tokio::time::timeout(limit, self.state.list_page("", None, None, Some(1))).await;
         asked
             .unwrap_or_else(|_| Err(Fault::NoAnswer(format!("no answer within {limit:?}"))))
             .map(drop)

@@ -15,10 +15,10 @@ use super::reporter::Publisher;
 use super::segment::STOP_PREFETCH;
 use super::slots::Slots;
 use super::tenure::Tenures;
-use super::{adopt, place, sweep};
+use super::{adopt, live, place, retention, sweep};
 use crate::broker::{Broker, BrokerError, Flow, Inbox, RabbitSink};
 use crate::http::{self, Readiness};
-use crate::logs::LogCollector;
+use crate::logs::{LiveFeed, LogCollector};
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::EngineError;
 use crate::runner::{ContainerOrchestrator, DockerRunner};
@@ -118,8 +118,13 @@ async fn begin(
     if !declare(shutdown, || broker.declare_topology()).await? {
         return Ok(None);
     }
-    let logs = Arc::new(LogCollector::new(Arc::clone(&store), settings.logs.clone()));
+    let (feed, lines) = LiveFeed::new();
+    let (log_settings, secrets) = (settings.logs.clone(), settings.credentials());
+    let logs = LogCollector::with(Arc::clone(&store), log_settings, secrets, Some(feed));
+    let logs = Arc::new(logs);
     logs.start();
+    live::serve(tasks, &broker, &logs, lines, closing);
+    retention::serve(tasks, &store, settings, closing);
     let ctx = Arc::new(context(settings, broker, store, (engine, identity), &logs));
     readiness.watch_segment(ctx.tenures.watch_ownership());
     match shutdown.run_until_cancelled(Box::pin(adopt::find_home(&ctx))).await {

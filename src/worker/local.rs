@@ -75,7 +75,9 @@ pub async fn run_local(
     let key = &local.job.code_key;
     store.upload(Bucket::Code, key, local.archive, "application/zip").await?;
     let engine = Arc::new(DockerOrchestrator::connect(&local.runner, local.progress).await?);
-    let logs = Arc::new(LogCollector::new(Arc::clone(&store), local.logs));
+    // Any user may run jobs here, and none may get in another's way.
+    let log_settings = LogSettings { spool_dir: std::env::temp_dir(), ..local.logs };
+    let logs = Arc::new(LogCollector::new(Arc::clone(&store), log_settings));
     logs.start();
     // A namespace of its own: two runs of one job at a time do not meet.
     let namespace = format!("run-{}", uuid::Uuid::new_v4().simple());

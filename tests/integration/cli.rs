@@ -64,7 +64,7 @@ fn a_misspelt_command_is_answered_with_the_nearest() {
 #[test]
 fn schema_lists_prints_and_writes() {
     let list = run(&["schema"]);
-    for name in ["start", "stop", "event", "asyncapi"] {
+    for name in ["start", "stop", "event", "log", "asyncapi"] {
         assert!(text(&list.stdout).lines().any(|line| line.starts_with(name)), "{name}");
     }
     let start: serde_json::Value =
@@ -72,13 +72,13 @@ fn schema_lists_prints_and_writes() {
     assert_eq!(start["title"], "Start message");
     let unknown = run(&["schema", "begin"]);
     assert_eq!(unknown.status.code(), Some(2));
-    assert!(text(&unknown.stderr).contains("there are start, stop, event, asyncapi"));
+    assert!(text(&unknown.stderr).contains("there are start, stop, event, log, asyncapi"));
 
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().join("new");
     let written = longshore().args(["schema", "--output-dir"]).arg(&target).output().unwrap();
     assert!(written.status.success());
-    assert_eq!(std::fs::read_dir(&target).unwrap().count(), 4);
+    assert_eq!(std::fs::read_dir(&target).unwrap().count(), 5);
 }
 
 #[test]

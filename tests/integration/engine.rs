@@ -378,14 +378,21 @@ async fn a_wait_outlives_an_engine_that_goes_away_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_cut_off_says_so() {
+async fn a_log_goes_on_where_it_was_when_an_engine_that_was_away_is_back() {
     let mut proxy = EngineProxy::new().await;
     let bench = Bench::with(&proxy.settings()).await;
-    let id = bench.start(&bench.shell("cut", "echo ready; sleep 60")).await;
-    let mut frames = bench.engine.follow_logs(&id);
-    frames.next().await.unwrap().unwrap();
+    let counts = "n=0; while [ $n -lt 60 ]; do n=$((n+1)); echo $n; sleep 0.1; done";
+    let id = bench.start(&bench.shell("cut", counts)).await;
+    let mut output = bench.engine.follow_logs(&id);
+    let mut frames = vec![output.next().await.unwrap().unwrap()];
     proxy.cut();
-    assert!(frames.next().await.unwrap().is_err());
-    assert!(frames.next().await.is_none());
-    proxy.restore();
+    let cut = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        proxy.restore();
+    };
+    let (rest, ()) = tokio::join!(output.try_collect::<Vec<_>>(), cut);
+    frames.extend(rest.unwrap());
+    let expected: String = (1..=60).map(|number| format!("{number}\n")).collect();
+    assert_eq!(bytes_of(&frames, Stream::Stdout), expected.as_bytes());
+    assert!(frames.iter().all(|frame| !frame.after_gap));
 }

@@ -1,5 +1,10 @@
 //! Logs in real stores: stored on a timer, resumed by another worker, compacted, read back.
 
+mod follow;
+mod rotated;
+mod secrets;
+mod soak;
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
+use longshore::job::Entrypoint;
 use longshore::logs::{
     Day, Frame, LogCollector, LogQuery, LogSource, StoredLine, Stream, daily_key, read,
 };
@@ -23,6 +29,12 @@ fn log_settings() -> LogSettings {
         interval: Duration::from_secs(1),
         max_chunk_bytes: 4 << 10,
         max_buffer_bytes: 64 << 10,
+        max_memory_bytes: 1 << 20,
+        spool_dir: std::env::temp_dir(),
+        max_container_spool_bytes: 1 << 20,
+        max_spool_bytes: 1 << 20,
+        retention_days: None,
+        retention_keys: 1000,
         max_output_bytes: 1 << 20,
         tail_bytes: 100,
     }
@@ -33,18 +45,24 @@ fn frames(count: usize) -> Vec<Frame> {
         stream: if number % 3 == 0 { Stream::Stderr } else { Stream::Stdout },
         time: Timestamp::now(),
         bytes: Bytes::from(format!("{number}\n")),
+        after_gap: false,
     };
     (0..count).map(frame).collect()
 }
 
-async fn log(store: &dyn ObjectStore, job: &str) -> Vec<String> {
+/// The stored lines of a job, each with where it was written.
+async fn stored_lines(store: &dyn ObjectStore, job: &str) -> Vec<(Stream, String)> {
     let mut lines = Vec::new();
     let sink = &mut |line: StoredLine<'_>| {
-        lines.push(line.text.to_owned());
+        lines.push((line.stream.unwrap(), line.text.to_owned()));
         ControlFlow::Continue(())
     };
     read(store, &job.parse().unwrap(), &LogQuery::default(), sink).await.unwrap();
     lines
+}
+
+async fn log(store: &dyn ObjectStore, job: &str) -> Vec<String> {
+    stored_lines(store, job).await.into_iter().map(|(_, text)| text).collect()
 }
 
 /// A bot writes, its worker goes, another one attaches, the bot ends.
@@ -54,9 +72,11 @@ async fn a_log_survives_its_worker(store: Arc<dyn ObjectStore>) {
         job: job.parse().unwrap(),
         run: "run-1".parse().unwrap(),
         attempt: 1,
+        entrypoint: Entrypoint::Bot,
         interval: Duration::from_secs(1),
         terminating: true,
         resume: false,
+        secrets: Vec::new(),
     };
     let written = frames(500);
     let first = LogCollector::new(Arc::clone(&store), log_settings());

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use jsonschema::Validator;
 use longshore::broker::{Inbox, Topology};
 use longshore::job::{
-    Bounds, Event, Job, Limits, Network, State, Verdict, parse_executable, parse_stop, schema,
+    Bounds, Event, Job, Limits, LineStream, LogLines, Network, State, Verdict, parse_executable,
+    parse_stop, schema,
 };
 use serde_json::Value;
 
@@ -25,6 +26,7 @@ fn schema_of(stem: &str) -> &'static str {
     match stem.split('.').next() {
         Some("start") => "start",
         Some("stop") => "stop",
+        Some("log") => "log",
         _ => "event",
     }
 }
@@ -56,6 +58,9 @@ fn parse(schema: &str, body: &[u8]) -> Result<Value, String> {
         }
         "stop" => parse_stop(body)
             .map(|stop| serde_json::to_value(stop).unwrap())
+            .map_err(|error| error.to_string()),
+        "log" => serde_json::from_slice::<LogLines>(body)
+            .map(|lines| serde_json::to_value(lines).unwrap())
             .map_err(|error| error.to_string()),
         _ => serde_json::from_slice::<Event>(body)
             .map(|event| serde_json::to_value(event).unwrap())
@@ -206,6 +211,7 @@ fn asyncapi_lists_every_state_and_every_verdict() {
         serde_json::from_value::<Vec<String>>(words).unwrap()
     };
     assert_eq!(listed("status", "state"), State::ALL.map(|one| one.as_str().to_owned()));
+    assert_eq!(listed("logs", "stream"), LineStream::ALL.map(|one| one.as_str().to_owned()));
     assert_eq!(listed("results", "verdict"), Verdict::ALL.map(|one| one.as_str().to_owned()));
 }
 
@@ -228,9 +234,12 @@ fn asyncapi_names_what_the_broker_knows() {
         let exchange = text(&format!("{channel}/bindings/amqp/exchange/name"));
         assert_eq!(exchange, topology.jobs_exchange());
     }
-    for (channel, exchange) in
-        [("status", topology.status_exchange()), ("results", topology.results_exchange())]
-    {
+    for (channel, exchange) in [
+        ("status", topology.status_exchange()),
+        ("results", topology.results_exchange()),
+        ("logs", topology.logs_exchange()),
+        ("listeners", topology.listeners_exchange()),
+    ] {
         assert_eq!(text(&format!("/channels/{channel}/bindings/amqp/exchange/name")), exchange);
     }
     assert_eq!(inboxes.map(|(_, inbox)| inbox), Inbox::SHARED);

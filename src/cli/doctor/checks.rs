@@ -28,6 +28,9 @@ pub(super) async fn all(loader: &Loader) -> Vec<Finding> {
         findings.push(temp_dir(&runner.temp_dir, runner.max_extracted_bytes));
         findings.extend(engine(&runner).await);
     }
+    if let Ok(logs) = loader.read(Reader::logs) {
+        findings.push(spool_dir(&logs.spool_dir, logs.max_spool_bytes));
+    }
     if let Ok(settings) = loader.read(Reader::broker) {
         findings.push(bounded("broker", Box::pin(broker(&settings))).await);
     }
@@ -134,6 +137,24 @@ fn settings(loader: &Loader) -> Vec<Finding> {
 
 /// Whether the jobs' directories can be made, and whether one job at its largest fits in.
 fn temp_dir(directory: &Path, needed_bytes: u64) -> Finding {
+    let need = format!("one job may unpack to {} MB (CODE_MAX_EXTRACTED_MB)", needed_bytes >> 20);
+    writable("temp dir", "TEMP_DIR", directory, needed_bytes, need)
+}
+
+/// Whether lines that wait for the store can be kept, as many as may.
+fn spool_dir(directory: &Path, needed_bytes: u64) -> Finding {
+    let need =
+        format!("up to {} MB of log lines may wait there (LOG_SPOOL_MAX_MB)", needed_bytes >> 20);
+    writable("spool dir", "LOG_SPOOL_DIR", directory, needed_bytes, need)
+}
+
+fn writable(
+    check: &'static str,
+    setting: &str,
+    directory: &Path,
+    needed_bytes: u64,
+    need: String,
+) -> Finding {
     let shown = directory.display();
     let probe = std::fs::create_dir_all(directory)
         .and_then(|()| tempfile::Builder::new().prefix(".doctor-").tempdir_in(directory))
@@ -143,17 +164,15 @@ fn temp_dir(directory: &Path, needed_bytes: u64) -> Finding {
         });
     match probe {
         Ok(()) => match free_bytes(directory) {
-            Some(free) if free < needed_bytes => Finding::warn(
-                "temp dir",
-                format!("{shown} has {} MB left", free >> 20),
-                format!("one job may unpack to {} MB (CODE_MAX_EXTRACTED_MB)", needed_bytes >> 20),
-            ),
-            _ => Finding::ok("temp dir", format!("{shown} can be written")),
+            Some(free) if free < needed_bytes => {
+                Finding::warn(check, format!("{shown} has {} MB left", free >> 20), need)
+            }
+            _ => Finding::ok(check, format!("{shown} can be written")),
         },
         Err(error) => Finding::fail(
-            "temp dir",
+            check,
             format!("{shown} cannot be written: {error}"),
-            format!("make it, give it to this user (mkdir -p {shown}), or set TEMP_DIR"),
+            format!("make it, give it to this user (mkdir -p {shown}), or set {setting}"),
         ),
     }
 }
@@ -189,5 +208,6 @@ mod tests {
         let finding = temp_dir(file.path(), 0);
         assert_eq!(finding.grade, Grade::Fail);
         assert!(finding.mend.unwrap().contains("TEMP_DIR"));
+        assert!(spool_dir(file.path(), 0).mend.unwrap().contains("LOG_SPOOL_DIR"));
     }
 }

@@ -12,7 +12,7 @@ fn day() -> Day {
 }
 
 fn chunk(run: &str, first: u64, last: u64) -> String {
-    format!("logs/j/20261122/{run}.1.{first:012}-{last:012}.log")
+    format!("logs/j/20261122/{run}.1.{first:012}-{last:012}.o{last}_1.log")
 }
 
 fn line(second: u32, text: &str) -> String {
@@ -54,7 +54,9 @@ async fn a_second_compaction_appends_and_where_to_go_on_is_still_known() {
     assert_eq!(texts(&store), ["0", "1", "2"]);
     let keys = list(&store, &job()).await.unwrap();
     let origin = Origin { run: "r".parse().unwrap(), attempt: 1 };
-    assert_eq!(crate::logs::key::next_seq(&keys, &origin), 3);
+    assert_eq!(last_stored(&keys, &origin).unwrap().last, 2);
+    let (_, last) = locate(&store, &job(), &origin).await.unwrap();
+    assert_eq!(last.unwrap().end.to_string(), "o2_1");
     assert_eq!(store.keys(".done").len(), 1);
 }
 
@@ -84,7 +86,7 @@ async fn a_compaction_that_dies_after_any_of_its_steps_is_finished_by_the_next_w
         store.recover();
         compact(&store, &job(), day()).await.unwrap();
         assert_eq!(texts(&store), ["0", "1", "2"], "after {steps} steps: {outcome:?}");
-        assert_eq!(store.keys("0.log").len(), 0, "after {steps} steps");
+        assert_eq!(store.keys("_1.log").len(), 0, "after {steps} steps");
     }
 }
 
@@ -97,6 +99,15 @@ async fn two_compactions_at_a_time_repeat_and_lose_nothing() {
     first.unwrap();
     second.unwrap();
     assert_eq!(texts(&store), ["0", "1", "2", "3", "4"]);
+}
+
+#[tokio::test]
+async fn of_chunks_that_overlap_each_line_is_kept_once_and_all_of_them_go() {
+    let store = with_chunks(3);
+    store.set(&chunk("r", 0, 1), &format!("{}{}", line(0, "0"), line(1, "1")));
+    compact(&store, &job(), day()).await.unwrap();
+    assert_eq!(texts(&store), ["0", "1", "2"]);
+    assert_eq!(store.keys(".log"), [DAILY]);
 }
 
 #[tokio::test]
@@ -115,7 +126,7 @@ async fn a_full_daily_object_is_continued_in_a_second_part() {
     compact(&store, &job(), day()).await.unwrap();
     let second = store.text(Bucket::Logs, "logs/j/20261122.2.log").unwrap();
     assert!(second.starts_with(&line(0, "0")));
-    assert_eq!(store.keys("0.log").len(), 0);
+    assert_eq!(store.keys("_1.log").len(), 0);
 }
 
 #[tokio::test]
@@ -131,13 +142,13 @@ async fn the_end_of_a_run_clears_the_markers_of_earlier_ones() {
 #[test]
 fn only_our_own_lines_are_records() {
     for line in [
-        "2026-11-22T10:00:00Z stdout r.1.000000000000-000000000001",
+        "2026-11-22T10:00:00Z stdout r.1.000000000000-000000000001.o1_1",
         "2026-11-22T10:00:00Z longshore hello",
         "2026-11-22T10:00:00Z longshore",
         "",
     ] {
         assert_eq!(record(line.as_bytes()), None, "{line}");
     }
-    let ours = "2026-11-22T10:00:00Z longshore r.1.000000000000-000000000001";
+    let ours = "2026-11-22T10:00:00Z longshore r.1.000000000000-000000000001.o1_1";
     assert_eq!(record(ours.as_bytes()).unwrap().len(), 1);
 }

@@ -5,11 +5,16 @@ use super::*;
 use crate::logs::output::RawText;
 
 fn frame(stream: Stream, bytes: &[u8]) -> Frame {
-    Frame { stream, time: Timestamp::UNIX_EPOCH, bytes: Bytes::copy_from_slice(bytes) }
+    Frame {
+        stream,
+        time: Timestamp::UNIX_EPOCH,
+        bytes: Bytes::copy_from_slice(bytes),
+        after_gap: false,
+    }
 }
 
 fn assemble(frames: &[Frame]) -> Vec<Line> {
-    let (mut assembler, mut lines) = (Assembler::new(), Vec::new());
+    let (mut assembler, mut lines) = (Assembler::new(Mask::default()), Vec::new());
     for frame in frames {
         assembler.push(frame, &mut lines);
     }
@@ -91,6 +96,24 @@ fn any_stream() -> impl Strategy<Value = Stream> {
     prop_oneof![Just(Stream::Stdout), Just(Stream::Stderr)]
 }
 
+#[test]
+fn a_secret_is_masked_also_where_its_line_is_cut() {
+    let mask = Mask::new(["hunter22"]);
+    let (mut assembler, mut lines) = (Assembler::new(mask), Vec::new());
+    for piece in ["pass: hun", "ter", "22 is it\n", "hunt", "ing\n", "h"] {
+        assembler.push(&frame(Stream::Stdout, piece.as_bytes()), &mut lines);
+        assembler.cut(&mut lines);
+        assert!(assembler.is_clean());
+    }
+    assembler.finish(&mut lines);
+    let (mut raw, mut text) = (RawText::default(), Vec::new());
+    for line in &lines {
+        raw.push(line, &mut text);
+    }
+    let masked = crate::logs::MASKED;
+    assert_eq!(String::from_utf8(text).unwrap(), format!("pass: {masked} is it\nhunting\nh"));
+}
+
 proptest! {
     #[test]
     fn frames_cut_anywhere_give_the_same_lines(
@@ -115,7 +138,7 @@ proptest! {
     fn no_byte_of_a_stream_is_lost_or_repeated_wherever_lines_are_cut(
         pieces in proptest::collection::vec((any_stream(), "[a-c\n]{1,5}", any::<bool>()), 0..40),
     ) {
-        let (mut assembler, mut lines) = (Assembler::new(), Vec::new());
+        let (mut assembler, mut lines) = (Assembler::new(Mask::default()), Vec::new());
         for (stream, text, cut) in &pieces {
             assembler.push(&frame(*stream, text.as_bytes()), &mut lines);
             if *cut {

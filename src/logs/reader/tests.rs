@@ -7,7 +7,7 @@ fn job() -> JobId {
 }
 
 fn put(store: &MemoryStore, day: u32, frame: u64, stream: &str) {
-    let key = format!("logs/j/202611{day}/r.1.{frame:012}-{frame:012}.log");
+    let key = format!("logs/j/202611{day}/r.1.{frame:012}-{frame:012}.o{frame}_1.log");
     store.set(&key, &format!("2026-11-{day}T10:00:00.000000000Z {stream} {frame}\n"));
 }
 
@@ -57,6 +57,30 @@ async fn a_range_of_days_and_a_stream_can_be_asked_for() {
 }
 
 #[tokio::test]
+async fn lines_since_a_moment_can_be_asked_for() {
+    let store = two_days().await;
+    for (since, expected) in [
+        ("2026-11-21T10:00:00Z", &["0", "1", "2", "3", "4", "5"][..]),
+        ("2026-11-21T10:00:00.000000001Z", &["2", "3", "4", "5"]),
+        ("2026-11-22T10:00:00.000000001Z", &[]),
+    ] {
+        let since = Some(since.parse().unwrap());
+        let query = LogQuery { since, ..LogQuery::default() };
+        assert_eq!(texts(&store, query.clone()).await, expected);
+        let last = LogQuery { tail: Some(1), ..query };
+        assert_eq!(texts(&store, last).await, expected[expected.len().saturating_sub(1)..]);
+    }
+}
+
+#[tokio::test]
+async fn how_far_a_run_is_stored_is_known() {
+    let store = two_days().await;
+    let run = "r".parse().unwrap();
+    assert_eq!(stored_up_to(&store, &job(), &run, 1).await.unwrap(), 6);
+    assert_eq!(stored_up_to(&store, &job(), &run, 2).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_tail_is_the_end_of_the_whole_whatever_its_length() {
     let store = two_days().await;
     for tail in 0..8 {
@@ -80,7 +104,7 @@ async fn chunks_that_a_broken_compaction_left_behind_are_not_read_twice() {
     store.fail_where(|op, _| op == Op::Delete);
     assert!(compact(&store, &job(), "20261122".parse().unwrap()).await.is_err());
     store.recover();
-    assert_eq!(store.keys("5.log").len(), 1);
+    assert_eq!(store.keys("5_1.log").len(), 1);
     assert_eq!(texts(&store, LogQuery::default()).await, ["0", "1", "2", "3", "4", "5"]);
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn job(script: &str) -> Job {
         limits: Limits { memory_mb: 64, cpu_shares: 128, cpus: Some(0.5), pids: 32 },
         network: Network::Bridge,
         env: BTreeMap::new(),
+        secrets: Vec::new(),
         log_interval: Duration::from_secs(30),
         max_attempts: 1,
         restart: None,

@@ -14,17 +14,11 @@ use super::lifecycle;
 use crate::job::{HealthCheck, Limits};
 use crate::runner::container::ContainerSpec;
 use crate::runner::orchestrator::EngineError;
+use crate::settings::EngineLog;
 
 /// The engine's log driver. `local` keeps bytes as they are, where `json-file` replaces what is
 /// not UTF-8, which it also makes of a character that its cut at 16 KiB has split.
 const LOG_DRIVER: &str = "local";
-
-/// The size of one log file of the engine. A follower can lose its place when the engine rotates
-/// (seen on 20.10), so that rotation has to be rare.
-const LOG_MAX_SIZE: &str = "64m";
-
-/// Log files of the engine, the current one included. Below 2 a rotation drops everything.
-const LOG_MAX_FILES: &str = "2";
 
 const BYTES_PER_MIB: u64 = 1024 * 1024;
 
@@ -34,9 +28,10 @@ const NANOS_PER_CPU: f64 = 1e9;
 pub(super) async fn create_and_start(
     engine: &Engine,
     spec: &ContainerSpec,
+    log: EngineLog,
 ) -> Result<String, EngineError> {
     let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
-    let created = engine.docker.create_container(Some(options), body(spec)).await;
+    let created = engine.docker.create_container(Some(options), body(spec, log)).await;
     let id = created.map_err(|error| refused(engine, spec, error))?.id;
     let started = engine.docker.start_container(&id, None::<StartContainerOptions>).await;
     let Err(error) = started else {
@@ -66,7 +61,7 @@ fn refused(engine: &Engine, spec: &ContainerSpec, error: Error) -> EngineError {
     }
 }
 
-fn body(spec: &ContainerSpec) -> ContainerCreateBody {
+fn body(spec: &ContainerSpec, log: EngineLog) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(spec.image.clone()),
         cmd: Some(spec.command.clone()),
@@ -77,12 +72,12 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         stop_signal: Some("SIGTERM".to_owned()),
         stop_timeout: Some(signed(spec.stop_timeout.as_secs())),
         healthcheck: spec.health_check.as_ref().map(health),
-        host_config: Some(host(spec)),
+        host_config: Some(host(spec, log)),
         ..Default::default()
     }
 }
 
-fn host(spec: &ContainerSpec) -> HostConfig {
+fn host(spec: &ContainerSpec, log: EngineLog) -> HostConfig {
     let Limits { memory_mb, cpu_shares, cpus, pids } = spec.limits;
     let memory = signed(memory_mb.saturating_mul(BYTES_PER_MIB));
     // Mounts rather than `host:container` texts: these cannot name a directory with a colon, and
@@ -108,8 +103,9 @@ fn host(spec: &ContainerSpec) -> HostConfig {
         log_config: Some(HostConfigLogConfig {
             typ: Some(LOG_DRIVER.to_owned()),
             config: Some(HashMap::from([
-                ("max-size".to_owned(), LOG_MAX_SIZE.to_owned()),
-                ("max-file".to_owned(), LOG_MAX_FILES.to_owned()),
+                ("max-size".to_owned(), format!("{}m", log.file_mb)),
+                // Below 2 a rotation drops everything.
+                ("max-file".to_owned(), log.files.max(2).to_string()),
             ])),
         }),
         ..Default::default()
@@ -153,6 +149,8 @@ mod tests {
     use crate::runner::container::{ContainerBuilder, User};
     use crate::runner::labels::Assignment;
 
+    const LOG: EngineLog = EngineLog { file_mb: 64, files: 2 };
+
     fn spec() -> ContainerSpec {
         let assignment = Assignment { namespace: "ns", segment: 1, attempt: 1 };
         ContainerBuilder::new("python:3.11-slim")
@@ -165,7 +163,7 @@ mod tests {
 
     #[test]
     fn limits_are_in_the_engines_units_and_leave_no_swap() {
-        let host = host(&spec());
+        let host = host(&spec(), LOG);
         assert_eq!(host.memory, Some(64 * 1024 * 1024));
         assert_eq!(host.memory_swap, host.memory);
         assert_eq!(host.cpu_shares, Some(128));
@@ -175,24 +173,24 @@ mod tests {
 
     #[test]
     fn compat_15_a_container_has_no_capabilities_and_a_limit_of_processes() {
-        let host = host(&spec());
+        let host = host(&spec(), LOG);
         assert_eq!((host.cap_drop, host.cap_add), (Some(vec!["ALL".to_owned()]), Some(vec![])));
         assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
         assert_eq!(host.pids_limit, Some(32));
         let mut spec = spec();
         spec.user = Some(User { uid: 1000, gid: 1001 });
-        assert_eq!(body(&spec).user.as_deref(), Some("1000:1001"));
+        assert_eq!(body(&spec, LOG).user.as_deref(), Some("1000:1001"));
     }
 
     #[test]
     fn compat_6_the_engine_never_removes_a_container_by_itself() {
-        assert_eq!(host(&spec()).auto_remove, None);
-        assert_eq!(host(&spec()).restart_policy, None);
+        assert_eq!(host(&spec(), LOG).auto_remove, None);
+        assert_eq!(host(&spec(), LOG).restart_policy, None);
     }
 
     #[test]
     fn the_program_gets_its_directory_its_environment_and_its_time_to_end() {
-        let body = body(&spec());
+        let body = body(&spec(), LOG);
         assert_eq!(body.cmd.unwrap(), ["/bin/sh", "/bot/entrypoint.sh"]);
         assert_eq!(body.working_dir.as_deref(), Some("/tmp"));
         assert_eq!((body.stop_signal.as_deref(), body.stop_timeout), (Some("SIGTERM"), Some(7)));
@@ -205,15 +203,15 @@ mod tests {
 
     #[test]
     fn the_engines_logs_are_bounded_and_rotation_keeps_what_was_there() {
-        let log = host(&spec()).log_config.unwrap().config.unwrap();
-        assert!(log["max-file"].parse::<u32>().unwrap() >= 2);
-        assert!(log.contains_key("max-size"));
+        let config = |log| host(&spec(), log).log_config.unwrap().config.unwrap();
+        assert_eq!((&*config(LOG)["max-size"], &*config(LOG)["max-file"]), ("64m", "2"));
+        assert_eq!(config(EngineLog { file_mb: 1, files: 1 })["max-file"], "2");
     }
 
     #[test]
     fn a_health_check_is_a_command_without_a_shell_and_in_nanoseconds() {
         let mut spec = spec();
-        assert_eq!(body(&spec).healthcheck, None);
+        assert_eq!(body(&spec, LOG).healthcheck, None);
         spec.health_check = Some(HealthCheck {
             command: vec!["test".to_owned(), "-e".to_owned(), "/tmp/a b".to_owned()],
             interval_seconds: 30,
@@ -221,7 +219,7 @@ mod tests {
             retries: 3,
             start_period_seconds: 0,
         });
-        let check = body(&spec).healthcheck.unwrap();
+        let check = body(&spec, LOG).healthcheck.unwrap();
         assert_eq!(check.test.unwrap(), ["CMD", "test", "-e", "/tmp/a b"]);
         assert_eq!((check.interval, check.timeout), (Some(30_000_000_000), Some(1_000_000_000)));
     }

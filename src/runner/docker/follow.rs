@@ -4,6 +4,8 @@
 //! when the container ends, and all after a rotation that it did not notice. So the output is read
 //! once more after the end, and what came already is passed over. And after a rotation that it did
 //! notice it may begin the new file a second time, which is passed over too. (All seen on 20.10.)
+//! An engine that is away is waited for. Where the place that was read last is not there any more
+//! when it is read again, the next frame says that output is missing before it.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,11 +22,14 @@ use tokio::time::sleep;
 use super::engine::Engine;
 use super::lifecycle;
 use super::logs::{Pieces, READING, frame, unreadable};
-use crate::logs::{Frame, Stream};
+use crate::logs::{Frame, Order, Place, Places, Stream};
 use crate::runner::orchestrator::{ContainerState, EngineError};
 
 /// Before following again, where the stream ended and the container runs still.
 const AGAIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Before following again, where the engine could not be reached.
+const AWAY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Errors of the engine's reader in a row, without a new frame between them, that are read over.
 const MAX_FAULTS: u32 = 3;
@@ -45,7 +50,7 @@ pub(super) fn follow(
     let follower = Follower {
         engine: engine.clone(),
         container: container.to_owned(),
-        last: None,
+        read: Places::default(),
         recent: Recent::default(),
         faults: 0,
         pass: Pass::begin(engine, container, None, false),
@@ -60,7 +65,7 @@ pub(super) fn follow(
 struct Follower {
     engine: Engine,
     container: String,
-    last: Option<Place>,
+    read: Places,
     recent: Recent,
     faults: u32,
     pass: Pass,
@@ -71,15 +76,16 @@ struct Follower {
 struct Pass {
     outputs: BoxStream<'static, Result<LogOutput, Error>>,
     pieces: Pieces,
-    /// How far what came already goes, until this pass is there.
-    known: Option<Place>,
+    /// How far what came already goes, until this pass is there, and how many frames with its
+    /// stamp this pass has given.
+    known: Option<(Place, u32)>,
     /// Whether the container had ended before this pass began, so that it gives everything.
     is_final: bool,
 }
 
 impl Pass {
     fn begin(engine: &Engine, container: &str, known: Option<Place>, is_final: bool) -> Self {
-        let since = known.as_ref().map_or(0, Place::since);
+        let since = known.map_or(0, since);
         let options = LogsOptionsBuilder::default()
             .follow(true)
             .stdout(true)
@@ -89,20 +95,29 @@ impl Pass {
             .tail("all")
             .build();
         let outputs = engine.docker.logs(container, Some(options)).boxed();
+        let known = known.map(|place| (place, 0));
         Self { outputs, pieces: Pieces::default(), known, is_final }
     }
 
-    /// Whether a frame has not come before.
-    fn is_new(&mut self, frame: &Frame) -> bool {
-        let Some(known) = &mut self.known else {
+    /// Whether a frame has not come before. One that is beyond what came, which itself is not there
+    /// any more, comes after a gap.
+    fn is_new(&mut self, frame: &mut Frame) -> bool {
+        let Some((known, seen)) = &mut self.known else {
             return true;
         };
-        let order = known.compare(frame);
+        let order = known.compare(seen, frame);
         if order != Order::Before {
             self.known = None;
         }
-        order == Order::Beyond
+        frame.after_gap = order == Order::Beyond;
+        frame.after_gap
     }
+}
+
+/// From which second on the engine is to read again, so that `place` is among it.
+fn since(place: Place) -> i32 {
+    let seconds = place.time.as_second().saturating_sub(OVERLAP_SECONDS);
+    i32::try_from(seconds.max(0)).unwrap_or(i32::MAX)
 }
 
 impl Follower {
@@ -125,7 +140,13 @@ impl Follower {
             self.end_pass().await?;
             return Ok(None);
         };
-        let output = output.map_err(self.engine.failed(READING, &self.container))?;
+        let output = match output.map_err(self.engine.failed(READING, &self.container)) {
+            Ok(output) => output,
+            Err(error) => {
+                self.wait_out(error).await?;
+                return Ok(None);
+            }
+        };
         let mut frame = match frame(output) {
             Ok(frame) => frame,
             Err(reason) => {
@@ -137,14 +158,14 @@ impl Follower {
             !self.pass.pieces.is_line_open(frame.stream) || !self.recent.goes_on(&frame);
         frame.bytes = self.pass.pieces.mend(frame.stream, frame.bytes);
         if begins_line && self.pass.known.is_none() && self.recent.holds(&frame) {
-            self.pass.known.clone_from(&self.last);
+            self.pass.known = self.read.now().map(|place| (place, 0));
         }
-        if !self.pass.is_new(&frame) {
+        if !self.pass.is_new(&mut frame) {
             return Ok(None);
         }
         self.faults = 0;
         self.recent.push(&frame);
-        self.last = Some(Place::after(self.last.take(), &frame));
+        self.read.advance(&frame);
         Ok(Some(frame))
     }
 
@@ -157,9 +178,27 @@ impl Follower {
         }
         tracing::warn!(container.id = self.container, reason, "reading container logs again");
         sleep(AGAIN_PAUSE).await;
-        let is_final = self.pass.is_final;
-        self.pass = Pass::begin(&self.engine, &self.container, self.last.clone(), is_final);
+        self.begin_again(self.pass.is_final);
         Ok(())
+    }
+
+    /// Begins another pass once an engine that cannot be reached may be back. An error that it
+    /// answered with is final if it comes again and again.
+    async fn wait_out(&mut self, error: EngineError) -> Result<(), EngineError> {
+        if !matches!(error, EngineError::Unreachable { .. }) {
+            self.faults += 1;
+            if !error.is_transient() || self.faults > MAX_FAULTS {
+                return Err(error);
+            }
+        }
+        tracing::debug!(container.id = self.container, %error, "wait for the engine");
+        sleep(AWAY_PAUSE).await;
+        self.begin_again(false);
+        Ok(())
+    }
+
+    fn begin_again(&mut self, is_final: bool) {
+        self.pass = Pass::begin(&self.engine, &self.container, self.read.now(), is_final);
     }
 
     async fn end_pass(&mut self) -> Result<(), EngineError> {
@@ -174,56 +213,13 @@ impl Follower {
                 self.is_over = true;
                 return Ok(());
             }
-            Err(error) => return Err(error),
+            Err(error) => return self.wait_out(error).await,
         };
         if !has_ended {
             sleep(AGAIN_PAUSE).await;
         }
-        self.pass = Pass::begin(&self.engine, &self.container, self.last.clone(), has_ended);
+        self.begin_again(has_ended);
         Ok(())
-    }
-}
-
-/// How far the output has come: the last frame by its output and stamp, and how many of this
-/// stamp there were, for the pieces of one line share theirs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    stream: Stream,
-    time: Timestamp,
-    count: usize,
-}
-
-/// Where a frame is in relation to a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
-    Before,
-    Last,
-    Beyond,
-}
-
-impl Place {
-    fn after(last: Option<Self>, frame: &Frame) -> Self {
-        let (stream, time) = (frame.stream, frame.time);
-        let same = last.filter(|last| last.stream == stream && last.time == time);
-        Self { stream, time, count: same.map_or(1, |last| last.count + 1) }
-    }
-
-    fn since(&self) -> i32 {
-        let seconds = self.time.as_second().saturating_sub(OVERLAP_SECONDS);
-        i32::try_from(seconds.max(0)).unwrap_or(i32::MAX)
-    }
-
-    /// Where `frame` is; counts down to the last of those with its stamp. The stamps of one output
-    /// do not go backwards, so that a later one is beyond, where the place itself was rotated away.
-    fn compare(&mut self, frame: &Frame) -> Order {
-        if frame.stream != self.stream || frame.time < self.time {
-            return Order::Before;
-        }
-        if frame.time > self.time {
-            return Order::Beyond;
-        }
-        self.count = self.count.saturating_sub(1);
-        if self.count == 0 { Order::Last } else { Order::Before }
     }
 }
 
@@ -271,18 +267,22 @@ mod tests {
 
     fn frame(stream: Stream, nanosecond: i64) -> Frame {
         let time = Timestamp::new(100, 0).unwrap() + SignedDuration::from_nanos(nanosecond);
-        Frame { stream, time, bytes: Bytes::from_static(b"x\n") }
+        Frame { stream, time, bytes: Bytes::from_static(b"x\n"), after_gap: false }
     }
 
     fn place(frames: &[Frame]) -> Option<Place> {
-        frames.iter().fold(None, |last, frame| Some(Place::after(last, frame)))
+        let mut places = Places::default();
+        for frame in frames {
+            places.advance(frame);
+        }
+        places.now()
     }
 
-    fn what_is_new<'a>(known: &[Frame], again: &'a [Frame]) -> Vec<&'a Frame> {
+    fn what_is_new(known: &[Frame], again: &[Frame]) -> Vec<Frame> {
         let outputs = stream::empty().boxed();
-        let known = place(known);
+        let known = place(known).map(|place| (place, 0));
         let mut pass = Pass { outputs, pieces: Pieces::default(), known, is_final: true };
-        again.iter().filter(|frame| pass.is_new(frame)).collect()
+        again.iter().cloned().filter_map(|mut f| pass.is_new(&mut f).then_some(f)).collect()
     }
 
     #[test]
@@ -297,13 +297,22 @@ mod tests {
             frame(Stdout, 4),
             frame(Stdout, 4),
             frame(Stderr, 9),
+            // Pieces of one line with the other output between them.
+            frame(Stdout, 10),
+            frame(Stderr, 11),
+            frame(Stdout, 10),
         ];
         for come in 0..=all.len() {
-            let rest: Vec<_> = all[come..].iter().collect();
-            assert_eq!(what_is_new(&all[..come], &all), rest, "after {come}");
+            assert_eq!(what_is_new(&all[..come], &all), all[come..], "after {come}");
         }
-        let rest: Vec<_> = all[3..].iter().collect();
-        assert_eq!(what_is_new(&all[..1], &all[3..]), rest, "the place was rotated away");
+    }
+
+    #[test]
+    fn a_place_that_was_rotated_away_leaves_a_gap_before_the_next_frame() {
+        let all: Vec<_> = (1..6).map(|nanosecond| frame(Stream::Stdout, nanosecond)).collect();
+        let mut rest = all[3..].to_vec();
+        rest[0].after_gap = true;
+        assert_eq!(what_is_new(&all[..2], &all[3..]), rest);
     }
 
     #[test]
@@ -327,8 +336,9 @@ mod tests {
 
     #[test]
     fn a_second_pass_begins_a_little_before_the_place() {
-        assert_eq!(place(&[frame(Stream::Stdout, 7)]).unwrap().since(), 99);
-        let long_ago = Place { stream: Stream::Stdout, time: Timestamp::MIN, count: 1 };
-        assert_eq!(long_ago.since(), 0);
+        assert_eq!(since(place(&[frame(Stream::Stdout, 7)]).unwrap()), 99);
+        let time = Timestamp::MIN;
+        let long_ago = Place { stream: Stream::Stdout, time, count: 1, latest: time };
+        assert_eq!(since(long_ago), 0);
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn frame(output: LogOutput) -> Result<Frame, String> {
         return Err(format!("a frame came without a time: {start:?}"));
     };
     bytes.advance(space + 1);
-    Ok(Frame { stream, time, bytes })
+    Ok(Frame { stream, time, bytes, after_gap: false })
 }
 
 /// The engine's own words in a frame that belongs to neither output. On a container without a

@@ -32,7 +32,7 @@ use super::orchestrator::{
     ContainerInfo, ContainerOrchestrator, ContainerRunResult, ContainerStatus, EngineError,
 };
 use crate::logs::Frame;
-use crate::settings::RunnerSettings;
+use crate::settings::{EngineLog, RunnerSettings};
 
 /// The part of the output that [`ContainerOrchestrator::run_and_wait`] gives, in bytes.
 const OUTPUT_TAIL_BYTES: usize = 64 * 1024;
@@ -43,6 +43,7 @@ pub struct DockerOrchestrator {
     images: Images,
     starts: Semaphore,
     max_result_bytes: u64,
+    log: EngineLog,
 }
 
 impl DockerOrchestrator {
@@ -57,6 +58,7 @@ impl DockerOrchestrator {
             images: Images::new(engine.clone(), settings.pull_timeout, progress),
             starts: Semaphore::new(settings.max_concurrent_starts.max(1)),
             max_result_bytes: settings.max_result_bytes,
+            log: settings.engine_log,
             engine,
         })
     }
@@ -85,7 +87,7 @@ impl ContainerOrchestrator for DockerOrchestrator {
     async fn create_and_start(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
         // Never closed, so that this is always a permit.
         let _permit = self.starts.acquire().await;
-        create::create_and_start(&self.engine, spec).await
+        create::create_and_start(&self.engine, spec, self.log).await
     }
 
     async fn run_and_wait(

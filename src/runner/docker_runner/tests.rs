@@ -88,6 +88,7 @@ fn gives(result: &str) -> Script {
         stream: Stream::Stdout,
         time: jiff::Timestamp::now(),
         bytes: Bytes::from_static(b"working\n"),
+        after_gap: false,
     };
     let files = [("/bot/result.json".to_owned(), Bytes::from(result.to_owned()))];
     Script { frames: vec![frame], files: files.into(), ..Script::default() }

@@ -157,10 +157,11 @@ impl Place {
     pub(super) async fn list_page(
         &self,
         prefix: &str,
+        after: Option<String>,
         token: Option<String>,
         max_keys: Option<usize>,
     ) -> Result<Page, Fault> {
-        let page = self.handle.list_page(prefix.to_owned(), None, token, None, max_keys);
+        let page = self.handle.list_page(prefix.to_owned(), None, token, after, max_keys);
         let (page, _) = within(self.timeout, page).await??;
         let keys = page.contents.into_iter().map(|object| object.key).collect();
         Ok(Page { keys, next: page.next_continuation_token })

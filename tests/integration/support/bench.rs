@@ -11,7 +11,7 @@ use longshore::job::{Limits, Network};
 use longshore::runner::container::{ContainerBuilder, ContainerSpec};
 use longshore::runner::docker::{DockerOrchestrator, Progress};
 use longshore::runner::orchestrator::{ContainerOrchestrator, EngineError};
-use longshore::settings::{ImageSettings, RunnerSettings};
+use longshore::settings::{EngineLog, ImageSettings, RunnerSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::task::JoinSet;
@@ -43,6 +43,7 @@ pub(crate) fn settings() -> RunnerSettings {
         max_extracted_bytes: 1 << 20,
         max_entries: 100,
         max_result_bytes: 1 << 20,
+        engine_log: EngineLog { file_mb: 64, files: 2 },
     }
 }
 

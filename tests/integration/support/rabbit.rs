@@ -88,6 +88,8 @@ impl Rabbit {
             topology.jobs_exchange(),
             topology.status_exchange(),
             topology.results_exchange(),
+            topology.logs_exchange(),
+            topology.listeners_exchange(),
             topology.dead(),
             retry,
         ] {

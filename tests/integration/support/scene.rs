@@ -86,6 +86,11 @@ impl Scene {
         }
     }
 
+    /// A channel of the scene's own connection.
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
     /// A job's id that no other scene has.
     pub(crate) fn id(&self, name: &str) -> String {
         format!("{}-{name}", self.namespace)

@@ -215,6 +215,14 @@ async fn listing_is_ordered_and_by_prefix(store: &dyn ObjectStore, prefix: &str)
     assert_eq!(list("a").await.len(), keys.len() + 1);
     assert_eq!(list("a/000").await, keys[..10]);
     assert!(list("b").await.is_empty());
+    let page = async |after: &str, max: usize| {
+        store.list_page(Bucket::Results, &format!("{prefix}/list/a/"), after, max).await.unwrap()
+    };
+    assert_eq!(page("", 10).await, keys[..10]);
+    assert_eq!(page(&keys[9], 10).await, keys[10..20]);
+    assert_eq!(page(&keys[1_044], 10).await, keys[1_045..]);
+    assert_eq!(page(&keys[9], 1_040).await, keys[10..]);
+    assert!(page(&keys[1_049], 10).await.is_empty());
     futures_util::stream::iter(keys.iter().chain([&other]))
         .for_each_concurrent(8, |key| delete(store, key))
         .await;

@@ -1,0 +1,149 @@
+//! A queue of one's own: what is published while it is there, and nothing of it afterwards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use lapin::Channel;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use tokio_util::sync::CancellationToken;
+
+use super::error::{describe, failed};
+use super::message::short;
+use super::{Broker, BrokerError};
+
+/// Messages on their way to us at a time.
+const PREFETCH: u16 = 100;
+
+/// Where messages come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) exchange: String,
+    /// What their routing keys match.
+    pub(super) pattern: String,
+}
+
+/// A message.
+pub(super) struct Message {
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
+    pub(super) body: Bytes,
+}
+
+/// The connection was lost, and the queue with it. It is made again; what was published in between
+/// is missed.
+pub(super) struct Lost {
+    pub(super) reason: String,
+}
+
+/// An exclusive queue that is made anew whenever the connection was lost.
+pub(super) struct OwnQueue {
+    broker: Broker,
+    sources: Arc<[Source]>,
+    max_waiting: u32,
+    shutdown: CancellationToken,
+    /// `None` after the connection was lost.
+    open: Option<(Channel, lapin::Consumer)>,
+    pauses: Box<dyn Iterator<Item = Duration> + Send>,
+}
+
+impl Broker {
+    /// Makes a queue for messages of `sources`, until `shutdown`; of those that wait, the broker
+    /// keeps the last `max_waiting`. When this returns, nothing that is published later is missed.
+    /// Waits for a connection.
+    pub(super) async fn own_queue(
+        &self,
+        sources: Vec<Source>,
+        max_waiting: u32,
+        shutdown: CancellationToken,
+    ) -> Result<OwnQueue, BrokerError> {
+        self.wait_connected().await?;
+        let sources: Arc<[Source]> = sources.into();
+        let opening = open(self.clone(), Arc::clone(&sources), max_waiting);
+        let open = Some(self.to_its_end(opening).await?);
+        let pauses = Box::new(self.back_off());
+        Ok(OwnQueue { broker: self.clone(), sources, max_waiting, shutdown, open, pauses })
+    }
+}
+
+impl OwnQueue {
+    /// The next message; `None` after the shutdown.
+    pub(super) async fn next(&mut self) -> Option<Result<Message, Lost>> {
+        let shutdown = self.shutdown.clone();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => None,
+            item = self.next_item() => item,
+        }
+    }
+
+    async fn next_item(&mut self) -> Option<Result<Message, Lost>> {
+        loop {
+            let Some((_, consumer)) = &mut self.open else {
+                let pause = self.pauses.next();
+                self.broker.pause(pause).await.ok()?;
+                let sources = Arc::clone(&self.sources);
+                let opening = open(self.broker.clone(), sources, self.max_waiting);
+                match self.broker.to_its_end(opening).await {
+                    Ok(opened) => self.open = Some(opened),
+                    Err(error) => tracing::warn!(%error, "cannot subscribe again yet"),
+                }
+                continue;
+            };
+            let delivery = match consumer.next().await {
+                Some(Ok(delivery)) => delivery,
+                ended => {
+                    self.open = None;
+                    let reason = match ended {
+                        Some(Err(error)) => describe(&error),
+                        _ => "the broker ended the subscription".to_owned(),
+                    };
+                    return Some(Err(Lost { reason }));
+                }
+            };
+            self.pauses = Box::new(self.broker.back_off());
+            // The ack only makes room; where it fails, the stream's end says so next.
+            drop(delivery.acker.ack(BasicAckOptions::default()).await);
+            return Some(Ok(Message {
+                exchange: delivery.exchange.to_string(),
+                routing_key: delivery.routing_key.to_string(),
+                body: delivery.data.into(),
+            }));
+        }
+    }
+}
+
+async fn open(
+    broker: Broker,
+    sources: Arc<[Source]>,
+    max_waiting: u32,
+) -> Result<(Channel, lapin::Consumer), BrokerError> {
+    let action = "subscribing";
+    let channel = broker.channel().await?;
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(max_waiting.into()));
+    let queue = channel.queue_declare("".into(), options, arguments).await;
+    let queue: ShortString = queue.map_err(failed(action))?.name().clone();
+    for source in sources.iter() {
+        let invalid = |reason| BrokerError::Failed { action: action.to_owned(), reason };
+        let exchange = short("name of the exchange", &source.exchange).map_err(invalid)?;
+        let pattern = short("pattern", &source.pattern).map_err(invalid)?;
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(queue.clone(), exchange, pattern, options, FieldTable::default())
+            .await
+            .map_err(failed(action))?;
+    }
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(failed(action))?;
+    let options = BasicConsumeOptions::default();
+    let consumer = channel
+        .basic_consume(queue, "".into(), options, FieldTable::default())
+        .await
+        .map_err(failed(action))?;
+    Ok((channel, consumer))
+}

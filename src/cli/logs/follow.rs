@@ -1,0 +1,183 @@
+//! Following a log: what is stored, then what comes, with nothing between them missed or repeated.
+//!
+//! The follower first hears the broker, then says that it listens. The worker that runs the job
+//! answers with the number of the piece of output from which on it sends lines, after it has sent
+//! all before them on its way to the store. So the follower shows the store up to there, and then
+//! the lines. A line that was lost on the way shows as a gap in the numbers, and is read from the
+//! store, too.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::{Instant, interval, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::shown::Shown;
+use crate::broker::Heard;
+use crate::cli::client::Client;
+use crate::cli::output::warn;
+use crate::cli::{Failure, Outcome};
+use crate::job::{EventData, JobId, Listening, LogLines, RunId};
+use crate::logs::{LISTENING_HOLDS, LogQuery, StoredLine, Stream, read, stored_up_to};
+use crate::storage::S3Store;
+
+/// How long the worker that runs the job may take to answer.
+const GREETING_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long lines may take to reach the store that were sent on their way there.
+const STORING_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Between two looks whether they have.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
+/// Shows what is stored, and then what comes, until the run ends.
+pub(super) async fn follow(
+    id: &JobId,
+    store: &S3Store,
+    client: &Client,
+    query: &mut LogQuery,
+    shown: &mut Shown,
+) -> Outcome {
+    // Before anything is said, so that the answer is heard.
+    let mut heard = client.broker.follow_log(id, CancellationToken::new()).await?;
+    listen(client, id, true).await?;
+    let mut follower =
+        Follower { id, store, query, shown, is_stored_shown: false, runs: HashMap::new() };
+    let following = async {
+        let greeted_by = Instant::now() + GREETING_PATIENCE;
+        loop {
+            let next = if follower.is_stored_shown {
+                heard.next().await
+            } else {
+                let Ok(next) = timeout_at(greeted_by, heard.next()).await else {
+                    follower.catch_up().await?;
+                    warn(&format!("no worker runs {id} now; waiting for it to run"));
+                    continue;
+                };
+                next
+            };
+            match next {
+                None => return Ok(0),
+                Some(Heard::Gap) => listen(client, id, true).await?,
+                Some(Heard::Lines(lines)) => follower.take(lines).await?,
+                Some(Heard::Result(event)) => {
+                    let EventData::Result(result) = &event.data else { continue };
+                    if follower.is_about(result.run_id.as_ref()) {
+                        // All of its log was stored before the result was told.
+                        follower.catch_up().await?;
+                        return Ok(0);
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        ended = following => ended,
+        never = keep_listening(client, id) => match never {},
+    }
+}
+
+async fn listen(client: &Client, id: &JobId, begins: bool) -> Result<(), Failure> {
+    let listening = Listening { id: id.clone(), begins };
+    Ok(client.broker.publish_listening(&listening).await?)
+}
+
+/// Says again and again that somebody listens.
+async fn keep_listening(client: &Client, id: &JobId) -> Infallible {
+    let mut ticks = interval(LISTENING_HOLDS / 3);
+    loop {
+        ticks.tick().await;
+        if let Err(failure) = listen(client, id, false).await {
+            failure.tell();
+        }
+    }
+}
+
+/// How far the lines of one attempt were taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    /// The number of the first piece that was not.
+    next: u64,
+    /// Up to here, lines may have been shown that the store had just got.
+    perhaps: u64,
+}
+
+struct Follower<'a> {
+    id: &'a JobId,
+    store: &'a S3Store,
+    query: &'a mut LogQuery,
+    shown: &'a mut Shown,
+    is_stored_shown: bool,
+    runs: HashMap<(RunId, u32), Taken>,
+}
+
+impl Follower<'_> {
+    /// Whether an event is about a run that is followed.
+    fn is_about(&self, run: Option<&RunId>) -> bool {
+        let mut known = self.runs.keys();
+        self.runs.is_empty() || known.any(|(one, _)| Some(one) == run)
+    }
+
+    async fn take(&mut self, lines: LogLines) -> Result<(), Failure> {
+        let key = (lines.run_id.clone(), lines.attempt);
+        let mut taken = self.runs.get(&key).copied().unwrap_or_default();
+        if !self.is_stored_shown || lines.from > taken.next {
+            self.wait_until_stored(&lines).await?;
+            taken.next = self.stored(&lines).await?;
+            self.catch_up().await?;
+            taken.perhaps = self.stored(&lines).await?;
+        }
+        let asked_for = |stream: Stream| stream.as_str() == lines.stream.as_str();
+        if self.query.stream.is_none_or(asked_for) {
+            for line in lines.lines.iter().filter(|line| line.piece >= taken.next) {
+                let raw = format!("{} {} {}", line.time, lines.stream, line.text);
+                let may_be_shown = line.piece < taken.perhaps;
+                self.shown.live(&StoredLine::parse(&raw), may_be_shown)?;
+            }
+            self.shown.flush()?;
+        }
+        taken.next = taken.next.max(lines.to);
+        self.runs.insert(key, taken);
+        Ok(())
+    }
+
+    /// Shows what is in the store and was not shown.
+    async fn catch_up(&mut self) -> Result<(), Failure> {
+        if !self.is_stored_shown && self.query.tail == Some(0) {
+            self.skip_stored().await?;
+        }
+        self.shown.stored(self.store, self.id, self.query).await?;
+        // From now on by what was shown.
+        self.query.tail = None;
+        self.is_stored_shown = true;
+        Ok(())
+    }
+
+    /// Nothing of what is stored is asked for: notes where it ends.
+    async fn skip_stored(&mut self) -> Result<(), Failure> {
+        let last = LogQuery { tail: Some(1), ..self.query.clone() };
+        let mut sink = |line: StoredLine<'_>| {
+            self.shown.skip(&line);
+            std::ops::ControlFlow::Continue(())
+        };
+        Ok(read(self.store, self.id, &last, &mut sink).await.map_err(anyhow::Error::from)?)
+    }
+
+    async fn stored(&self, lines: &LogLines) -> Result<u64, Failure> {
+        Ok(stored_up_to(self.store, self.id, &lines.run_id, lines.attempt).await?)
+    }
+
+    /// Waits until all that was written before these lines is stored.
+    async fn wait_until_stored(&self, lines: &LogLines) -> Result<(), Failure> {
+        let begun = Instant::now();
+        while self.stored(lines).await? < lines.from {
+            if begun.elapsed() > STORING_PATIENCE {
+                warn("lines may be missing here: they have not reached the object store");
+                return Ok(());
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! Retention: logs that are older than so many days go. One worker of a namespace does it, once a
+//! day, a bounded piece at a time.
+//!
+//! Whose turn it is and how far the last one came stands in one object, written by compare-and-set:
+//! a worker that dies on the way leaves the rest to the next day. The pass also puts chunks of past
+//! days, which a host left that died, into their daily logs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::{Timestamp, ToSpan as _};
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::compact::compact;
+use super::key::{Day, LogKey};
+use crate::job::JobId;
+use crate::storage::{
+    Bucket, Condition, ETag, Journal, JournalError, ObjectStore, RecordState, StoreError,
+};
+
+/// How often a worker looks whether a day has begun that nobody has taken.
+const LOOK: Duration = Duration::from_hours(1);
+
+/// Keys that are looked at together.
+const PAGE: usize = 1000;
+
+/// The largest object that says whose turn it is, in bytes.
+const MAX_TURN_BYTES: u64 = 64 << 10;
+
+/// How long logs are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The age, in days, that a log may reach; at least 1.
+    pub days: u32,
+    /// Keys that are looked at in one day.
+    pub max_keys: usize,
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Keys that were looked at.
+    pub seen: usize,
+    /// Objects that were removed.
+    pub removed: usize,
+}
+
+/// Why a pass ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RetentionError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Who has which day, and how far it came.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Turn {
+    day: String,
+    /// The key after which to go on; empty at the beginning.
+    after: String,
+}
+
+/// Takes a turn whenever a day has begun that nobody has taken. Never ends.
+pub async fn keep(
+    store: &dyn ObjectStore,
+    journal: &Journal,
+    namespace: &str,
+    retention: Retention,
+) -> std::convert::Infallible {
+    loop {
+        match sweep(store, journal, namespace, retention, Timestamp::now()).await {
+            Ok(None) => {}
+            Ok(Some(Swept { seen, removed })) => info!(seen, removed, "remove old logs"),
+            Err(error) => warn!(%error, "remove old logs"),
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Takes the turn of the day of `now`, where it is free: removes what is older than `retention`
+/// allows. Gives `None` where another one has it, or takes it over.
+///
+/// # Errors
+///
+/// Whatever the store says. The rest is for the next day then.
+pub async fn sweep(
+    store: &dyn ObjectStore,
+    journal: &Journal,
+    namespace: &str,
+    retention: Retention,
+    now: Timestamp,
+) -> Result<Option<Swept>, RetentionError> {
+    let today = Day::of(now);
+    let key = format!("{namespace}/log-retention.json");
+    let (turn, condition) = read_turn(store, &key).await?;
+    if turn.day == today.to_string() {
+        return Ok(None);
+    }
+    let mut turn = Turn { day: today.to_string(), ..turn };
+    let Some(mut etag) = write_turn(store, &key, &turn, condition).await? else {
+        return Ok(None);
+    };
+    let mut swept = Swept::default();
+    while swept.seen < retention.max_keys {
+        let most = PAGE.min(retention.max_keys - swept.seen);
+        let keys = store.list_page(Bucket::Logs, "logs/", &turn.after, most).await?;
+        swept.seen += keys.len();
+        swept.removed += sweep_page(store, journal, &keys, retention.days, now).await?;
+        let is_last = keys.len() < most;
+        turn.after = keys.into_iter().next_back().filter(|_| !is_last).unwrap_or_default();
+        match write_turn(store, &key, &turn, Condition::Unchanged(etag)).await? {
+            Some(written) => etag = written,
+            None => return Ok(None),
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(Some(swept))
+}
+
+async fn read_turn(store: &dyn ObjectStore, key: &str) -> Result<(Turn, Condition), StoreError> {
+    match store.get(Bucket::State, key, MAX_TURN_BYTES).await {
+        // One that cannot be read is begun anew.
+        Ok(object) => {
+            let turn = serde_json::from_slice(&object.bytes).unwrap_or_default();
+            Ok((turn, Condition::Unchanged(object.etag)))
+        }
+        Err(StoreError::NotFound { .. }) => Ok((Turn::default(), Condition::Absent)),
+        Err(error) => Err(error),
+    }
+}
+
+/// `None`: somebody else has written it.
+async fn write_turn(
+    store: &dyn ObjectStore,
+    key: &str,
+    turn: &Turn,
+    condition: Condition,
+) -> Result<Option<ETag>, StoreError> {
+    let body = Bytes::from(serde_json::json!(turn).to_string());
+    match store.put(Bucket::State, key, body, "application/json", condition).await {
+        Ok(etag) => Ok(Some(etag)),
+        Err(StoreError::ConditionFailed { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives how many objects it removed.
+async fn sweep_page(
+    store: &dyn ObjectStore,
+    journal: &Journal,
+    keys: &[String],
+    days: u32,
+    now: Timestamp,
+) -> Result<usize, RetentionError> {
+    let ago = |days: u32| {
+        let hours = i64::from(days).saturating_mul(24);
+        Day::of(now.checked_sub(hours.hours()).unwrap_or(Timestamp::MIN))
+    };
+    // A day is a past one for everybody only when it is over for some time.
+    let (oldest_kept, past) = (ago(days), ago(1));
+    let mut removed = 0;
+    let mut left_behind = BTreeSet::new();
+    for key in keys {
+        let Some((job, parsed)) = parse(key) else { continue };
+        let is_marker = matches!(parsed, LogKey::Done(..));
+        if parsed.day() < oldest_kept {
+            if !is_marker || is_finished(journal, &job).await? {
+                store.delete(Bucket::Logs, key).await?;
+                removed += 1;
+            }
+        } else if parsed.day() < past && matches!(parsed, LogKey::Chunk(..)) {
+            left_behind.insert((job, parsed.day()));
+        }
+    }
+    for (job, day) in left_behind {
+        compact(store, &job, day).await?;
+    }
+    Ok(removed)
+}
+
+fn parse(key: &str) -> Option<(JobId, LogKey)> {
+    let job: JobId = key.strip_prefix("logs/")?.split('/').next()?.parse().ok()?;
+    let parsed = LogKey::parse(&job, key)?;
+    Some((job, parsed))
+}
+
+/// Whether a job runs no more, as far as this namespace knows. The marker of one that does tells
+/// where its log goes on, however long it has been silent.
+async fn is_finished(journal: &Journal, job: &JobId) -> Result<bool, JournalError> {
+    let known = journal.read(job).await?;
+    Ok(known.is_some_and(|(record, _)| record.state == RecordState::Finished))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! The directory for what does not fit into memory, one a process.
+//!
+//! Whoever makes such a directory holds the lock of a file in it; the kernel takes the lock back
+//! from a process that dies. So what nobody holds any more is told from what another worker on this
+//! host is using, and goes when the next one begins.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tempfile::TempPath;
+use tracing::{info, warn};
+
+/// What the directory of one process is called, before what makes its name its own.
+const PREFIX: &str = "longshore-spool-";
+
+/// The file whose lock says that a directory is in use.
+const LOCK_FILE: &str = "lock";
+
+/// Files on disk, made when they are first needed. Clones share the directory.
+#[derive(Debug, Clone)]
+pub(super) struct Spool {
+    parent: PathBuf,
+    own: Arc<Mutex<Option<Own>>>,
+}
+
+/// The directory of this process. It goes with the last clone.
+#[derive(Debug)]
+struct Own {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            warn!(directory = %self.path.display(), %error, "remove the spool directory");
+        }
+    }
+}
+
+impl Spool {
+    /// A spool in `parent`, which is made when the first file is.
+    pub(super) fn new(parent: PathBuf) -> Self {
+        Self { parent, own: Arc::default() }
+    }
+
+    /// Removes what processes left that are no more. What cannot be removed stays, with a warning.
+    pub(super) fn clean_up(&self) {
+        let entries = std::fs::read_dir(&self.parent).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()).filter(|path| is_spool(path)) {
+            match remove_stale(&path) {
+                Ok(false) => {}
+                Ok(true) => info!(directory = %path.display(), "remove a dead worker's spool"),
+                Err(error) => {
+                    warn!(directory = %path.display(), %error, "remove a dead worker's spool");
+                }
+            }
+        }
+    }
+
+    /// A new, empty file. It goes when the path is dropped.
+    pub(super) fn create(&self) -> io::Result<(File, TempPath)> {
+        let dir = self.directory()?;
+        Ok(tempfile::Builder::new().prefix("part-").tempfile_in(dir)?.into_parts())
+    }
+
+    /// Writes a new file.
+    pub(super) async fn write(&self, bytes: bytes::Bytes) -> io::Result<TempPath> {
+        let spool = self.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let (mut file, path) = spool.create()?;
+            io::Write::write_all(&mut file, &bytes)?;
+            Ok(path)
+        });
+        written.await.map_err(io::Error::other)?
+    }
+
+    fn directory(&self) -> io::Result<PathBuf> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = own.as_ref() {
+            return Ok(own.path.clone());
+        }
+        std::fs::create_dir_all(&self.parent)?;
+        let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&self.parent)?.keep();
+        let lock = OpenOptions::new().create(true).append(true).open(path.join(LOCK_FILE))?;
+        lock.try_lock()?;
+        *own = Some(Own { path: path.clone(), _lock: lock });
+        Ok(path)
+    }
+}
+
+fn is_spool(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(PREFIX))
+}
+
+/// Removes a directory that no process holds; says whether that is done. One without a lock file
+/// is just being made.
+fn remove_stale(path: &Path) -> io::Result<bool> {
+    let lock = match OpenOptions::new().append(true).open(path.join(LOCK_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    if lock.try_lock().is_err() {
+        return Ok(false);
+    }
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_dead_process_left_goes_and_what_is_in_use_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let living = Spool::new(parent.path().to_path_buf());
+        let file = living.write("x".into()).await.unwrap();
+        let dead = parent.path().join("longshore-spool-dead");
+        std::fs::create_dir(&dead).unwrap();
+        for name in ["lock", "part-1"] {
+            std::fs::write(dead.join(name), "").unwrap();
+        }
+        std::fs::write(parent.path().join("not-ours"), "").unwrap();
+
+        Spool::new(parent.path().to_path_buf()).clean_up();
+        assert!(!dead.exists());
+        assert_eq!(std::fs::read(&file).unwrap(), b"x");
+        assert!(parent.path().join("not-ours").exists());
+
+        drop(file);
+        drop(living);
+        let left: Vec<_> = std::fs::read_dir(parent.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn a_spool_that_nobody_needs_makes_no_directory() {
+        let parent = tempfile::tempdir().unwrap();
+        let inner = parent.path().join("deep/spool");
+        Spool::new(inner.clone()).clean_up();
+        assert!(!inner.exists());
+        Spool::new(inner.clone()).create().unwrap();
+        assert!(inner.exists());
+    }
+}

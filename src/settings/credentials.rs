@@ -1,0 +1,51 @@
+//! What the settings hold that must be seen nowhere.
+
+use super::Settings;
+
+impl Settings {
+    /// The keys of the object store and the password of the broker, this as it stands in the URL
+    /// and as it is meant. None of it is empty.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<String> {
+        let mut all = vec![self.store.access_key.clone(), self.store.secret_key.clone()];
+        if let Some(password) = password_of(&self.broker.url) {
+            all.extend([percent_decoded(password), password.to_owned()]);
+        }
+        all.retain(|one| !one.is_empty());
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+fn password_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let (login, _) = rest.rsplit_once('@')?;
+    login.split_once(':').map(|(_, password)| password)
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..2).filter(|_| *first == b'%');
+        let byte =
+            code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
+        out.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_of_a_url_is_found_and_decoded() {
+        assert_eq!(password_of("amqp://bob:s%2fcret@mq:5673/jobs"), Some("s%2fcret"));
+        assert_eq!(password_of("amqp://mq"), None);
+        assert_eq!(password_of("amqp://bob@mq"), None);
+        assert_eq!(percent_decoded("s%2Fc%zret%"), "s/c%zret%");
+    }
+}

@@ -1,0 +1,54 @@
+//! Between those who listen to a log and the log loop: who they are, and what they are sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::Broker;
+use crate::job::LogLines;
+use crate::logs::LogCollector;
+
+/// Pause between two attempts to hear those who listen.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Hears who listens, and sends `lines` to them, until `closing`.
+pub(super) fn serve(
+    tasks: &TaskTracker,
+    broker: &Broker,
+    logs: &Arc<LogCollector>,
+    lines: mpsc::Receiver<LogLines>,
+    closing: &CancellationToken,
+) {
+    let hearing = hear(broker.clone(), Arc::clone(logs), closing.clone());
+    let sending = send(broker.clone(), lines);
+    let (to_hear, to_send) = (closing.clone(), closing.clone());
+    tasks.spawn(async move { to_hear.run_until_cancelled(hearing).await });
+    tasks.spawn(async move { to_send.run_until_cancelled(sending).await });
+}
+
+async fn hear(broker: Broker, logs: Arc<LogCollector>, closing: CancellationToken) {
+    loop {
+        match broker.listeners(closing.clone()).await {
+            Ok(mut listeners) => {
+                while let Some(listening) = listeners.next().await {
+                    logs.listen(&listening);
+                }
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "hear who follows logs"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// What cannot be sent is not sent again: whoever misses it reads it from the store.
+async fn send(broker: Broker, mut lines: mpsc::Receiver<LogLines>) {
+    while let Some(message) = lines.recv().await {
+        if let Err(error) = broker.publish_lines(&message).await {
+            tracing::debug!(job.id = %message.id, %error, "send log lines");
+        }
+    }
+}

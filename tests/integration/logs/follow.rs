@@ -1,0 +1,165 @@
+//! `longshore logs -f`: what is stored and then what comes, each line once.
+
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::stored_lines;
+use crate::cli::{longshore, text};
+use crate::support::program::PYTHON_BOT;
+use crate::support::rabbit::within;
+use crate::support::scene::Scene;
+use crate::support::{s3, servers};
+
+/// Writes a numbered line every few moments, by turns on both outputs.
+const BY_TURNS: &str = r#"
+import sys, time
+def main(id, config):
+    number = 0
+    while True:
+        number += 1
+        stream = sys.stderr if number % 3 == 0 else sys.stdout
+        print("line", number, file=stream, flush=True)
+        time.sleep(0.02)
+"#;
+
+/// So long that no line reaches the store by the timer alone while a test runs.
+const RARELY: (&str, &str) = ("LOG_INTERVAL_SECONDS", "600");
+
+/// `longshore logs` on a scene's servers.
+fn logs(scene: &Scene, id: &str, arguments: &[&str]) -> Command {
+    let store = s3::settings();
+    let mut command = longshore();
+    command
+        .env("AMQP_URL", servers::amqp_url())
+        .env("AMQP_NAMESPACE", &scene.namespace)
+        .env("MINIO_ENDPOINT", &store.endpoint)
+        .env("MINIO_ACCESS_KEY", &store.access_key)
+        .env("MINIO_SECRET_KEY", &store.secret_key)
+        .env("MINIO_LOGS_BUCKET", &store.logs_bucket)
+        .args(["logs", id, "--bare"])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Starts it; gives what it printed once it has ended.
+fn spawned(mut command: Command) -> tokio::task::JoinHandle<Output> {
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+}
+
+fn numbers(output: &Output) -> Vec<u64> {
+    let (shown, told) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let number = |line: &str| line.strip_prefix("line ").unwrap().parse().unwrap();
+    shown.lines().map(number).collect()
+}
+
+#[tokio::test]
+async fn what_is_stored_and_what_comes_is_shown_once_and_in_order_also_when_the_worker_is_killed() {
+    let scene = Scene::new().await;
+    let mut worker = scene.worker_with(&[RARELY]).await;
+    let id = scene.id("follow");
+    let message = scene.job("follow", &PYTHON_BOT, BY_TURNS).await;
+    // It waits for a run that is to come.
+    let early = spawned(logs(&scene, &id, &["-f"]));
+    sleep(Duration::from_secs(1)).await;
+    scene.start(&message).await;
+    scene.events.wait_state(&id, "running").await;
+    sleep(Duration::from_secs(2)).await;
+    let late = spawned(logs(&scene, &id, &["-f"]));
+    let errors = spawned(logs(&scene, &id, &["-f", "--stream", "stderr"]));
+    let fresh = spawned(logs(&scene, &id, &["-f", "--tail", "0"]));
+    sleep(Duration::from_secs(3)).await;
+    worker.kill();
+    worker.wait().await;
+    sleep(Duration::from_secs(1)).await;
+    let mut worker = scene.worker_with(&[RARELY]).await;
+    sleep(Duration::from_secs(3)).await;
+    let later = spawned(logs(&scene, &id, &["-f"]));
+    sleep(Duration::from_secs(2)).await;
+    scene.stop(&json!({ "id": id })).await;
+    scene.events.result_of(&id).await.expect("stopped");
+
+    let all: Vec<u64> = stored_lines(&scene.store, &id)
+        .await
+        .into_iter()
+        .map(|(_, text)| text.strip_prefix("line ").unwrap().parse().unwrap())
+        .collect();
+    // The engine reads the two outputs apart, so that of two lines a later one may come first.
+    let mut sorted = all.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (1..=all.len() as u64).collect::<Vec<_>>());
+    for follower in [early, late, later] {
+        assert_eq!(numbers(&within(follower).await.unwrap()), all);
+    }
+    let errors = numbers(&within(errors).await.unwrap());
+    assert_eq!(errors, all.iter().copied().filter(|number| number % 3 == 0).collect::<Vec<_>>());
+    let fresh = numbers(&within(fresh).await.unwrap());
+    assert!(!fresh.is_empty() && fresh.len() < all.len(), "it did not ask for what was stored");
+    assert_eq!(fresh, all[all.len() - fresh.len()..]);
+    worker.stop().await;
+    scene.finish([]).await;
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_follows_is_not_sent() {
+    let scene = Scene::new().await;
+    let worker = scene.worker_with(&[("LOG_INTERVAL_SECONDS", "1")]).await;
+    let id = scene.id("unheard");
+    // Bound, but without a word to the workers.
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    let queue = scene.channel().queue_declare("".into(), options, FieldTable::default()).await;
+    let queue = queue.unwrap().name().clone();
+    let exchange = format!("{}.logs", scene.namespace);
+    let (bind, arguments) = (QueueBindOptions::default(), FieldTable::default());
+    let bound = scene
+        .channel()
+        .queue_bind(queue.clone(), exchange.as_str().into(), "#".into(), bind, arguments)
+        .await;
+    bound.unwrap();
+    scene.start(&scene.job("unheard", &PYTHON_BOT, BY_TURNS).await).await;
+    scene.logged(&id, "line 50").await;
+    let get = || scene.channel().basic_get(queue.clone(), BasicGetOptions { no_ack: true });
+    assert!(get().await.unwrap().is_none());
+
+    let follower = spawned(logs(&scene, &id, &["-f"]));
+    let mut heard = None;
+    within(async {
+        while heard.is_none() {
+            heard = get().await.unwrap();
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let key = heard.unwrap().delivery.routing_key.to_string();
+    assert!(key.ends_with(&format!(".bot.{id}")), "{key}");
+    scene.stop(&json!({ "id": id })).await;
+    scene.events.result_of(&id).await.expect("stopped");
+    assert!(!numbers(&within(follower).await.unwrap()).is_empty());
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
+async fn lines_since_a_moment_and_the_last_ones_are_shown() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let id = scene.id("since");
+    scene.start(&scene.job("since", &PYTHON_BOT, BY_TURNS).await).await;
+    scene.logged(&id, "line 20").await;
+    scene.stop(&json!({ "id": id })).await;
+    scene.events.result_of(&id).await.expect("stopped");
+    let shown = async |arguments: &[&str]| {
+        numbers(&within(spawned(logs(&scene, &id, arguments))).await.unwrap())
+    };
+    let all = shown(&[]).await;
+    assert_eq!(shown(&["--since", "1h"]).await, all);
+    assert!(shown(&["--since", "0s"]).await.is_empty());
+    assert_eq!(shown(&["--tail", "3"]).await, all[all.len() - 3..]);
+    scene.finish([worker]).await;
+}
