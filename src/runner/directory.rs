@@ -13,6 +13,9 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use self::read::FoundFile;
 use super::inventory::FoundDirectory;
@@ -65,9 +68,13 @@ impl DirectoryError {
 }
 
 /// One attempt's directory on the host, whether it is there yet or not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// What blocks goes on when the future that waits for it is dropped, as on a stop. So clones take
+/// turns: whoever removes the directory waits for whatever still works in it.
+#[derive(Debug, Clone)]
 pub struct JobDirectory {
     root: PathBuf,
+    turn: Arc<Mutex<()>>,
 }
 
 impl JobDirectory {
@@ -79,7 +86,13 @@ impl JobDirectory {
     pub fn new(temp_dir: &Path, namespace: &str, job: &JobId, run: &RunId, attempt: u32) -> Self {
         let root =
             temp_dir.join(namespace).join(job.as_str()).join(format!("{attempt}-{}", run.as_str()));
-        Self { root }
+        Self { root, turn: Arc::default() }
+    }
+
+    /// Waits for its turn to work in the directory. To be held by the work itself, not by who waits
+    /// for it.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
     }
 
     /// The attempts of a run that have left something on this host, in order. A folder that cannot
@@ -116,9 +129,23 @@ impl JobDirectory {
         found
     }
 
-    /// Removes a job's folder where it has no attempt any more.
-    pub fn remove_job_folder(temp_dir: &Path, namespace: &str, job: &JobId) {
-        remove_job_folder(&temp_dir.join(namespace).join(job.as_str()));
+    /// Removes a job's folder where no attempt is in it: one whose removal ended before its own.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, but for that there is none, or that it is in use.
+    pub async fn remove_empty_folder(
+        temp_dir: &Path,
+        namespace: &str,
+        job: &JobId,
+    ) -> Result<(), DirectoryError> {
+        let folder = temp_dir.join(namespace).join(job.as_str());
+        match tokio::fs::remove_dir(&folder).await {
+            Err(error) if !is_in_use_or_gone(&error) => {
+                Err(DirectoryError::io("removing the folder", &folder)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What is bound into the container.
@@ -128,13 +155,18 @@ impl JobDirectory {
     }
 
     /// Where the zip lies while it is unpacked: beside the directory, so that the code never sees
-    /// it.
+    /// it, and in a folder of its own, so that what a broken-off download left is found too.
     #[must_use]
     pub fn archive(&self) -> PathBuf {
-        self.beside(".zip")
+        self.incoming().join("code.zip")
     }
 
-    /// Makes the directory, empty and 0755, and its parents where they are missing.
+    fn incoming(&self) -> PathBuf {
+        self.beside(".incoming")
+    }
+
+    /// Makes the directory, empty and 0755, the place for its zip, and its parents where they are
+    /// missing.
     ///
     /// # Errors
     ///
@@ -155,7 +187,7 @@ impl JobDirectory {
         self.blocking(|directory| {
             remove::remove(&directory.root, &directory.beside(".removing"))?;
             remove::remove(&staging_of(&directory.root), &directory.beside(".removing"))?;
-            remove::remove_file(&directory.archive())?;
+            remove::remove(&directory.incoming(), &directory.beside(".removing"))?;
             match directory.root.parent().map(fs::remove_dir) {
                 Some(Err(error)) if !is_in_use_or_gone(&error) => {
                     Err(DirectoryError::io("removing the parent of", &directory.root)(error))
@@ -205,7 +237,13 @@ impl JobDirectory {
             }
         }
         // Once more, for the umask takes bits away.
-        fs::set_permissions(&self.root, Permissions::from_mode(mode)).map_err(creating())
+        fs::set_permissions(&self.root, Permissions::from_mode(mode)).map_err(creating())?;
+        let incoming = self.incoming();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&incoming)
+            .map_err(DirectoryError::io("creating the directory", &incoming))
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -218,8 +256,12 @@ impl JobDirectory {
         &self,
         work: impl FnOnce(&Self) -> Result<T, DirectoryError> + Send + 'static,
     ) -> Result<T, DirectoryError> {
-        let directory = self.clone();
-        tokio::task::spawn_blocking(move || work(&directory))
+        let (directory, turn) = (self.clone(), self.turn().await);
+        let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&directory)
+        });
+        working
             .await
             .unwrap_or_else(|_| Err(DirectoryError::Interrupted { path: self.root.clone() }))
     }

@@ -62,7 +62,10 @@ impl DockerRunner {
             let directory = self.directory_of(&Run { attempt, ..run.clone() });
             cleanup::directory(self, &directory, self.image_of(run)).await;
         }
-        JobDirectory::remove_job_folder(temp_dir, &self.namespace, id);
+        let emptied = JobDirectory::remove_empty_folder(temp_dir, &self.namespace, id).await;
+        if let Err(error) = emptied {
+            tracing::error!(job.id = %id, %error, "remove leftover directory");
+        }
     }
 
     /// The directories of all attempts in this namespace on this host. Folders of jobs that have

@@ -11,6 +11,7 @@ use super::failure::RunFailure;
 use super::lease;
 use super::managed::{Held, Leftovers, Managed, Run};
 use super::orchestrator::ContainerStatus;
+use super::resources;
 use super::result_file::{self, CollectedResult};
 use super::verdict::{self, EndCause, Ending, Judgement};
 use crate::job::{ExecutionResult, MessageError, ResultStatus, State, StoredObjects, Verdict};
@@ -19,7 +20,7 @@ use crate::logs::LogSummary;
 /// How long the last log lines of an ended container may take to reach the store.
 const LOG_FINISH_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Pause before an ended time-out's stop is tried again.
+/// Pause before a stop that failed is tried again.
 const STOP_RETRY: Duration = Duration::from_secs(5);
 
 /// Waits for the container's end and makes the run's result.
@@ -40,7 +41,8 @@ pub(super) async fn wait_and_collect(
 
     let run = &managed.run;
     let collected = result_file::collect(runner, run, &directory, &container);
-    let (value, summary) = tokio::join!(collected, logs.finish(LOG_FINISH_TIMEOUT));
+    let finished = logs.finish(LOG_FINISH_TIMEOUT);
+    let (value, used, summary) = tokio::join!(collected, resources::collect(&directory), finished);
     let cause = match (timed_out, managed.stop_reason()) {
         (Some(seconds), _) => EndCause::TimedOut(seconds),
         (None, Some(reason)) => EndCause::StopRequested(reason.0),
@@ -54,7 +56,9 @@ pub(super) async fn wait_and_collect(
         engine_error: status.error.clone(),
         result: value.judged.clone(),
     });
-    Ok(assemble(runner, run, &container, &status, judgement, value, summary))
+    let mut result = assemble(runner, run, &container, &status, judgement, value, summary);
+    result.resources = used;
+    Ok(result)
 }
 
 /// What ended a container that nobody asked to end.
@@ -101,17 +105,17 @@ async fn wait_within_timeout(
         () = overdue => {}
         () = &mut watched => {}
     }
-    loop {
-        tokio::select! {
-            status = &mut ended => return Ok((status?, job.timeout.map(|t| t.as_secs()))),
-            stopped = runner.engine.stop(container, runner.settings.stop_timeout) => {
-                if let Err(error) = stopped {
-                    tracing::warn!(job.id = %job.id, %error, "stop overdue container");
-                }
-                // The end arrives through `ended`; a stop that failed is tried again.
-                tokio::time::sleep(STOP_RETRY).await;
-            }
+    let stopping = async {
+        while let Err(error) = runner.engine.stop(container, runner.settings.stop_timeout).await {
+            tracing::warn!(job.id = %job.id, %error, "stop overdue container");
+            tokio::time::sleep(STOP_RETRY).await;
         }
+        // The end arrives through `ended`.
+        std::future::pending().await
+    };
+    tokio::select! {
+        status = &mut ended => Ok((status?, job.timeout.map(|timeout| timeout.as_secs()))),
+        never = stopping => never,
     }
 }
 

@@ -141,7 +141,7 @@ impl Reader<'_> {
         logs
     }
 
-    /// Health and metrics.
+    /// Health.
     #[must_use]
     pub fn http(&self) -> HttpSettings {
         let unspecified = std::net::SocketAddr::from(([0, 0, 0, 0], 0));

@@ -174,7 +174,7 @@ pub struct LogSettings {
     pub tail_bytes: usize,
 }
 
-/// Health and metrics.
+/// Health.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// `HTTP_LISTEN` (127.0.0.1:8080): address and port; port 0 takes a free one.

@@ -196,7 +196,7 @@ settings! {
     /// The last part of the output, which a result event carries.
     OUTPUT_TAIL_KB = "logs.output_tail_kb", Value("64"), kilobytes(1, 1024);
 
-    /// Where health and metrics are served; port 0 takes a free one.
+    /// Where health is served; port 0 takes a free one.
     HTTP_LISTEN = "http.listen", Value("127.0.0.1:8080"), Address;
 
     /// What the program logs: off, error, warn, info, debug, trace, or a filter such as

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::active::ActiveRuns;
+use super::gate::Gate;
 use super::reporter::Publisher;
 use super::slots::Slots;
 use super::tenure::Tenures;
@@ -40,6 +41,8 @@ pub(super) struct Context {
     pub active: Arc<ActiveRuns>,
     /// How many there may be.
     pub slots: Slots,
+    /// Whether we can work at all.
+    pub gate: Gate,
     /// Terminating runs, which a drain waits for.
     pub terminating: TaskTracker,
     /// Long-running jobs, which a drain leaves running.

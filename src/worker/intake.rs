@@ -1,4 +1,4 @@
-//! Takes messages from the queues: a slot first, then a delivery.
+//! Takes messages from the queues: a slot first, then a look whether we can work, then a delivery.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use crate::broker::Consumer;
 pub(super) async fn take_starts(ctx: Arc<Context>, mut consumer: Consumer, long_running: bool) {
     let intake = async {
         while let Some(slot) = ctx.slots.take(long_running).await {
+            ctx.gate.pass().await;
             let tenure = ctx.tenures.home().await;
             let delivery = tokio::select! {
                 delivery = consumer.next() => delivery,

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::active::ActiveRuns;
 use super::context::Context;
+use super::gate::Gate;
 use super::intake::{take_starts, take_stops};
 use super::reporter::Publisher;
 use super::segment::STOP_PREFETCH;
@@ -193,6 +194,7 @@ fn context(
         worker: settings.worker.name.clone(),
         tracker: TaskTracker::new(),
     };
+    let gate = Gate::new(Arc::clone(&store), Arc::clone(&engine));
     let runner = DockerRunner::new(
         engine,
         Arc::clone(&store),
@@ -214,6 +216,7 @@ fn context(
         tenures: Tenures::default(),
         active: Arc::new(ActiveRuns::default()),
         slots: Slots::new(settings.worker.max_terminating, settings.worker.max_long_running),
+        gate,
         terminating: TaskTracker::new(),
         long_running: TaskTracker::new(),
         intake: CancellationToken::new(),

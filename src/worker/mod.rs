@@ -12,6 +12,7 @@ mod context;
 mod decide;
 mod ending;
 mod execute;
+mod gate;
 mod intake;
 mod lifecycle;
 mod local;

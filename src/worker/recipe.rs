@@ -54,7 +54,10 @@ pub(super) async fn follow_start(
         Ok(Claim::TooLate) => settle::too_late(delivery, &job).await,
         Ok(Claim::Republish(record)) => settle::republish(&ctx, delivery, &record).await,
         Ok(Claim::Duplicate(record)) => settle::duplicate(&ctx, delivery, &job, &record).await,
-        Err(error) => settle::unavailable(&ctx, delivery, &job, &error.to_string()).await,
+        Err(error) => {
+            ctx.gate.close();
+            settle::unavailable(&ctx, delivery, &job, &error.to_string()).await;
+        }
     }
 }
 
@@ -104,6 +107,7 @@ pub(super) async fn run_claimed(
         }
         Executed::Ended(result) => ending::settle(&ctx, reporter, &account, *result).await,
         Executed::Failed { attempt, reason } => {
+            ctx.gate.close();
             let again = decide::may_retry(attempt, run.job.max_attempts);
             if let Some(step) = ctx.broker.topology().retry_step_or_last(attempt).filter(|_| again)
             {

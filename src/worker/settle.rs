@@ -144,10 +144,14 @@ async fn put_aside(ctx: &Context, delivery: &Delivery, after: u32, attempt: u32)
     }
 }
 
+/// How often a stop is tried: with the default back-off for some three hours. Nobody is told when a
+/// stop fails, so it does not give up as a start does.
+const MAX_STOP_ATTEMPTS: u32 = 100;
+
 /// A stop that could not be followed this time: tried again, and in the end a dead letter.
 pub(super) async fn retry_stop(ctx: &Context, delivery: Delivery, reason: &str) {
     let attempt = delivery.properties.attempt;
-    if may_retry(attempt, ctx.bounds.max_attempts) {
+    if may_retry(attempt, MAX_STOP_ATTEMPTS) {
         put_aside(ctx, &delivery, attempt, attempt + 1).await;
     } else if let Err(error) = ctx.broker.dead_letter(&delivery, reason).await {
         tracing::error!(%error, "dead-letter stop");

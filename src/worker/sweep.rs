@@ -70,10 +70,10 @@ enum SweepError {
 /// Sweeps now and then.
 pub(super) async fn sweep_now_and_then(ctx: Arc<Context>) {
     loop {
-        sleep(EVERY).await;
         if let Err(error) = sweep(&ctx).await {
             tracing::debug!(%error, "sweep orphans");
         }
+        sleep(EVERY).await;
     }
 }
 

@@ -19,7 +19,7 @@ const SUPERVISION: Duration = Duration::from_millis(500);
 
 /// Settings of every worker: short times, small containers, and no run lost to the faults alone.
 const SETTINGS: [(&str, &str); 15] = [
-    ("SEGMENT_GRACE_SECONDS", "10"),
+    ("SEGMENT_GRACE_SECONDS", "15"),
     ("HANDOVER_GRACE_SECONDS", "60"),
     ("MAX_SEGMENTS", "16"),
     ("MAX_TERMINATING", "4"),

@@ -22,6 +22,8 @@ mod compat;
 mod delivery;
 mod engine;
 mod examples;
+mod failover;
+mod health;
 mod images;
 mod lifecycle;
 mod logs;

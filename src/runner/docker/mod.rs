@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::Semaphore;
 
-pub use progress::Progress;
+pub use progress::{PULLS, Progress};
 
 use engine::Engine;
 use images::Images;

@@ -25,6 +25,14 @@ terminate() {
 }
 trap terminate TERM INT
 
+# Leaves the kernel's account of this container for the result: which of the files there are depends on
+# the version of control groups. No program is started for it.
+account() {
+    for file in cpu.stat memory.peak cpuacct/cpuacct.usage memory/memory.max_usage_in_bytes; do
+        if read -r figure <"/sys/fs/cgroup/$file"; then echo "$file $figure"; fi
+    done >"$root/.longshore/usage"
+} 2>/dev/null
+
 case "$0" in
 */*) here=${0%/*} ;;
 *) here=. ;;
@@ -89,6 +97,7 @@ const WAIT: &str = r#"while :; do
     [ -n "$interrupted" ] || break
 done
 [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
+account
 exit "$code"
 "#;
 

@@ -19,7 +19,7 @@ use crate::support::scene::Scene;
 use crate::support::servers::amqp_url;
 
 /// The URL of the tests' broker, through a proxy.
-async fn through_proxy() -> (Proxy, String) {
+pub(crate) async fn through_proxy() -> (Proxy, String) {
     let proxy = Proxy::start(Rabbit::new().addr().await).await;
     let url = amqp_url();
     let (credentials, path) = url.split_once('@').unwrap();

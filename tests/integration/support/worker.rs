@@ -106,7 +106,20 @@ impl Worker {
         panic!("the worker was not ready within {} s: {said}", PATIENCE.as_secs());
     }
 
-    /// Where its health checks and metrics are.
+    /// Waits until it says where its health checks are, ready or not.
+    pub(crate) async fn listens(&mut self) -> SocketAddr {
+        let begun = Instant::now();
+        loop {
+            self.http = find_address(&self.log);
+            if let Some(address) = self.http {
+                return address;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the worker does not listen: {}", self.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Where its health checks are.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http.unwrap()
     }
