@@ -209,7 +209,7 @@ fn fault(kind: Kind, scale: &Scale, random: &mut Random) -> Fault {
         Kind::Kill => Fault::Worker { worker, way: Way::Killed, away: seconds(0, 3) },
         Kind::Lose => {
             let worker = if stalls { alone(scale) } else { worker };
-            Fault::Worker { worker, way: Way::Killed, away: seconds(24, 32) }
+            Fault::Worker { worker, way: Way::Killed, away: seconds(28, 36) }
         }
         Kind::Deploy => Fault::Worker { worker, way: Way::Stopped, away: seconds(0, 2) },
         Kind::Broker => Fault::Broker { way, away: seconds(0, 6) },

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::Line;
 use crate::evidence::{Evidence, Ticket};
 use crate::plan::Work;
@@ -32,13 +34,12 @@ pub(super) fn reckon(tickets: &[Ticket], evidence: &Evidence) -> Vec<Line> {
             twice.push(format!("{}: {ids:?}", ticket.id));
         }
         for id in ids {
-            let bodies: BTreeSet<_> = results
-                .iter()
-                .filter(|seen| seen.id() == id)
-                .map(|seen| seen.event.to_string())
-                .collect();
-            if bodies.len() > 1 {
-                contradicting.push(format!("{}: {bodies:?}", ticket.id));
+            let mut same = results.iter().filter(|seen| seen.id() == id).map(|seen| &seen.event);
+            let Some(said) = same.next() else { continue };
+            let fields: BTreeSet<_> = same.flat_map(|again| differences("", said, again)).collect();
+            if !fields.is_empty() {
+                let verdict = &first.data()["verdict"];
+                contradicting.push(format!("{}, {verdict}: differs in {fields:?}", ticket.id));
             }
         }
         let data = first.data();
@@ -68,6 +69,19 @@ pub(super) fn reckon(tickets: &[Ticket], evidence: &Evidence) -> Vec<Line> {
     ];
     lines.extend(dead_letters(tickets, evidence));
     lines
+}
+
+/// The fields in which one event differs from another.
+fn differences(path: &str, one: &Value, other: &Value) -> Vec<String> {
+    let (Some(fields), Some(others)) = (one.as_object(), other.as_object()) else {
+        return if one == other { Vec::new() } else { vec![path.to_owned()] };
+    };
+    let names: BTreeSet<_> = fields.keys().chain(others.keys()).collect();
+    let below = |name: &String| {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        differences(&path, &one[name.as_str()], &other[name.as_str()])
+    };
+    names.into_iter().flat_map(below).collect()
 }
 
 fn dead_letters(tickets: &[Ticket], evidence: &Evidence) -> [Line; 2] {

@@ -61,7 +61,11 @@ fn every_fault_of_a_result_is_found() {
     let mut other = success("1", "a");
     other.event["data"]["message"] = json!("another");
     let contradicts = "repeats of a result that contradict it";
-    assert_eq!(fault(vec![success("1", "a"), other]), contradicts);
+    assert_eq!(fault(vec![success("1", "a"), other.clone()]), contradicts);
+    let results = vec![success("1", "a"), other];
+    let lines = reckon(&tickets, &Evidence { results, ..Evidence::default() });
+    let cases = &lines.iter().find(|line| line.what == contradicts).unwrap().cases;
+    assert_eq!(*cases, [r#"a, "succeeded": differs in {"data.message"}"#]);
     let mut wrong = success("1", "a");
     wrong.event["data"]["result"]["token"] = json!("token-b");
     assert_eq!(fault(vec![wrong]), "wrong results");
