@@ -10,9 +10,9 @@ use lapin::types::FieldTable;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::error::{NOT_FOUND, describe, failed, reply_code};
+use super::error::{describe, failed, reply_code};
 use super::message::short;
-use super::{Broker, BrokerError};
+use super::{Broker, BrokerError, OutgoingMessage, PublishError};
 
 /// The broker's reply code for an exclusive queue of another connection.
 const RESOURCE_LOCKED: u16 = 405;
@@ -55,11 +55,11 @@ impl Broker {
             Err(error) if reply_code(&error) == Some(RESOURCE_LOCKED) => return Ok(None),
             Err(error) => return Err(failed(action)(error)),
         }
-        // There is never a message in it: the consumer's end tells that the queue is gone, be it
-        // with the connection or by an operator's hand.
-        let consumed = channel
-            .basic_consume(name, "".into(), BasicConsumeOptions::default(), FieldTable::default())
-            .await;
+        // What comes is only somebody's knock: the consumer's end tells that the queue is gone, be
+        // it with the connection or by an operator's hand.
+        let dropping = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let consumed =
+            channel.basic_consume(name, "".into(), dropping, FieldTable::default()).await;
         let mut guard = consumed.map_err(failed(action))?;
         let lost = self.inner.shutdown.child_token();
         let gone = lost.clone();
@@ -89,23 +89,21 @@ pub enum Proof {
 impl Broker {
     /// Whether a segment is somebody's; ours count, too.
     ///
+    /// It is asked by an empty message to the lock's queue, which its owner drops: the broker says
+    /// whether there is such a queue. Declaring it passively would end a channel for each answer.
+    ///
     /// # Errors
     /// When there is no connection, or the broker failed otherwise: then nothing is known.
-    pub async fn is_locked(&self, segment: u32) -> Result<bool, BrokerError> {
-        // A refusal closes the channel, so it is one of its own.
-        let channel = self.channel().await?;
-        let action = format!("looking at the segment {segment}");
-        let name = short("name of the queue", &self.topology().lock(segment))
-            .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
-        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        let found = channel.queue_declare(name, passive, FieldTable::default()).await;
-        match found {
-            Ok(_) => Ok(true),
-            Err(error) => match reply_code(&error) {
-                Some(RESOURCE_LOCKED) => Ok(true),
-                Some(NOT_FOUND) => Ok(false),
-                _ => Err(failed(action)(error)),
-            },
+    pub async fn is_locked(&self, segment: u32) -> Result<bool, PublishError> {
+        let knock = OutgoingMessage {
+            routing_key: self.topology().lock(segment),
+            mandatory: true,
+            ..OutgoingMessage::default()
+        };
+        match self.publish(&knock).await {
+            Ok(()) => Ok(true),
+            Err(PublishError::Unroutable { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }

@@ -3,26 +3,43 @@
 //! changed for the time that it grants: so a bot whose worker was cut off has ended before another
 //! worker starts it elsewhere.
 
-use std::fs;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
+
+use super::archive::RESERVED_DIRECTORY;
 use super::docker_runner::DockerRunner;
 use super::failure::RunFailure;
 
-/// The lease, in the job's directory.
-pub(super) const FILE: &str = ".longshore/lease";
+/// Where the lease lies, in the job's directory.
+const FOLDER: &str = RESERVED_DIRECTORY;
+
+/// The lease.
+const FILE: &str = "lease";
 
 /// Written by the entry script when the lease has run out.
 pub(super) const EXPIRED: &str = ".longshore/lease-expired";
 
 /// Writes a lease: `stamp`, which must differ from the last one, and the seconds that it grants.
-/// In one step, for the script may read at any time.
+///
+/// A lease that is there is written over in place, in one write of the same length: a disk that is full
+/// meanwhile takes it all the same.
+///
+/// The code may have put anything in its place, or in its folder's: no link is followed, and nobody at
+/// the other end of a pipe is waited for.
 pub(super) fn write(root: &Path, stamp: &str, lifetime: Duration) -> io::Result<()> {
-    let (file, new) = (root.join(FILE), root.join(format!("{FILE}.new")));
-    fs::write(&new, format!("{stamp} {}\n", lifetime.as_secs()))?;
-    fs::rename(new, file)
+    let text = format!("{stamp:<48} {:<10}\n", lifetime.as_secs());
+    let (no_link, readable) =
+        (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o644));
+    let folder = open(&root.join(FOLDER), no_link | OFlag::O_DIRECTORY, Mode::empty())?;
+    let flags = no_link | OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK;
+    let lease = File::from(openat(&folder, FILE, flags, readable)?);
+    lease.write_all_at(text.as_bytes(), 0)
 }
 
 impl DockerRunner {
@@ -63,17 +80,39 @@ impl DockerRunner {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    #[test]
+    fn a_link_that_the_code_has_put_in_its_place_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let (job, elsewhere) = (root.path().join("job"), root.path().join("elsewhere"));
+        fs::create_dir_all(job.join(FOLDER)).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        let file = elsewhere.join("file");
+        fs::write(&file, "untouched").unwrap();
+        symlink(&file, job.join(FOLDER).join(FILE)).unwrap();
+        assert!(write(&job, "1.1", Duration::from_secs(15)).is_err());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "untouched");
+        fs::remove_dir_all(job.join(FOLDER)).unwrap();
+        symlink(&elsewhere, job.join(FOLDER)).unwrap();
+        assert!(write(&job, "1.2", Duration::from_secs(15)).is_err());
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_lease_is_two_words_and_is_replaced_whole() {
         let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join(".longshore")).unwrap();
+        fs::create_dir(root.path().join(FOLDER)).unwrap();
         for (stamp, seconds) in [("1.1", 15), ("1.2", 120)] {
             write(root.path(), stamp, Duration::from_secs(seconds)).unwrap();
-            let text = fs::read_to_string(root.path().join(FILE)).unwrap();
-            assert_eq!(text, format!("{stamp} {seconds}\n"));
+            let text = fs::read_to_string(root.path().join(FOLDER).join(FILE)).unwrap();
+            let words: Vec<_> = text.split_whitespace().collect();
+            assert_eq!(words, [stamp, &seconds.to_string()]);
+            assert_eq!((text.len(), text.lines().count()), (60, 1));
         }
-        assert_eq!(fs::read_dir(root.path().join(".longshore")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(root.path().join(FOLDER)).unwrap().count(), 1);
     }
 }

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::record::{JobRecord, OwnerRecord, Place, RecordState, StoredMessage, Tombstone};
 use super::{Bucket, Condition, ETag, ObjectStore, StoreError};
-use crate::job::JobId;
+use crate::job::{Event, JobId};
 
 /// The largest record that is read, in bytes: a start message and a result event, with room.
 const MAX_RECORD_BYTES: u64 = 16 * 1024 * 1024;
@@ -150,6 +150,18 @@ impl Journal {
         let mut segments: Vec<u32> = numbers.filter_map(|number| number.parse().ok()).collect();
         segments.sort_unstable();
         Ok(segments)
+    }
+
+    /// Keeps the result event of a message that could not be followed; gives the one that is kept
+    /// already where the message has come before.
+    pub async fn keep_rejection(&self, event: &Event) -> Result<Event, JournalError> {
+        let digest = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, event.id.as_bytes());
+        let key = format!("{}/rejected/{digest}.json", self.namespace);
+        if self.write_json(&key, event, Condition::Absent).await?.is_some() {
+            return Ok(event.clone());
+        }
+        let kept = self.read_json(&key).await?;
+        Ok(kept.map_or_else(|| event.clone(), |(event, _)| event))
     }
 
     /// Writes that a job is to stop, in the place of an earlier word on it.

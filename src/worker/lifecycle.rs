@@ -300,5 +300,6 @@ impl Worker {
             tracing::warn!("the segments could not be let go in good order");
         }
         ctx.give_up.cancel();
+        ctx.broker.close().await;
     }
 }

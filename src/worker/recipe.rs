@@ -121,7 +121,7 @@ pub(super) async fn run_claimed(
                 )
                 .await;
             } else {
-                let message = format!("gave up after {attempt} attempts: {reason}");
+                let message = settle::gave_up(attempt, &reason);
                 let result =
                     failed_result(&run, ctx.runner.worker(), Verdict::Unavailable, message);
                 ending::settle(&ctx, reporter, &account, result).await;

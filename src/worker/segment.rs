@@ -12,7 +12,7 @@ use super::intake::take_stops;
 use super::place::PlaceLock;
 use super::recover;
 use super::tenure::{BEAT, PROOF_TIMEOUT, Tenure};
-use crate::broker::{BrokerError, Flow, Inbox, Proof, SegmentLock};
+use crate::broker::{BrokerError, Flow, Inbox, Proof, PublishError, SegmentLock};
 use crate::storage::{ETag, JournalError, OwnerRecord};
 
 /// Pause between two attempts at something that did not go well.
@@ -27,6 +27,9 @@ pub(super) enum ClaimError {
     /// The broker failed.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The broker did not say whether somebody owns it.
+    #[error(transparent)]
+    Knock(#[from] PublishError),
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -21,7 +21,8 @@ pub(super) async fn ack(delivery: &Delivery, id: &JobId) {
 }
 
 /// A message that cannot be followed: a `rejected` result that says why, a copy among the dead
-/// letters, an ack. Should one of them fail, the message comes again and gives the same event.
+/// letters, an ack. Should one of them fail, the message comes again and gives the same event: it is
+/// kept before it is published.
 pub(super) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageError) {
     let reason = error.to_string();
     tracing::warn!(job.id = error.id.as_ref().map(JobId::as_str), %reason, "reject message");
@@ -33,6 +34,14 @@ pub(super) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageErr
         delivery.properties.traceparent.clone(),
         EventData::Result(result),
     );
+    let event = match ctx.journal.keep_rejection(&event).await {
+        Ok(event) => event,
+        Err(error) => {
+            tracing::warn!(%error, "keep rejection");
+            ctx.gate.close();
+            return put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
+        }
+    };
     if !ctx.publisher.publish(&event, reply_to(&delivery.properties).as_ref()).await {
         return;
     }
@@ -126,6 +135,13 @@ async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunI
     ctx.publisher.status(status, delivery.properties.traceparent.clone()).await;
 }
 
+/// The sentence of a run that our infrastructure failed for good.
+pub(super) fn gave_up(attempts: u32, reason: &str) -> String {
+    let attempts =
+        if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
+    format!("gave up after {attempts}: {reason}")
+}
+
 /// Puts a start aside for the shortest back-off step; its attempt does not count.
 async fn later(ctx: &Context, delivery: Delivery, job: &Job) {
     tracing::info!(job.id = %job.id, "put start aside: the job's last run is ending");
@@ -184,7 +200,7 @@ pub(super) async fn unavailable(ctx: &Context, delivery: Delivery, job: &Job, re
     if may_retry(attempt, job.max_attempts) {
         return put_aside(ctx, &delivery, attempt, attempt + 1).await;
     }
-    let why = format!("gave up after {attempt} attempts: {reason}");
+    let why = gave_up(attempt, reason);
     if end_unclaimed(ctx, &delivery, job, Verdict::Unavailable, why).await {
         ack(&delivery, &job.id).await;
     }
