@@ -27,6 +27,11 @@ soak-logs: ## Kill workers and take the store away for ten minutes, and look for
 	@scripts/stack.sh up --only services
 	cargo test --locked --test integration -- logs::soak::soak_for_long --ignored --nocapture
 
+.PHONY: chaos
+chaos: ## Break everything for twenty minutes while jobs run, and reckon up what came of it
+	@scripts/stack.sh up --only images
+	cargo test --locked --test chaos the_long_round -- --ignored --nocapture
+
 .PHONY: up
 up: ## The local stack: engine, images, RabbitMQ, SeaweedFS and one worker
 	@scripts/stack.sh up

@@ -10,7 +10,7 @@ chapter() { printf '\n%s%s%s %s(%d s so far)%s\n' "$BOLD" "$1" "$PLAIN" "$DIM" $
 # The watcher shows every event; what --wait would say about the same events is left out.
 show() {
     printf '%s$ longshore %s%s\n' "$DIM" "$*" "$PLAIN"
-    longshore "$@" 2> >(grep -v '^longshore: 20' >&2)
+    { longshore "$@" 2>&1 >&3 | { grep -v '^longshore: 20' || true; } >&2; } 3>&1
 }
 
 running() { docker compose ps --quiet --status running "$1" 2>/dev/null | grep -q .; }

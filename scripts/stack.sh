@@ -536,6 +536,7 @@ build_worker_image() {
         source=prebuilt
         ensure_bases no bookworm
         if command -v cargo >/dev/null; then
+            note "Building the worker's binary with cargo, which takes minutes the first time"
             step "Built the worker's binary with cargo" "Mend what cargo reports." build_binary
         elif [[ ! -x $ROOT/target/release/longshore ]]; then
             die "Neither a registry (for the Rust image) nor cargo is here. Install Rust, or put a binary at target/release/longshore."

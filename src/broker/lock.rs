@@ -1,6 +1,7 @@
 //! Owning a segment: an exclusive queue that nobody else can declare.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::Channel;
@@ -9,7 +10,7 @@ use lapin::types::FieldTable;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::error::{describe, failed, reply_code};
+use super::error::{NOT_FOUND, describe, failed, reply_code};
 use super::message::short;
 use super::{Broker, BrokerError};
 
@@ -74,7 +75,62 @@ impl Broker {
     }
 }
 
+/// What a round trip to the broker says about a lock of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It is ours, and was when the round trip began.
+    Held,
+    /// It is not: the connection is gone, or the queue.
+    Lost,
+    /// The broker gave no answer in time.
+    Unknown,
+}
+
+impl Broker {
+    /// Whether a segment is somebody's; ours count, too.
+    ///
+    /// # Errors
+    /// When there is no connection, or the broker failed otherwise: then nothing is known.
+    pub async fn is_locked(&self, segment: u32) -> Result<bool, BrokerError> {
+        // A refusal closes the channel, so it is one of its own.
+        let channel = self.channel().await?;
+        let action = format!("looking at the segment {segment}");
+        let name = short("name of the queue", &self.topology().lock(segment))
+            .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let found = channel.queue_declare(name, passive, FieldTable::default()).await;
+        match found {
+            Ok(_) => Ok(true),
+            Err(error) => match reply_code(&error) {
+                Some(RESOURCE_LOCKED) => Ok(true),
+                Some(NOT_FOUND) => Ok(false),
+                _ => Err(failed(action)(error)),
+            },
+        }
+    }
+}
+
 impl SegmentLock {
+    /// Asks the broker whether the segment is ours still, over the connection that holds it.
+    pub async fn prove(&self, within: Duration) -> Proof {
+        let Ok(name) = short("name", &self.broker.topology().lock(self.segment)) else {
+            return Proof::Lost;
+        };
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let asked = self.channel.queue_declare(name, passive, FieldTable::default());
+        tokio::select! {
+            answer = tokio::time::timeout(within, asked) => match answer {
+                Ok(Ok(_)) => Proof::Held,
+                Ok(Err(error)) => {
+                    debug!(segment = self.segment, error = describe(&error), "prove segment");
+                    Proof::Lost
+                }
+                Err(_) => Proof::Unknown,
+            },
+            () = self.lost.cancelled() => Proof::Lost,
+        }
+    }
+
     /// The segment that is ours.
     #[must_use]
     pub fn segment(&self) -> u32 {

@@ -33,7 +33,7 @@ pub use delivery::{Delivery, NotAcknowledged};
 pub use error::{BrokerError, PublishError, SettleError};
 pub use events::RabbitSink;
 pub use live::{Heard, Listeners, LogFollower};
-pub use lock::SegmentLock;
+pub use lock::{Proof, SegmentLock};
 pub use message::{ATTEMPT_HEADER, HeaderValue, MessageProperties, OutgoingMessage, REASON_HEADER};
 pub use message::{QUEUE_HEADER, TRACEPARENT_HEADER};
 pub use sink::{EventSink, ReplyTo, SinkError};

@@ -99,6 +99,12 @@ impl Topology {
         Self { namespace: namespace.to_owned(), retry_delays: retry_delays.to_vec() }
     }
 
+    /// The first part of every name.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// The topic exchange that start and stop messages are published to.
     #[must_use]
     pub fn jobs_exchange(&self) -> String {

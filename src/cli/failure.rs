@@ -7,7 +7,8 @@ use anstyle::{AnsiColor, Style};
 use crate::broker::{BrokerError, PublishError};
 use crate::runner::orchestrator::EngineError;
 use crate::settings::SettingsErrors;
-use crate::storage::StoreError;
+use crate::storage::{JournalError, StoreError};
+use crate::worker::LocalError;
 
 /// Why a command could not do what it was asked to.
 #[derive(Debug)]
@@ -73,6 +74,15 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Store(error) => error.into(),
+            other => Self::Failed { error: other.into(), mend: None },
+        }
+    }
+}
+
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let mend = match &error {
@@ -82,6 +92,16 @@ impl From<EngineError> for Failure {
             _ => None,
         };
         Self::Failed { mend: mend.map(str::to_owned), error: error.into() }
+    }
+}
+
+impl From<LocalError> for Failure {
+    fn from(error: LocalError) -> Self {
+        match error {
+            // A directory of this machine: nothing to look up in the settings.
+            LocalError::Store(error) => Self::Failed { error: error.into(), mend: None },
+            LocalError::Engine(error) => error.into(),
+        }
     }
 }
 
@@ -126,7 +146,7 @@ impl Failure {
                 let help = mend.as_ref().map_or_else(String::new, |mend| {
                     format!("\n{}{mend}", label("help", AnsiColor::Cyan))
                 });
-                format!("{error:#}{help}")
+                format!("{}{help}", with_causes(error))
             }
         };
         anstream::eprintln!("{}{told}", label("longshore", AnsiColor::Red));
@@ -136,4 +156,28 @@ impl Failure {
 fn label(text: &str, colour: AnsiColor) -> String {
     let style = Style::new().bold().fg_color(Some(colour.into()));
     format!("{style}{text}:{style:#} ")
+}
+
+/// An error and its causes in one line; a cause that the error names already is not said again.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.ends_with(&cause) {
+            return told;
+        }
+        if told.is_empty() { cause } else { format!("{told}: {cause}") }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || io::Error::other("no space");
+        let apart = anyhow::Error::new(cause()).context("writing a.txt").context("packing");
+        assert_eq!(with_causes(&apart), "packing: writing a.txt: no space");
+        let named = StoreError::LocalFile { action: "writing a.txt".to_owned(), source: cause() };
+        assert_eq!(with_causes(&named.into()), "writing a.txt: no space");
+    }
 }

@@ -16,6 +16,7 @@ mod pack;
 mod ps;
 mod run;
 mod schema;
+mod segments;
 mod signals;
 mod start;
 mod stop;
@@ -79,6 +80,8 @@ pub enum Command {
     Run(Box<run::RunArguments>),
     /// List the containers of this namespace on this engine
     Ps(ps::PsArguments),
+    /// List the segments: who owns each, and how many jobs it has
+    Segments(segments::SegmentsArguments),
     /// Check everything that a worker needs, and say how to mend what is not right
     Doctor(doctor::DoctorArguments),
     /// Print or write the JSON Schemas of all messages
@@ -101,6 +104,7 @@ impl Command {
             Self::Logs(arguments) => Box::pin(logs::run(&arguments, context)).await,
             Self::Run(arguments) => Box::pin(run::run(&arguments, context)).await,
             Self::Ps(arguments) => ps::run(&arguments, context).await,
+            Self::Segments(arguments) => segments::run(&arguments, context).await,
             Self::Doctor(arguments) => Box::pin(doctor::run(&arguments, context)).await,
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Completions(arguments) => completions::run(&arguments),

@@ -95,7 +95,7 @@ impl OrderArguments {
         key: Option<&str>,
     ) -> Result<Executable, Failure> {
         let mut message = match file {
-            Some(path) => object(&read(path)?, &path.display().to_string())?,
+            Some(path) => object(&read(path)?, &shown(path))?,
             None => Map::new(),
         };
         let text = |text: &Option<String>| text.clone().map(Value::String);
@@ -214,6 +214,10 @@ fn object(body: &[u8], source: &str) -> Result<Map<String, Value>, Failure> {
         .map_err(|error| Failure::Usage(format!("{source} is not a JSON object: {error}")))
 }
 
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     let read = if path == Path::new("-") {
@@ -221,7 +225,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(MAX_JSON_BYTES).read_to_end(&mut body))
     };
-    read.with_context(|| format!("{} cannot be read", path.display()))
+    read.with_context(|| format!("{} cannot be read", shown(path)))
         .map_err(|error| Failure::Usage(format!("{error:#}")))?;
     Ok(body)
 }

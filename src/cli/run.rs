@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::order::{JobArguments, checked};
-use super::output::{print, print_json, warn};
+use super::output::{Format, print, print_json, warn};
 use super::pack::Package;
 use super::signals::drain_then_leave;
 use super::telemetry::Voice;
@@ -31,6 +31,7 @@ use crate::worker::{LocalRun, run_local};
   longshore run ./strategy --job-config '{\"fast\": 10}' --timeout 60
   longshore run ./my-bot --long-running --env TZ=UTC
   longshore run strategy.zip --file lib/special.py --keep-results ./results
+  longshore run . --output json 2>/dev/null | jq .result
 
 The script is found by its name: backtest.py, .mjs, .js or .cjs, else main.py, main.mjs, … in the
 topmost directory. A directory with both is run as a backtest, unless --long-running or
@@ -47,6 +48,10 @@ pub struct RunArguments {
     /// Print the start message that this stands for, and exit
     #[arg(long)]
     print_message: bool,
+    /// The program's output as it comes, or the result as one JSON document and the output on
+    /// standard error
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
 }
 
 pub(super) async fn run(arguments: &RunArguments, context: &Context) -> Outcome {
@@ -75,9 +80,20 @@ pub(super) async fn run(arguments: &RunArguments, context: &Context) -> Outcome 
         sink: Arc::new(TerminalSink),
         live,
     };
-    let (result, printed) = tokio::join!(Box::pin(run_local(local, stop)), print_lines(lines));
-    let result = result.map_err(anyhow::Error::from)?;
+    let printing = async {
+        let printed = print_lines(lines, arguments.output).await;
+        if printed.is_err() {
+            // Nobody listens any more: what it would go on for is gone.
+            stop.cancel();
+        }
+        printed
+    };
+    let (result, printed) = tokio::join!(Box::pin(run_local(local, stop.clone())), printing);
+    let result = result?;
     printed?;
+    if arguments.output == Format::Json {
+        print_json(&result)?;
+    }
     tell(&result, arguments.keep_results.as_deref());
     Ok(result.verdict.map_or(1, Verdict::process_exit_code))
 }
@@ -107,13 +123,14 @@ impl Kept {
     }
 }
 
-/// Prints the program's output as it comes, each line to where the program wrote it.
-async fn print_lines(mut lines: mpsc::Receiver<Line>) -> Result<(), Failure> {
+/// Prints the program's output as it comes, each line to where the program wrote it; all of it on
+/// standard error where the other is kept for the result.
+async fn print_lines(mut lines: mpsc::Receiver<Line>, format: Format) -> Result<(), Failure> {
     while let Some(line) = lines.recv().await {
         let text = format!("{}\n", line.text);
-        match line.stream {
-            Stream::Stdout => print(&text)?,
-            Stream::Stderr => anstream::eprint!("{text}"),
+        match (line.stream, format) {
+            (Stream::Stdout, Format::Text) => print(&text)?,
+            (Stream::Stdout, Format::Json) | (Stream::Stderr, _) => anstream::eprint!("{text}"),
         }
     }
     Ok(())
@@ -134,8 +151,9 @@ impl EventSink for TerminalSink {
 
 fn tell(result: &ExecutionResult, kept: Option<&Path>) {
     let verdict = result.verdict.map_or("running", Verdict::as_str);
-    let seconds = result.duration_seconds;
-    warn(&format!("{verdict} after {seconds:.1} s: {}", result.message));
+    let (seconds, why) = (result.duration_seconds, event_line::one_line(&result.message));
+    let because = if why == verdict { String::new() } else { format!(": {why}") };
+    warn(&format!("{verdict} after {seconds:.1} s{because}"));
     if let Some(directory) = kept {
         warn(&format!("results and logs are below {}", directory.display()));
     }

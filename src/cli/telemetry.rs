@@ -7,6 +7,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt, registry};
 
+use crate::runner::docker::PULLS;
 use crate::settings::{LogFormat, TelemetrySettings};
 
 /// How much a command says of its own accord.
@@ -21,14 +22,16 @@ pub(super) enum Voice {
 /// Starts the log. A second call in one process changes nothing.
 pub(super) fn start(settings: &TelemetrySettings, voice: Voice, level_is_set: bool) {
     // What goes wrong with a connection is told once, by us.
+    let on_terminal = std::io::stderr().is_terminal();
     let level = match (level_is_set, voice) {
         (true, _) => settings.level.clone(),
         (false, Voice::Service) => format!("{},lapin=off", settings.level),
-        (false, Voice::Tool) => "warn,lapin=off".to_owned(),
+        (false, Voice::Tool) if on_terminal => "warn,lapin=off".to_owned(),
+        // What may take minutes is told; a terminal has a bar for it.
+        (false, Voice::Tool) => format!("warn,lapin=off,{PULLS}=info"),
     };
     // The settings have been checked: what does not parse here cannot have passed.
     let filter: Targets = level.parse().unwrap_or_default();
-    let on_terminal = std::io::stderr().is_terminal();
     let as_text = match settings.format {
         LogFormat::Auto => on_terminal || voice == Voice::Tool,
         LogFormat::Text => true,

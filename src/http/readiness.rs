@@ -24,7 +24,7 @@ struct Watched {
     broker: Option<Broker>,
     store: Option<Arc<dyn ObjectStore>>,
     engine: Option<Arc<dyn ContainerOrchestrator>>,
-    segment: Option<(u32, watch::Receiver<bool>)>,
+    segment: Option<watch::Receiver<Option<(u32, bool)>>>,
 }
 
 /// Whether a worker can work.
@@ -67,9 +67,9 @@ impl Readiness {
         self.set(|watched| watched.engine = Some(engine));
     }
 
-    /// The segment, and whether its lock is held.
-    pub fn watch_segment(&self, segment: u32, held: watch::Receiver<bool>) {
-        self.set(|watched| watched.segment = Some((segment, held)));
+    /// The segment that new jobs go to, and whether it is held right now.
+    pub fn watch_segment(&self, segment: watch::Receiver<Option<(u32, bool)>>) {
+        self.set(|watched| watched.segment = Some(segment));
     }
 
     /// Asks everything, at the same time and within bounds.
@@ -91,9 +91,8 @@ impl Readiness {
         );
         let connected = watched.broker.is_some_and(|broker| broker.is_connected());
         let broker = told("broker", connected, "connected", "not connected");
-        let segment = match watched.segment {
+        let segment = match watched.segment.and_then(|segment| *segment.borrow()) {
             Some((number, held)) => {
-                let held = *held.borrow();
                 let is = format!("holds segment {number}");
                 told("segment", held, &is, &format!("has lost the lock of segment {number}"))
             }

@@ -96,7 +96,7 @@ pub struct ResourceUse {
     /// Processor time in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<f64>,
-    /// The most memory it held, in bytes.
+    /// The most memory it held, in bytes, cached files included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
 }

@@ -1,5 +1,6 @@
 //! Removing what a run leaves, on every path out. What cannot be removed is logged, with its name.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::container::{ContainerBuilder, User};
@@ -10,6 +11,9 @@ use crate::job::Limits;
 
 /// Where the helper container sees the directory that it empties.
 const MOUNT: &str = "/cleanup";
+
+/// What the helper may do: write to folders of any owner and mode, sticky ones included.
+const RIGHTS: [&str; 2] = ["DAC_OVERRIDE", "FOWNER"];
 
 /// Limits of the helper container: enough to walk a directory tree.
 const HELPER_LIMITS: Limits = Limits { memory_mb: 128, cpu_shares: 512, cpus: None, pids: 32 };
@@ -25,8 +29,8 @@ pub(super) async fn container(runner: &DockerRunner, container: &str) {
 /// root's rights cannot remove: then a container of the same image, as root, empties it first.
 pub(super) async fn directory(runner: &DockerRunner, directory: &JobDirectory, image: &str) {
     let removed = match directory.remove().await {
-        Err(DirectoryError::NeedsRoot { .. }) => {
-            match empty_as_root(runner, directory, image).await {
+        Err(DirectoryError::NeedsRoot { path, .. }) => {
+            match empty_as_root(runner, &path, image).await {
                 Ok(()) => directory.remove().await.map_err(|error| error.to_string()),
                 Err(reason) => Err(reason),
             }
@@ -38,13 +42,10 @@ pub(super) async fn directory(runner: &DockerRunner, directory: &JobDirectory, i
     }
 }
 
-async fn empty_as_root(
-    runner: &DockerRunner,
-    directory: &JobDirectory,
-    image: &str,
-) -> Result<(), String> {
+async fn empty_as_root(runner: &DockerRunner, path: &Path, image: &str) -> Result<(), String> {
     let mut spec = ContainerBuilder::new(image)
-        .with_bind(directory.root(), MOUNT)
+        .with_bind(path, MOUNT)
+        .with_capabilities(&RIGHTS)
         .with_limits(HELPER_LIMITS)
         .with_labels(labels::helper(&runner.namespace))
         .with_user(User::ROOT)

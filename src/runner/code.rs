@@ -140,7 +140,12 @@ impl CodeManager {
             root: directory.root().to_owned(),
             caps: self.caps.archive,
         };
-        tokio::task::spawn_blocking(move || unpacking.run()).await.unwrap_or_else(|error| {
+        let turn = directory.turn().await;
+        let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            unpacking.run()
+        });
+        working.await.unwrap_or_else(|error| {
             let action = "unpacking the code was interrupted".to_owned();
             Err(CodeError::Io { action, source: io::Error::other(error) })
         })
@@ -162,7 +167,9 @@ impl Unpacking {
         self.verify()?;
         let extracted = extract(&self.zip, &self.root, self.caps)
             .map_err(|source| CodeError::Archive { key: self.key.clone(), source })?;
-        fs::remove_file(&self.zip).map_err(io_error("removing", &self.zip))?;
+        // What was made for it alone.
+        let incoming = self.zip.parent().unwrap_or(&self.zip);
+        fs::remove_dir_all(incoming).map_err(io_error("removing", incoming))?;
         self.find_script()?;
         Ok(extracted)
     }

@@ -38,6 +38,8 @@ pub struct ContainerSpec {
     pub working_dir: String,
     /// As whom the program runs; `None`: as the image says.
     pub user: Option<User>,
+    /// What the program may do that its user could not; nothing for a job.
+    pub capabilities: Vec<&'static str>,
     /// Network.
     pub network: Network,
     /// Resources.
@@ -106,6 +108,7 @@ impl ContainerBuilder {
                 binds: Vec::new(),
                 working_dir: WORKING_DIR.to_owned(),
                 user: None,
+                capabilities: Vec::new(),
                 network: Network::None,
                 limits,
                 stop_timeout: DEFAULT_STOP_TIMEOUT,
@@ -165,6 +168,13 @@ impl ContainerBuilder {
     #[must_use]
     pub fn with_user(mut self, user: User) -> Self {
         self.spec.user = Some(user);
+        self
+    }
+
+    /// Capabilities of the kernel, such as `DAC_OVERRIDE`; all others are taken away.
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: &[&'static str]) -> Self {
+        self.spec.capabilities.extend_from_slice(capabilities);
         self
     }
 

@@ -13,8 +13,12 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use self::read::FoundFile;
+use super::inventory::FoundDirectory;
 use crate::job::{JobId, RunId};
 use crate::runner::archive::staging_of;
 
@@ -64,9 +68,13 @@ impl DirectoryError {
 }
 
 /// One attempt's directory on the host, whether it is there yet or not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// What blocks goes on when the future that waits for it is dropped, as on a stop. So clones take
+/// turns: whoever removes the directory waits for whatever still works in it.
+#[derive(Debug, Clone)]
 pub struct JobDirectory {
     root: PathBuf,
+    turn: Arc<Mutex<()>>,
 }
 
 impl JobDirectory {
@@ -78,7 +86,13 @@ impl JobDirectory {
     pub fn new(temp_dir: &Path, namespace: &str, job: &JobId, run: &RunId, attempt: u32) -> Self {
         let root =
             temp_dir.join(namespace).join(job.as_str()).join(format!("{attempt}-{}", run.as_str()));
-        Self { root }
+        Self { root, turn: Arc::default() }
+    }
+
+    /// Waits for its turn to work in the directory. To be held by the work itself, not by who waits
+    /// for it.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
     }
 
     /// The attempts of a run that have left something on this host, in order. A folder that cannot
@@ -90,6 +104,50 @@ impl JobDirectory {
         names.filter_map(|name| attempt_of(name.to_str()?, run)).collect()
     }
 
+    /// The directories of all attempts in a namespace. The folders of jobs that have none any more
+    /// are removed: their last one's removal was interrupted.
+    #[must_use]
+    pub fn list(temp_dir: &Path, namespace: &str) -> Vec<FoundDirectory> {
+        let mut found = Vec::new();
+        for folder in fs::read_dir(temp_dir.join(namespace)).into_iter().flatten().flatten() {
+            let Some(id) = folder.file_name().to_str().and_then(|name| name.parse::<JobId>().ok())
+            else {
+                continue;
+            };
+            let entries: Vec<_> =
+                fs::read_dir(folder.path()).into_iter().flatten().flatten().collect();
+            if entries.is_empty() {
+                remove_job_folder(&folder.path());
+            }
+            for entry in entries {
+                if let Some((run_id, attempt)) = entry.file_name().to_str().and_then(parse_name) {
+                    found.push(FoundDirectory { id: id.clone(), run_id, attempt });
+                }
+            }
+        }
+        found.dedup();
+        found
+    }
+
+    /// Removes a job's folder where no attempt is in it: one whose removal ended before its own.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, but for that there is none, or that it is in use.
+    pub async fn remove_empty_folder(
+        temp_dir: &Path,
+        namespace: &str,
+        job: &JobId,
+    ) -> Result<(), DirectoryError> {
+        let folder = temp_dir.join(namespace).join(job.as_str());
+        match tokio::fs::remove_dir(&folder).await {
+            Err(error) if !is_in_use_or_gone(&error) => {
+                Err(DirectoryError::io("removing the folder", &folder)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What is bound into the container.
     #[must_use]
     pub fn root(&self) -> &Path {
@@ -97,13 +155,18 @@ impl JobDirectory {
     }
 
     /// Where the zip lies while it is unpacked: beside the directory, so that the code never sees
-    /// it.
+    /// it, and in a folder of its own, so that what a broken-off download left is found too.
     #[must_use]
     pub fn archive(&self) -> PathBuf {
-        self.beside(".zip")
+        self.incoming().join("code.zip")
     }
 
-    /// Makes the directory, empty and 0755, and its parents where they are missing.
+    fn incoming(&self) -> PathBuf {
+        self.beside(".incoming")
+    }
+
+    /// Makes the directory, empty and 0755, the place for its zip, and its parents where they are
+    /// missing.
     ///
     /// # Errors
     ///
@@ -124,7 +187,7 @@ impl JobDirectory {
         self.blocking(|directory| {
             remove::remove(&directory.root, &directory.beside(".removing"))?;
             remove::remove(&staging_of(&directory.root), &directory.beside(".removing"))?;
-            remove::remove_file(&directory.archive())?;
+            remove::remove(&directory.incoming(), &directory.beside(".removing"))?;
             match directory.root.parent().map(fs::remove_dir) {
                 Some(Err(error)) if !is_in_use_or_gone(&error) => {
                     Err(DirectoryError::io("removing the parent of", &directory.root)(error))
@@ -174,7 +237,13 @@ impl JobDirectory {
             }
         }
         // Once more, for the umask takes bits away.
-        fs::set_permissions(&self.root, Permissions::from_mode(mode)).map_err(creating())
+        fs::set_permissions(&self.root, Permissions::from_mode(mode)).map_err(creating())?;
+        let incoming = self.incoming();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&incoming)
+            .map_err(DirectoryError::io("creating the directory", &incoming))
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -187,11 +256,32 @@ impl JobDirectory {
         &self,
         work: impl FnOnce(&Self) -> Result<T, DirectoryError> + Send + 'static,
     ) -> Result<T, DirectoryError> {
-        let directory = self.clone();
-        tokio::task::spawn_blocking(move || work(&directory))
+        let (directory, turn) = (self.clone(), self.turn().await);
+        let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&directory)
+        });
+        working
             .await
             .unwrap_or_else(|_| Err(DirectoryError::Interrupted { path: self.root.clone() }))
     }
+}
+
+/// Removes the folder of a job where nothing is in it.
+fn remove_job_folder(folder: &Path) {
+    match fs::remove_dir(folder) {
+        Err(error) if !is_in_use_or_gone(&error) => {
+            tracing::warn!(folder = %folder.display(), %error, "remove job's folder");
+        }
+        _ => {}
+    }
+}
+
+/// The run and the attempt that an entry of a job's folder belongs to.
+fn parse_name(name: &str) -> Option<(RunId, u32)> {
+    let (attempt, rest) = name.split_once('-')?;
+    let run = rest.split('.').next()?;
+    Some((run.parse().ok()?, attempt.parse().ok()?))
 }
 
 /// The attempt of `run` that the entry of a job's folder belongs to: its directory, or what lies

@@ -13,9 +13,9 @@ use super::code::{CodeCaps, CodeError, CodeManager};
 use super::container::{ContainerBuilder, ContainerSpec, User, container_name};
 use super::directory::{DirectoryError, JobDirectory};
 use super::failure::RunFailure;
-use super::labels::{self, Assignment, Identity};
+use super::labels::Assignment;
 use super::managed::{Held, Managed, ManagedContainers, Run};
-use super::orchestrator::{ContainerInfo, ContainerOrchestrator, ContainerStatus, EngineError};
+use super::orchestrator::{ContainerOrchestrator, ContainerStatus, EngineError};
 use super::outcome;
 use super::script::ScriptManager;
 use crate::job::{ExecutionResult, JobId, State};
@@ -23,10 +23,19 @@ use crate::logs::{LiveTap, LogCollector, LogSource};
 use crate::settings::RunnerSettings;
 use crate::storage::ObjectStore;
 
+/// Pause between two attempts to remove what an engine that went away may have started.
+const ENGINE_RETRY: Duration = Duration::from_secs(1);
+
 /// Is told where a run is on its way. Must not block.
 pub trait RunObserver: Send + Sync {
     /// The run is in `state`; `container` is the engine's id, once there is one.
     fn state(&self, state: State, container: Option<&str>);
+
+    /// Whether the container may be started still: asked at the last moment before it is, and once
+    /// more when it runs.
+    fn may_start(&self) -> bool {
+        true
+    }
 
     /// Where the run's output should also go as it comes, besides the store.
     fn live_tap(&self) -> Option<LiveTap> {
@@ -49,12 +58,16 @@ pub struct DockerRunner {
     pub(super) settings: RunnerSettings,
     pub(super) namespace: String,
     pub(super) worker: String,
-    managed: ManagedContainers,
+    /// How long a bot may run on without a word from us.
+    pub(super) lease: Duration,
+    pub(super) managed: ManagedContainers,
 }
 
 impl DockerRunner {
     /// A runner over an engine, a store and a log collector. `namespace` separates its containers
-    /// and directories from everybody else's; `worker` is the name that its results carry.
+    /// and directories from everybody else's; `worker` is the name that its results carry. A bot
+    /// ends itself when it has had no word for as long as `lease`: see
+    /// [`renew_leases`](DockerRunner::renew_leases).
     pub fn new(
         engine: Arc<dyn ContainerOrchestrator>,
         store: Arc<dyn ObjectStore>,
@@ -62,11 +75,12 @@ impl DockerRunner {
         settings: RunnerSettings,
         namespace: String,
         worker: String,
+        lease: Duration,
     ) -> Self {
         let code = CodeManager::new(Arc::clone(&store), code_caps(&settings));
         let managed = ManagedContainers::default();
         let scripts = ScriptManager::default();
-        Self { engine, store, logs, code, scripts, settings, namespace, worker, managed }
+        Self { engine, store, logs, code, scripts, settings, namespace, worker, lease, managed }
     }
 
     /// Runs a job: a long-running one until it is up (the result's status is `running`), a
@@ -110,7 +124,16 @@ impl DockerRunner {
                 spec = self.prepare(run, &directory) => spec?,
                 () = managed.stop.cancelled() => return Err(cancelled(managed)),
             };
-            self.create(run, &spec).await
+            if !observer.may_start() {
+                return Err(not_shown());
+            }
+            let container = self.create(run, &spec).await?;
+            if !observer.may_start() {
+                // Starting it took too long: its lease began late.
+                self.engine.remove(&container).await?;
+                return Err(not_shown());
+            }
+            Ok(container)
         };
         let container = match created.await {
             Ok(container) => container,
@@ -139,6 +162,9 @@ impl DockerRunner {
         self.fetch(run, directory).await?;
         self.engine.pull_image(self.image_of(run)).await?;
         let script = self.scripts.create(&run.job, directory).await?;
+        if run.job.is_long_running {
+            self.write_first_lease(directory.root())?;
+        }
         Ok(ContainerBuilder::new(self.image_of(run))
             .with_job(&run.job, &self.assignment_of(run))
             .with_command(script.shell, &script.container_path)
@@ -180,7 +206,25 @@ impl DockerRunner {
                 self.engine.remove(&name).await?;
                 Ok(self.engine.create_and_start(spec).await?)
             }
+            Err(error @ EngineError::Unreachable { .. }) => {
+                self.make_sure_of_none(&spec.name).await;
+                Err(error.into())
+            }
             created => Ok(created?),
+        }
+    }
+
+    /// An engine that went away may have started the container all the same. Whoever tries the job
+    /// next must not meet it: it is removed as soon as the engine is back, or its lease has run out.
+    async fn make_sure_of_none(&self, name: &str) {
+        let removed = async {
+            while let Err(error) = self.engine.remove(name).await {
+                tracing::warn!(container.name = name, %error, "remove what may have been started");
+                tokio::time::sleep(ENGINE_RETRY).await;
+            }
+        };
+        if tokio::time::timeout(self.lease * 2, removed).await.is_err() {
+            tracing::error!(container.name = name, "leave behind what may have been started");
         }
     }
 
@@ -193,6 +237,7 @@ impl DockerRunner {
         observer: &dyn RunObserver,
     ) -> Result<(), RunFailure> {
         let managed = self.managed.begin(run).ok_or(RunFailure::AlreadyActive)?;
+        managed.mark_adopted();
         self.hold(&managed, container, true, observer);
         observer.state(State::Running, Some(container));
         Ok(())
@@ -241,6 +286,11 @@ impl DockerRunner {
         }
     }
 
+    /// Forgets a run that is somebody else's now, and touches nothing of it.
+    pub fn forget(&self, id: &JobId) {
+        self.managed.remove(id);
+    }
+
     /// Asks the active run of a job to stop: SIGTERM, then SIGKILL after `timeout`. Whoever waits
     /// for the run gets its result, cleaned up and judged. Gives `false` where the job is not
     /// active here.
@@ -274,20 +324,6 @@ impl DockerRunner {
         }
     }
 
-    /// The containers of a segment in this namespace, ended ones included.
-    pub async fn list_managed_containers(
-        &self,
-        segment: u32,
-    ) -> Result<Vec<(ContainerInfo, Identity)>, EngineError> {
-        let filter = labels::managed(&self.namespace, Some(segment));
-        let found = self.engine.list_containers(&filter).await?;
-        let ours = |info: ContainerInfo| {
-            let identity = labels::identity(&info.labels).ok()?;
-            Some((info, identity))
-        };
-        Ok(found.into_iter().filter_map(ours).collect())
-    }
-
     /// The last `tail` lines of an active job's container, or all; `None` where there is none.
     pub async fn get_container_logs(
         &self,
@@ -306,34 +342,6 @@ impl DockerRunner {
         &self.worker
     }
 
-    /// Removes a container of ours that no run needs any more.
-    pub async fn remove_leftover(&self, container: &str) {
-        cleanup::container(self, container).await;
-    }
-
-    /// Removes the directory of the namespace, once no job has one in it any more.
-    pub async fn remove_namespace_directory(&self) {
-        let directory = self.settings.temp_dir.join(&self.namespace);
-        match tokio::fs::remove_dir(&directory).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(directory = %directory.display(), %error, "remove directory");
-            }
-            _ => {}
-        }
-    }
-
-    /// Removes what attempts of `run` left on this host, but for that of the attempt `kept`. None
-    /// of the others may have a container.
-    pub async fn remove_leftover_directories(&self, run: &Run, kept: Option<u32>) {
-        let (temp_dir, id) = (&self.settings.temp_dir, &run.job.id);
-        let attempts = JobDirectory::attempts(temp_dir, &self.namespace, id, &run.job.run_id);
-        for attempt in attempts.into_iter().filter(|attempt| Some(*attempt) != kept) {
-            tracing::info!(job.id = %id, attempt, "remove leftover directory");
-            let directory = self.directory_of(&Run { attempt, ..run.clone() });
-            cleanup::directory(self, &directory, self.image_of(run)).await;
-        }
-    }
-
     /// Whether a job is active here.
     #[must_use]
     pub fn is_active(&self, id: &JobId) -> bool {
@@ -344,11 +352,11 @@ impl DockerRunner {
         self.managed.get(id)?.container().map(str::to_owned)
     }
 
-    fn image_of(&self, run: &Run) -> &str {
+    pub(super) fn image_of(&self, run: &Run) -> &str {
         self.settings.images.of(run.job.runtime)
     }
 
-    fn directory_of(&self, run: &Run) -> JobDirectory {
+    pub(super) fn directory_of(&self, run: &Run) -> JobDirectory {
         JobDirectory::new(
             &self.settings.temp_dir,
             &self.namespace,
@@ -357,6 +365,11 @@ impl DockerRunner {
             run.attempt,
         )
     }
+}
+
+fn not_shown() -> RunFailure {
+    let reason = "the worker could not show that the job's segment is still its own";
+    RunFailure::Unavailable(reason.to_owned())
 }
 
 fn code_caps(settings: &RunnerSettings) -> CodeCaps {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::directory::JobDirectory;
@@ -42,6 +43,7 @@ pub(super) struct Managed {
     stop_reason: OnceLock<StopReason>,
     container: OnceLock<String>,
     launched_at: OnceLock<Instant>,
+    adopted_at: OnceLock<Timestamp>,
     held: Mutex<Option<Held>>,
     leftovers: Mutex<Option<Leftovers>>,
 }
@@ -60,6 +62,7 @@ impl Managed {
             stop_reason: OnceLock::new(),
             container: OnceLock::new(),
             launched_at: OnceLock::new(),
+            adopted_at: OnceLock::new(),
             held: Mutex::new(None),
             leftovers: Mutex::new(None),
         }
@@ -91,6 +94,16 @@ impl Managed {
     /// How long the container has run, where it was us who started it.
     pub(super) fn running_for(&self) -> Option<Duration> {
         self.launched_at.get().map(Instant::elapsed)
+    }
+
+    /// Notes that the container was there already, and that we watch it from now on.
+    pub(super) fn mark_adopted(&self) {
+        self.adopted_at.get_or_init(Timestamp::now);
+    }
+
+    /// Whether something happened to the container while nobody watched it.
+    pub(super) fn is_before_adoption(&self, time: Option<Timestamp>) -> bool {
+        self.adopted_at.get().is_some_and(|adopted| time.is_none_or(|time| time < *adopted))
     }
 
     /// Keeps what is needed when the container ends.
@@ -140,6 +153,14 @@ impl ManagedContainers {
     /// The active run of a job.
     pub(super) fn get(&self, id: &JobId) -> Option<Arc<Managed>> {
         lock(&self.by_job).get(id).cloned()
+    }
+
+    /// The long-running runs of a segment.
+    pub(super) fn long_running_of(&self, segment: u32) -> Vec<Arc<Managed>> {
+        let is_meant = |managed: &&Arc<Managed>| {
+            managed.run.segment == segment && managed.run.job.is_long_running
+        };
+        lock(&self.by_job).values().filter(is_meant).map(Arc::clone).collect()
     }
 
     /// Forgets a job.

@@ -121,6 +121,8 @@ pub struct ContainerStatus {
     pub healthy: Option<bool>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Whether the engine was away while it was waited for, so that its end may be the engine's.
+    pub engine_was_away: bool,
 }
 
 /// One container in a list.
@@ -170,8 +172,9 @@ pub trait ContainerOrchestrator: Send + Sync {
         result_path: Option<&str>,
     ) -> Result<ContainerRunResult, EngineError>;
 
-    /// Waits until a started container has ended; gives its status then. An engine that is being
-    /// restarted is sat out. For one that was never started its status comes at once.
+    /// Waits until a started container has ended; gives its status then. An engine that is away is
+    /// sat out, however long: nobody else can tell whether the container runs. For one that was
+    /// never started its status comes at once.
     async fn wait(&self, container: &str) -> Result<ContainerStatus, EngineError>;
 
     /// SIGTERM, then SIGKILL after `timeout`. That it is not running is not an error.
@@ -206,6 +209,9 @@ pub trait ContainerOrchestrator: Send + Sync {
 
     /// Whether the engine answers: its version.
     async fn check(&self) -> Result<String, EngineError>;
+
+    /// The engine's own id, which tells it from every other engine.
+    async fn identity(&self) -> Result<String, EngineError>;
 
     /// Whether an image is here already.
     async fn has_image(&self, image: &str) -> Result<bool, EngineError>;

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::directory::{FoundFile, JobDirectory};
 use super::docker_runner::{DockerRunner, RunObserver};
 use super::failure::RunFailure;
+use super::lease;
 use super::managed::{Held, Leftovers, Managed, Run};
 use super::orchestrator::ContainerStatus;
+use super::resources;
 use super::result_file::{self, CollectedResult};
 use super::verdict::{self, EndCause, Ending, Judgement};
 use crate::job::{ExecutionResult, MessageError, ResultStatus, State, StoredObjects, Verdict};
@@ -17,7 +20,7 @@ use crate::logs::LogSummary;
 /// How long the last log lines of an ended container may take to reach the store.
 const LOG_FINISH_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Pause before an ended time-out's stop is tried again.
+/// Pause before a stop that failed is tried again.
 const STOP_RETRY: Duration = Duration::from_secs(5);
 
 /// Waits for the container's end and makes the run's result.
@@ -38,11 +41,12 @@ pub(super) async fn wait_and_collect(
 
     let run = &managed.run;
     let collected = result_file::collect(runner, run, &directory, &container);
-    let (value, summary) = tokio::join!(collected, logs.finish(LOG_FINISH_TIMEOUT));
+    let finished = logs.finish(LOG_FINISH_TIMEOUT);
+    let (value, used, summary) = tokio::join!(collected, resources::collect(&directory), finished);
     let cause = match (timed_out, managed.stop_reason()) {
         (Some(seconds), _) => EndCause::TimedOut(seconds),
         (None, Some(reason)) => EndCause::StopRequested(reason.0),
-        (None, None) => EndCause::Itself,
+        (None, None) => own_end(managed, &directory, &status).await,
     };
     let judgement = verdict::judge(&Ending {
         cause,
@@ -52,7 +56,27 @@ pub(super) async fn wait_and_collect(
         engine_error: status.error.clone(),
         result: value.judged.clone(),
     });
-    Ok(assemble(runner, run, &container, &status, judgement, value, summary))
+    let mut result = assemble(runner, run, &container, &status, judgement, value, summary);
+    result.resources = used;
+    Ok(result)
+}
+
+/// What ended a container that nobody asked to end.
+async fn own_end(
+    managed: &Managed,
+    directory: &JobDirectory,
+    status: &ContainerStatus,
+) -> EndCause {
+    let long_running = managed.run.job.is_long_running;
+    let unseen = managed.is_before_adoption(status.finished_at);
+    let mark = directory.read(lease::EXPIRED, 0).await;
+    if long_running && matches!(mark, Ok(FoundFile::Regular(_))) {
+        EndCause::LeaseExpired
+    } else if verdict::is_lost_with_engine(status, long_running, unseen) {
+        EndCause::EngineLost
+    } else {
+        EndCause::Itself
+    }
 }
 
 /// Waits for the end; a run beyond its time-out is stopped. Gives the seconds it was allowed then.
@@ -81,17 +105,17 @@ async fn wait_within_timeout(
         () = overdue => {}
         () = &mut watched => {}
     }
-    loop {
-        tokio::select! {
-            status = &mut ended => return Ok((status?, job.timeout.map(|t| t.as_secs()))),
-            stopped = runner.engine.stop(container, runner.settings.stop_timeout) => {
-                if let Err(error) = stopped {
-                    tracing::warn!(job.id = %job.id, %error, "stop overdue container");
-                }
-                // The end arrives through `ended`; a stop that failed is tried again.
-                tokio::time::sleep(STOP_RETRY).await;
-            }
+    let stopping = async {
+        while let Err(error) = runner.engine.stop(container, runner.settings.stop_timeout).await {
+            tracing::warn!(job.id = %job.id, %error, "stop overdue container");
+            tokio::time::sleep(STOP_RETRY).await;
         }
+        // The end arrives through `ended`.
+        std::future::pending().await
+    };
+    tokio::select! {
+        status = &mut ended => Ok((status?, job.timeout.map(|timeout| timeout.as_secs()))),
+        never = stopping => never,
     }
 }
 
@@ -236,12 +260,12 @@ pub fn failed(run: &Run, worker: &str, verdict: Verdict, message: String) -> Exe
 
 /// The result of a message that could not be followed.
 #[must_use]
-pub fn rejected(error: &MessageError, worker: &str, segment: u32) -> ExecutionResult {
+pub fn rejected(error: &MessageError, worker: &str, segment: Option<u32>) -> ExecutionResult {
     let mut result = blank(worker);
     result.id.clone_from(&error.id);
     result.run_id.clone_from(&error.run_id);
     result.entrypoint = error.entrypoint;
-    result.segment = Some(segment);
+    result.segment = segment;
     settle_fields(
         &mut result,
         Judgement { verdict: Verdict::Rejected, message: error.to_string() },

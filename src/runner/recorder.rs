@@ -31,6 +31,7 @@ pub(crate) enum Call {
     List(BTreeMap<String, String>),
     Remove(String),
     Check,
+    Identity,
     HasImage(String),
 }
 
@@ -44,6 +45,7 @@ pub(crate) struct Script {
     pub(crate) runs_until_stopped: bool,
     pub(crate) exit_code: i64,
     pub(crate) oom_killed: bool,
+    pub(crate) engine_was_away: bool,
     pub(crate) frames: Vec<Frame>,
     pub(crate) files: BTreeMap<String, Bytes>,
     pub(crate) containers: Vec<ContainerInfo>,
@@ -96,6 +98,7 @@ impl Recorder {
             finished_at: None,
             healthy: None,
             labels: spec.map(|spec| spec.labels).unwrap_or_default(),
+            engine_was_away: self.script.engine_was_away,
         }
     }
 
@@ -200,6 +203,11 @@ impl ContainerOrchestrator for Recorder {
 
     async fn check(&self) -> Result<String, EngineError> {
         self.record(Call::Check);
+        Ok("recorder".to_owned())
+    }
+
+    async fn identity(&self) -> Result<String, EngineError> {
+        self.record(Call::Identity);
         Ok("recorder".to_owned())
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::orchestrator::ContainerStatus;
 use crate::job::{ResultStatus, Verdict};
 
 /// What made a container end.
@@ -13,6 +14,10 @@ pub enum EndCause {
     TimedOut(u64),
     /// Somebody asked for it, perhaps saying why.
     StopRequested(Option<String>),
+    /// It ended itself, for it had not heard of its worker for too long.
+    LeaseExpired,
+    /// Its engine or its host ended it.
+    EngineLost,
 }
 
 /// What became of the run's result.json.
@@ -60,6 +65,24 @@ impl Judgement {
     }
 }
 
+/// The exit codes that containers have which their engine or their host ended.
+const ENDED_FROM_OUTSIDE: [i64; 3] = [137, 143, 255];
+
+/// Whether a container that nobody asked to end was ended by its engine: one that went away
+/// meanwhile, or that it ended in `unseen`, while no worker was there to watch. An end with exit
+/// code 0 is the code's own where the code ends by itself.
+#[must_use]
+pub fn is_lost_with_engine(status: &ContainerStatus, long_running: bool, unseen: bool) -> bool {
+    if status.oom_killed {
+        return false;
+    }
+    let from_outside = status.exit_code.is_none_or(|code| ENDED_FROM_OUTSIDE.contains(&code));
+    if status.engine_was_away {
+        return from_outside || (long_running && status.exit_code == Some(0));
+    }
+    unseen && from_outside
+}
+
 /// Reads result.json: strict JSON, and nothing after it.
 #[must_use]
 pub fn read_result(bytes: Option<&[u8]>) -> ResultFile {
@@ -86,6 +109,14 @@ pub fn judge(ending: &Ending) -> Judgement {
                 |reason| format!("stopped as requested: {reason}"),
             );
             return Judgement::new(Verdict::Stopped, message);
+        }
+        EndCause::LeaseExpired => {
+            let message = "ended itself, for its worker had not been heard of for too long";
+            return Judgement::new(Verdict::Lost, message);
+        }
+        EndCause::EngineLost => {
+            let message = "ended with its container engine or its host";
+            return Judgement::new(Verdict::Lost, message);
         }
         EndCause::Itself => {}
     }

@@ -11,7 +11,7 @@ const SECTIONS: [(&str, &str); 7] = [
     ("runner", "Containers"),
     ("worker", "Worker"),
     ("logs", "Container logs"),
-    ("http", "Health and metrics"),
+    ("http", "Health"),
     ("telemetry", "The program's own log"),
 ];
 

@@ -185,6 +185,11 @@ impl Kind {
         }
     }
 
+    /// Whether it is several values.
+    pub(super) fn is_list(self) -> bool {
+        matches!(self, Self::Delays { .. } | Self::Choices(_))
+    }
+
     /// Whether a value must not be shown as it is.
     #[must_use]
     pub fn is_secret(self) -> bool {
@@ -197,6 +202,8 @@ impl Kind {
         match self {
             Self::Secret => "***".to_owned(),
             Self::AmqpUrl => mask_url(text),
+            // No login is allowed there, which is when one would be shown.
+            Self::Endpoint | Self::Engine if text.contains('@') => mask_url(text),
             _ => text.to_owned(),
         }
     }

@@ -78,7 +78,11 @@ impl Layers {
             None if metadata.name == DEFAULTS => Origin::Default,
             None => Origin::Environment,
         };
-        Some(Found { text: text_of(&value), origin })
+        let text = match value {
+            Value::Array(..) if !setting.kind.is_list() => Err("a list".to_owned()),
+            value => text_of(&value),
+        };
+        Some(Found { text, origin })
     }
 }
 

@@ -73,9 +73,12 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Notes a mistake.
+    /// Notes a mistake, once: a section may be read twice.
     pub(super) fn mistake(&self, mistake: Mistake) {
-        self.mistakes.borrow_mut().push(mistake);
+        let mut mistakes = self.mistakes.borrow_mut();
+        if !mistakes.contains(&mistake) {
+            mistakes.push(mistake);
+        }
     }
 
     /// Notes the variables that mean one of these settings under another program's name.

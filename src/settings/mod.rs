@@ -41,7 +41,7 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// Container logs.
     pub logs: LogSettings,
-    /// Health and metrics.
+    /// Health.
     pub http: HttpSettings,
     /// The worker's own log.
     pub telemetry: TelemetrySettings,

@@ -117,6 +117,8 @@ impl Reader<'_> {
         WorkerSettings {
             name: self.text(&t::WORKER_NAME),
             max_segments: self.small(&t::MAX_SEGMENTS),
+            segment_grace: self.seconds(&t::SEGMENT_GRACE_SECONDS),
+            handover_grace: self.seconds(&t::HANDOVER_GRACE_SECONDS),
             max_terminating: self.count(&t::MAX_TERMINATING),
             max_long_running: self.count(&t::MAX_LONG_RUNNING),
             drain_grace: self.seconds(&t::DRAIN_GRACE_SECONDS),
@@ -149,7 +151,7 @@ impl Reader<'_> {
         logs
     }
 
-    /// Health and metrics.
+    /// Health.
     #[must_use]
     pub fn http(&self) -> HttpSettings {
         let unspecified = std::net::SocketAddr::from(([0, 0, 0, 0], 0));

@@ -19,7 +19,7 @@ pub struct BrokerSettings {
     pub publish_channels: usize,
     /// `AMQP_CONFIRM_TIMEOUT_SECONDS` (10): how long a publisher confirm may take.
     pub confirm_timeout: Duration,
-    /// `AMQP_RECONNECT_MAX_SECONDS` (30): the longest pause between two attempts to connect.
+    /// `AMQP_RECONNECT_MAX_SECONDS` (5): the longest pause between two attempts to connect.
     pub reconnect_max: Duration,
     /// `RETRY_DELAYS_SECONDS` (5,30,120): the back-off steps, one retry queue each.
     pub retry_delays: Vec<Duration>,
@@ -157,6 +157,10 @@ pub struct WorkerSettings {
     pub name: String,
     /// `MAX_SEGMENTS` (64): segments 0 to this, exclusive.
     pub max_segments: u32,
+    /// `SEGMENT_GRACE_SECONDS` (15): how long a bot runs on without proof that its worker owns it.
+    pub segment_grace: Duration,
+    /// `HANDOVER_GRACE_SECONDS` (120): the same after a drain.
+    pub handover_grace: Duration,
     /// `MAX_TERMINATING` (4): terminating runs at a time.
     pub max_terminating: usize,
     /// `MAX_LONG_RUNNING` (50): long-running jobs at a time.
@@ -193,7 +197,7 @@ pub struct LogSettings {
     pub tail_bytes: usize,
 }
 
-/// Health and metrics.
+/// Health.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// `HTTP_LISTEN` (127.0.0.1:8080): address and port; port 0 takes a free one.

@@ -94,8 +94,9 @@ settings! {
     AMQP_PUBLISH_CHANNELS = "broker.publish_channels", Value("4"), count(1, 64);
     /// How long a publisher confirm may take.
     AMQP_CONFIRM_TIMEOUT_SECONDS = "broker.confirm_timeout_seconds", Value("10"), seconds(1, 300);
-    /// The longest pause between two attempts to connect.
-    AMQP_RECONNECT_MAX_SECONDS = "broker.reconnect_max_seconds", Value("30"), seconds(1, 3600);
+    /// The longest pause between two attempts to connect. Much longer than a restart of the broker
+    /// takes, bots would end themselves meanwhile: see `SEGMENT_GRACE_SECONDS`.
+    AMQP_RECONNECT_MAX_SECONDS = "broker.reconnect_max_seconds", Value("5"), seconds(1, 3600);
     /// The steps of back-off before a message is tried again, one retry queue each.
     RETRY_DELAYS_SECONDS = "broker.retry_delays_seconds", Value("5,30,120"),
         Delays { max: DAY, count: 16 };
@@ -171,6 +172,11 @@ settings! {
     WORKER_NAME = "worker.name", HostName, Text;
     /// Segments are numbered from 0 to this, exclusive: the most workers at a time.
     MAX_SEGMENTS = "worker.max_segments", Value("64"), count(1, 10_000);
+    /// How long a bot runs on while its worker cannot show that its segment is still its own, as
+    /// when the broker is away; then it ends itself, and is started again by whoever owns it then.
+    SEGMENT_GRACE_SECONDS = "worker.segment_grace_seconds", Value("15"), seconds(10, 3600);
+    /// The same after a drain: how long the next worker may take to come.
+    HANDOVER_GRACE_SECONDS = "worker.handover_grace_seconds", Value("120"), seconds(10, DAY);
     /// Terminating runs at a time.
     MAX_TERMINATING = "worker.max_terminating", Value("4"), count(0, 10_000);
     /// Long-running jobs at a time.
@@ -211,7 +217,7 @@ settings! {
     /// The last part of the output, which a result event carries.
     OUTPUT_TAIL_KB = "logs.output_tail_kb", Value("64"), kilobytes(1, 1024);
 
-    /// Where health and metrics are served; port 0 takes a free one.
+    /// Where health is served; port 0 takes a free one.
     HTTP_LISTEN = "http.listen", Value("127.0.0.1:8080"), Address;
 
     /// What the program logs: off, error, warn, info, debug, trace, or a filter such as

@@ -38,7 +38,7 @@ fn the_defaults_are_those_of_the_documentation() {
     let Settings { broker, store, runner, worker, logs, http, telemetry } = settings;
     assert_eq!((broker.namespace.as_str(), broker.publish_channels), ("longshore", 4));
     assert_eq!(broker.confirm_timeout, Duration::from_secs(10));
-    assert_eq!(broker.reconnect_max, Duration::from_secs(30));
+    assert_eq!(broker.reconnect_max, Duration::from_secs(5));
     assert_eq!(broker.retry_delays, [5, 30, 120].map(Duration::from_secs));
     assert_eq!((store.ssl, store.region.as_str(), store.max_attempts), (false, "us-east-1", 5));
     assert_eq!(
@@ -141,7 +141,8 @@ fn an_empty_variable_counts_as_not_set() {
 
 #[test]
 fn every_mistake_is_reported_at_once_with_what_is_allowed() {
-    let text = "[runner]\ncpu_shares = 1\nmemory_mb = 5\n[stroe]\nssl = true\n[http]\nlisten = {}";
+    let text = "[runner]\ncpu_shares = 1\nmemory_mb = 5\n[stroe]\nssl = true\n[http]\nlisten = {}\n\
+                [worker]\nname = [\"a\"]";
     let (_kept, sources) = with_file(text, &[("MAX_SEGMENTS", "many"), ("LOG_LEVEL", "verbose")]);
     let file = sources.file.clone().unwrap().display().to_string();
     let found = mistakes(sources);
@@ -153,6 +154,10 @@ fn every_mistake_is_reported_at_once_with_what_is_allowed() {
         format!(
             "BOT_CPU_SHARES (runner.cpu_shares in {file}) is \"1\"; allowed: a whole number from 2 \
              to 262144"
+        ),
+        format!(
+            "WORKER_NAME (worker.name in {file}) is \"a list\"; allowed: 1 to 255 characters, none \
+             of them a control character"
         ),
         "MAX_SEGMENTS is \"many\"; allowed: a whole number from 1 to 10000".to_owned(),
         format!(
@@ -198,6 +203,8 @@ fn a_command_is_not_stopped_by_a_section_that_it_does_not_read() {
     let loader = Loader::new(Sources { variables, ..Sources::default() });
     assert_eq!(loader.read(Reader::broker).unwrap().url, "amqp://h");
     assert_eq!(loader.read(Reader::store).unwrap_err().mistakes.len(), 3);
+    let twice = |reader: &Reader<'_>| (reader.store(), reader.store());
+    assert_eq!(loader.read(twice).unwrap_err().mistakes.len(), 3, "each is told once");
 }
 
 #[test]
@@ -233,9 +240,11 @@ fn no_secret_is_shown_anywhere() {
         ("AMQP_URL", "http://me:hush-amqp@rabbit"),
         ("MINIO_ACCESS_KEY", "hush-access\n"),
         ("MINIO_SECRET_KEY", "hush-secret\n"),
+        ("MINIO_ENDPOINT", "http://me:hush-endpoint@s3:9000"),
+        ("DOCKER_HOST", "tcp://me:hush-engine@h:2375"),
     ];
     let found = mistakes(sources(&bad));
-    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found.len(), 5, "{found:?}");
     told.push_str(&found.concat());
     assert!(!told.contains("hush"), "{told}");
     assert!(told.contains("http://me:***@rabbit"), "{told}");

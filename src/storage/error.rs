@@ -68,7 +68,7 @@ pub enum StoreError {
         max_bytes: u64,
     },
     /// The store cannot be reached, or failed on its side, after every attempt.
-    #[error("the store at {endpoint} failed at {action} after {attempts} attempts: {reason}")]
+    #[error("the store at {endpoint} failed at {action} after {}: {reason}", times(*attempts))]
     Unavailable {
         /// Where the store is.
         endpoint: String,
@@ -87,6 +87,10 @@ pub enum StoreError {
         /// Why it failed.
         source: std::io::Error,
     },
+}
+
+fn times(attempts: usize) -> String {
+    if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") }
 }
 
 impl StoreError {

@@ -1,8 +1,8 @@
 //! The journal: who runs what, in the state bucket.
 //!
-//! A typed layer over [`ObjectStore`]: `jobs/{id}.json`, `stops/{id}.json` and the index
-//! `segments/{n}/{id}`, all below the namespace, so that two namespaces may share a bucket. When to
-//! write what is the worker's business.
+//! A typed layer over [`ObjectStore`]: `jobs/{id}.json`, `stops/{id}.json`, the index
+//! `segments/{n}/{id}` and `owners/{n}.json`, all below the namespace, so that two namespaces may
+//! share a bucket. When to write what is the worker's business.
 
 mod record;
 
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::record::{JobRecord, RecordState, StoredMessage, Tombstone};
+pub use self::record::{JobRecord, OwnerRecord, Place, RecordState, StoredMessage, Tombstone};
 use super::{Bucket, Condition, ETag, ObjectStore, StoreError};
 use crate::job::JobId;
 
@@ -112,9 +112,44 @@ impl Journal {
     pub async fn segment_jobs(&self, segment: u32) -> Result<Vec<JobId>, JournalError> {
         let prefix = self.segment_prefix(segment);
         let keys = self.store.list(Bucket::State, &prefix).await?;
-        // What is no id, such as `owner.json`, is about the segment itself.
         let ids = keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok());
         Ok(ids.collect())
+    }
+
+    /// Whether a job is in a segment's index.
+    pub async fn is_in_segment(&self, segment: u32, id: &JobId) -> Result<bool, JournalError> {
+        match self.store.get(Bucket::State, &self.segment_key(segment, id), 0).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Who owns a segment, or owned it last, with the record's version.
+    pub async fn owner(&self, segment: u32) -> Result<Option<(OwnerRecord, ETag)>, JournalError> {
+        self.read_json(&self.owner_key(segment)).await
+    }
+
+    /// Writes who owns a segment in the place of the version `seen`, or where there is none; gives
+    /// the new version, or none where somebody else has written meanwhile.
+    pub async fn write_owner(
+        &self,
+        owner: &OwnerRecord,
+        seen: Option<&ETag>,
+    ) -> Result<Option<ETag>, JournalError> {
+        let condition = seen.map_or(Condition::Absent, |etag| Condition::Unchanged(etag.clone()));
+        self.write_json(&self.owner_key(owner.segment), owner, condition).await
+    }
+
+    /// The segments that have had an owner, in ascending order.
+    pub async fn owned_segments(&self) -> Result<Vec<u32>, JournalError> {
+        let prefix = format!("{}/owners/", self.namespace);
+        let keys = self.store.list(Bucket::State, &prefix).await?;
+        let numbers =
+            keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.strip_suffix(".json"));
+        let mut segments: Vec<u32> = numbers.filter_map(|number| number.parse().ok()).collect();
+        segments.sort_unstable();
+        Ok(segments)
     }
 
     /// Writes that a job is to stop, in the place of an earlier word on it.
@@ -139,6 +174,10 @@ impl Journal {
 
     fn stop_key(&self, id: &JobId) -> String {
         format!("{}/stops/{id}.json", self.namespace)
+    }
+
+    fn owner_key(&self, segment: u32) -> String {
+        format!("{}/owners/{segment}.json", self.namespace)
     }
 
     fn segment_prefix(&self, segment: u32) -> String {

@@ -9,6 +9,7 @@ mod error;
 mod journal;
 mod key;
 mod part_file;
+pub mod probe;
 mod s3;
 
 #[cfg(test)]
@@ -22,7 +23,9 @@ use bytes::Bytes;
 
 pub use directory::DirectoryStore;
 pub use error::StoreError;
-pub use journal::{JobRecord, Journal, JournalError, RecordState, StoredMessage, Tombstone};
+pub use journal::{
+    JobRecord, Journal, JournalError, OwnerRecord, Place, RecordState, StoredMessage, Tombstone,
+};
 pub use s3::S3Store;
 
 /// The four buckets, by what they are for.

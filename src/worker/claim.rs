@@ -5,7 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::context::Context;
-use super::decide::{self, ClaimDecision, Incoming};
+use super::decide::{self, ClaimDecision, Incoming, Standing};
+use super::ending;
+use super::tenure::Tenure;
 use crate::broker::Delivery;
 use crate::job::Job;
 use crate::runner::Run;
@@ -15,6 +17,8 @@ use crate::storage::{ETag, JobRecord, JournalError, RecordState, StoredMessage, 
 pub(super) struct Claimed {
     /// What to run.
     pub(super) run: Run,
+    /// Under which tenure.
+    pub(super) tenure: Arc<Tenure>,
     /// Its record, as we wrote it.
     pub(super) record: JobRecord,
     /// The record's version.
@@ -31,26 +35,31 @@ pub(super) enum Claim {
     Republish(Box<JobRecord>),
     /// Somebody has it.
     Duplicate(Box<JobRecord>),
+    /// The segment is somebody else's meanwhile: the message has to come again.
+    TooLate,
 }
 
 /// How often a claim that somebody else's write crossed is tried again.
 const MAX_CROSSINGS: usize = 10;
 
-/// Claims a job for our segment. Writes before it looks for a stop; a stop is noted before it looks
-/// for the job: so one of the two always sees the other.
+/// Claims a job for the segment of `tenure`.
+///
+/// Writes before it looks for a stop; a stop is noted before it looks for the job: so one of the two
+/// always sees the other. It also writes before it looks whose the segment is; a new owner notes
+/// itself before it looks which jobs there are: so a job that is claimed under an ownership which
+/// has ended is seen by the new owner, or not run by us.
 pub(super) async fn claim(
     ctx: &Context,
+    tenure: &Arc<Tenure>,
     job: &Job,
     delivery: &Delivery,
     incoming: &Incoming,
 ) -> Result<Claim, JournalError> {
     let attempt = delivery.properties.attempt;
-    let record = new_record(ctx, job, delivery, attempt);
+    let record = new_record(ctx, tenure, job, delivery, attempt);
     for _ in 0..MAX_CROSSINGS {
         let existing = ctx.journal.read(&job.id).await?;
-        let decision =
-            decide::claim(existing.as_ref().map(|(record, _)| record), incoming, ctx.segment);
-        let written = match (decision, existing) {
+        let written = match (decision(ctx, existing.as_ref(), incoming).await?, existing) {
             (ClaimDecision::Republish, Some((old, _))) => {
                 return Ok(Claim::Republish(Box::new(old)));
             }
@@ -58,24 +67,63 @@ pub(super) async fn claim(
                 return Ok(Claim::Duplicate(Box::new(old)));
             }
             (_, existing) => {
+                if let Some((old, _)) = &existing {
+                    tell_unpublished(ctx, old).await?;
+                }
                 // The index first: a record without its index would not be found again.
-                ctx.journal.add_to_segment(ctx.segment, &job.id).await?;
+                ctx.journal.add_to_segment(tenure.segment, &job.id).await?;
                 match existing {
                     Some((_, etag)) => ctx.journal.replace(&record, &etag).await?,
                     None => ctx.journal.create(&record).await?,
                 }
             }
         };
-        if let Some(etag) = written {
-            let run = Run { job: Arc::new(job.clone()), attempt, segment: ctx.segment };
-            let claimed = Box::new(Claimed { run, record, etag });
-            return Ok(match stopped_before(ctx, job, incoming).await? {
-                Some(tombstone) => Claim::Cancelled(claimed, tombstone),
-                None => Claim::Taken(claimed),
-            });
+        let Some(etag) = written else { continue };
+        let (owner, stop) =
+            tokio::join!(ctx.journal.owner(tenure.segment), stopped_before(ctx, job, incoming));
+        if owner?.is_none_or(|(owner, _)| owner.epoch != tenure.epoch) {
+            return Ok(Claim::TooLate);
         }
+        let run = Run { job: Arc::new(job.clone()), attempt, segment: tenure.segment };
+        let claimed = Box::new(Claimed { run, tenure: Arc::clone(tenure), record, etag });
+        return Ok(match stop? {
+            Some(tombstone) => Claim::Cancelled(claimed, tombstone),
+            None => Claim::Taken(claimed),
+        });
     }
     Err(JournalError::Contended { id: job.id.clone() })
+}
+
+/// Publishes the result of an ended run whose record is about to give way to the next run's, where
+/// its owner may have died before it did: who takes up the segment would not find it any more.
+async fn tell_unpublished(ctx: &Context, old: &JobRecord) -> Result<(), JournalError> {
+    if old.state == RecordState::Finished && ctx.journal.is_in_segment(old.segment, &old.id).await?
+    {
+        ending::publish_again(ctx, old).await;
+    }
+    Ok(())
+}
+
+/// Decides on what is there; asks who stands behind it only where that matters.
+async fn decision(
+    ctx: &Context,
+    existing: Option<&(JobRecord, ETag)>,
+    incoming: &Incoming,
+) -> Result<ClaimDecision, JournalError> {
+    let record = existing.map(|(record, _)| record);
+    let standing = match record {
+        Some(record) if record.state == RecordState::Active => {
+            if ctx.tenures.of(record.segment).is_some() {
+                Standing::Ours
+            } else {
+                let owner = ctx.journal.owner(record.segment).await?;
+                let is_indexed = ctx.journal.is_in_segment(record.segment, &record.id).await?;
+                decide::standing(record, owner.map(|(owner, _)| owner.epoch), is_indexed)
+            }
+        }
+        _ => Standing::Theirs,
+    };
+    Ok(decide::claim(record, incoming, standing))
 }
 
 async fn stopped_before(
@@ -87,13 +135,21 @@ async fn stopped_before(
     Ok(tombstone.filter(|tombstone| decide::cancels(tombstone, incoming, Timestamp::now())))
 }
 
-fn new_record(ctx: &Context, job: &Job, delivery: &Delivery, attempt: u32) -> JobRecord {
+fn new_record(
+    ctx: &Context,
+    tenure: &Tenure,
+    job: &Job,
+    delivery: &Delivery,
+    attempt: u32,
+) -> JobRecord {
     let properties = &delivery.properties;
     JobRecord {
         id: job.id.clone(),
         run_id: job.run_id.clone(),
         message_id: properties.message_id.clone(),
-        segment: ctx.segment,
+        segment: tenure.segment,
+        epoch: tenure.epoch,
+        place: Some(ctx.place.clone()),
         state: RecordState::Active,
         attempt,
         claimed_at: Timestamp::now(),

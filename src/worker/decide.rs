@@ -27,13 +27,32 @@ pub(super) enum ClaimDecision {
     Duplicate,
 }
 
-/// Decides on a start message. `segment` is ours; a record of ours that is active, although no run
-/// of it is, was written by this segment's last owner just before its end.
+/// Who stands behind a record that is active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// A segment of ours, although no run of ours is the record's.
+    Ours,
+    /// Another segment, which runs the job or will take it up.
+    Theirs,
+    /// Nobody: it was written under an ownership that had ended, and nobody will find it.
+    Orphaned,
+}
+
+/// Who stands behind a record of another segment: `owner_epoch` is that of the segment's latest
+/// owner, and `is_indexed` whether the segment's index has the job. An owner takes up whatever the
+/// index has when it comes; what is not there was written too late to be seen.
+#[must_use]
+pub(super) fn standing(record: &JobRecord, owner_epoch: Option<u64>, is_indexed: bool) -> Standing {
+    let is_outdated = owner_epoch.is_some_and(|epoch| epoch > record.epoch);
+    if is_outdated && !is_indexed { Standing::Orphaned } else { Standing::Theirs }
+}
+
+/// Decides on a start message.
 #[must_use]
 pub(super) fn claim(
     existing: Option<&JobRecord>,
     incoming: &Incoming,
-    segment: u32,
+    standing: Standing,
 ) -> ClaimDecision {
     let Some(record) = existing else {
         return ClaimDecision::Take;
@@ -42,8 +61,12 @@ pub(super) fn claim(
     match record.state {
         RecordState::Finished if same_run => ClaimDecision::Republish,
         RecordState::Finished | RecordState::Waiting => ClaimDecision::Take,
-        RecordState::Active if same_run && record.segment == segment => ClaimDecision::Take,
-        RecordState::Active => ClaimDecision::Duplicate,
+        RecordState::Active => match standing {
+            // Its last owner wrote it, and nobody could take it up: its message was not valid then.
+            Standing::Ours if same_run => ClaimDecision::Take,
+            Standing::Orphaned => ClaimDecision::Take,
+            Standing::Ours | Standing::Theirs => ClaimDecision::Duplicate,
+        },
     }
 }
 
@@ -81,14 +104,26 @@ pub(super) enum NextStep {
     Settle,
     /// The code is run again, after this pause.
     Restart(Duration),
+    /// The attempt did not end by its own fault: another one begins, after this pause.
+    Replace(Duration),
 }
+
+/// Pause before the next attempt of a run whose last one was lost.
+const REPLACE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause between two restarts.
 const MAX_RESTART_PAUSE: Duration = Duration::from_mins(5);
 
-/// Decides what comes after an attempt that ended with `result`, after `restarts` restarts.
+/// Decides what comes after an attempt that ended with `result`, after `restarts` restarts. An
+/// attempt that was lost is replaced: a long-running job's always, a terminating run's while it has
+/// attempts left.
 #[must_use]
 pub(super) fn after_end(job: &Job, result: &ExecutionResult, restarts: u32) -> NextStep {
+    if result.verdict == Some(Verdict::Lost)
+        && (job.is_long_running || may_retry(result.attempt, job.max_attempts))
+    {
+        return NextStep::Replace(REPLACE_PAUSE);
+    }
     let Some(policy) = &job.restart else {
         return NextStep::Settle;
     };

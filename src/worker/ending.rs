@@ -1,17 +1,17 @@
 //! The ends of a run that the journal says is ours: settled, put aside for a retry, cancelled.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 
+use super::account::{Account, Written};
 use super::claim::Claimed;
 use super::context::Context;
 use super::reporter::Reporter;
 use crate::broker::{Inbox, OutgoingMessage, ReplyTo, RetryStep};
 use crate::job::{Event, EventData, ExecutionResult, State, Verdict};
-use crate::runner::{Run, failed_result};
-use crate::storage::{ETag, JobRecord, JournalError, RecordState, StoredMessage};
+use crate::runner::failed_result;
+use crate::storage::{JobRecord, JournalError, RecordState, StoredMessage};
 
 /// The end of a claimed run: verdict to the journal, a dead letter for a rejected one, events until
 /// confirmed, container and directory away, the index last. A crash at any point is taken up from
@@ -19,24 +19,28 @@ use crate::storage::{ETag, JobRecord, JournalError, RecordState, StoredMessage};
 pub(super) async fn settle(
     ctx: &Context,
     reporter: Reporter,
-    claimed: Claimed,
+    account: &Account,
     result: ExecutionResult,
 ) {
-    let Claimed { run, mut record, etag } = claimed;
     let verdict = result.verdict;
     let event = reporter.result_event(result);
-    record.state = RecordState::Finished;
-    record.finished_at = Some(Timestamp::now());
-    record.result = Some(event.clone());
-    tokio::select! {
-        () = write_record(ctx, &record, &etag) => {}
+    let finished = account.write(|record| {
+        record.state = RecordState::Finished;
+        record.finished_at = Some(Timestamp::now());
+        record.result = Some(event.clone());
+    });
+    let written = finished.await;
+    let record = account.record().await;
+    match written {
+        Written::Yes => {}
         // The container stays; whoever takes the segment next settles it.
-        () = ctx.detach.cancelled() => return,
+        Written::Detached => return,
+        Written::TakenOver => return ctx.runner.forget(&record.id),
     }
     end_active(ctx, &record);
     let reply = reply_to(&record.message);
     let publish = async {
-        let announced = announce(ctx, &run, &record, &event).await;
+        let announced = announce(ctx, &record, &event).await;
         reporter.finish(&event, reply.as_ref()).await && announced
     };
     // The journal has the end, and the store what was written: nobody needs the container.
@@ -46,14 +50,14 @@ pub(super) async fn settle(
 }
 
 /// Puts a copy of a rejected message among the dead letters. Gives whether that is done.
-async fn announce(ctx: &Context, run: &Run, record: &JobRecord, event: &Event) -> bool {
+async fn announce(ctx: &Context, record: &JobRecord, event: &Event) -> bool {
     let EventData::Result(result) = &event.data else {
         return true;
     };
     if result.verdict != Some(Verdict::Rejected) {
         return true;
     }
-    let (message, inbox) = (outgoing(record), inbox_of(run));
+    let (message, inbox) = (outgoing(record), inbox_of(result.is_long_running));
     match ctx.broker.dead_letter_message(message, inbox, &result.message, &ctx.give_up).await {
         Ok(()) => true,
         Err(error) => {
@@ -70,7 +74,7 @@ async fn forget(ctx: &Context, record: &JobRecord, was_stopped: bool, published:
             ctx.journal.remove_tombstone(&record.id).await?;
         }
         if published {
-            ctx.journal.remove_from_segment(ctx.segment, &record.id).await?;
+            ctx.journal.remove_from_segment(record.segment, &record.id).await?;
         }
         Ok::<_, JournalError>(())
     };
@@ -80,18 +84,29 @@ async fn forget(ctx: &Context, record: &JobRecord, was_stopped: bool, published:
 }
 
 /// Settles a claimed run that does not run: cancelled, or lost.
-pub(super) async fn settle_unrun(ctx: &Context, claimed: Claimed, verdict: Verdict, why: String) {
-    let run = claimed.run.clone();
-    let trace = claimed.record.message.traceparent.clone();
-    let reporter = Reporter::new(ctx.publisher.clone(), run, trace, None);
-    let result = failed_result(&claimed.run, ctx.runner.worker(), verdict, why);
-    settle(ctx, reporter, claimed, result).await;
+pub(super) async fn settle_unrun(
+    ctx: &Arc<Context>,
+    claimed: Claimed,
+    verdict: Verdict,
+    why: String,
+) {
+    let Claimed { run, tenure, record, etag } = claimed;
+    let result = failed_result(&run, ctx.runner.worker(), verdict, why);
+    let trace = record.message.traceparent.clone();
+    let reporter = Reporter::new(ctx.publisher.clone(), run, trace);
+    let account = Account::new(Arc::clone(ctx), tenure, record, etag);
+    settle(ctx, reporter, &account, result).await;
 }
 
-/// Publishes the result of a run that a last owner settled, but perhaps did not publish.
-pub(super) async fn publish_again(ctx: &Context, record: &JobRecord) {
-    if let Some(event) = &record.result {
-        ctx.publisher.publish(event, reply_to(&record.message).as_ref()).await;
+/// Publishes the end of a run that a last owner settled, but perhaps did not publish. Gives whether
+/// the broker confirmed it.
+pub(super) async fn publish_again(ctx: &Context, record: &JobRecord) -> bool {
+    match &record.result {
+        Some(event) => {
+            announce(ctx, record, event).await
+                && ctx.publisher.end(event, reply_to(&record.message).as_ref()).await
+        }
+        None => true,
     }
 }
 
@@ -99,24 +114,25 @@ pub(super) async fn publish_again(ctx: &Context, record: &JobRecord) {
 pub(super) async fn retry(
     ctx: &Context,
     reporter: Reporter,
-    claimed: Claimed,
-    attempt: u32,
+    account: &Account,
+    (attempt, long_running): (u32, bool),
     step: &RetryStep,
     reason: &str,
 ) {
-    let Claimed { run, mut record, etag } = claimed;
     let seconds = step.delay().as_secs();
     let message = format!("attempt {attempt} failed, tried again in {seconds} s: {reason}");
     reporter.report(State::Restarting, None, Some(message));
     reporter.drain().await;
-    record.state = RecordState::Waiting;
-    record.attempt = attempt + 1;
-    tokio::select! {
-        () = write_record(ctx, &record, &etag) => {}
-        () = ctx.detach.cancelled() => return,
+    let waiting = account.write(|record| {
+        record.state = RecordState::Waiting;
+        record.attempt = attempt + 1;
+    });
+    if waiting.await != Written::Yes {
+        return;
     }
+    let record = account.record().await;
     end_active(ctx, &record);
-    let (message, inbox) = (outgoing(&record), inbox_of(&run));
+    let (message, inbox) = (outgoing(&record), inbox_of(long_running));
     match ctx.broker.retry_message(message, inbox, step, record.attempt, &ctx.give_up).await {
         Ok(()) => forget(ctx, &record, false, true).await,
         Err(error) => tracing::error!(job.id = %record.id, %error, "put run aside"),
@@ -131,8 +147,8 @@ fn end_active(ctx: &Context, record: &JobRecord) {
     }
 }
 
-fn inbox_of(run: &Run) -> Inbox {
-    if run.job.is_long_running { Inbox::StartLongRunning } else { Inbox::StartTerminating }
+fn inbox_of(long_running: bool) -> Inbox {
+    if long_running { Inbox::StartLongRunning } else { Inbox::StartTerminating }
 }
 
 fn reply_to(message: &StoredMessage) -> Option<ReplyTo> {
@@ -151,20 +167,4 @@ fn outgoing(record: &JobRecord) -> OutgoingMessage {
         outgoing.set_traceparent(trace);
     }
     outgoing
-}
-
-/// The longest pause between two attempts to write a record.
-const MAX_WRITE_PAUSE: Duration = Duration::from_secs(30);
-
-/// Writes a record of ours, however long the store is away.
-async fn write_record(ctx: &Context, record: &JobRecord, etag: &ETag) {
-    let backoff =
-        ExponentialBuilder::new().with_jitter().with_max_delay(MAX_WRITE_PAUSE).without_max_times();
-    let written = (|| ctx.journal.replace(record, etag))
-        .retry(backoff)
-        .notify(|error, _| tracing::warn!(job.id = %record.id, %error, "write journal"))
-        .await;
-    if matches!(written, Ok(None)) {
-        tracing::error!(job.id = %record.id, "the job's record was written by somebody else");
-    }
 }

@@ -4,6 +4,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::active::ActiveRun;
 use super::decide::{NextStep, after_end};
 use super::reporter::Reporter;
@@ -13,6 +15,14 @@ use crate::runner::{DockerRunner, Run, RunFailure, failed_result};
 /// Pause between two looks for the container of a run that is to stop, and between two attempts to
 /// stop it.
 const STOP_RETRY: Duration = Duration::from_millis(200);
+
+/// Who keeps the account of a run's attempts. There are two: the journal, and nobody.
+#[async_trait]
+pub trait Keeper: Send + Sync {
+    /// Waits until an attempt may begin with a new container, and notes it. Gives `false` where the
+    /// run is somebody else's meanwhile.
+    async fn begin_attempt(&self, attempt: u32) -> bool;
+}
 
 /// How a run begins.
 #[derive(Debug, Clone)]
@@ -35,6 +45,8 @@ pub enum Executed {
         /// Why.
         reason: String,
     },
+    /// To where somebody else took it over; nothing of it was touched.
+    TakenOver,
 }
 
 /// Runs `run` until its end. May be dropped at any time; its container then goes on.
@@ -44,15 +56,35 @@ pub async fn execute(
     mut begin: Begin,
     active: &ActiveRun,
     reporter: &Reporter,
+    keeper: &dyn Keeper,
 ) -> Executed {
     let mut restarts = 0;
+    let mut last: Option<ExecutionResult> = None;
     loop {
+        if matches!(begin, Begin::Launch) {
+            tokio::select! {
+                may = keeper.begin_attempt(run.attempt) => if !may {
+                    return Executed::TakenOver;
+                },
+                _ = active.stop_requested() => {}
+            }
+            if active.stop_order().is_some()
+                && let Some(last) = last
+            {
+                return Executed::Ended(Box::new(stopped(last)));
+            }
+        }
         let result = match attempt(runner, &run, &begin, active, reporter).await {
             Ok(result) => result,
             Err(failure) => return give_up(runner, &run, failure).await,
         };
-        let NextStep::Restart(pause) = after_end(&run.job, &result, restarts) else {
-            return Executed::Ended(Box::new(result));
+        let pause = match after_end(&run.job, &result, restarts) {
+            NextStep::Settle => return Executed::Ended(Box::new(result)),
+            NextStep::Restart(pause) => {
+                restarts += 1;
+                pause
+            }
+            NextStep::Replace(pause) => pause,
         };
         runner.release(&run.job.id).await;
         let message = format!("{}; runs again in {} s", result.message, pause.as_secs());
@@ -61,7 +93,7 @@ pub async fn execute(
             () = tokio::time::sleep(pause) => {}
             _ = active.stop_requested() => return Executed::Ended(Box::new(stopped(result))),
         }
-        restarts += 1;
+        last = Some(result);
         run.attempt += 1;
         reporter.set_attempt(run.attempt);
         begin = Begin::Launch;

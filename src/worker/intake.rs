@@ -1,8 +1,6 @@
-//! Takes messages from the queues: a slot first, then a delivery.
+//! Takes messages from the queues: a slot first, then a look whether we can work, then a delivery.
 
 use std::sync::Arc;
-
-use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::recipe::follow_start;
@@ -13,22 +11,23 @@ use crate::broker::Consumer;
 ///
 /// The consumer gives one message for each call and takes none in between, so no message ever waits
 /// in a worker that cannot run it while another worker could.
-pub(super) async fn take_starts(
-    ctx: Arc<Context>,
-    mut consumer: Consumer,
-    long_running: bool,
-    shutdown: CancellationToken,
-) {
+pub(super) async fn take_starts(ctx: Arc<Context>, mut consumer: Consumer, long_running: bool) {
     let intake = async {
         while let Some(slot) = ctx.slots.take(long_running).await {
-            let Some(delivery) = consumer.next().await else {
+            ctx.gate.pass().await;
+            let tenure = ctx.tenures.home().await;
+            let delivery = tokio::select! {
+                delivery = consumer.next() => delivery,
+                () = tenure.over().cancelled() => continue,
+            };
+            let Some(delivery) = delivery else {
                 return;
             };
-            let follow = follow_start(Arc::clone(&ctx), delivery, slot);
+            let follow = follow_start(Arc::clone(&ctx), tenure, delivery, slot);
             ctx.tracker_of(long_running).spawn(follow);
         }
     };
-    shutdown.run_until_cancelled(intake).await;
+    ctx.intake.run_until_cancelled(intake).await;
     consumer.close().await;
 }
 

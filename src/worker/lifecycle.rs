@@ -4,23 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::active::ActiveRuns;
 use super::context::Context;
+use super::gate::Gate;
 use super::intake::{take_starts, take_stops};
 use super::reporter::Publisher;
+use super::segment::STOP_PREFETCH;
 use super::slots::Slots;
-use super::{live, recover, retention, segment};
-use crate::broker::{Broker, BrokerError, Flow, Inbox, RabbitSink, SegmentLock};
+use super::tenure::Tenures;
+use super::{adopt, live, place, retention, sweep};
+use crate::broker::{Broker, BrokerError, Flow, Inbox, RabbitSink};
 use crate::http::{self, Readiness};
 use crate::logs::{LiveFeed, LogCollector};
 use crate::runner::docker::{DockerOrchestrator, Progress};
+use crate::runner::orchestrator::EngineError;
 use crate::runner::{ContainerOrchestrator, DockerRunner};
 use crate::settings::Settings;
-use crate::storage::{Journal, ObjectStore, S3Store, StoreError};
+use crate::storage::{Journal, ObjectStore, S3Store, StoreError, probe};
 
 /// Why a worker could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +43,6 @@ pub enum WorkerError {
         source: std::io::Error,
     },
 }
-
-/// Deliveries of stop messages that may be under way at a time.
-const STOP_PREFETCH: u16 = 8;
 
 /// Pause between two attempts to declare exchanges and queues.
 const DECLARE_RETRY: Duration = Duration::from_secs(1);
@@ -78,9 +78,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 struct Worker {
     ctx: Arc<Context>,
     logs: Arc<LogCollector>,
-    /// Cancelled when no more messages are to be taken.
-    intake: CancellationToken,
-    intakes: TaskTracker,
+    /// Cancelled when no other segment is to be taken any more.
+    no_more_segments: CancellationToken,
 }
 
 /// Connects, claims a segment, takes up what is there and begins to take messages. `None`: shutdown
@@ -96,12 +95,22 @@ async fn begin(
     readiness.watch_store(Arc::clone(&store));
     let broker = Broker::connect(&settings.broker, &settings.worker.name, closing)?;
     readiness.watch_broker(broker.clone());
+    let namespace = &settings.broker.namespace;
     let connected = async {
         wait_for("object store", || store.ensure_buckets()).await;
-        let connect = || DockerOrchestrator::connect(&settings.runner, Progress::Log);
+        let probe = || probe::conditional_writes(&*store, namespace);
+        let ignored = wait_for("conditional writes of the object store", probe).await;
+        if let Some(sentence) = ignored.sentence() {
+            tracing::warn!("{sentence}");
+        }
+        let connect = || async {
+            let engine = DockerOrchestrator::connect(&settings.runner, Progress::Log).await?;
+            let identity = engine.identity().await?;
+            Ok::<_, EngineError>((engine, identity))
+        };
         wait_for("container engine", connect).await
     };
-    let Some(engine) = shutdown.run_until_cancelled(connected).await else {
+    let Some((engine, identity)) = shutdown.run_until_cancelled(connected).await else {
         return Ok(None);
     };
     let engine: Arc<dyn ContainerOrchestrator> = Arc::new(engine);
@@ -109,15 +118,6 @@ async fn begin(
     if !declare(shutdown, || broker.declare_topology()).await? {
         return Ok(None);
     }
-    let claimed = segment::claim(&broker, settings.worker.max_segments, shutdown).await;
-    let Some((segment, lock)) = claimed else {
-        return Ok(None);
-    };
-    tasks.spawn(hold_segment(&broker, segment, lock, readiness, closing));
-    if !declare(shutdown, || broker.declare_mailbox(segment)).await? {
-        return Ok(None);
-    }
-
     let (feed, lines) = LiveFeed::new();
     let (log_settings, secrets) = (settings.logs.clone(), settings.credentials());
     let logs = LogCollector::with(Arc::clone(&store), log_settings, secrets, Some(feed));
@@ -125,13 +125,20 @@ async fn begin(
     logs.start();
     live::serve(tasks, &broker, &logs, lines, closing);
     retention::serve(tasks, &store, settings, closing);
-    let ctx = Arc::new(context(settings, broker, store, engine, &logs, segment));
-    let recovered = wait_for("what the segment's last owner left", || recover::recover(&ctx));
-    if shutdown.run_until_cancelled(Box::pin(recovered)).await.is_none() {
-        return Ok(None);
+    let ctx = Arc::new(context(settings, broker, store, (engine, identity), &logs));
+    readiness.watch_segment(ctx.tenures.watch_ownership());
+    match shutdown.run_until_cancelled(Box::pin(adopt::find_home(&ctx))).await {
+        None => {
+            ctx.release.cancel();
+            ctx.holders.close();
+            ctx.holders.wait().await;
+            return Ok(None);
+        }
+        Some(found) => found.map(drop)?,
     }
-    let worker =
-        Worker { ctx, logs, intake: CancellationToken::new(), intakes: TaskTracker::new() };
+    let no_more_segments = CancellationToken::new();
+    let worker = Worker { ctx, logs, no_more_segments };
+    worker.keep_segments(tasks);
     worker.take_messages();
     Ok(Some(worker))
 }
@@ -177,83 +184,93 @@ where
     }
 }
 
-fn hold_segment(
-    broker: &Broker,
-    segment: u32,
-    lock: SegmentLock,
-    readiness: &Readiness,
-    closing: &CancellationToken,
-) -> impl Future<Output = ()> + use<> {
-    let (held, watched) = watch::channel(true);
-    readiness.watch_segment(segment, watched);
-    segment::hold(broker.clone(), segment, lock, held, closing.clone())
-}
-
 fn context(
     settings: &Settings,
     broker: Broker,
     store: Arc<dyn ObjectStore>,
-    engine: Arc<dyn ContainerOrchestrator>,
+    (engine, identity): (Arc<dyn ContainerOrchestrator>, String),
     logs: &Arc<LogCollector>,
-    segment: u32,
 ) -> Context {
     let namespace = settings.broker.namespace.clone();
     let give_up = CancellationToken::new();
     let publisher = Publisher {
         sink: Arc::new(RabbitSink::new(broker.clone(), give_up.clone())),
-        source: format!("/longshore/{namespace}/segments/{segment}"),
+        source: format!("/longshore/{namespace}"),
         worker: settings.worker.name.clone(),
         tracker: TaskTracker::new(),
     };
+    let gate = Gate::new(Arc::clone(&store), Arc::clone(&engine));
     let runner = DockerRunner::new(
         engine,
         Arc::clone(&store),
         Arc::clone(logs),
         settings.runner.clone(),
-        namespace,
+        namespace.clone(),
         settings.worker.name.clone(),
+        settings.worker.segment_grace,
     );
     Context {
         broker,
-        journal: Journal::new(store, settings.broker.namespace.clone()),
+        journal: Journal::new(store, namespace),
         runner: Arc::new(runner),
         publisher,
         bounds: settings.bounds(),
+        settings: settings.worker.clone(),
+        place: place::place(identity, &settings.runner.temp_dir),
         give_up,
-        segment,
+        tenures: Tenures::default(),
         active: Arc::new(ActiveRuns::default()),
         slots: Slots::new(settings.worker.max_terminating, settings.worker.max_long_running),
+        gate,
         terminating: TaskTracker::new(),
         long_running: TaskTracker::new(),
+        intake: CancellationToken::new(),
+        intakes: TaskTracker::new(),
         detach: CancellationToken::new(),
+        release: CancellationToken::new(),
+        holders: TaskTracker::new(),
     }
 }
 
 impl Worker {
+    /// Sees to the segments: that there is one of our own, those of dead workers, and what is left
+    /// of runs that are nobody's.
+    fn keep_segments(&self, tasks: &TaskTracker) {
+        let until = &self.no_more_segments;
+        tasks.spawn(
+            until.clone().run_until_cancelled_owned(adopt::keep_home(Arc::clone(&self.ctx))),
+        );
+        tasks.spawn(
+            until.clone().run_until_cancelled_owned(adopt::watch_others(Arc::clone(&self.ctx))),
+        );
+        tasks.spawn(
+            until
+                .clone()
+                .run_until_cancelled_owned(sweep::sweep_now_and_then(Arc::clone(&self.ctx))),
+        );
+    }
+
     fn take_messages(&self) {
+        let ctx = &self.ctx;
         for (inbox, long_running) in
             [(Inbox::StartTerminating, false), (Inbox::StartLongRunning, true)]
         {
-            let consumer = self.ctx.broker.consumer(inbox, Flow::OnDemand, self.intake.clone());
-            let intake =
-                take_starts(Arc::clone(&self.ctx), consumer, long_running, self.intake.clone());
-            self.intakes.spawn(intake);
+            let consumer = ctx.broker.consumer(inbox, Flow::OnDemand, ctx.intake.clone());
+            ctx.intakes.spawn(take_starts(Arc::clone(ctx), consumer, long_running));
         }
-        for inbox in [Inbox::Stop, Inbox::Mailbox(self.ctx.segment)] {
-            let flow = Flow::Prefetch(STOP_PREFETCH);
-            let consumer = self.ctx.broker.consumer(inbox, flow, self.intake.clone());
-            let intake = take_stops(Arc::clone(&self.ctx), consumer);
-            self.intakes.spawn(intake);
-        }
+        let flow = Flow::Prefetch(STOP_PREFETCH);
+        let consumer = ctx.broker.consumer(Inbox::Stop, flow, ctx.intake.clone());
+        ctx.intakes.spawn(take_stops(Arc::clone(ctx), consumer));
     }
 
     /// Accepts no more, waits for terminating runs within the grace, lets go of the rest.
     async fn drain(self, grace: Duration) {
         let ctx = &self.ctx;
         tracing::info!(active = ctx.active.len(), grace_seconds = grace.as_secs(), "drain");
-        self.intake.cancel();
-        self.intakes.close();
-        if tokio::time::timeout(FLUSH_TIMEOUT, self.intakes.wait()).await.is_err() {
+        self.no_more_segments.cancel();
+        ctx.intake.cancel();
+        ctx.intakes.close();
+        if tokio::time::timeout(FLUSH_TIMEOUT, ctx.intakes.wait()).await.is_err() {
             tracing::warn!("the broker did not confirm in time that no more messages come");
         }
         ctx.terminating.close();
@@ -273,9 +290,15 @@ impl Worker {
         };
         let (flushed, shipped) =
             tokio::join!(tokio::time::timeout(FLUSH_TIMEOUT, flush), self.logs.stop(FLUSH_TIMEOUT));
-        ctx.give_up.cancel();
         if flushed.is_err() || !shipped {
             tracing::warn!("some log lines or events did not reach their place in time");
         }
+        // Last of all, for whoever comes next begins at once.
+        ctx.release.cancel();
+        ctx.holders.close();
+        if tokio::time::timeout(FLUSH_TIMEOUT, ctx.holders.wait()).await.is_err() {
+            tracing::warn!("the segments could not be let go in good order");
+        }
+        ctx.give_up.cancel();
     }
 }

@@ -1,15 +1,17 @@
 //! One job on this machine, without broker and store: what `longshore run` does. The way through
 //! the runner is the worker's own; only events and objects go elsewhere.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::active::{ActiveRun, StopOrder};
-use super::execute::{Begin, Executed, execute};
+use super::execute::{Begin, Executed, Keeper, execute};
 use super::reporter::{Publisher, Reporter};
 use crate::broker::EventSink;
 use crate::job::{ExecutionResult, Job, Verdict};
@@ -22,6 +24,9 @@ use crate::storage::{Bucket, DirectoryStore, ObjectStore, StoreError};
 
 /// What a local run calls its worker.
 const WORKER: &str = "local";
+
+/// How long a bot runs on when the command that started it is killed.
+const LEASE: Duration = Duration::from_secs(15);
 
 /// How long the last lines of the output may take to reach the directory.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,6 +89,7 @@ pub async fn run_local(
         local.runner,
         namespace.clone(),
         WORKER.to_owned(),
+        LEASE,
     );
     let publisher = Publisher {
         sink: local.sink,
@@ -92,7 +98,7 @@ pub async fn run_local(
         tracker: TaskTracker::new(),
     };
     let run = Run { job: Arc::new(local.job), attempt: 1, segment: 0 };
-    let reporter = Reporter::new(publisher, run.clone(), None, Some(local.live));
+    let reporter = Reporter::new(publisher, run.clone(), None).with_live_tap(local.live);
     let result = to_its_end(&runner, &run, &reporter, stop_timeout, stop).await;
     runner.release(&run.job.id).await;
     runner.remove_namespace_directory().await;
@@ -119,11 +125,36 @@ async fn to_its_end(
         std::future::pending().await
     };
     let executed = tokio::select! {
-        executed = execute(runner, run.clone(), Begin::Launch, &active, reporter) => executed,
+        executed = execute(runner, run.clone(), Begin::Launch, &active, reporter, &Nobody) => executed,
         never = stopped => never,
+        never = keep_alive(runner, run.segment) => match never {},
     };
     match executed {
         Executed::Ended(result) => *result,
         Executed::Failed { reason, .. } => failed_result(run, WORKER, Verdict::Unavailable, reason),
+        Executed::TakenOver => {
+            let reason = "the run was taken over".to_owned();
+            failed_result(run, WORKER, Verdict::Unavailable, reason)
+        }
     }
+}
+
+/// A local run is nobody else's: no account is kept of its attempts.
+struct Nobody;
+
+#[async_trait]
+impl Keeper for Nobody {
+    async fn begin_attempt(&self, _: u32) -> bool {
+        true
+    }
+}
+
+/// Renews the lease of a bot for as long as this process lives.
+async fn keep_alive(runner: &DockerRunner, segment: u32) -> Infallible {
+    let mut ticks = tokio::time::interval(LEASE / 5);
+    for number in 0_u64.. {
+        ticks.tick().await;
+        runner.renew_leases(segment, format!("local.{number}"), LEASE).await;
+    }
+    std::future::pending().await
 }

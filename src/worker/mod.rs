@@ -4,16 +4,20 @@
 //! decisions that it takes, without I/O. [`execute`] is the part that `longshore run` shares.
 //! Not here: containers (`runner`), what is on the wire (`broker`), what a message means (`job`).
 
+mod account;
 mod active;
+mod adopt;
 mod claim;
 mod context;
 mod decide;
 mod ending;
 mod execute;
+mod gate;
 mod intake;
 mod lifecycle;
 mod live;
 mod local;
+mod place;
 mod recipe;
 mod recover;
 mod reporter;
@@ -22,9 +26,11 @@ mod segment;
 mod settle;
 mod slots;
 mod stop;
+mod sweep;
+mod tenure;
 
 pub use active::ActiveRun;
-pub use execute::{Begin, Executed, execute};
+pub use execute::{Begin, Executed, Keeper, execute};
 pub use lifecycle::{WorkerError, run};
 pub use local::{LocalError, LocalRun, run_local};
 pub use reporter::{Publisher, Reporter};

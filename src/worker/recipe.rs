@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::account::Account;
 use super::active::ActiveGuard;
 use super::claim::{self, Claim, Claimed};
 use super::context::Context;
@@ -9,6 +10,7 @@ use super::decide::{self, Incoming};
 use super::execute::{Begin, Executed, execute};
 use super::reporter::Reporter;
 use super::slots::Slot;
+use super::tenure::Tenure;
 use super::{ending, settle};
 use crate::broker::{Delivery, Inbox};
 use crate::job::{Job, MessageError, State, Verdict, parse_executable};
@@ -18,7 +20,12 @@ use crate::runner::failed_result;
 ///
 /// The delivery is acknowledged as soon as the journal has the job, so that no time-out of the
 /// broker can hit a long run, and a restart of the broker does not touch running containers.
-pub(super) async fn follow_start(ctx: Arc<Context>, delivery: Delivery, slot: Slot) {
+pub(super) async fn follow_start(
+    ctx: Arc<Context>,
+    tenure: Arc<Tenure>,
+    delivery: Delivery,
+    slot: Slot,
+) {
     let job = match validate(&ctx, &delivery) {
         Ok(job) => job,
         Err(error) => return settle::reject(&ctx, delivery, &error).await,
@@ -34,7 +41,7 @@ pub(super) async fn follow_start(ctx: Arc<Context>, delivery: Delivery, slot: Sl
         Err(active) => return settle::already_active(&ctx, delivery, &job, &active).await,
     };
     let incoming = incoming(&job, &delivery);
-    match claim::claim(&ctx, &job, &delivery, &incoming).await {
+    match claim::claim(&ctx, &tenure, &job, &delivery, &incoming).await {
         Ok(Claim::Taken(claimed)) => {
             settle::ack(&delivery, &job.id).await;
             run_claimed(ctx, *claimed, Begin::Launch, guard, Some(slot)).await;
@@ -44,9 +51,13 @@ pub(super) async fn follow_start(ctx: Arc<Context>, delivery: Delivery, slot: Sl
             let why = format!("cancelled before it ran{}", because(tombstone.reason.as_deref()));
             ending::settle_unrun(&ctx, *claimed, Verdict::Cancelled, why).await;
         }
+        Ok(Claim::TooLate) => settle::too_late(delivery, &job).await,
         Ok(Claim::Republish(record)) => settle::republish(&ctx, delivery, &record).await,
         Ok(Claim::Duplicate(record)) => settle::duplicate(&ctx, delivery, &job, &record).await,
-        Err(error) => settle::unavailable(&ctx, delivery, &job, &error.to_string()).await,
+        Err(error) => {
+            ctx.gate.close();
+            settle::unavailable(&ctx, delivery, &job, &error.to_string()).await;
+        }
     }
 }
 
@@ -64,8 +75,8 @@ fn incoming(job: &Job, delivery: &Delivery) -> Incoming {
     Incoming { run_id: job.run_id.clone(), published_at }
 }
 
-/// Runs a job that the journal says is ours, and settles it. Where the worker is told to let go,
-/// the container goes on, and the journal says whose it is.
+/// Runs a job that the journal says is ours, and settles it. Where the worker is told to let go, or
+/// the segment is somebody else's meanwhile, the container goes on, and the journal says whose it is.
 pub(super) async fn run_claimed(
     ctx: Arc<Context>,
     claimed: Claimed,
@@ -73,31 +84,47 @@ pub(super) async fn run_claimed(
     guard: ActiveGuard,
     slot: Option<Slot>,
 ) {
-    let run = claimed.run.clone();
-    let trace = claimed.record.message.traceparent.clone();
-    let reporter = Reporter::new(ctx.publisher.clone(), run.clone(), trace, None);
+    let Claimed { run, tenure, record, etag } = claimed;
+    let trace = record.message.traceparent.clone();
+    let reporter =
+        Reporter::new(ctx.publisher.clone(), run.clone(), trace).under(Arc::clone(&tenure));
+    let account = Account::new(Arc::clone(&ctx), Arc::clone(&tenure), record, etag);
     if matches!(begin, Begin::Launch) {
         reporter.report(State::Accepted, None, None);
     }
     let executed = tokio::select! {
-        executed = execute(&ctx.runner, run.clone(), begin, &guard.run, &reporter) => executed,
+        executed = execute(&ctx.runner, run.clone(), begin, &guard.run, &reporter, &account) => executed,
         () = ctx.detach.cancelled() => {
             reporter.drain().await;
             return;
         }
+        () = tenure.over().cancelled() => Executed::TakenOver,
     };
     match executed {
-        Executed::Ended(result) => ending::settle(&ctx, reporter, claimed, *result).await,
+        Executed::TakenOver => {
+            ctx.runner.forget(&run.job.id);
+            reporter.drain().await;
+        }
+        Executed::Ended(result) => ending::settle(&ctx, reporter, &account, *result).await,
         Executed::Failed { attempt, reason } => {
+            ctx.gate.close();
             let again = decide::may_retry(attempt, run.job.max_attempts);
             if let Some(step) = ctx.broker.topology().retry_step_or_last(attempt).filter(|_| again)
             {
-                ending::retry(&ctx, reporter, claimed, attempt, &step, &reason).await;
+                ending::retry(
+                    &ctx,
+                    reporter,
+                    &account,
+                    (attempt, run.job.is_long_running),
+                    &step,
+                    &reason,
+                )
+                .await;
             } else {
                 let message = format!("gave up after {attempt} attempts: {reason}");
                 let result =
                     failed_result(&run, ctx.runner.worker(), Verdict::Unavailable, message);
-                ending::settle(&ctx, reporter, claimed, result).await;
+                ending::settle(&ctx, reporter, &account, result).await;
             }
         }
     }

@@ -1,20 +1,30 @@
-//! Takes up what this segment's last owner left: bots that run on, runs that ended meanwhile, runs
-//! whose container is gone.
+//! Takes up what a segment's last owner left: bots that run on, runs that ended meanwhile, runs whose
+//! container is gone.
+//!
+//! Every record that is taken up is written anew under our ownership first. So whatever its last
+//! owner still has in mind for it comes to nothing.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::active::StopOrder;
 use super::claim::Claimed;
 use super::context::Context;
+use super::decide;
 use super::ending;
 use super::execute::Begin;
 use super::recipe::run_claimed;
+use super::tenure::Tenure;
 use crate::job::{Job, JobId, MessageError, Verdict, parse_executable};
 use crate::runner::Run;
 use crate::runner::labels::Identity;
 use crate::runner::orchestrator::{ContainerInfo, ContainerState, EngineError};
 use crate::storage::{ETag, JobRecord, JournalError, RecordState};
+
+/// Between SIGTERM and SIGKILL where a stop is followed whose message is gone: the default of one.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a segment could not be taken up. It is tried again, for its jobs wait.
 #[derive(Debug, thiserror::Error)]
@@ -28,31 +38,34 @@ pub(super) enum RecoverError {
 }
 
 /// Takes up the segment's jobs; each goes on by itself. May be called again after an error.
-pub(super) async fn recover(ctx: &Arc<Context>) -> Result<(), RecoverError> {
-    let (mut containers, outdated) = by_run(ctx.runner.list_managed_containers(ctx.segment).await?);
+pub(super) async fn recover(ctx: &Arc<Context>, tenure: &Arc<Tenure>) -> Result<(), RecoverError> {
+    let segment = tenure.segment;
+    let (mut containers, outdated) = by_run(ctx.runner.list_managed_containers(segment).await?);
     for (info, labels) in outdated {
         if !ctx.runner.is_active(&labels.id) {
             ctx.runner.remove_leftover(&info.id).await;
         }
     }
-    for id in ctx.journal.segment_jobs(ctx.segment).await? {
+    for id in ctx.journal.segment_jobs(segment).await? {
         let known = ctx.journal.read(&id).await?;
-        let ours = known.filter(|(record, _)| record.segment == ctx.segment);
+        let ours = known.filter(|(record, _)| record.segment == segment);
         let container = ours
             .as_ref()
             .and_then(|(record, _)| containers.remove(&(id.clone(), record.run_id.to_string())));
         match ours {
             Some((record, etag)) if record.state != RecordState::Finished => {
-                take_up(ctx, record, etag, container).await?;
+                take_up(ctx, tenure, record, etag, container).await?;
             }
             finished => {
                 if let Some((info, _)) = container {
                     ctx.runner.remove_leftover(&info.id).await;
                 }
-                if let Some((record, _)) = finished {
-                    tidy_finished(ctx, &record).await;
+                if let Some((record, _)) = finished
+                    && !tidy_finished(ctx, &record).await
+                {
+                    continue;
                 }
-                ctx.journal.remove_from_segment(ctx.segment, &id).await?;
+                ctx.journal.remove_from_segment(segment, &id).await?;
             }
         }
     }
@@ -66,12 +79,13 @@ pub(super) async fn recover(ctx: &Arc<Context>) -> Result<(), RecoverError> {
 }
 
 /// Ends what the last owner began with a run that it settled: its directories, its result event.
-async fn tidy_finished(ctx: &Arc<Context>, record: &JobRecord) {
+/// Gives whether the event is out.
+async fn tidy_finished(ctx: &Arc<Context>, record: &JobRecord) -> bool {
     if let Ok(job) = job_of(ctx, record) {
-        let run = Run { job: Arc::new(job), attempt: record.attempt, segment: ctx.segment };
+        let run = Run { job: Arc::new(job), attempt: record.attempt, segment: record.segment };
         ctx.runner.remove_leftover_directories(&run, None).await;
     }
-    ending::publish_again(ctx, record).await;
+    ending::publish_again(ctx, record).await
 }
 
 type Found = (ContainerInfo, Identity);
@@ -125,6 +139,7 @@ fn continuation(
 
 async fn take_up(
     ctx: &Arc<Context>,
+    tenure: &Arc<Tenure>,
     record: JobRecord,
     etag: ETag,
     container: Option<Found>,
@@ -139,11 +154,22 @@ async fn take_up(
     let Ok(guard) = ctx.active.begin(&job.id, &job.run_id) else {
         return Ok(());
     };
+    let Some((record, etag)) = make_ours(ctx, tenure, record, &etag).await? else {
+        tracing::info!(job.id = %job.id, "leave job to whoever was faster");
+        return Ok(());
+    };
+    // After the job is ours, for a stop is noted before it looks whose the job is.
+    if let Some(stop) = ctx.journal.tombstone(&job.id).await?
+        && decide::is_stopping(&stop, &record)
+    {
+        guard.run.request_stop(StopOrder { reason: stop.reason, timeout: STOP_TIMEOUT });
+    }
     let left =
         container.as_ref().map(|(info, labels)| (info.id.as_str(), info.state, labels.attempt));
     let next = continuation(&job, &record, left);
     tracing::info!(job.id = %job.id, continuation = ?next, "take up job");
-    let before = Run { job: Arc::clone(&job), attempt: record.attempt, segment: ctx.segment };
+    let segment = tenure.segment;
+    let before = Run { job: Arc::clone(&job), attempt: record.attempt, segment };
     let kept = match &next {
         Continuation::Adopt { attempt, .. } => Some(*attempt),
         Continuation::Launch { .. } | Continuation::Lost => None,
@@ -157,13 +183,13 @@ async fn take_up(
         Continuation::Launch { attempt } => (Begin::Launch, attempt),
         Continuation::Lost => {
             let message = format!("all {} attempts died with their hosts", record.attempt);
-            let claimed = Claimed { run: before, record, etag };
+            let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
             ending::settle_unrun(ctx, claimed, Verdict::Lost, message).await;
             return Ok(());
         }
     };
-    let run = Run { job: Arc::clone(&job), attempt, segment: ctx.segment };
-    let claimed = Claimed { run, record, etag };
+    let run = Run { job: Arc::clone(&job), attempt, segment };
+    let claimed = Claimed { run, tenure: Arc::clone(tenure), record, etag };
     let tracker = ctx.tracker_of(job.is_long_running);
     let ctx = Arc::clone(ctx);
     tracker.spawn(async move {
@@ -175,6 +201,18 @@ async fn take_up(
         run_claimed(ctx, claimed, begin, guard, slot).await;
     });
     Ok(())
+}
+
+/// Writes the record under our ownership; none where somebody else has written it meanwhile.
+async fn make_ours(
+    ctx: &Context,
+    tenure: &Tenure,
+    mut record: JobRecord,
+    etag: &ETag,
+) -> Result<Option<(JobRecord, ETag)>, RecoverError> {
+    record.epoch = tenure.epoch;
+    let written = ctx.journal.replace(&record, etag).await?;
+    Ok(written.map(|etag| (record, etag)))
 }
 
 fn job_of(ctx: &Context, record: &JobRecord) -> Result<Job, MessageError> {

@@ -6,8 +6,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use super::tenure::Tenure;
 use crate::broker::{EventSink, ReplyTo};
-use crate::job::{Event, EventData, ExecutionResult, State, Status, Verdict};
+use crate::job::{Event, EventData, ExecutionResult, State, Status};
 use crate::logs::LiveTap;
 use crate::runner::{Run, RunObserver};
 
@@ -20,7 +21,7 @@ const MAX_WAITING: usize = 256;
 pub struct Publisher {
     /// Where events go.
     pub sink: Arc<dyn EventSink>,
-    /// The `source` of every event.
+    /// What the `source` of every event begins with: `/longshore/{namespace}`.
     pub source: String,
     /// The worker's name.
     pub worker: String,
@@ -29,11 +30,32 @@ pub struct Publisher {
 }
 
 impl Publisher {
+    /// The `source` of events about a segment's jobs.
+    #[must_use]
+    pub fn source_of(&self, segment: Option<u32>) -> String {
+        match segment {
+            Some(segment) => format!("{}/segments/{segment}", self.source),
+            None => self.source.clone(),
+        }
+    }
+
     /// Publishes a status event that belongs to no run of ours.
     pub async fn status(&self, status: Status, traceparent: Option<String>) {
         let id = uuid::Uuid::now_v7().to_string();
-        let event = Event::new(id, self.source.clone(), traceparent, EventData::Status(status));
+        let source = self.source_of(status.segment);
+        let event = Event::new(id, source, traceparent, EventData::Status(status));
         self.publish(&event, None).await;
+    }
+
+    /// Publishes the end of a run: the state `finished`, then the result. Both come from the result
+    /// event alone, so that they are the same however often, and by whomever, they are published.
+    /// Gives whether the broker confirmed both.
+    pub async fn end(&self, result: &Event, reply: Option<&ReplyTo>) -> bool {
+        let told = match finished(result) {
+            Some(status) => self.publish(&status, None).await,
+            None => true,
+        };
+        self.publish(result, reply).await && told
     }
 
     /// Publishes an event; gives whether it was confirmed.
@@ -56,17 +78,13 @@ pub struct Reporter {
     waiting: mpsc::Sender<Event>,
     task: JoinHandle<()>,
     live: Option<LiveTap>,
+    tenure: Option<Arc<Tenure>>,
 }
 
 impl Reporter {
-    /// A reporter on `run`; `live` is where its output goes as it comes.
+    /// A reporter on `run`.
     #[must_use]
-    pub fn new(
-        publisher: Publisher,
-        run: Run,
-        traceparent: Option<String>,
-        live: Option<LiveTap>,
-    ) -> Self {
+    pub fn new(publisher: Publisher, run: Run, traceparent: Option<String>) -> Self {
         let (waiting, mut events) = mpsc::channel::<Event>(MAX_WAITING);
         let to = publisher.clone();
         let task = publisher.tracker.spawn(async move {
@@ -74,7 +92,20 @@ impl Reporter {
                 to.publish(&event, None).await;
             }
         });
-        Self { publisher, traceparent, run: Mutex::new(run), waiting, task, live }
+        let run = Mutex::new(run);
+        Self { publisher, traceparent, run, waiting, task, live: None, tenure: None }
+    }
+
+    /// Also sends the run's output to `live`, as it comes.
+    #[must_use]
+    pub fn with_live_tap(self, live: LiveTap) -> Self {
+        Self { live: Some(live), ..self }
+    }
+
+    /// Lets containers start only while `tenure` is proven.
+    #[must_use]
+    pub(super) fn under(self, tenure: Arc<Tenure>) -> Self {
+        Self { tenure: Some(tenure), ..self }
     }
 
     /// The attempt that status events name from now on.
@@ -84,16 +115,6 @@ impl Reporter {
 
     /// Reports a state, with a sentence about it.
     pub fn report(&self, state: State, container: Option<&str>, message: Option<String>) {
-        self.send(state, container, message, None);
-    }
-
-    fn send(
-        &self,
-        state: State,
-        container: Option<&str>,
-        message: Option<String>,
-        verdict: Option<Verdict>,
-    ) {
         let run = self.run.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tracing::info!(
             job.id = %run.job.id, run.id = %run.job.run_id, attempt = run.attempt,
@@ -108,16 +129,13 @@ impl Reporter {
             segment: Some(run.segment),
             worker: self.publisher.worker.clone(),
             container_id: container.map(str::to_owned),
-            verdict,
+            verdict: None,
             message,
         };
         let id = uuid::Uuid::now_v7().to_string();
-        let event = Event::new(
-            id,
-            self.publisher.source.clone(),
-            self.traceparent.clone(),
-            EventData::Status(status),
-        );
+        let source = self.publisher.source_of(status.segment);
+        let data = EventData::Status(status);
+        let event = Event::new(id, source, self.traceparent.clone(), data);
         if self.waiting.try_send(event).is_err() {
             tracing::error!(job.id = %run.job.id, "drop status event: too many wait for the broker");
         }
@@ -128,23 +146,16 @@ impl Reporter {
     #[must_use]
     pub fn result_event(&self, result: ExecutionResult) -> Event {
         let run_id = result.run_id.as_ref().map(ToString::to_string).unwrap_or_default();
-        Event::new(
-            format!("{run_id}/result"),
-            self.publisher.source.clone(),
-            self.traceparent.clone(),
-            EventData::Result(result),
-        )
+        let source = self.publisher.source_of(result.segment);
+        let data = EventData::Result(result);
+        Event::new(format!("{run_id}/result"), source, self.traceparent.clone(), data)
     }
 
     /// Reports the end and publishes the result, after everything that was reported before.
     /// Gives whether the broker confirmed it.
     pub async fn finish(self, event: &Event, reply: Option<&ReplyTo>) -> bool {
-        if let EventData::Result(result) = &event.data {
-            let container = result.container_id.as_deref();
-            self.send(State::Finished, container, Some(result.message.clone()), result.verdict);
-        }
         let publisher = self.drain().await;
-        publisher.publish(event, reply).await
+        publisher.end(event, reply).await
     }
 
     /// Waits until everything that was reported is published.
@@ -158,9 +169,35 @@ impl Reporter {
     }
 }
 
+/// The status event that goes with a result event; none where the result names no job.
+fn finished(event: &Event) -> Option<Event> {
+    let EventData::Result(result) = &event.data else {
+        return None;
+    };
+    let id = result.id.clone()?;
+    let status = Status {
+        id,
+        run_id: result.run_id.clone(),
+        state: State::Finished,
+        entrypoint: result.entrypoint,
+        attempt: result.attempt,
+        segment: result.segment,
+        worker: result.worker.clone(),
+        container_id: result.container_id.clone(),
+        verdict: result.verdict,
+        message: Some(result.message.clone()),
+    };
+    let stem = event.id.strip_suffix("/result").unwrap_or(&event.id);
+    Some(Event { id: format!("{stem}/finished"), data: EventData::Status(status), ..event.clone() })
+}
+
 impl RunObserver for Reporter {
     fn state(&self, state: State, container: Option<&str>) {
         self.report(state, container, None);
+    }
+
+    fn may_start(&self) -> bool {
+        self.tenure.as_ref().is_none_or(|tenure| tenure.is_proven())
     }
 
     fn live_tap(&self) -> Option<LiveTap> {

@@ -1,75 +1,223 @@
-//! The segment that this worker owns: claimed by its lock queue, claimed again when the lock is
-//! lost with the connection.
+//! One segment, from its claim to its release: taken by its lock queue, noted in the journal, shown
+//! to be ours beat by beat, and regained where the connection was lost for a moment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
 
-use crate::broker::{Broker, SegmentLock};
+use super::context::Context;
+use super::intake::take_stops;
+use super::place::PlaceLock;
+use super::recover;
+use super::tenure::{BEAT, PROOF_TIMEOUT, Tenure};
+use crate::broker::{BrokerError, Flow, Inbox, Proof, SegmentLock};
+use crate::storage::{ETag, JournalError, OwnerRecord};
 
-/// Pause between two rounds when every segment is taken or a lost one is not free yet.
-const RETRY: Duration = Duration::from_secs(1);
+/// Pause between two attempts at something that did not go well.
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
-/// Claims the lowest free segment; waits where all are taken. `None`: shutdown came first.
-pub(super) async fn claim(
-    broker: &Broker,
-    max_segments: u32,
-    shutdown: &CancellationToken,
-) -> Option<(u32, SegmentLock)> {
-    let search = async {
-        loop {
-            for segment in 0..max_segments {
-                if let Some(lock) = try_lock(broker, segment).await {
-                    tracing::info!(segment, "claim segment");
-                    return (segment, lock);
-                }
-            }
-            tracing::warn!(max_segments, "wait for a free segment: all are taken");
-            tokio::time::sleep(RETRY).await;
-        }
-    };
-    shutdown.run_until_cancelled(search).await
+/// Deliveries of stop messages that may be under way at a time.
+pub(super) const STOP_PREFETCH: u16 = 8;
+
+/// Why a segment could not be claimed this time.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClaimError {
+    /// The broker failed.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
-async fn try_lock(broker: &Broker, segment: u32) -> Option<SegmentLock> {
-    match broker.try_lock(segment).await {
-        Ok(lock) => lock,
+/// Takes the mark at our place that says to the other processes of this host that an owner of the
+/// segment lives; `None` while one does.
+pub(super) fn mark_of(ctx: &Context, segment: u32) -> Option<PlaceLock> {
+    let namespace = &ctx.broker.topology().namespace();
+    match PlaceLock::try_take(ctx.place.temp_dir.as_ref(), namespace, segment) {
+        Ok(mark) => mark,
         Err(error) => {
-            tracing::warn!(segment, %error, "claim segment");
+            tracing::warn!(segment, %error, "take the segment's mark in TEMP_DIR");
             None
         }
     }
 }
 
-/// Holds a segment until shutdown: a lock that is lost with the connection is claimed again, for
-/// this segment's containers are ours. `held` says whether we have it right now.
-pub(super) async fn hold(
-    broker: Broker,
+/// Takes a segment whose last owner is `seen`, where its lock is free; `None` where somebody else
+/// was faster.
+pub(super) async fn take(
+    ctx: &Context,
     segment: u32,
-    mut lock: SegmentLock,
-    held: watch::Sender<bool>,
-    shutdown: CancellationToken,
-) {
-    let keep = async {
-        loop {
-            lock.lost().cancelled().await;
-            if shutdown.is_cancelled() {
-                return;
-            }
-            held.send_replace(false);
-            tracing::warn!(segment, "lost the segment's lock; claim it again");
-            // While it is held, also when it is lost, nobody in this process can claim it.
-            drop(lock);
-            lock = loop {
-                tokio::time::sleep(RETRY).await;
-                if let Some(lock) = try_lock(&broker, segment).await {
-                    break lock;
-                }
-            };
-            held.send_replace(true);
-            tracing::info!(segment, "claimed the segment again");
+    seen: Option<(OwnerRecord, ETag)>,
+    mark: Option<PlaceLock>,
+) -> Result<Option<(Arc<Tenure>, SegmentLock)>, ClaimError> {
+    let Some(lock) = ctx.broker.try_lock(segment).await? else {
+        return Ok(None);
+    };
+    let owner = OwnerRecord {
+        segment,
+        epoch: seen.as_ref().map_or(0, |(last, _)| last.epoch) + 1,
+        worker: ctx.publisher.worker.clone(),
+        place: ctx.place.clone(),
+        claimed_at: Timestamp::now(),
+        lease_seconds: ctx.lease().as_secs(),
+        released_at: None,
+    };
+    match ctx.journal.write_owner(&owner, seen.as_ref().map(|(_, etag)| etag)).await {
+        Ok(Some(_)) => Ok(Some((Arc::new(Tenure::new(segment, owner.epoch, mark)), lock))),
+        Ok(None) => {
+            lock.release().await;
+            Ok(None)
+        }
+        Err(error) => {
+            lock.release().await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Begins a tenure: its mailbox, its holder, and what its last owner left. Returns once all of that
+/// is taken up, or the tenure is over.
+pub(super) async fn begin(
+    ctx: &Arc<Context>,
+    tenure: &Arc<Tenure>,
+    lock: SegmentLock,
+) -> Result<(), BrokerError> {
+    let segment = tenure.segment;
+    tracing::info!(segment, epoch = tenure.epoch, "own segment");
+    ctx.tenures.add(tenure);
+    ctx.holders.spawn(hold(Arc::clone(ctx), Arc::clone(tenure), lock));
+    while let Err(error) = ctx.broker.declare_mailbox(segment).await {
+        if matches!(error, BrokerError::Mismatch { .. }) {
+            return Err(error);
+        }
+        tracing::warn!(%error, "declare mailbox");
+        tokio::select! {
+            () = sleep(RETRY) => {}
+            () = tenure.over().cancelled() => return Ok(()),
+        }
+    }
+    let recovered = async {
+        while let Err(error) = recover::recover(ctx, tenure).await {
+            tracing::warn!(segment, %error, "take up what the segment's last owner left");
+            sleep(RETRY).await;
         }
     };
-    shutdown.run_until_cancelled(keep).await;
+    if tenure.over().run_until_cancelled(Box::pin(recovered)).await.is_some() {
+        tenure.settle_in();
+        // Until the tenure is over or no more messages are taken, whichever comes first.
+        let until = ctx.intake.child_token();
+        let flow = Flow::Prefetch(STOP_PREFETCH);
+        let consumer = ctx.broker.consumer(Inbox::Mailbox(segment), flow, until.clone());
+        let (tenure, ctx) = (Arc::clone(tenure), Arc::clone(ctx));
+        let stops = take_stops(Arc::clone(&ctx), consumer);
+        ctx.intakes.spawn(async move {
+            tokio::select! {
+                () = stops => {}
+                () = tenure.over().cancelled() => until.cancel(),
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Holds a segment: shows beat by beat that it is ours, and renews the leases of its bots on that.
+/// Ends when somebody else has taken it over, or the worker lets go of it.
+async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
+    let segment = tenure.segment;
+    loop {
+        let sent = Instant::now();
+        match lock.prove(PROOF_TIMEOUT).await {
+            Proof::Held => {
+                tenure.prove(sent);
+                ctx.tenures.show(&tenure, true);
+                ctx.runner.renew_leases(segment, tenure.next_stamp(), ctx.lease()).await;
+                if !tenure.has_mark() {
+                    tenure.keep_mark(mark_of(&ctx, segment));
+                }
+            }
+            Proof::Unknown => tracing::warn!(segment, "no proof in time that the segment is ours"),
+            Proof::Lost => {
+                tracing::warn!(segment, "lost the segment's lock; claim it again");
+                ctx.tenures.show(&tenure, false);
+                // While it is held, also when it is lost, nobody in this process can claim it.
+                drop(lock);
+                let regained = tokio::select! {
+                    regained = regain(&ctx, &tenure) => regained,
+                    () = ctx.release.cancelled() => None,
+                };
+                let Some(again) = regained else {
+                    tracing::warn!(segment, "the segment is no longer ours");
+                    return ctx.tenures.remove(&tenure);
+                };
+                tracing::info!(segment, "claimed the segment again");
+                lock = again;
+                continue;
+            }
+        }
+        tokio::select! {
+            () = sleep(BEAT) => {}
+            () = lock.lost().cancelled_owned() => {}
+            () = ctx.release.cancelled() => return let_go(&ctx, &tenure, lock).await,
+            () = tenure.resigned().cancelled() => return let_go(&ctx, &tenure, lock).await,
+        }
+    }
+}
+
+/// Claims a lock again that was lost with the connection; `None` where somebody else has taken the
+/// segment meanwhile.
+async fn regain(ctx: &Context, tenure: &Tenure) -> Option<SegmentLock> {
+    let segment = tenure.segment;
+    let mut regained = None;
+    loop {
+        if regained.is_none() {
+            match ctx.broker.try_lock(segment).await {
+                Ok(lock) => regained = lock,
+                Err(error) => tracing::debug!(segment, %error, "claim segment again"),
+            }
+        }
+        // Not there: somebody else's, or our last connection's that the broker has not missed yet.
+        match ctx.journal.owner(segment).await {
+            Ok(owner) if owner.as_ref().is_none_or(|(owner, _)| owner.epoch != tenure.epoch) => {
+                if let Some(lock) = regained {
+                    lock.release().await;
+                }
+                return None;
+            }
+            Ok(_) => {
+                if let Some(lock) = regained.take_if(|lock| !lock.lost().is_cancelled()) {
+                    return Some(lock);
+                }
+            }
+            Err(error) => tracing::warn!(segment, %error, "look whose the segment is"),
+        }
+        regained = regained.filter(|lock| !lock.lost().is_cancelled());
+        sleep(RETRY).await;
+    }
+}
+
+/// Lets go of a segment that is ours: whoever comes next finds that we ended well, and its bots have
+/// the time of a handover to be found.
+async fn let_go(ctx: &Context, tenure: &Arc<Tenure>, lock: SegmentLock) {
+    let segment = tenure.segment;
+    let handover = ctx.settings.handover_grace;
+    if ctx.release.is_cancelled() {
+        ctx.runner.renew_leases(segment, tenure.next_stamp(), handover).await;
+    }
+    match ctx.journal.owner(segment).await {
+        Ok(Some((mut owner, etag))) if owner.epoch == tenure.epoch => {
+            owner.released_at = Some(Timestamp::now());
+            owner.lease_seconds = handover.as_secs().max(owner.lease_seconds);
+            if let Err(error) = ctx.journal.write_owner(&owner, Some(&etag)).await {
+                tracing::warn!(segment, %error, "note that the segment is free");
+            }
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(segment, %error, "note that the segment is free"),
+    }
+    ctx.tenures.remove(tenure);
+    lock.release().await;
+    tracing::info!(segment, "let go of segment");
 }

@@ -25,10 +25,11 @@ pub(super) async fn ack(delivery: &Delivery, id: &JobId) {
 pub(super) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageError) {
     let reason = error.to_string();
     tracing::warn!(job.id = error.id.as_ref().map(JobId::as_str), %reason, "reject message");
-    let result = rejected_result(error, ctx.runner.worker(), ctx.segment);
+    let segment = ctx.tenures.home_now().map(|home| home.segment);
+    let result = rejected_result(error, ctx.runner.worker(), segment);
     let event = Event::new(
         rejection_id(&delivery, error),
-        ctx.publisher.source.clone(),
+        ctx.publisher.source_of(segment),
         delivery.properties.traceparent.clone(),
         EventData::Result(result),
     );
@@ -57,7 +58,7 @@ pub(super) async fn already_active(ctx: &Context, delivery: Delivery, job: &Job,
     if run.has_ended() || (run.stop_order().is_some() && run.run_id != job.run_id) {
         return later(ctx, delivery, job).await;
     }
-    not_again(ctx, &delivery, job, &run.run_id, ctx.segment).await;
+    not_again(ctx, &delivery, job, &run.run_id).await;
 }
 
 /// A start for a job that another worker runs.
@@ -69,29 +70,54 @@ pub(super) async fn duplicate(ctx: &Context, delivery: Delivery, job: &Job, reco
         Ok(_) => {}
         Err(error) => tracing::warn!(job.id = %job.id, %error, "look for a stop"),
     }
-    not_again(ctx, &delivery, job, &record.run_id, record.segment).await;
+    not_again(ctx, &delivery, job, &record.run_id).await;
 }
 
 /// Acknowledges a start that is not followed. Another run's is told as a duplicate; the active
-/// run's own has only been delivered twice.
-async fn not_again(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId, segment: u32) {
+/// run's own has only been delivered twice. A run that waited to be tried again has been accepted
+/// before, so its end is told.
+async fn not_again(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId) {
     if *by == job.run_id {
-        tracing::info!(job.id = %job.id, segment, "drop repeated delivery of an active run");
+        tracing::info!(job.id = %job.id, "drop repeated delivery of an active run");
+    } else if delivery.properties.attempt > 1 {
+        let why =
+            format!("the run {by} of the same job began before this one could be tried again");
+        if !end_unclaimed(ctx, delivery, job, Verdict::Cancelled, why).await {
+            return;
+        }
     } else {
-        tell_duplicate(ctx, delivery, job, by, segment).await;
+        tell_duplicate(ctx, delivery, job, by).await;
     }
     ack(delivery, &job.id).await;
 }
 
-async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId, segment: u32) {
-    let message = format!("the job is active already, as run {by} of segment {segment}");
+/// Publishes the end of a run that has no record. Gives whether the broker confirmed it.
+async fn end_unclaimed(
+    ctx: &Context,
+    delivery: &Delivery,
+    job: &Job,
+    verdict: Verdict,
+    why: String,
+) -> bool {
+    let segment = ctx.tenures.home_now().map_or(0, |home| home.segment);
+    let attempt = delivery.properties.attempt;
+    let run = Run { job: Arc::new(job.clone()), attempt, segment };
+    let result = failed_result(&run, ctx.runner.worker(), verdict, why);
+    let properties = &delivery.properties;
+    let reporter = Reporter::new(ctx.publisher.clone(), run, properties.traceparent.clone());
+    let event = reporter.result_event(result);
+    reporter.finish(&event, reply_to(properties).as_ref()).await
+}
+
+async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId) {
+    let message = format!("the job is active already, as run {by}");
     let status = Status {
         id: job.id.clone(),
         run_id: Some(job.run_id.clone()),
         state: State::Duplicate,
         entrypoint: Some(job.entrypoint),
         attempt: 0,
-        segment: Some(ctx.segment),
+        segment: ctx.tenures.home_now().map(|home| home.segment),
         worker: ctx.publisher.worker.clone(),
         container_id: None,
         verdict: None,
@@ -118,10 +144,14 @@ async fn put_aside(ctx: &Context, delivery: &Delivery, after: u32, attempt: u32)
     }
 }
 
+/// How often a stop is tried: with the default back-off for some three hours. Nobody is told when a
+/// stop fails, so it does not give up as a start does.
+const MAX_STOP_ATTEMPTS: u32 = 100;
+
 /// A stop that could not be followed this time: tried again, and in the end a dead letter.
 pub(super) async fn retry_stop(ctx: &Context, delivery: Delivery, reason: &str) {
     let attempt = delivery.properties.attempt;
-    if may_retry(attempt, ctx.bounds.max_attempts) {
+    if may_retry(attempt, MAX_STOP_ATTEMPTS) {
         put_aside(ctx, &delivery, attempt, attempt + 1).await;
     } else if let Err(error) = ctx.broker.dead_letter(&delivery, reason).await {
         tracing::error!(%error, "dead-letter stop");
@@ -132,11 +162,19 @@ pub(super) async fn retry_stop(ctx: &Context, delivery: Delivery, reason: &str) 
 pub(super) async fn republish(ctx: &Context, delivery: Delivery, record: &JobRecord) {
     if let Some(event) = &record.result {
         let reply = reply_to(&delivery.properties);
-        if !ctx.publisher.publish(event, reply.as_ref()).await {
+        if !ctx.publisher.end(event, reply.as_ref()).await {
             return;
         }
     }
     ack(&delivery, &record.id).await;
+}
+
+/// A start whose segment is somebody else's meanwhile: the broker delivers it again.
+pub(super) async fn too_late(delivery: Delivery, job: &Job) {
+    tracing::warn!(job.id = %job.id, "give start back: its segment was taken over meanwhile");
+    if let Err(error) = delivery.requeue().await {
+        tracing::debug!(job.id = %job.id, %error, "give start back");
+    }
 }
 
 /// A start that our infrastructure failed before it was claimed.
@@ -146,13 +184,8 @@ pub(super) async fn unavailable(ctx: &Context, delivery: Delivery, job: &Job, re
     if may_retry(attempt, job.max_attempts) {
         return put_aside(ctx, &delivery, attempt, attempt + 1).await;
     }
-    let run = Run { job: Arc::new(job.clone()), attempt, segment: ctx.segment };
-    let message = format!("gave up after {attempt} attempts: {reason}");
-    let result = failed_result(&run, ctx.runner.worker(), Verdict::Unavailable, message);
-    let properties = &delivery.properties;
-    let reporter = Reporter::new(ctx.publisher.clone(), run, properties.traceparent.clone(), None);
-    let event = reporter.result_event(result);
-    if reporter.finish(&event, reply_to(properties).as_ref()).await {
+    let why = format!("gave up after {attempt} attempts: {reason}");
+    if end_unclaimed(ctx, &delivery, job, Verdict::Unavailable, why).await {
         ack(&delivery, &job.id).await;
     }
 }

@@ -65,12 +65,24 @@ async fn carry_out(
         _ => None,
     };
     match owner {
-        Some(segment) if segment != ctx.segment => ctx
+        // It is being taken up right now, by us: that looks for the stop which was noted above.
+        Some(segment) if ctx.tenures.of(segment).is_some() => {
+            answer(
+                ctx,
+                delivery,
+                stop,
+                State::Stopping,
+                "the job is being taken up, and stops then",
+            )
+            .await;
+            Ok(())
+        }
+        Some(segment) => ctx
             .broker
             .forward_stop(segment, stop, &options_of(delivery))
             .await
             .map_err(|source| StopError::Forward { segment, source }),
-        _ => {
+        None => {
             let message = "no run of this job is active; a start that was published before this \
                            stop will be cancelled";
             answer(ctx, delivery, stop, State::NotRunning, message).await;
@@ -115,7 +127,7 @@ async fn answer(
         state,
         entrypoint: None,
         attempt: 0,
-        segment: Some(ctx.segment),
+        segment: ctx.tenures.home_now().map(|home| home.segment),
         worker: ctx.publisher.worker.clone(),
         container_id: None,
         verdict: None,

@@ -1,6 +1,7 @@
 //! The program as people and scripts call it.
 
 mod client;
+mod engine;
 
 use std::process::{Command, Output};
 
@@ -20,7 +21,8 @@ fn run(arguments: &[&str]) -> Output {
     longshore().args(arguments).output().unwrap()
 }
 
-const COMMANDS: [&str; 7] = ["worker", "start", "stop", "watch", "doctor", "schema", "completions"];
+const COMMANDS: [&str; 10] =
+    ["worker", "start", "stop", "watch", "logs", "run", "ps", "doctor", "schema", "completions"];
 
 #[test]
 fn help_lists_every_command_and_every_exit_code() {

@@ -215,3 +215,31 @@ async fn compat_6_a_bot_that_has_ended_can_be_started_again() {
     }
     scene.finish([worker]).await;
 }
+
+/// compat.md 16: the process exited while its shutdown was still running.
+#[tokio::test]
+async fn compat_16_a_worker_ends_only_when_everything_is_settled() {
+    let scene = Scene::new().await;
+    let mut worker = scene.worker().await;
+    let source = "import time\ndef main(id, config):\n    print('begun', flush=True)\n    \
+                  time.sleep(3)\n    print('the last line')\n    return {'done': True}\n";
+    let message = scene.job("drained", &PYTHON_BACKTEST, source).await;
+    let id = scene.id("drained");
+    scene.start(&message).await;
+    scene.logged(&id, "begun").await;
+    worker.terminate();
+    assert!(worker.wait().await.success());
+    // Looked at without waiting: whatever was still to be done when the process ended is missing now.
+    assert_eq!(scene.containers().await, [""; 0]);
+    assert!(scene.directories().is_empty(), "{:?}", scene.directories());
+    let stored = scene.read_object(Bucket::Results, &format!("{id}/analysis.json")).await;
+    assert_eq!(serde_json::from_str::<Value>(&stored).unwrap(), json!({ "done": true }));
+    assert!(scene.logs_of(&id).await.contains("the last line"));
+    let last = worker.log();
+    assert!(
+        last.trim_end().lines().last().unwrap_or_default().contains("worker has ended"),
+        "{last}"
+    );
+    scene.events.result_of(&id).await.expect("succeeded");
+    scene.finish([]).await;
+}

@@ -1,5 +1,8 @@
 //! Pulling images from a real registry.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +16,17 @@ use futures_util::TryStreamExt;
 use longshore::runner::docker::{DockerOrchestrator, Progress};
 use longshore::runner::orchestrator::{ContainerOrchestrator, EngineError};
 use longshore::settings::RunnerSettings;
+use nix::pty::{Winsize, openpty};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::cli::{longshore, text};
 use crate::support::bench::settings;
+use crate::support::program::PYTHON_BACKTEST;
 use crate::support::registry::Registry;
+use crate::support::scene::Scene;
 
 const TAG: &str = "1";
 
@@ -214,6 +222,86 @@ async fn a_registry_that_dies_in_the_middle_is_an_error_and_the_next_pull_mends_
     assert_eq!(engine.has_image(&image).await, Ok(false));
     assert!(dying.join_next().await.unwrap().unwrap() >= 1 << 20, "it died in the middle");
     engine.pull_image(&shelf.image).await.unwrap();
+}
+
+/// The image has no shell, so that the run itself gets nowhere.
+#[tokio::test]
+async fn a_pull_shows_a_bar_on_a_terminal_and_lines_of_the_log_elsewhere() {
+    const UNAVAILABLE: Option<i32> = Some(15);
+    let (shelf, folder) = (Shelf::new().await, tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("backtest.py"), "def main(id, config): pass").unwrap();
+    let run = || {
+        let mut command = longshore();
+        command.env("TEMP_DIR", folder.path().join("jobs")).env("PYTHON_IMAGE", &shelf.image);
+        command.envs(settings().docker_host.map(|host| ("DOCKER_HOST", host)));
+        command.arg("run").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    };
+    let output = blocking(run(), |command| command.stderr(Stdio::piped()).output().unwrap()).await;
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), UNAVAILABLE, "{told}");
+    for line in ["INFO longshore::pull: pulling image", "INFO longshore::pull: pulled image"] {
+        assert_eq!(told.matches(line).count(), 1, "{told}");
+    }
+    shelf.forget(&shelf.image).await;
+
+    let (code, shown) = blocking(run(), on_a_terminal).await;
+    assert_eq!(code, UNAVAILABLE, "{shown}");
+    assert!(shown.contains(&format!("{} [", shelf.image)), "{shown:?}");
+    assert!(!shown.contains("INFO"), "{shown:?}");
+}
+
+async fn blocking<T: Send + 'static>(
+    mut command: Command,
+    work: impl FnOnce(&mut Command) -> T + Send + 'static,
+) -> T {
+    tokio::task::spawn_blocking(move || work(&mut command)).await.unwrap()
+}
+
+/// Runs a command whose standard error is a terminal; gives its exit code and what that showed.
+fn on_a_terminal(command: &mut Command) -> (Option<i32>, String) {
+    let size = Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None).unwrap();
+    let mut child = command.env("TERM", "xterm").stderr(pty.slave).spawn().unwrap();
+    // The command holds our end of the terminal, which would never be closed.
+    command.stderr(Stdio::null());
+    let (mut screen, mut shown) = (File::from(pty.master), Vec::new());
+    // Ends with an error once nobody holds the other end any more.
+    let _closed = screen.read_to_end(&mut shown);
+    (child.wait().unwrap().code(), text(&shown))
+}
+
+#[tokio::test]
+async fn a_worker_pulls_once_for_all_jobs_that_wait_and_logs_it() {
+    let (shelf, scene) = (Shelf::new().await, Scene::new().await);
+    let before = shelf.manifest_requests();
+    shelf.registry.pause();
+    let settings = [("PYTHON_IMAGE", shelf.image.as_str()), ("JOB_MAX_ATTEMPTS", "1")];
+    let worker = scene.worker_with(&settings).await;
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        scene.start(&scene.job(name, &PYTHON_BACKTEST, "").await).await;
+        scene.events.wait_state(&scene.id(name), "preparing").await;
+    }
+    shelf.registry.go_on();
+    for name in names {
+        // The image has no shell.
+        scene.events.result_of(&scene.id(name)).await.expect("unavailable");
+    }
+    let log = worker.log();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let (begun, ended): (Vec<_>, Vec<_>) = lines
+        .filter(|line| line["target"] == "longshore::pull" && line["image"] == *shelf.image)
+        .partition(|line| line["message"] == "pulling image");
+    assert!(!begun.is_empty(), "{log}");
+    assert_eq!(ended.len(), 1, "{ended:#?}");
+    assert!(ended[0]["duration_seconds"].is_number(), "{ended:#?}");
+    let one_pull = shelf.manifest_requests() - before;
+    shelf.forget(&shelf.image).await;
+    let before = shelf.manifest_requests();
+    engine(PATIENT, Progress::Log).await.pull_image(&shelf.image).await.unwrap();
+    assert_eq!(shelf.manifest_requests() - before, one_pull);
+    scene.finish([worker]).await;
 }
 
 /// Forwards connections until `limit` bytes have come from `address`; then nothing more.

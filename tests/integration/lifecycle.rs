@@ -197,9 +197,40 @@ async fn a_backtest_runs_to_its_end_on_both_runtimes() {
         assert_eq!(data["result"], json!({ "sharpe": 1.5 }));
         assert_eq!((&data["attempt"], &data["segment"]), (&json!(1), &json!(0)));
         assert!(data["duration_seconds"].as_f64().unwrap() > 0.0);
+        let used = &data["resources"];
+        assert!(used["cpu_seconds"].as_f64() > Some(0.0), "{data:#}");
+        assert!(used["peak_memory_bytes"].as_u64() > Some(1 << 20), "{data:#}");
         assert!(data["started_at"].as_str() <= data["finished_at"].as_str());
         let states = scene.events.states_of(&id);
         assert_eq!(states, ["accepted", "preparing", "running", "finished"]);
+    }
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
+async fn a_backtest_is_stopped_on_both_runtimes() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let python = "import time\ndef main(id, config):\n    print('up', flush=True)\n    \
+                  time.sleep(600)\n";
+    let node = "exports.main = async () => { console.log('up'); \
+                await new Promise((done) => setTimeout(done, 600000)); };";
+    let cases = [("py", PYTHON_BACKTEST, python), ("js", NODE_BACKTEST, node)];
+    for (name, program, source) in &cases {
+        scene.start(&scene.job(name, program, source).await).await;
+    }
+    for (name, ..) in &cases {
+        let id = scene.id(name);
+        scene.logged(&id, "up").await;
+        scene.stop(&json!({ "id": id, "reason": "not needed" })).await;
+        let result = scene.events.result_of(&id).await;
+        let data = result.expect("stopped");
+        result.expect_message(&["not needed"]);
+        assert_eq!(data["exit_code"], 143, "{data:#}");
+        assert_eq!(data["result"]["status"], "terminated", "{data:#}");
+        assert!(result.output().starts_with("up\n"), "{data:#}");
+        let states = scene.events.states_of(&id);
+        assert_eq!(states, ["accepted", "preparing", "running", "stopping", "finished"]);
     }
     scene.finish([worker]).await;
 }

@@ -11,6 +11,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+#[allow(dead_code, reason = "the chaos rounds use more of it")]
 mod support;
 
 mod bad_input;
@@ -21,6 +22,8 @@ mod compat;
 mod delivery;
 mod engine;
 mod examples;
+mod failover;
+mod health;
 mod images;
 mod lifecycle;
 mod logs;

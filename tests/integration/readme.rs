@@ -47,6 +47,26 @@ fn every_command_line_is_one_that_the_program_understands() {
     assert!(seen >= 8, "only {seen} command lines were found");
 }
 
+#[test]
+fn every_link_within_the_project_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    for page in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "examples/README.md"]
+        .into_iter()
+        .map(|page| root.join(page))
+        .chain(std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()))
+    {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://") && !link.starts_with('#')) {
+            let file = link.split('#').next().unwrap();
+            assert!(page.with_file_name(file).exists(), "{link} in {}", page.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "only {seen} links were found");
+}
+
 #[tokio::test]
 async fn the_python_publisher_starts_a_job() {
     let scene = Scene::new().await;

@@ -7,10 +7,12 @@ mod chaos;
 mod many;
 mod outage_of_broker;
 mod outage_of_store;
-mod own_broker;
 mod restarts;
 mod start_up;
 mod stops;
+mod two_engines;
+
+pub(crate) use self::outage_of_broker::through_proxy;
 
 use std::time::Duration;
 
@@ -45,7 +47,12 @@ def main(id, config):
 const QUICK: &str = "def main(id, config): return {'id': id}";
 
 /// A start message of a counter; a terminating one counts for `seconds`.
-async fn counter(scene: &Scene, name: &str, program: &Program, seconds: Option<u32>) -> Value {
+pub(crate) async fn counter(
+    scene: &Scene,
+    name: &str,
+    program: &Program,
+    seconds: Option<u32>,
+) -> Value {
     let mut message = scene.job(name, program, COUNTER).await;
     if let Some(seconds) = seconds {
         message["config"] = json!({ "seconds": seconds });
@@ -56,7 +63,7 @@ async fn counter(scene: &Scene, name: &str, program: &Program, seconds: Option<u
 /// Checks that a log has every line of a counter from the first on, once and in order; gives how
 /// many.
 #[track_caller]
-fn assert_counted(log: &str) -> usize {
+pub(crate) fn assert_counted(log: &str) -> usize {
     let mut expected = 1;
     for line in log.lines() {
         let Some((_, number)) = line.rsplit_once("line ") else { continue };
@@ -70,14 +77,14 @@ fn assert_counted(log: &str) -> usize {
 
 /// Checks that a job gave one result, and with which verdict.
 #[track_caller]
-fn assert_one_result(scene: &Scene, id: &str, verdict: &str) {
+pub(crate) fn assert_one_result(scene: &Scene, id: &str, verdict: &str) {
     let results = scene.events.results_of(id);
     assert_eq!(results.len(), 1, "results of {id}: {results:#?}");
     results[0].expect(verdict);
 }
 
 /// Waits until `is_so`.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_so().await {
         assert!(begun.elapsed() < PATIENCE, "not within {} s: {what}", PATIENCE.as_secs());
@@ -86,7 +93,7 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 }
 
 /// What a worker's readiness check says, code and body.
-async fn readiness(worker: &Worker) -> (u16, Value) {
+pub(crate) async fn readiness(worker: &Worker) -> (u16, Value) {
     let answer = reqwest::get(format!("http://{}/readyz", worker.http())).await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
@@ -106,7 +113,7 @@ async fn until_missing(worker: &Worker, name: &str, implied: &[&str]) {
 }
 
 /// The id of a job's one container and when it was started, which tell whether it is the same.
-async fn identity(scene: &Scene, id: &str) -> (String, String) {
+pub(crate) async fn identity(scene: &Scene, id: &str) -> (String, String) {
     let container = scene.container_of(id).await;
     let started_at = container.state.unwrap().started_at.unwrap();
     (container.id.unwrap(), started_at)
@@ -128,7 +135,7 @@ async fn until_ended(scene: &Scene, id: &str) {
 
 /// Ends a scene: no job may be open in the journal, no message may wait in a queue, and no
 /// container or directory may be left.
-fn nothing_is_left(
+pub(crate) fn nothing_is_left(
     scene: Scene,
     workers: impl IntoIterator<Item = Worker> + 'static,
 ) -> LocalBoxFuture<'static, ()> {

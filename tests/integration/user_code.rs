@@ -150,6 +150,8 @@ async fn code_that_takes_all_memory_ends_as_out_of_memory() {
     let data = result.expect("out_of_memory");
     assert_eq!(data["exit_code"], 137);
     result.expect_message(&["64 MiB"]);
+    let peak = data["resources"]["peak_memory_bytes"].as_u64().unwrap();
+    assert!(peak > 48 << 20 && peak <= 64 << 20, "{peak}");
     assert!(result.output().contains("hungry"), "{data:#}");
     assert_eq!(scene.events.results_of(&scene.id("hungry")).len(), 1);
     scene.finish([worker]).await;

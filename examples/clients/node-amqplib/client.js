@@ -81,6 +81,7 @@ async function startJob(connection, message, wait) {
     messageId,
     correlationId,
     replyTo,
+    timestamp: Math.floor(Date.now() / 1000), // lets a stop tell whether it came before or after
   });
   const confirmed = channel.waitForConfirms();
   confirmed.catch(() => {}); // when the channel closes, `refused` has the better reason

@@ -77,6 +77,7 @@ def start_job(channel, message, wait):
         message_id=str(uuid.uuid4()),  # the run's identity: publish it again unchanged after a doubt
         correlation_id=str(uuid.uuid4()),
         reply_to=replies,
+        timestamp=int(time.time()),  # lets a stop tell whether it came before or after
     )
     kind = "long-running" if message["is_long_running"] else "terminating"
     channel.confirm_delivery()  # from here on basic_publish waits for the broker's word

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Finding;
-use crate::broker::Broker;
+use crate::broker::{Broker, BrokerError};
 use crate::job::Runtime;
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
@@ -12,7 +12,10 @@ use crate::settings::{
     BrokerSettings, Loader, Reader, RunnerSettings, Settings, SettingsErrors, StoreSettings,
     mask_url,
 };
-use crate::storage::{ObjectStore as _, S3Store, StoreError};
+use crate::storage::{ObjectStore as _, S3Store, StoreError, probe};
+
+/// Below which name in the state bucket conditional writes are tried out.
+const PROBES: &str = "doctor";
 
 /// The longest that a check may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -83,24 +86,39 @@ async fn broker(settings: &BrokerSettings) -> Finding {
     let shown = mask_url(&settings.url);
     match Broker::check(settings).await {
         Ok(()) => Finding::ok("broker", format!("{shown} lets us in")),
+        Err(error @ BrokerError::Refused { .. }) => {
+            let mend = "rabbitmqctl list_users and rabbitmqctl list_vhosts say what there is";
+            Finding::fail("broker", error.to_string(), mend)
+        }
         Err(error) => Finding::fail("broker", error.to_string(), "start RabbitMQ, or set AMQP_URL"),
     }
 }
 
 async fn store(settings: &StoreSettings) -> Finding {
     let checked = match S3Store::new(settings) {
-        Ok(store) => store.check().await,
+        Ok(store) => match store.check().await {
+            Ok(()) => probe::conditional_writes(&store, PROBES).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
-    match checked {
-        Ok(()) => Finding::ok("store", format!("{} answers and knows us", settings.endpoint)),
+    match checked.map(probe::Broken::sentence) {
+        Ok(None) => {
+            let said = format!("{} answers, knows us and keeps conditions", settings.endpoint);
+            Finding::ok("store", said)
+        }
+        Ok(Some(sentence)) => {
+            Finding::fail("store", sentence, "see what docs/failures.md says about the store")
+        }
         Err(error @ StoreError::NoBucket { .. }) => {
             Finding::warn("store", error.to_string(), "a worker makes its buckets when it starts")
         }
-        Err(error) => {
-            let mend = "start the store, or set MINIO_ENDPOINT, MINIO_ACCESS_KEY and \
-                        MINIO_SECRET_KEY";
+        Err(error @ StoreError::Denied { .. }) => {
+            let mend = format!("are they those of the store at {}?", settings.endpoint);
             Finding::fail("store", error.to_string(), mend)
+        }
+        Err(error) => {
+            Finding::fail("store", error.to_string(), "start the store, or set MINIO_ENDPOINT")
         }
     }
 }

@@ -17,11 +17,6 @@ pub(super) fn remove(tree: &Path, heap: &Path) -> Result<(), DirectoryError> {
     remove_by_heap(tree, heap).map_err(|error| judge(error, tree, heap))
 }
 
-/// Removes a file that may not be there.
-pub(super) fn remove_file(path: &Path) -> Result<(), DirectoryError> {
-    unlink(path).map_err(DirectoryError::io("removing the file", path))
-}
-
 /// What failed for lack of rights can be done by root; nothing else can.
 pub(super) fn judge(source: io::Error, tree: &Path, heap: &Path) -> DirectoryError {
     if source.kind() == io::ErrorKind::PermissionDenied {

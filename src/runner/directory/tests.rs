@@ -3,6 +3,7 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use futures_util::FutureExt as _;
 use nix::libc::{EACCES, EBUSY, EIO, EPERM};
 use proptest::prelude::*;
 
@@ -21,7 +22,7 @@ fn mode(path: &Path) -> u32 {
 fn the_path_tells_namespace_job_attempt_and_run() {
     let directory = directory(Path::new("/tmp/runtime"), 2);
     assert_eq!(directory.root(), Path::new("/tmp/runtime/ns/bot-1/2-r-1"));
-    assert_eq!(directory.archive(), Path::new("/tmp/runtime/ns/bot-1/2-r-1.zip"));
+    assert_eq!(directory.archive(), Path::new("/tmp/runtime/ns/bot-1/2-r-1.incoming/code.zip"));
 }
 
 proptest! {
@@ -61,7 +62,7 @@ async fn what_a_runs_attempts_left_is_found_and_no_other_runs() {
         directory(temp.path(), attempt).create().await.unwrap();
     }
     let folder = temp.path().join("ns").join("bot-1");
-    for other in ["3-r-1.zip", "4-r-1.partial", "5-r-10", "6-r", "7-r-1-r-1", "x-r-1", "r-1"] {
+    for other in ["3-r-1.incoming", "4-r-1.partial", "5-r-10", "6-r", "7-r-1-r-1", "x-r-1", "r-1"] {
         fs::write(folder.join(other), "").unwrap();
     }
     assert_eq!(attempts().into_iter().collect::<Vec<_>>(), [1, 3, 4, 12]);
@@ -98,6 +99,26 @@ async fn removing_clears_everything_up_to_the_namespace_and_can_be_repeated() {
     second.remove().await.unwrap();
     assert_eq!(fs::read_dir(temp.path().join("ns")).unwrap().count(), 0);
     second.remove().await.unwrap();
+}
+
+/// What blocks goes on when its future is dropped, and must not come after the removal.
+#[tokio::test]
+async fn a_removal_comes_after_work_that_nobody_waits_for_any_more() {
+    let temp = tempfile::tempdir().unwrap();
+    let job = directory(temp.path(), 1);
+    job.create().await.unwrap();
+    let (go_on, waiting) = std::sync::mpsc::channel();
+    let working = job.blocking(move |directory| {
+        waiting.recv().unwrap();
+        fs::create_dir_all(directory.root().join("late")).unwrap();
+        Ok(())
+    });
+    assert!(working.now_or_never().is_none());
+    let mut removal = std::pin::pin!(job.remove());
+    assert!(futures_util::poll!(&mut removal).is_pending());
+    go_on.send(()).unwrap();
+    removal.await.unwrap();
+    assert_eq!(fs::read_dir(temp.path().join("ns")).unwrap().count(), 0);
 }
 
 #[tokio::test]

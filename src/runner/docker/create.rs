@@ -98,6 +98,7 @@ fn host(spec: &ContainerSpec, log: EngineLog) -> HostConfig {
         network_mode: Some(spec.network.as_str().to_owned()),
         mounts: Some(mounts.collect()),
         cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(spec.capabilities.iter().map(|&name| name.to_owned()).collect()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         log_config: Some(HostConfigLogConfig {
             typ: Some(LOG_DRIVER.to_owned()),
@@ -173,7 +174,7 @@ mod tests {
     #[test]
     fn compat_15_a_container_has_no_capabilities_and_a_limit_of_processes() {
         let host = host(&spec(), LOG);
-        assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!((host.cap_drop, host.cap_add), (Some(vec!["ALL".to_owned()]), Some(vec![])));
         assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
         assert_eq!(host.pids_limit, Some(32));
         let mut spec = spec();

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::engine::{Engine, said};
-use super::progress::{Layers, Progress, Reporter};
+use super::progress::{Layers, PULLS, Progress, Reporter};
 use crate::runner::orchestrator::EngineError;
 
 type Outcome = Option<Result<(), EngineError>>;
@@ -120,7 +120,8 @@ impl Puller {
         if !self.has(image).await? {
             return Err(failed("the engine ended the pull, and the image is not here".to_owned()));
         }
-        tracing::info!(image, duration_seconds = begun.elapsed().as_secs_f64(), "pulled image");
+        let duration_seconds = begun.elapsed().as_secs_f64();
+        tracing::info!(target: PULLS, image, duration_seconds, "pulled image");
         Ok(())
     }
 

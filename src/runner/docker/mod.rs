@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::Semaphore;
 
-pub use progress::Progress;
+pub use progress::{PULLS, Progress};
 
 use engine::Engine;
 use images::Images;
@@ -152,6 +152,16 @@ impl ContainerOrchestrator for DockerOrchestrator {
         let version = self.engine.docker.version().await;
         let version = version.map_err(self.engine.failed("asking the version of", "the engine"))?;
         Ok(version.version.unwrap_or_else(|| "unknown".to_owned()))
+    }
+
+    async fn identity(&self) -> Result<String, EngineError> {
+        let info = self.engine.docker.info().await;
+        let info = info.map_err(self.engine.failed("asking the id of", "the engine"))?;
+        info.id.ok_or_else(|| EngineError::Operation {
+            operation: "asking the id of",
+            container: "the engine".to_owned(),
+            reason: "it names none".to_owned(),
+        })
     }
 
     async fn has_image(&self, image: &str) -> Result<bool, EngineError> {

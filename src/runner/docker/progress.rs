@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use bollard::models::CreateImageInfo;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+/// The target of every line of the log about pulls, by which a log can be told to have them.
+pub const PULLS: &str = "longshore::pull";
+
 /// Between two lines of the log about one pull.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -92,7 +95,7 @@ pub(super) enum Reporter {
 
 impl Reporter {
     pub(super) fn new(progress: Progress, bars: &MultiProgress, image: &str) -> Self {
-        tracing::info!(image, "pulling image");
+        tracing::info!(target: PULLS, image, "pulling image");
         match progress {
             Progress::Bar => {
                 let style = ProgressStyle::with_template(BAR_TEMPLATE)
@@ -114,6 +117,7 @@ impl Reporter {
             Self::Log { image, last } if last.elapsed() >= LOG_INTERVAL => {
                 *last = Instant::now();
                 tracing::info!(
+                    target: PULLS,
                     image,
                     bytes = amount.bytes,
                     total_bytes = amount.total_bytes,

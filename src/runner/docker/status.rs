@@ -30,6 +30,7 @@ pub(super) fn status(asked_for: &str, answer: ContainerInspectResponse) -> Conta
             _ => None,
         },
         labels: labels.into_iter().collect(),
+        engine_was_away: false,
     }
 }
 

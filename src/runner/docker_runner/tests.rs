@@ -12,6 +12,8 @@ use crate::runner::recorder::{Call, Recorder, Script};
 use crate::settings::{Loader, LogSettings, Reader, Sources, bounds};
 use crate::storage::{Bucket, DirectoryStore};
 
+const LEASE: Duration = Duration::from_secs(15);
+
 /// A runner over a scripted engine, with its store and its jobs' directories in one place.
 struct Fixture {
     root: TempDir,
@@ -55,7 +57,7 @@ impl Fixture {
         let shared: Arc<dyn ContainerOrchestrator> = Arc::<Recorder>::clone(&engine);
         let (namespace, worker) = ("ns".to_owned(), "w".to_owned());
         let runner =
-            DockerRunner::new(shared, store, collector, settings.clone(), namespace, worker);
+            DockerRunner::new(shared, store, collector, settings.clone(), namespace, worker, LEASE);
         Self { root, engine, runner: Arc::new(runner), settings, logs }
     }
 
@@ -141,6 +143,22 @@ async fn a_bot_is_up_at_once_and_can_be_asked_about_until_it_is_stopped() {
     assert!(!fixture.runner.stop_container(&id, None, Duration::ZERO).await.unwrap());
 }
 
+#[tokio::test]
+async fn an_overdue_run_is_stopped_and_its_end_told_without_delay() {
+    let fixture = Fixture::new(Script { runs_until_stopped: true, ..gives("") }).await;
+    let mut run = fixture.run(false);
+    Arc::make_mut(&mut run.job).timeout = Some(Duration::from_mins(1));
+    fixture.runner.launch(&run, &()).await.unwrap();
+    // From here on time passes only where somebody waits for it.
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let ended = fixture.runner.wait(&run.job.id, &()).await.unwrap();
+    assert_eq!(ended.verdict, Some(Verdict::TimedOut));
+    assert!(begun.elapsed() <= Duration::from_secs(61), "{:?}", begun.elapsed());
+    fixture.runner.release(&run.job.id).await;
+    assert!(fixture.is_clean());
+}
+
 /// compat.md 2: a start without a mark gave two bots.
 #[tokio::test]
 async fn compat_2_a_second_start_of_an_active_job_touches_nothing() {
@@ -215,4 +233,25 @@ async fn a_large_result_travels_by_its_key_alone() {
     let key = result.objects.result_key.unwrap();
     let stored = fixture.root.path().join("s3/test-results").join(key);
     assert_eq!(std::fs::read_to_string(stored).unwrap(), value.to_string());
+}
+
+#[tokio::test]
+async fn of_an_attempt_whose_removal_was_broken_off_nothing_is_left() {
+    let fixture = Fixture::new(Script::default()).await;
+    let run = fixture.run(false);
+    let directory = fixture.runner.directory_of(&run);
+    // At whatever point it was: nothing removed, all but half a download, all but the job's folder.
+    let (folder, zip) = (directory.root().parent().unwrap(), directory.archive());
+    let incoming = zip.parent().unwrap();
+    for leftovers in [directory.root(), incoming, folder] {
+        std::fs::create_dir_all(leftovers).unwrap();
+        if leftovers != folder {
+            std::fs::write(leftovers.join(".longshore-x.part"), "x").unwrap();
+        }
+        fixture.runner.remove_leftover_directories(&run, None).await;
+        assert!(fixture.is_clean(), "{}", leftovers.display());
+    }
+    directory.create().await.unwrap();
+    fixture.runner.remove_leftover_directories(&run, Some(run.attempt)).await;
+    assert!(directory.root().exists(), "it is in use");
 }

@@ -25,6 +25,14 @@ terminate() {
 }
 trap terminate TERM INT
 
+# Leaves the kernel's account of this container for the result: which of the files there are depends on
+# the version of control groups. No program is started for it.
+account() {
+    for file in cpu.stat memory.peak cpuacct/cpuacct.usage memory/memory.max_usage_in_bytes; do
+        if read -r figure <"/sys/fs/cgroup/$file"; then echo "$file $figure"; fi
+    done >"$root/.longshore/usage"
+} 2>/dev/null
+
 case "$0" in
 */*) here=${0%/*} ;;
 *) here=. ;;
@@ -48,15 +56,49 @@ backtest)
 esac
 "#;
 
+/// Watches the lease where there is one, in a process of its own: the bot's worker writes it anew for
+/// as long as it can show that the job is its own. The time is the kernel's, read without another
+/// process; a text that has not changed runs out however the clock is set.
+const WATCH: &str = r#"lease=$root/.longshore/lease
+watch_lease() {
+    seen=
+    while :; do
+        read -r now _ </proc/uptime
+        now=${now%%.*}
+        if { read -r stamp seconds <"$lease"; } 2>/dev/null && [ "$stamp" != "$seen" ]; then
+            seen=$stamp
+            ends=$((now + seconds))
+        fi
+        if [ -z "$seen" ] || [ "$now" -lt $((ends - 3)) ]; then
+            sleep 2
+            continue
+        fi
+        : >"$root/.longshore/lease-expired"
+        echo "longshore: this bot ends itself, for its worker has not been heard of for too long" >&2
+        kill -TERM "$1" 2>/dev/null
+        sleep 2
+        kill -KILL "$1" 2>/dev/null
+        return
+    done
+}
+watcher=
+if [ -e "$lease" ]; then
+    watch_lease "$child" &
+    watcher=$!
+fi
+"#;
+
 /// The end of the script: waits for the interpreter, and once more where a signal came between, for
 /// then `wait` gives the signal's number and not the interpreter's exit code.
-const WAIT: &str = r#"child=$!
-while :; do
+const WAIT: &str = r#"while :; do
     interrupted=
     wait "$child"
     code=$?
-    [ -n "$interrupted" ] || exit "$code"
+    [ -n "$interrupted" ] || break
 done
+[ -z "$watcher" ] || kill "$watcher" 2>/dev/null
+account
+exit "$code"
 "#;
 
 /// Writes `entrypoint.sh`.
@@ -68,7 +110,8 @@ impl BashEntrypointFactory {
     #[must_use]
     pub fn text(self, runtime: Runtime) -> String {
         let RuntimeScripts { shell, interpreter, launcher_name, .. } = RuntimeScripts::of(runtime);
-        format!("#!{shell}\n{BODY}{interpreter} \"$root/.longshore/{launcher_name}\" &\n{WAIT}")
+        let start = format!("{interpreter} \"$root/.longshore/{launcher_name}\" &\nchild=$!\n");
+        format!("#!{shell}\n{BODY}{start}{WATCH}{WAIT}")
     }
 
     /// Writes the shell script, beside `.longshore/` or in it; answers its place in `root`.

@@ -92,7 +92,11 @@ impl ScriptManager {
     ) -> Result<EntryScript, ScriptError> {
         let config = self.code.config(job);
         let (this, runtime, root) = (*self, job.runtime, directory.root().to_owned());
-        let written = tokio::task::spawn_blocking(move || this.write(runtime, &config, &root));
+        let turn = directory.turn().await;
+        let written = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            this.write(runtime, &config, &root)
+        });
         let shell_script = written.await.unwrap_or_else(|error| {
             let action = "writing the job's scripts was interrupted".to_owned();
             Err(ScriptError { action, source: io::Error::other(error) })

@@ -58,6 +58,11 @@ fn a_password_is_never_shown() {
     assert_eq!(mask_url("amqp://h/v"), "amqp://h/v");
     assert_eq!(mask_url("me:secret@h"), "***");
     assert_eq!(Kind::Secret.shown("secret"), "***");
+    for kind in [Kind::Endpoint, Kind::Engine] {
+        assert_eq!(kind.shown("http://me:secret@h:1"), "http://me:***@h:1");
+        assert_eq!(kind.shown("me:secret@h:1"), "***");
+        assert_eq!(kind.shown("unix:///run/docker.sock"), "unix:///run/docker.sock");
+    }
 }
 
 proptest! {

@@ -17,6 +17,12 @@ pub struct JobRecord {
     pub message_id: Option<String>,
     /// The segment that owns the run.
     pub segment: u32,
+    /// Which ownership of that segment wrote this: see [`OwnerRecord::epoch`].
+    #[serde(default)]
+    pub epoch: u64,
+    /// Where the latest attempt runs, or is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// Whether the run goes on.
     pub state: RecordState,
     /// Which attempt; the first is 1.
@@ -31,6 +37,39 @@ pub struct JobRecord {
     /// The whole result event, once the run has ended: to publish it again as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Event>,
+}
+
+/// Where containers and their directories are: whoever is at the same place can take them up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The host, from its start to its next one. An engine's id does not do: hosts that were made
+    /// from one image may have it in common.
+    pub host: String,
+    /// The engine's own id.
+    pub engine: String,
+    /// The directory of the jobs' directories on its host.
+    pub temp_dir: String,
+}
+
+/// Who owns a segment, or owned it last. It is never removed: its epoch only grows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerRecord {
+    /// The segment.
+    pub segment: u32,
+    /// Counts the owners: each has its own. A record of a job that carries an older one was written
+    /// by an owner that is none any more.
+    pub epoch: u64,
+    /// The name of the worker.
+    pub worker: String,
+    /// Where its containers are.
+    pub place: Place,
+    /// When it became the owner.
+    pub claimed_at: Timestamp,
+    /// How long, in seconds, a container may run on without a word from its worker.
+    pub lease_seconds: u64,
+    /// When the owner let the segment go, where it ended well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<Timestamp>,
 }
 
 /// Whether a run goes on.

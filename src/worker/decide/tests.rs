@@ -21,6 +21,8 @@ fn record(run_id: &str, segment: u32, state: RecordState) -> JobRecord {
         run_id: run(run_id),
         message_id: None,
         segment,
+        epoch: 1,
+        place: None,
         state,
         attempt: 1,
         claimed_at: at(0),
@@ -44,20 +46,37 @@ fn incoming(run_id: &str, published_at: Option<i64>) -> Incoming {
 fn a_job_is_taken_where_nobody_has_it() {
     use ClaimDecision::{Duplicate, Republish, Take};
     use RecordState::{Active, Finished, Waiting};
-    let ours = incoming("r1", None);
+    use Standing::{Orphaned, Ours, Theirs};
+    let start = incoming("r1", None);
     let cases = [
-        (None, Take),
-        (Some(record("r1", 1, Finished)), Republish),
-        (Some(record("r0", 1, Finished)), Take),
-        (Some(record("r0", 1, Active)), Duplicate),
-        (Some(record("r1", 2, Active)), Duplicate),
-        // Our segment's last owner wrote it and died before the ack.
-        (Some(record("r1", 1, Active)), Take),
-        (Some(record("r1", 2, Waiting)), Take),
-        (Some(record("r0", 2, Waiting)), Take),
+        (None, Theirs, Take),
+        (Some(record("r1", 1, Finished)), Theirs, Republish),
+        (Some(record("r0", 1, Finished)), Theirs, Take),
+        (Some(record("r0", 1, Active)), Ours, Duplicate),
+        (Some(record("r1", 2, Active)), Theirs, Duplicate),
+        (Some(record("r1", 1, Active)), Ours, Take),
+        (Some(record("r1", 2, Active)), Orphaned, Take),
+        (Some(record("r0", 2, Active)), Orphaned, Take),
+        (Some(record("r1", 2, Waiting)), Theirs, Take),
+        (Some(record("r0", 2, Waiting)), Theirs, Take),
     ];
-    for (existing, expected) in cases {
-        assert_eq!(claim(existing.as_ref(), &ours, 1), expected, "{existing:?}");
+    for (existing, standing, expected) in cases {
+        assert_eq!(claim(existing.as_ref(), &start, standing), expected, "{existing:?}");
+    }
+}
+
+#[test]
+fn a_record_is_orphaned_where_a_later_owner_could_not_see_it() {
+    let mut old = record("r1", 4, RecordState::Active);
+    old.epoch = 3;
+    for (owner_epoch, is_indexed, expected) in [
+        (Some(3), false, Standing::Theirs),
+        (Some(3), true, Standing::Theirs),
+        (Some(4), true, Standing::Theirs),
+        (Some(4), false, Standing::Orphaned),
+        (None, false, Standing::Theirs),
+    ] {
+        assert_eq!(standing(&old, owner_epoch, is_indexed), expected, "{owner_epoch:?}");
     }
 }
 
@@ -139,7 +158,7 @@ fn code_runs_again_only_where_the_message_says_so() {
     let on_failure = job(&json!({"when": "on_failure", "max_restarts": 2, "backoff_seconds": 4}));
     let always = job(&json!({"when": "always"}));
     let again = |job: &Job, verdict| after_end(job, &ended(verdict), 0) != NextStep::Settle;
-    for verdict in Verdict::ALL {
+    for verdict in Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Lost) {
         assert!(!again(&quiet, verdict), "{verdict}");
         let failed = matches!(verdict, Verdict::Failed | Verdict::OutOfMemory);
         assert_eq!(again(&on_failure, verdict), failed, "{verdict}");
@@ -149,6 +168,16 @@ fn code_runs_again_only_where_the_message_says_so() {
     assert_eq!(pause(0), NextStep::Restart(Duration::from_secs(4)));
     assert_eq!(pause(1), NextStep::Restart(Duration::from_secs(8)));
     assert_eq!(pause(2), NextStep::Settle);
+}
+
+#[test]
+fn a_lost_attempt_is_replaced_a_bots_always_and_a_backtests_while_it_has_attempts() {
+    let mut job = job(&json!(null));
+    let lost = |attempt| ExecutionResult { attempt, ..ended(Verdict::Lost) };
+    assert_eq!(after_end(&job, &lost(99), 99), NextStep::Replace(REPLACE_PAUSE));
+    job.is_long_running = false;
+    assert_eq!(after_end(&job, &lost(2), 0), NextStep::Replace(REPLACE_PAUSE));
+    assert_eq!(after_end(&job, &lost(3), 0), NextStep::Settle);
 }
 
 proptest! {
@@ -161,6 +190,7 @@ proptest! {
                 prop_assert!(pause <= MAX_RESTART_PAUSE);
             }
             NextStep::Settle => prop_assert!(restarts >= most),
+            NextStep::Replace(_) => prop_assert!(false, "nothing was lost"),
         }
     }
 

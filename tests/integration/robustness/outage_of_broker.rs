@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::own_broker::OwnBroker;
 use super::{
     QUICK, assert_counted, assert_one_result, counter, identity, nothing_is_left, readiness, says,
     until, until_ended, until_missing,
 };
 use crate::support::engine;
+use crate::support::own_broker::OwnBroker;
 use crate::support::program::{NODE_BOT, NODE_TICKER, PYTHON_BACKTEST, PYTHON_BOT};
 use crate::support::proxy::Proxy;
 use crate::support::rabbit::Rabbit;
@@ -19,7 +19,7 @@ use crate::support::scene::Scene;
 use crate::support::servers::amqp_url;
 
 /// The URL of the tests' broker, through a proxy.
-async fn through_proxy() -> (Proxy, String) {
+pub(crate) async fn through_proxy() -> (Proxy, String) {
     let proxy = Proxy::start(Rabbit::new().addr().await).await;
     let url = amqp_url();
     let (credentials, path) = url.split_once('@').unwrap();
@@ -34,7 +34,7 @@ const IMPLIED: &[&str] = &["segment"];
 #[tokio::test]
 async fn a_worker_outlives_its_broker_and_says_afterwards_what_happened_meanwhile() {
     let scene = Scene::new().await;
-    let mut broker = OwnBroker::create(&scene).await;
+    let mut broker = OwnBroker::create(&scene.docker, &scene.namespace).await;
     let url = broker.url();
     // Nobody listens there yet.
     let mut worker = scene.spawn_worker(&[("AMQP_URL", &url)]);

@@ -172,3 +172,32 @@ async fn a_start_on_hearing_of_an_end_is_not_lost_while_the_store_is_slow_to_for
     assert!(!states.iter().any(|state| state == "duplicate"), "{states:?}");
     nothing_is_left(scene, [worker]).await;
 }
+
+#[tokio::test]
+async fn starts_that_come_while_the_store_is_away_wait_for_it_and_use_up_no_attempts() {
+    let scene = Scene::new().await;
+    let store = Proxy::start(s3::addr().await).await;
+    let address = store.addr().to_string();
+    // Two attempts, with a second between them: without waiting none would outlive this outage.
+    let settings = [
+        ("MINIO_ENDPOINT", address.as_str()),
+        ("STORE_TIMEOUT_SECONDS", "1"),
+        ("STORE_MAX_ATTEMPTS", "1"),
+        ("JOB_MAX_ATTEMPTS", "2"),
+        ("MAX_TERMINATING", "2"),
+    ];
+    let worker = scene.worker_with(&settings).await;
+    let key = scene.put_code("quick", &[(PYTHON_BACKTEST.script, QUICK)]).await;
+    let ids: Vec<_> = (0..6).map(|number| scene.id(&format!("quick-{number}"))).collect();
+    store.cut();
+    for id in &ids {
+        scene.start(&PYTHON_BACKTEST.message(id, &key)).await;
+    }
+    until("it takes no jobs", async || worker.log().matches("take no jobs for now").count() > 5)
+        .await;
+    store.restore();
+    for id in &ids {
+        scene.events.result_of(id).await.expect("succeeded");
+    }
+    nothing_is_left(scene, [worker]).await;
+}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, ListContainersOptionsBuilder,
     RemoveContainerOptionsBuilder, StartContainerOptions,
@@ -59,6 +59,11 @@ pub(crate) async fn start_foreign(
         image: Some("python:3.11-slim".to_owned()),
         cmd: Some(vec!["sleep".to_owned(), "600".to_owned()]),
         labels: Some(all),
+        // None is needed, and not every machine has the engine's default bridge.
+        host_config: Some(HostConfig {
+            network_mode: Some("none".to_owned()),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let created = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap();

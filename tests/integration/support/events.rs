@@ -1,5 +1,6 @@
 //! What a namespace says: every status and result event, kept from before the worker starts.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -184,10 +185,13 @@ impl Events {
         self.all_results().into_iter().filter(|seen| seen.subject() == Some(id)).collect()
     }
 
-    /// The states of a job so far, in order.
+    /// The states of a job so far, in order, without repeats: an event whose confirm was lost comes
+    /// again under its id.
     pub(crate) fn states_of(&self, id: &str) -> Vec<String> {
         let all = self.all();
+        let mut told = BTreeSet::new();
         let ours = all.iter().filter(|seen| seen.subject() == Some(id));
+        let ours = ours.filter(|seen| told.insert(seen.event["id"].to_string()));
         ours.filter_map(Seen::state).map(str::to_owned).collect()
     }
 

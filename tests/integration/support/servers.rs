@@ -42,6 +42,11 @@ pub(crate) async fn engine() -> Docker {
     }
 }
 
+/// A port that nobody uses right now.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// RabbitMQ's management interface: what AMQP itself cannot tell, such as which queues there are.
 pub(crate) struct Management {
     client: reqwest::Client,

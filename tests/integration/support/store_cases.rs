@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::{
-    Bucket, Condition, ETag, JobRecord, Journal, ObjectStore, RecordState, StoreError,
-    StoredMessage, Tombstone,
+    Bucket, Condition, ETag, JobRecord, Journal, ObjectStore, OwnerRecord, Place, RecordState,
+    StoreError, StoredMessage, Tombstone,
 };
 
 const TEXT: &str = "text/plain";
@@ -236,6 +236,8 @@ pub(super) fn sample_record(id: &str, segment: u32) -> JobRecord {
         run_id: "run-1".parse().unwrap(),
         message_id: Some("m-1".to_owned()),
         segment,
+        epoch: 1,
+        place: None,
         state: RecordState::Active,
         attempt: 1,
         claimed_at: jiff::Timestamp::now(),
@@ -259,6 +261,28 @@ fn sample_event<T: serde::de::DeserializeOwned>(id: &str) -> T {
         "data": { "id": id, "state": "accepted", "attempt": 1, "worker": "w" },
     });
     serde_json::from_value(event).unwrap()
+}
+
+/// Of two who take a segment from the same last owner one has it, and the epoch only grows.
+async fn owners_follow_one_another(journal: &Journal, store: &dyn ObjectStore, segment: u32) {
+    let mut owner = OwnerRecord {
+        segment,
+        epoch: 1,
+        worker: "w-1".to_owned(),
+        place: Place { host: "h".to_owned(), engine: "e".to_owned(), temp_dir: "/t".to_owned() },
+        claimed_at: jiff::Timestamp::now(),
+        lease_seconds: 15,
+        released_at: None,
+    };
+    assert_eq!(journal.owner(segment).await.unwrap(), None);
+    let first = journal.write_owner(&owner, None).await.unwrap().unwrap();
+    assert_eq!(journal.write_owner(&owner, None).await.unwrap(), None);
+    owner.epoch = 2;
+    assert!(journal.write_owner(&owner, Some(&first)).await.unwrap().is_some());
+    assert_eq!(journal.write_owner(&owner, Some(&first)).await.unwrap(), None);
+    assert_eq!(journal.owner(segment).await.unwrap().unwrap().0, owner);
+    assert!(journal.owned_segments().await.unwrap().contains(&segment));
+    store.delete(Bucket::State, &format!("ns/owners/{segment}.json")).await.unwrap();
 }
 
 /// The journal's cases; leaves nothing of `id` behind.
@@ -288,10 +312,14 @@ pub(super) async fn journal_keeps_its_promises(
         journal.add_to_segment(segment, &id).await.unwrap();
     }
     assert!(journal.segment_jobs(segment).await.unwrap().contains(&id));
+    assert!(journal.is_in_segment(segment, &id).await.unwrap());
+    assert!(!journal.is_in_segment(segment + 1, &id).await.unwrap());
     for _ in 0..2 {
         journal.remove_from_segment(segment, &id).await.unwrap();
     }
     assert!(!journal.segment_jobs(segment).await.unwrap().contains(&id));
+
+    owners_follow_one_another(&journal, &*store, segment).await;
 
     assert!(journal.tombstone(&id).await.unwrap().is_none());
     let at = jiff::Timestamp::now();

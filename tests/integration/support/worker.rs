@@ -44,6 +44,8 @@ pub(crate) fn settings_of_a_worker(
         ("TEMP_DIR", &temp_dir),
         ("BOT_MEMORY_LIMIT_MB", "256"),
         ("STOP_TIMEOUT_SECONDS", "5"),
+        // A busy machine must not end bots.
+        ("SEGMENT_GRACE_SECONDS", "60"),
         ("WORKER_NAME", name),
         ("DRAIN_GRACE_SECONDS", "20"),
         ("LOG_INTERVAL_SECONDS", "1"),
@@ -104,7 +106,20 @@ impl Worker {
         panic!("the worker was not ready within {} s: {said}", PATIENCE.as_secs());
     }
 
-    /// Where its health checks and metrics are.
+    /// Waits until it says where its health checks are, ready or not.
+    pub(crate) async fn listens(&mut self) -> SocketAddr {
+        let begun = Instant::now();
+        loop {
+            self.http = find_address(&self.log);
+            if let Some(address) = self.http {
+                return address;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the worker does not listen: {}", self.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Where its health checks are.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http.unwrap()
     }
@@ -112,6 +127,11 @@ impl Worker {
     /// Its process, until it has ended and was waited for.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Sends SIGTERM.

@@ -1,12 +1,14 @@
 //! A RabbitMQ of the test's own, which it may start, stop and start again.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, HostConfig, PortBinding, ResourcesUlimits};
 use bollard::query_parameters::{
-    CreateContainerOptions, StartContainerOptions, StopContainerOptionsBuilder,
+    CreateContainerOptions, KillContainerOptions, StartContainerOptions,
+    StopContainerOptionsBuilder,
 };
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
@@ -19,9 +21,9 @@ use lapin::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::engine::TEST_LABEL;
-use crate::support::events::{PATIENCE, Seen};
-use crate::support::scene::Scene;
+use super::engine::TEST_LABEL;
+use super::events::{PATIENCE, Seen};
+use super::servers::free_port;
 
 const IMAGE: &str = "rabbitmq:4-management";
 
@@ -32,7 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A broker in a container of its own, on a port of this machine. What is said on it is kept in a
 /// durable queue, so that no event is missed when it is restarted.
-pub(super) struct OwnBroker {
+pub(crate) struct OwnBroker {
     docker: Docker,
     container: String,
     port: u16,
@@ -41,9 +43,11 @@ pub(super) struct OwnBroker {
 }
 
 impl OwnBroker {
-    /// Makes the container, and does not start it.
-    pub(super) async fn create(scene: &Scene) -> Self {
-        let docker = scene.docker.clone();
+    /// Makes the container, and does not start it. It goes with what else the engine has of
+    /// `namespace`.
+    pub(crate) async fn create(docker: &Docker, namespace: &str) -> Self {
+        let docker = docker.clone();
+        let namespace = namespace.to_owned();
         let port = free_port();
         let bound = PortBinding {
             host_ip: Some("127.0.0.1".to_owned()),
@@ -62,8 +66,8 @@ impl OwnBroker {
                 // A fixed name, for its data is kept under it.
                 "RABBITMQ_NODENAME=rabbit@localhost".to_owned(),
             ]),
-            // The scene's end removes it, also after a panic.
-            labels: Some(HashMap::from([(TEST_LABEL.to_owned(), scene.namespace.clone())])),
+            // A sweep of the namespace removes it, also after a panic.
+            labels: Some(HashMap::from([(TEST_LABEL.to_owned(), namespace.clone())])),
             host_config: Some(HostConfig {
                 port_bindings: Some(HashMap::from([("5672/tcp".to_owned(), Some(vec![bound]))])),
                 ulimits: Some(vec![files]),
@@ -72,17 +76,21 @@ impl OwnBroker {
             ..Default::default()
         };
         let created = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap();
-        let namespace = scene.namespace.clone();
         Self { docker, container: created.id, port, namespace, seen: Vec::new() }
     }
 
     /// Its AMQP URL.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("amqp://{USER}:{USER}@127.0.0.1:{}/%2f", self.port)
     }
 
+    /// Its socket, the same after a restart.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
     /// Starts it, waits until it lets us in, and keeps what is said from then on.
-    pub(super) async fn start(&self) {
+    pub(crate) async fn start(&self) {
         let options = None::<StartContainerOptions>;
         self.docker.start_container(&self.container, options).await.unwrap();
         let (_connection, channel) = self.connect().await;
@@ -110,13 +118,23 @@ impl OwnBroker {
     }
 
     /// Stops it; what is durable is there again after [`OwnBroker::start`].
-    pub(super) async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         let options = StopContainerOptionsBuilder::default().t(30).build();
         self.docker.stop_container(&self.container, Some(options)).await.unwrap();
     }
 
+    /// Kills it; what was confirmed is there again after [`OwnBroker::start`].
+    pub(crate) async fn kill(&self) {
+        let options = None::<KillContainerOptions>;
+        self.docker.kill_container(&self.container, options).await.unwrap();
+        // Until the engine knows, a start would do nothing.
+        while super::engine::is_running(&self.docker, &self.container).await {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Publishes a message for the workers; a queue must take it.
-    pub(super) async fn publish(&self, key: &str, message: &Value) {
+    pub(crate) async fn publish(&self, key: &str, message: &Value) {
         let (_connection, channel) = self.connect().await;
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         let exchange = format!("{}.jobs", self.namespace);
@@ -132,7 +150,7 @@ impl OwnBroker {
     }
 
     /// Every event that was said so far.
-    pub(super) async fn seen(&mut self) -> &[Seen] {
+    pub(crate) async fn seen(&mut self) -> &[Seen] {
         let (_connection, channel) = self.connect().await;
         let (queue, options) = (self.observer(), BasicGetOptions { no_ack: true });
         while let Some(got) = channel.basic_get(queue.as_str().into(), options).await.unwrap() {
@@ -142,7 +160,7 @@ impl OwnBroker {
     }
 
     /// The first event that is meant, or the next one to come.
-    pub(super) async fn wait_for(&mut self, what: &str, is_meant: impl Fn(&Seen) -> bool) -> Seen {
+    pub(crate) async fn wait_for(&mut self, what: &str, is_meant: impl Fn(&Seen) -> bool) -> Seen {
         let begun = Instant::now();
         loop {
             let seen = self.seen().await;
@@ -156,12 +174,13 @@ impl OwnBroker {
     }
 
     /// The result of a job.
-    pub(super) async fn result_of(&mut self, id: &str) -> Seen {
+    pub(crate) async fn result_of(&mut self, id: &str) -> Seen {
         let is_result = |seen: &Seen| seen.is_result() && seen.subject() == Some(id);
         self.wait_for(&format!("result of {id}"), is_result).await
     }
 
-    fn observer(&self) -> String {
+    /// The queue that keeps what is said.
+    pub(crate) fn observer(&self) -> String {
         format!("{}.observer", self.namespace)
     }
 
@@ -178,9 +197,4 @@ impl OwnBroker {
             sleep(Duration::from_millis(300)).await;
         }
     }
-}
-
-/// A port that nobody uses right now.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -1,0 +1,93 @@
+//! What there is of ours on this host, whoever left it: containers and directories.
+
+use super::cleanup;
+use super::directory::JobDirectory;
+use super::docker_runner::DockerRunner;
+use super::labels::{self, Identity};
+use super::managed::Run;
+use super::orchestrator::{ContainerInfo, EngineError};
+use crate::job::{JobId, RunId};
+
+/// The directory of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundDirectory {
+    /// The job.
+    pub id: JobId,
+    /// The run.
+    pub run_id: RunId,
+    /// The attempt; the first is 1.
+    pub attempt: u32,
+}
+
+impl DockerRunner {
+    /// The containers of a segment in this namespace, ended ones included.
+    pub async fn list_managed_containers(
+        &self,
+        segment: u32,
+    ) -> Result<Vec<(ContainerInfo, Identity)>, EngineError> {
+        let filter = labels::managed(&self.namespace, Some(segment));
+        let found = self.engine.list_containers(&filter).await?;
+        Ok(found.into_iter().filter_map(identified).collect())
+    }
+
+    /// Every container of a job in this namespace on this engine, ended ones included.
+    pub async fn list_all_containers(&self) -> Result<Vec<(ContainerInfo, Identity)>, EngineError> {
+        let found = self.engine.list_containers(&labels::managed(&self.namespace, None)).await?;
+        Ok(found.into_iter().filter_map(identified).collect())
+    }
+
+    /// Removes a container of ours that no run needs any more.
+    pub async fn remove_leftover(&self, container: &str) {
+        cleanup::container(self, container).await;
+    }
+
+    /// Removes the directory of the namespace, once no job has one in it any more.
+    pub async fn remove_namespace_directory(&self) {
+        let directory = self.settings.temp_dir.join(&self.namespace);
+        match tokio::fs::remove_dir(&directory).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(directory = %directory.display(), %error, "remove directory");
+            }
+            _ => {}
+        }
+    }
+
+    /// Removes what attempts of `run` left on this host, but for that of the attempt `kept`. None
+    /// of the others may have a container.
+    pub async fn remove_leftover_directories(&self, run: &Run, kept: Option<u32>) {
+        let (temp_dir, id) = (&self.settings.temp_dir, &run.job.id);
+        let attempts = JobDirectory::attempts(temp_dir, &self.namespace, id, &run.job.run_id);
+        for attempt in attempts.into_iter().filter(|attempt| Some(*attempt) != kept) {
+            tracing::info!(job.id = %id, attempt, "remove leftover directory");
+            let directory = self.directory_of(&Run { attempt, ..run.clone() });
+            cleanup::directory(self, &directory, self.image_of(run)).await;
+        }
+        let emptied = JobDirectory::remove_empty_folder(temp_dir, &self.namespace, id).await;
+        if let Err(error) = emptied {
+            tracing::error!(job.id = %id, %error, "remove leftover directory");
+        }
+    }
+
+    /// The directories of all attempts in this namespace on this host. Folders of jobs that have
+    /// none any more are removed on the way.
+    pub async fn list_directories(&self) -> Vec<FoundDirectory> {
+        let (temp_dir, namespace) = (self.settings.temp_dir.clone(), self.namespace.clone());
+        tokio::task::spawn_blocking(move || JobDirectory::list(&temp_dir, &namespace))
+            .await
+            .unwrap_or_default()
+    }
+
+    /// Removes the directory of an attempt that no run needs any more.
+    pub async fn remove_directory(&self, found: &FoundDirectory) {
+        let FoundDirectory { id, run_id, attempt } = found;
+        let temp_dir = &self.settings.temp_dir;
+        let directory = JobDirectory::new(temp_dir, &self.namespace, id, run_id, *attempt);
+        // Any image with a shell will do for what only root may remove.
+        cleanup::directory(self, &directory, &self.settings.images.python311).await;
+    }
+}
+
+fn identified(info: ContainerInfo) -> Option<(ContainerInfo, Identity)> {
+    let identity = labels::identity(&info.labels).ok()?;
+    Some((info, identity))
+}

@@ -1,0 +1,99 @@
+//! A run's account in the journal, written under one tenure: each write only in the place of our own
+//! last one, so that a run which somebody else has taken over is noticed and left alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use backon::{ExponentialBuilder, Retryable};
+use tokio::sync::Mutex;
+
+use super::context::Context;
+use super::execute::Keeper;
+use super::tenure::Tenure;
+use crate::storage::{ETag, JobRecord};
+
+/// The longest pause between two attempts to write a record.
+const MAX_WRITE_PAUSE: Duration = Duration::from_secs(30);
+
+/// The record of a run that is ours, and the version that we know.
+pub(super) struct Account {
+    ctx: Arc<Context>,
+    tenure: Arc<Tenure>,
+    known: Mutex<(JobRecord, ETag)>,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It is in the journal.
+    Yes,
+    /// Somebody else has written since: the run is theirs.
+    TakenOver,
+    /// The worker is letting go of its runs.
+    Detached,
+}
+
+impl Account {
+    /// The account of a run whose record was last written by us.
+    pub(super) fn new(
+        ctx: Arc<Context>,
+        tenure: Arc<Tenure>,
+        record: JobRecord,
+        etag: ETag,
+    ) -> Self {
+        Self { ctx, tenure, known: Mutex::new((record, etag)) }
+    }
+
+    /// The record as we know it.
+    pub(super) async fn record(&self) -> JobRecord {
+        self.known.lock().await.0.clone()
+    }
+
+    /// Writes the record with a change, however long the store is away.
+    pub(super) async fn write(&self, change: impl FnOnce(&mut JobRecord)) -> Written {
+        let mut known = self.known.lock().await;
+        let mut record = known.0.clone();
+        change(&mut record);
+        let backoff = ExponentialBuilder::new()
+            .with_jitter()
+            .with_max_delay(MAX_WRITE_PAUSE)
+            .without_max_times();
+        let write = (|| self.ctx.journal.replace(&record, &known.1))
+            .retry(backoff)
+            .notify(|error, _| tracing::warn!(job.id = %record.id, %error, "write journal"));
+        let written = tokio::select! {
+            written = write => written,
+            () = self.ctx.detach.cancelled() => return Written::Detached,
+        };
+        if let Ok(Some(etag)) = written {
+            *known = (record, etag);
+            Written::Yes
+        } else {
+            tracing::warn!(job.id = %record.id, "leave run to whoever took it over");
+            Written::TakenOver
+        }
+    }
+}
+
+#[async_trait]
+impl Keeper for Account {
+    async fn begin_attempt(&self, attempt: u32) -> bool {
+        if self.tenure.proven().await.is_err() {
+            return false;
+        }
+        let place = &self.ctx.place;
+        let is_noted = {
+            let known = self.known.lock().await;
+            known.0.attempt == attempt && known.0.place.as_ref() == Some(place)
+        };
+        is_noted
+            || self
+                .write(|record| {
+                    record.attempt = attempt;
+                    record.place = Some(place.clone());
+                })
+                .await
+                == Written::Yes
+    }
+}

@@ -1,0 +1,308 @@
+//! Which segments a worker takes: one of its own when it starts, and those of dead workers.
+//!
+//! At the same place a dead worker's containers are taken up as they are, at once. Elsewhere they
+//! cannot be reached: its bots have to end themselves first, so they are waited for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::context::Context;
+use super::place::PlaceLock;
+use super::segment::{self, ClaimError, RETRY};
+use super::tenure::Tenure;
+use crate::broker::{BrokerError, SegmentLock};
+use crate::storage::{ETag, OwnerRecord};
+
+/// Between two looks at the segments of others.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Between two questions which segments there are.
+const LIST: Duration = Duration::from_secs(5);
+
+/// A gap between two looks at a segment that is longer makes its time free begin anew: its owner may
+/// have been there in between.
+const MAX_GAP: Duration = Duration::from_secs(3);
+
+/// Segments of others that one worker looks at: those next to its own in the order of numbers.
+const WATCHED: usize = 3;
+
+/// What is waited beyond a lease: the round trip of the last proof (1 s), the entry script's look at
+/// the lease (2 s) and its kill (1 s), and 2 s for clocks and a busy host.
+const LEASE_MARGIN: Duration = Duration::from_secs(6);
+
+/// How long a segment that was let go in good order is left to the worker that comes back for it.
+const COURTESY: Duration = Duration::from_secs(10);
+
+/// Whether a free segment may be taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takeover {
+    /// Now: its containers are within our reach, or have ended.
+    Now,
+    /// Not yet.
+    Wait,
+}
+
+/// Decides on a segment whose lock has been free for `free_for`. `is_dead`: at our place, and no
+/// process of its owner lives. `by_whom_comes`: asked by a worker that needs a segment of its own.
+fn takeover(
+    owner: &OwnerRecord,
+    is_dead: bool,
+    free_for: Duration,
+    by_whom_comes: bool,
+) -> Takeover {
+    let wait = if is_dead {
+        let is_left_in_order = owner.released_at.is_some();
+        if is_left_in_order && !by_whom_comes { COURTESY } else { Duration::ZERO }
+    } else {
+        Duration::from_secs(owner.lease_seconds) + LEASE_MARGIN
+    };
+    if free_for >= wait { Takeover::Now } else { Takeover::Wait }
+}
+
+/// The segments to look at: of the `known` ones that are not `ours` the next after `home`, and on
+/// from the first.
+fn watched(known: &BTreeSet<u32>, ours: &BTreeSet<u32>, home: u32) -> Vec<u32> {
+    let (before, after): (Vec<u32>, Vec<u32>) = known
+        .iter()
+        .filter(|segment| !ours.contains(segment))
+        .partition(|segment| **segment < home);
+    after.into_iter().chain(before).take(WATCHED).collect()
+}
+
+/// How long which segments have been free.
+#[derive(Default)]
+struct Free {
+    since: BTreeMap<u32, (Instant, Instant)>,
+}
+
+impl Free {
+    /// Notes a look at a segment; gives how long it has been free without a gap.
+    fn note(&mut self, segment: u32, is_free: bool) -> Option<Duration> {
+        let now = Instant::now();
+        if !is_free {
+            self.since.remove(&segment);
+            return None;
+        }
+        let (begin, last) = self.since.entry(segment).or_insert((now, now));
+        if last.elapsed() > MAX_GAP {
+            *begin = now;
+        }
+        *last = now;
+        Some(begin.elapsed())
+    }
+}
+
+/// What a look at a segment gave.
+enum Look {
+    /// It is ours now.
+    Taken(Arc<Tenure>, SegmentLock),
+    /// It is somebody's.
+    Held,
+    /// It is free, and nothing was left there.
+    Empty,
+    /// It is free, and its last owner's jobs are not to be touched yet.
+    NotYet,
+}
+
+/// Looks at a segment and takes it where that may be. One in which nothing was left is taken only
+/// by a worker that needs one.
+async fn look(
+    ctx: &Context,
+    segment: u32,
+    free: &mut Free,
+    needs_one: bool,
+) -> Result<Look, ClaimError> {
+    let is_free = !ctx.broker.is_locked(segment).await?;
+    let Some(free_for) = free.note(segment, is_free) else {
+        return Ok(Look::Held);
+    };
+    let owner = ctx.journal.owner(segment).await?;
+    let mark = match &owner {
+        Some(seen) if !ctx.journal.segment_jobs(segment).await?.is_empty() => {
+            let (is_dead, mark) = whether_dead(ctx, seen);
+            if takeover(&seen.0, is_dead, free_for, needs_one) == Takeover::Wait {
+                return Ok(Look::NotYet);
+            }
+            mark
+        }
+        _ if !needs_one => return Ok(Look::Empty),
+        _ => segment::mark_of(ctx, segment),
+    };
+    Ok(match segment::take(ctx, segment, owner, mark).await? {
+        Some((tenure, lock)) => Look::Taken(tenure, lock),
+        None => Look::Held,
+    })
+}
+
+/// Whether the owner was at our place and no process of it lives; with the mark that tells so.
+fn whether_dead(ctx: &Context, (owner, _): &(OwnerRecord, ETag)) -> (bool, Option<PlaceLock>) {
+    if owner.place != ctx.place {
+        return (false, None);
+    }
+    let mark = segment::mark_of(ctx, owner.segment);
+    (mark.is_some(), mark)
+}
+
+/// Claims the lowest segment that may be had, and begins it; waits where there is none.
+pub(super) async fn find_home(ctx: &Arc<Context>) -> Result<Arc<Tenure>, BrokerError> {
+    let mut free = Free::default();
+    loop {
+        for number in 0..ctx.settings.max_segments {
+            if ctx.tenures.of(number).is_some() {
+                continue;
+            }
+            match look(ctx, number, &mut free, true).await {
+                Ok(Look::Taken(tenure, lock)) => {
+                    segment::begin(ctx, &tenure, lock).await?;
+                    ctx.tenures.settle_at(&tenure);
+                    return Ok(tenure);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(segment = number, %error, "claim segment");
+                    break;
+                }
+            }
+        }
+        tracing::warn!(
+            max_segments = ctx.settings.max_segments,
+            "wait for a segment: none can be had"
+        );
+        sleep(RETRY).await;
+    }
+}
+
+/// Finds a segment of our own again whenever ours has been taken over.
+pub(super) async fn keep_home(ctx: Arc<Context>) {
+    loop {
+        let home = ctx.tenures.home().await;
+        home.over().cancelled().await;
+        if let Err(error) = find_home(&ctx).await {
+            tracing::error!(%error, "claim segment");
+            sleep(RETRY).await;
+        }
+    }
+}
+
+/// Takes over the segments of dead workers, and lets go of those in which nothing is left.
+pub(super) async fn watch_others(ctx: Arc<Context>) {
+    let mut free = Free::default();
+    let mut known = BTreeSet::new();
+    let mut listed: Option<Instant> = None;
+    // Free segments in which nothing was left: they stay so until somebody holds them.
+    let mut empty = BTreeSet::new();
+    loop {
+        sleep(LOOK).await;
+        let Some(home) = ctx.tenures.home_now() else { continue };
+        if listed.is_none_or(|at| at.elapsed() >= LIST) {
+            match ctx.journal.owned_segments().await {
+                Ok(segments) => known = segments.into_iter().collect(),
+                Err(error) => tracing::debug!(%error, "list segments"),
+            }
+            listed = Some(Instant::now());
+            let_go_of_idle(&ctx, &home).await;
+            // Somebody may have come and died meanwhile.
+            empty.clear();
+        }
+        let ours = ctx.tenures.all().iter().map(|tenure| tenure.segment).collect();
+        let candidates = known.difference(&empty).copied().collect();
+        for segment in watched(&candidates, &ours, home.segment) {
+            match look(&ctx, segment, &mut free, false).await {
+                Ok(Look::Taken(tenure, lock)) => {
+                    tracing::warn!(segment, "take over the segment of a worker that is gone");
+                    let ctx = Arc::clone(&ctx);
+                    ctx.clone().holders.spawn(async move {
+                        if let Err(error) = segment::begin(&ctx, &tenure, lock).await {
+                            tracing::error!(segment, %error, "take over segment");
+                        }
+                    });
+                }
+                Ok(Look::Empty) => {
+                    empty.insert(segment);
+                }
+                Ok(Look::Held | Look::NotYet) => {}
+                Err(error) => {
+                    tracing::debug!(segment, %error, "look at segment");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Lets go of segments that were taken over and have no jobs any more.
+async fn let_go_of_idle(ctx: &Context, home: &Tenure) {
+    for tenure in ctx.tenures.all() {
+        if tenure.segment != home.segment
+            && tenure.is_settled_in()
+            && matches!(ctx.journal.segment_jobs(tenure.segment).await, Ok(jobs) if jobs.is_empty())
+        {
+            tenure.resign();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Place;
+
+    fn owner(released: bool) -> OwnerRecord {
+        OwnerRecord {
+            segment: 1,
+            epoch: 4,
+            worker: "w".to_owned(),
+            place: Place {
+                host: "h".to_owned(),
+                engine: "e".to_owned(),
+                temp_dir: "/t".to_owned(),
+            },
+            claimed_at: jiff::Timestamp::UNIX_EPOCH,
+            lease_seconds: 15,
+            released_at: released.then_some(jiff::Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    #[test]
+    fn a_dead_neighbours_segment_is_taken_at_once_and_any_other_after_its_lease() {
+        use Takeover::{Now, Wait};
+        for (released, is_dead, seconds, by_whom_comes, expected) in [
+            (false, true, 0, false, Now),
+            (true, true, 0, false, Wait),
+            (true, true, 10, false, Now),
+            (true, true, 0, true, Now),
+            (false, false, 0, true, Wait),
+            (false, false, 20, false, Wait),
+            (false, false, 21, false, Now),
+            (true, false, 20, true, Wait),
+        ] {
+            let free_for = Duration::from_secs(seconds);
+            let decided = takeover(&owner(released), is_dead, free_for, by_whom_comes);
+            assert_eq!(decided, expected, "{released} {is_dead} {seconds} {by_whom_comes}");
+        }
+    }
+
+    #[test]
+    fn each_worker_looks_at_a_few_of_its_next_neighbours() {
+        let known = BTreeSet::from([0, 1, 2, 5, 7, 9]);
+        assert_eq!(watched(&known, &BTreeSet::from([2]), 2), [5, 7, 9]);
+        assert_eq!(watched(&known, &BTreeSet::from([7, 9]), 7), [0, 1, 2]);
+        assert_eq!(watched(&known, &BTreeSet::from([0, 1, 2, 5, 7]), 7), [9]);
+        assert!(watched(&BTreeSet::from([3]), &BTreeSet::from([3]), 3).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_free_begins_anew_after_a_gap_and_after_an_owner() {
+        let mut free = Free::default();
+        assert_eq!(free.note(1, true), Some(Duration::ZERO));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(free.note(1, true), Some(Duration::from_secs(2)));
+        tokio::time::advance(MAX_GAP + Duration::from_secs(1)).await;
+        assert_eq!(free.note(1, true), Some(Duration::ZERO));
+        assert_eq!(free.note(1, false), None);
+        assert_eq!(free.note(1, true), Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,164 @@
+//! Orphans on our engine: containers and directories that no run needs any more, because it has
+//! ended or gone on elsewhere while nobody could reach them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::sleep;
+
+use super::context::Context;
+use crate::job::{JobId, RunId};
+use crate::runner::orchestrator::EngineError;
+use crate::storage::{JobRecord, JournalError, Place, RecordState};
+
+/// Between two sweeps.
+const EVERY: Duration = Duration::from_secs(20);
+
+/// How long the owner of an ended run has to remove what it left by itself.
+const OWN_TIME: SignedDuration = SignedDuration::from_secs(60);
+
+/// What is left of an attempt.
+struct Left<'a> {
+    run: &'a RunId,
+    attempt: u32,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// On our engine, whoever made it.
+    Container,
+    /// In our directory of the jobs' directories.
+    Directory,
+}
+
+/// Whether what is left of an attempt belongs to nobody, by its job's record. Nobody starts an
+/// attempt that the journal does not know.
+fn is_orphan(record: Option<&JobRecord>, left: &Left<'_>, ours: &Place, now: Timestamp) -> bool {
+    let Some(record) = record else {
+        return true;
+    };
+    if record.run_id != *left.run {
+        return true;
+    }
+    match record.state {
+        RecordState::Finished => {
+            record.finished_at.is_none_or(|at| now.duration_since(at) > OWN_TIME)
+        }
+        // Whoever put it aside removed what there was before.
+        RecordState::Waiting => now.duration_since(record.claimed_at) > OWN_TIME,
+        RecordState::Active => {
+            let runs_here = record.place.as_ref().is_none_or(|place| match left.kind {
+                Kind::Container => place.engine == ours.engine,
+                Kind::Directory => place.engine == ours.engine && place.temp_dir == ours.temp_dir,
+            });
+            left.attempt < record.attempt || !runs_here
+        }
+    }
+}
+
+/// Why a sweep did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Sweeps now and then.
+pub(super) async fn sweep_now_and_then(ctx: Arc<Context>) {
+    loop {
+        if let Err(error) = sweep(&ctx).await {
+            tracing::debug!(%error, "sweep orphans");
+        }
+        sleep(EVERY).await;
+    }
+}
+
+async fn sweep(ctx: &Context) -> Result<(), SweepError> {
+    for (info, labels) in ctx.runner.list_all_containers().await? {
+        let left = Left { run: &labels.run_id, attempt: labels.attempt, kind: Kind::Container };
+        if is_left_alone(ctx, &labels.id, &left).await? {
+            tracing::warn!(job.id = %labels.id, attempt = labels.attempt, container.id = %info.id, "remove orphaned container");
+            ctx.runner.remove_leftover(&info.id).await;
+        }
+    }
+    for found in ctx.runner.list_directories().await {
+        let left = Left { run: &found.run_id, attempt: found.attempt, kind: Kind::Directory };
+        if is_left_alone(ctx, &found.id, &left).await? {
+            tracing::warn!(job.id = %found.id, attempt = found.attempt, "remove orphaned directory");
+            ctx.runner.remove_directory(&found).await;
+        }
+    }
+    Ok(())
+}
+
+async fn is_left_alone(ctx: &Context, id: &JobId, left: &Left<'_>) -> Result<bool, JournalError> {
+    if ctx.active.get(id).is_some() {
+        return Ok(false);
+    }
+    let record = ctx.journal.read(id).await?.map(|(record, _)| record);
+    // Once more: it may have been claimed, and its container started, since it was listed.
+    Ok(is_orphan(record.as_ref(), left, &ctx.place, Timestamp::now())
+        && ctx.active.get(id).is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::StoredMessage;
+
+    fn place(engine: &str) -> Place {
+        Place { host: "h".to_owned(), engine: engine.to_owned(), temp_dir: "/t".to_owned() }
+    }
+
+    fn record(state: RecordState, engine: &str) -> JobRecord {
+        JobRecord {
+            id: "job".parse().unwrap(),
+            run_id: "r1".parse().unwrap(),
+            message_id: None,
+            segment: 0,
+            epoch: 1,
+            place: Some(place(engine)),
+            state,
+            attempt: 2,
+            claimed_at: Timestamp::from_second(1_000).unwrap(),
+            finished_at: Timestamp::from_second(1_000).ok(),
+            message: StoredMessage {
+                body: String::new(),
+                correlation_id: None,
+                reply_to: None,
+                published_at: None,
+                traceparent: None,
+            },
+            result: None,
+        }
+    }
+
+    #[test]
+    fn what_a_run_still_needs_is_never_an_orphan() {
+        use RecordState::{Active, Finished, Waiting};
+        let (soon, late) = (Timestamp::from_second(1_010), Timestamp::from_second(1_070));
+        for (record, run, attempt, now, expected) in [
+            (None, "r1", 1, &soon, true),
+            (Some(record(Active, "here")), "r1", 2, &late, false),
+            (Some(record(Active, "here")), "r1", 3, &late, false),
+            (Some(record(Active, "here")), "r1", 1, &soon, true),
+            (Some(record(Active, "elsewhere")), "r1", 2, &soon, true),
+            (Some(record(Active, "here")), "r0", 2, &soon, true),
+            (Some(record(Finished, "here")), "r1", 2, &soon, false),
+            (Some(record(Finished, "here")), "r1", 2, &late, true),
+            (Some(record(Waiting, "here")), "r1", 2, &soon, false),
+        ] {
+            let run = run.parse().unwrap();
+            let now = *now.as_ref().unwrap();
+            for kind in [Kind::Container, Kind::Directory] {
+                let left = Left { run: &run, attempt, kind };
+                let is = is_orphan(record.as_ref(), &left, &place("here"), now);
+                assert_eq!(is, expected, "{record:?} {attempt}");
+            }
+        }
+    }
+}

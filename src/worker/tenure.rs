@@ -1,0 +1,265 @@
+//! Tenures: the segments that this worker owns, each for as long as it can show that it does.
+//!
+//! A tenure is proven by a round trip to the broker that shows the segment's lock to be ours. Leases
+//! are renewed, and containers started, on a fresh proof alone. A tenure that somebody else has taken
+//! over is over for good: whatever ran under it lets go and touches nothing any more.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::place::PlaceLock;
+
+/// Between two proofs.
+pub(super) const BEAT: Duration = Duration::from_secs(2);
+
+/// A round trip that took longer proves nothing, for leases count from its answer.
+pub(super) const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A proof older than this starts no container: a few beats may be missed.
+const FRESH: Duration = Duration::from_secs(6);
+
+/// The tenure is over: the segment is somebody else's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the segment is another worker's now")]
+pub(super) struct Over;
+
+/// One segment, owned by this worker.
+#[derive(Debug)]
+pub(super) struct Tenure {
+    /// Which segment.
+    pub segment: u32,
+    /// The number of this ownership; no other one has it.
+    pub epoch: u64,
+    proven_at: watch::Sender<Option<Instant>>,
+    over: CancellationToken,
+    resigned: CancellationToken,
+    settled_in: AtomicBool,
+    stamps: AtomicU64,
+    /// Says to the other processes of this host that this one lives.
+    place_lock: Mutex<Option<PlaceLock>>,
+}
+
+impl Tenure {
+    /// A tenure that was taken just now.
+    pub(super) fn new(segment: u32, epoch: u64, place_lock: Option<PlaceLock>) -> Self {
+        Self {
+            segment,
+            epoch,
+            proven_at: watch::Sender::new(Some(Instant::now())),
+            over: CancellationToken::new(),
+            resigned: CancellationToken::new(),
+            settled_in: AtomicBool::new(false),
+            stamps: AtomicU64::new(0),
+            place_lock: Mutex::new(place_lock),
+        }
+    }
+
+    /// Notes that a round trip which began at `sent` has shown the segment to be ours.
+    pub(super) fn prove(&self, sent: Instant) {
+        self.proven_at.send_replace(Some(sent));
+    }
+
+    /// Whether there is a fresh proof.
+    pub(super) fn is_proven(&self) -> bool {
+        !self.over.is_cancelled() && is_fresh(*self.proven_at.borrow())
+    }
+
+    /// Waits for a fresh proof.
+    pub(super) async fn proven(&self) -> Result<(), Over> {
+        let mut proven_at = self.proven_at.subscribe();
+        tokio::select! {
+            biased;
+            () = self.over.cancelled() => Err(Over),
+            proven = proven_at.wait_for(|at| is_fresh(*at)) => proven.map(drop).map_err(|_| Over),
+        }
+    }
+
+    /// Whether the other processes of this host can tell that this one lives.
+    pub(super) fn has_mark(&self) -> bool {
+        lock(&self.place_lock).is_some()
+    }
+
+    /// Keeps the mark until the tenure is over.
+    pub(super) fn keep_mark(&self, mark: Option<PlaceLock>) {
+        if !self.over.is_cancelled() {
+            *lock(&self.place_lock) = mark;
+        }
+    }
+
+    /// What the next lease is stamped with.
+    pub(super) fn next_stamp(&self) -> String {
+        format!("{}.{}", self.epoch, self.stamps.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Notes that what the last owner left has been taken up.
+    pub(super) fn settle_in(&self) {
+        self.settled_in.store(true, Ordering::Release);
+    }
+
+    /// Whether what the last owner left has been taken up.
+    pub(super) fn is_settled_in(&self) -> bool {
+        self.settled_in.load(Ordering::Acquire)
+    }
+
+    /// Asks whoever holds the segment to let go of it.
+    pub(super) fn resign(&self) {
+        self.resigned.cancel();
+    }
+
+    /// Cancelled when the segment is to be let go.
+    pub(super) fn resigned(&self) -> &CancellationToken {
+        &self.resigned
+    }
+
+    /// Ends the tenure, and frees the mark that this process lives.
+    pub(super) fn end(&self) {
+        self.over.cancel();
+        lock(&self.place_lock).take();
+    }
+
+    /// Cancelled when the tenure is over.
+    pub(super) fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+}
+
+fn is_fresh(proven_at: Option<Instant>) -> bool {
+    proven_at.is_some_and(|at| at.elapsed() < FRESH)
+}
+
+/// Every tenure of this worker: at home, where new jobs go, and what it has taken over from others.
+#[derive(Debug)]
+pub(super) struct Tenures {
+    by_segment: Mutex<BTreeMap<u32, Arc<Tenure>>>,
+    home: watch::Sender<Option<Arc<Tenure>>>,
+    ownership: watch::Sender<Option<(u32, bool)>>,
+}
+
+impl Default for Tenures {
+    fn default() -> Self {
+        Self {
+            by_segment: Mutex::default(),
+            home: watch::Sender::new(None),
+            ownership: watch::Sender::new(None),
+        }
+    }
+}
+
+impl Tenures {
+    /// Adds a tenure.
+    pub(super) fn add(&self, tenure: &Arc<Tenure>) {
+        lock(&self.by_segment).insert(tenure.segment, Arc::clone(tenure));
+    }
+
+    /// Takes a tenure out, and ends it.
+    pub(super) fn remove(&self, tenure: &Arc<Tenure>) {
+        let mut by_segment = lock(&self.by_segment);
+        if by_segment.get(&tenure.segment).is_some_and(|ours| ours.epoch == tenure.epoch) {
+            by_segment.remove(&tenure.segment);
+        }
+        drop(by_segment);
+        self.home.send_if_modified(|home| {
+            let is_home = home.as_ref().is_some_and(|home| Arc::ptr_eq(home, tenure));
+            if is_home {
+                *home = None;
+                self.ownership.send_replace(None);
+            }
+            is_home
+        });
+        tenure.end();
+    }
+
+    /// Makes a tenure the one that new jobs go to.
+    pub(super) fn settle_at(&self, tenure: &Arc<Tenure>) {
+        self.home.send_replace(Some(Arc::clone(tenure)));
+        self.ownership.send_replace(Some((tenure.segment, true)));
+    }
+
+    /// Notes whether a segment of ours is held right now.
+    pub(super) fn show(&self, tenure: &Tenure, is_held: bool) {
+        if self.home_now().is_some_and(|home| home.segment == tenure.segment) {
+            self.ownership.send_replace(Some((tenure.segment, is_held)));
+        }
+    }
+
+    /// Follows which segment new jobs go to, and whether it is held.
+    pub(super) fn watch_ownership(&self) -> watch::Receiver<Option<(u32, bool)>> {
+        self.ownership.subscribe()
+    }
+
+    /// The segment that new jobs go to; waits while there is none.
+    pub(super) async fn home(&self) -> Arc<Tenure> {
+        let mut home = self.home.subscribe();
+        loop {
+            if let Ok(found) = home.wait_for(Option::is_some).await
+                && let Some(tenure) = found.as_ref()
+            {
+                return Arc::clone(tenure);
+            }
+        }
+    }
+
+    /// The segment that new jobs go to, where there is one right now.
+    pub(super) fn home_now(&self) -> Option<Arc<Tenure>> {
+        self.home.borrow().clone()
+    }
+
+    /// The tenure of a segment, where it is ours.
+    pub(super) fn of(&self, segment: u32) -> Option<Arc<Tenure>> {
+        lock(&self.by_segment).get(&segment).cloned()
+    }
+
+    /// All of them, by segment.
+    pub(super) fn all(&self) -> Vec<Arc<Tenure>> {
+        lock(&self.by_segment).values().cloned().collect()
+    }
+}
+
+/// A panic while the lock is held leaves plain data behind, which stays usable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proof_gets_stale_and_comes_back() {
+        let tenure = Tenure::new(0, 1, None);
+        assert!(tenure.is_proven());
+        tokio::time::advance(FRESH).await;
+        assert!(!tenure.is_proven());
+        tenure.prove(Instant::now());
+        assert_eq!(tenure.proven().await, Ok(()));
+        tenure.end();
+        assert!(!tenure.is_proven());
+        assert_eq!(tenure.proven().await, Err(Over));
+    }
+
+    #[tokio::test]
+    async fn home_goes_with_its_tenure_and_no_other() {
+        let tenures = Tenures::default();
+        let (home, other) = (Arc::new(Tenure::new(0, 1, None)), Arc::new(Tenure::new(1, 7, None)));
+        tenures.add(&home);
+        tenures.add(&other);
+        tenures.settle_at(&home);
+        tenures.remove(&other);
+        assert_eq!(tenures.home().await.segment, 0);
+        assert!(tenures.of(1).is_none() && other.over().is_cancelled());
+        tenures.remove(&home);
+        assert!(tenures.home_now().is_none() && tenures.all().is_empty());
+    }
+
+    #[test]
+    fn no_two_stamps_are_the_same() {
+        let tenure = Tenure::new(0, 3, None);
+        assert_ne!(tenure.next_stamp(), tenure.next_stamp());
+    }
+}

@@ -1,0 +1,221 @@
+//! Which fault when, on what, for how long.
+
+use std::time::Duration;
+
+use super::Scale;
+use crate::random::Random;
+
+/// How something ends that is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Asked to, by SIGTERM.
+    Stopped,
+    /// Killed.
+    Killed,
+}
+
+/// A worker's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
+    Broker,
+    Store,
+}
+
+/// The kinds of fault, by the names that a plan is asked for with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A worker is killed, and another started soon.
+    Kill,
+    /// A worker is killed, and stays away until a survivor must have taken over.
+    Lose,
+    /// A worker is ended by SIGTERM, and started again.
+    Deploy,
+    /// RabbitMQ is restarted, well or badly.
+    Broker,
+    /// The store is away.
+    Store,
+    /// A container engine is restarted, well or badly.
+    Engine,
+    /// A worker's connections to the broker or the store break, or carry nothing.
+    Network,
+    /// The disk of jobs' directories and spools is full.
+    Disk,
+}
+
+impl Kind {
+    pub(crate) const ALL: [(&str, Self); 8] = [
+        ("kill", Self::Kill),
+        ("lose", Self::Lose),
+        ("deploy", Self::Deploy),
+        ("broker", Self::Broker),
+        ("store", Self::Store),
+        ("engine", Self::Engine),
+        ("network", Self::Network),
+        ("disk", Self::Disk),
+    ];
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find_map(|(one, kind)| (one == name).then_some(kind))
+    }
+
+    /// How often it is drawn, beside the others.
+    fn weight(self) -> usize {
+        match self {
+            Self::Kill => 4,
+            Self::Network => 5,
+            Self::Lose | Self::Deploy | Self::Broker | Self::Store | Self::Engine => 2,
+            Self::Disk => 1,
+        }
+    }
+}
+
+/// One fault: what is broken, and after how long it is mended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Worker {
+        worker: usize,
+        way: Way,
+        away: Duration,
+    },
+    Broker {
+        way: Way,
+        away: Duration,
+    },
+    Store {
+        away: Duration,
+    },
+    Engine {
+        engine: usize,
+        way: Way,
+        away: Duration,
+    },
+    /// `stalls`: connections stay open and carry nothing; else they are closed.
+    Network {
+        worker: usize,
+        line: Line,
+        stalls: bool,
+        away: Duration,
+    },
+    Disk {
+        engine: usize,
+        away: Duration,
+    },
+}
+
+/// What one fault keeps busy, so that no other touches it meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Worker(usize),
+    Broker,
+    Store,
+    Engine(usize),
+    Disk(usize),
+}
+
+impl Fault {
+    pub(crate) fn away(self) -> Duration {
+        match self {
+            Self::Worker { away, .. }
+            | Self::Broker { away, .. }
+            | Self::Store { away }
+            | Self::Engine { away, .. }
+            | Self::Network { away, .. }
+            | Self::Disk { away, .. } => away,
+        }
+    }
+
+    fn target(self) -> Target {
+        match self {
+            Self::Worker { worker, .. } | Self::Network { worker, .. } => Target::Worker(worker),
+            Self::Broker { .. } => Target::Broker,
+            Self::Store { .. } => Target::Store,
+            Self::Engine { engine, .. } => Target::Engine(engine),
+            Self::Disk { engine, .. } => Target::Disk(engine),
+        }
+    }
+}
+
+/// What something needs after it was mended, before it is broken again.
+const REST: Duration = Duration::from_secs(3);
+
+/// Each kind once in every deck, the usual ones more often; spread evenly, with some jitter, over
+/// what lies between the first bots and the last moments.
+pub(super) fn choose(scale: &Scale, random: &mut Random) -> Vec<(Duration, Fault)> {
+    let mut deck = Vec::new();
+    let mut chosen: Vec<(Duration, Fault)> = Vec::new();
+    let (from, all) = (scale.duration / 10, scale.duration * 8 / 10);
+    let gap = all / u32::try_from(scale.faults.max(1)).expect("not that many");
+    for number in 0..scale.faults {
+        let jitter = u64::try_from(gap.as_millis()).expect("a short time");
+        let at = from
+            + gap * u32::try_from(number).expect("not that many")
+            + Duration::from_millis(random.within(0, jitter));
+        if deck.is_empty() {
+            deck = shuffled(scale, random);
+        }
+        let Some(kind) = deck.pop() else { break };
+        // Another target where this one is still busy; after some tries, later.
+        let mut fault = fault(kind, scale, random);
+        let mut at = at;
+        while let Some(free_at) = busy_until(&chosen, at, fault) {
+            fault = self::fault(kind, scale, random);
+            if busy_until(&chosen, at, fault).is_some() {
+                at = free_at.max(at + Duration::from_millis(100));
+            }
+        }
+        chosen.push((at, fault));
+    }
+    chosen
+}
+
+/// Until when a fault's target is busy with another one, if it is.
+fn busy_until(chosen: &[(Duration, Fault)], at: Duration, fault: Fault) -> Option<Duration> {
+    let same = chosen.iter().filter(|(_, other)| other.target() == fault.target());
+    let ends = same.map(|(begun, other)| *begun + other.away() + REST);
+    ends.max().filter(|end| *end > at)
+}
+
+fn shuffled(scale: &Scale, random: &mut Random) -> Vec<Kind> {
+    let repeated = |kind: &Kind| std::iter::repeat_n(*kind, kind.weight());
+    let mut deck: Vec<_> = scale.kinds.iter().flat_map(repeated).collect();
+    for last in (1..deck.len()).rev() {
+        deck.swap(last, random.below(last + 1));
+    }
+    // Each kind comes once before any comes twice, so that a short round has them all.
+    let mut first: Vec<Kind> = Vec::new();
+    let mut rest = Vec::new();
+    for kind in deck {
+        if first.contains(&kind) { rest.push(kind) } else { first.push(kind) }
+    }
+    rest.extend(first);
+    rest
+}
+
+/// A worker without another one on its engine, where there is one: workers are dealt to engines in
+/// turn, so that the last engine has the fewest.
+fn alone(scale: &Scale) -> usize {
+    (scale.engines - 1).min(scale.workers - 1)
+}
+
+fn fault(kind: Kind, scale: &Scale, random: &mut Random) -> Fault {
+    let worker = random.below(scale.workers);
+    let engine = random.below(scale.engines);
+    let way = if random.percent(50) { Way::Stopped } else { Way::Killed };
+    let line = if random.percent(60) { Line::Broker } else { Line::Store };
+    let stalls = random.percent(50);
+    let mut seconds =
+        |low: u64, high: u64| Duration::from_millis(random.within(low * 1000, high * 1000));
+    match kind {
+        Kind::Kill => Fault::Worker { worker, way: Way::Killed, away: seconds(0, 3) },
+        Kind::Lose => {
+            let worker = if stalls { alone(scale) } else { worker };
+            Fault::Worker { worker, way: Way::Killed, away: seconds(24, 32) }
+        }
+        Kind::Deploy => Fault::Worker { worker, way: Way::Stopped, away: seconds(0, 2) },
+        Kind::Broker => Fault::Broker { way, away: seconds(0, 6) },
+        Kind::Store => Fault::Store { away: seconds(1, 10) },
+        Kind::Engine => Fault::Engine { engine, way, away: seconds(0, 5) },
+        Kind::Network => Fault::Network { worker, line, stalls, away: seconds(1, 18) },
+        Kind::Disk => Fault::Disk { engine, away: seconds(3, 8) },
+    }
+}

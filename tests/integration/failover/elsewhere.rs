@@ -1,0 +1,149 @@
+//! Workers on two engines: never two of one bot.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bollard::Docker;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::{STAMPER, assert_no_overlap, container_on, output_of, runs_under};
+use crate::robustness::{assert_one_result, nothing_is_left, readiness, through_proxy, until};
+use crate::support::engine;
+use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use crate::support::scene::Scene;
+use crate::support::second_engine::SecondEngine;
+
+/// What a bot may run on without a word from its worker, in these tests.
+const GRACE: (&str, &str) = ("SEGMENT_GRACE_SECONDS", "10");
+
+/// A directory for jobs on the second engine.
+fn other_temp_dir(scene: &Scene) -> PathBuf {
+    let path = scene.folder().join("other");
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Waits until an engine has no container of the scene, and its directory no job's.
+async fn until_swept(docker: &Docker, scene: &Scene, temp_dir: &std::path::Path) {
+    until("the other engine has been swept", async || {
+        let jobs = temp_dir.join(&scene.namespace);
+        let left = std::fs::read_dir(jobs).map_or(0, Iterator::count);
+        engine::of_namespace(docker, &scene.namespace).await.is_empty() && left == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bot_whose_host_lost_its_worker_ends_itself_before_it_runs_elsewhere() {
+    let scene = Scene::new().await;
+    let other = SecondEngine::shared().await;
+    let (host, temp_dir) = (other.docker_host(), other_temp_dir(&scene));
+    let there = [
+        ("DOCKER_HOST", host.as_str()),
+        ("TEMP_DIR", temp_dir.to_str().unwrap()),
+        GRACE,
+        ("WORKER_NAME", "there"),
+    ];
+    let mut a = scene.worker_with(&there).await;
+    let (bot, backtest) = (scene.id("bot"), scene.id("backtest"));
+    scene.start(&scene.job("bot", &PYTHON_BOT, STAMPER).await).await;
+    let sleeper = "import time\ndef main(id, config): time.sleep(config['seconds'])";
+    let mut message = scene.job("backtest", &PYTHON_BACKTEST, sleeper).await;
+    message["config"] = json!({ "seconds": 8 });
+    scene.start(&message).await;
+    let old = runs_under(&scene, &bot, "there").await;
+    runs_under(&scene, &backtest, "there").await;
+    let b = scene.worker_with(&[GRACE, ("WORKER_NAME", "here")]).await;
+    a.kill();
+    a.wait().await;
+
+    let new = runs_under(&scene, &bot, "here").await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(!engine::is_running(other.docker(), &old).await, "the old bot runs still");
+    // Nobody could store the last words of the old one.
+    let words = [output_of(other.docker(), &old).await, output_of(&scene.docker, &new).await];
+    assert_eq!(assert_no_overlap(&words.concat()), 2);
+    let result = scene.events.result_of(&backtest).await;
+    assert_eq!(result.expect("succeeded")["attempt"], 2);
+
+    // The worker that comes back there finds that all has gone on elsewhere, and tidies up.
+    let again = scene.worker_with(&[there[0], there[1], GRACE, ("WORKER_NAME", "again")]).await;
+    until_swept(other.docker(), &scene, &temp_dir).await;
+    scene.stop(&json!({ "id": bot })).await;
+    let result = scene.events.result_of(&bot).await;
+    assert_eq!(result.expect("stopped")["attempt"], 2);
+    for (id, verdict) in [(&bot, "stopped"), (&backtest, "succeeded")] {
+        assert_one_result(&scene, id, verdict);
+    }
+    nothing_is_left(scene, [b, again]).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_cut_off_leaves_its_bots_to_another_and_none_runs_twice() {
+    let scene = Scene::new().await;
+    let other = SecondEngine::shared().await;
+    let (host, temp_dir) = (other.docker_host(), other_temp_dir(&scene));
+    let (proxy, url) = through_proxy().await;
+    let a = scene
+        .worker_with(&[
+            ("DOCKER_HOST", host.as_str()),
+            ("TEMP_DIR", temp_dir.to_str().unwrap()),
+            ("AMQP_URL", &url),
+            GRACE,
+            ("WORKER_NAME", "there"),
+        ])
+        .await;
+    let bot = scene.id("bot");
+    scene.start(&scene.job("bot", &PYTHON_BOT, STAMPER).await).await;
+    let old = runs_under(&scene, &bot, "there").await;
+    let b = scene.worker_with(&[GRACE, ("WORKER_NAME", "here")]).await;
+
+    proxy.cut();
+    let new = runs_under(&scene, &bot, "here").await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(!engine::is_running(other.docker(), &old).await, "the old bot runs still");
+
+    // Back again, it is a worker like any other, with a segment of its own.
+    proxy.restore();
+    until("the worker is back", async || readiness(&a).await.0 == 200).await;
+    until_swept(other.docker(), &scene, &temp_dir).await;
+    assert_eq!(container_on(&scene.docker, &scene, &bot).await.id.unwrap(), new);
+    scene.stop(&json!({ "id": bot })).await;
+    let result = scene.events.result_of(&bot).await;
+    assert_eq!(result.expect("stopped")["attempt"], 2);
+    assert_eq!(assert_no_overlap(&scene.logs_of(&bot).await), 2);
+    assert_one_result(&scene, &bot, "stopped");
+    nothing_is_left(scene, [a, b]).await;
+}
+
+#[tokio::test]
+async fn a_bot_that_ended_itself_while_the_broker_was_away_runs_again_afterwards() {
+    let scene = Scene::new().await;
+    let (proxy, url) = through_proxy().await;
+    let worker = scene.worker_with(&[("AMQP_URL", &url), GRACE, ("WORKER_NAME", "a")]).await;
+    let bot = scene.id("bot");
+    scene.start(&scene.job("bot", &PYTHON_BOT, STAMPER).await).await;
+    let old = runs_under(&scene, &bot, "a").await;
+    proxy.cut();
+    until("the bot has ended itself", async || !engine::is_running(&scene.docker, &old).await)
+        .await;
+    // Nobody may start it, for nobody can show whose it is.
+    sleep(Duration::from_secs(3)).await;
+    for container in scene.containers().await {
+        assert!(!engine::is_running(&scene.docker, &container).await, "it was started again");
+    }
+    proxy.restore();
+    scene.events.wait_state(&bot, "restarting").await.expect_message(&["its worker"]);
+    until("it runs again", async || {
+        let all = scene.events.all();
+        let runs = all.iter().filter(|seen| seen.subject() == Some(&bot));
+        runs.filter(|seen| seen.state() == Some("running") && seen.data()["attempt"] == 2).count()
+            == 1
+    })
+    .await;
+    scene.stop(&json!({ "id": bot })).await;
+    scene.events.result_of(&bot).await.expect("stopped");
+    assert_one_result(&scene, &bot, "stopped");
+    nothing_is_left(scene, [worker]).await;
+}

@@ -1,0 +1,106 @@
+//! An object store of the test's own, which it may start, stop and start again.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig, PortBinding};
+use bollard::query_parameters::{
+    CreateContainerOptions, StartContainerOptions, StopContainerOptionsBuilder,
+};
+use longshore::settings::StoreSettings;
+use longshore::storage::{ObjectStore as _, S3Store};
+use tokio::time::{Instant, sleep};
+
+use super::engine::TEST_LABEL;
+use super::events::PATIENCE;
+use super::s3;
+use super::servers::free_port;
+
+const IMAGE: &str = "chrislusf/seaweedfs:4.48";
+
+/// Time between SIGTERM and SIGKILL, in seconds: it does not end by itself, and what it has
+/// acknowledged survives.
+const STOP_SECONDS: i32 = 2;
+
+/// The local stack's way to run it, with little room.
+const ARGUMENTS: [&str; 10] = [
+    "-s3.ip.bind=0.0.0.0",
+    "-dir=/data",
+    "-ip=127.0.0.1",
+    "-ip.bind=127.0.0.1",
+    "-s3",
+    "-s3.port=8333",
+    "-s3.port.iceberg=0",
+    "-volume.max=60",
+    "-master.volumeSizeLimitMB=256",
+    "-master.telemetry=false",
+];
+
+/// A SeaweedFS in a container of its own, on a port of this machine.
+pub(crate) struct OwnStore {
+    docker: Docker,
+    container: String,
+    port: u16,
+}
+
+impl OwnStore {
+    /// Makes the container, and does not start it. It goes with what else the engine has of
+    /// `namespace`.
+    pub(crate) async fn create(docker: &Docker, namespace: &str) -> Self {
+        let docker = docker.clone();
+        let port = free_port();
+        let bound = PortBinding {
+            host_ip: Some("127.0.0.1".to_owned()),
+            host_port: Some(port.to_string()),
+        };
+        let credentials = s3::settings();
+        let body = ContainerCreateBody {
+            image: Some(IMAGE.to_owned()),
+            entrypoint: Some(vec!["weed".to_owned(), "server".to_owned()]),
+            cmd: Some(ARGUMENTS.map(str::to_owned).to_vec()),
+            env: Some(vec![
+                format!("AWS_ACCESS_KEY_ID={}", credentials.access_key),
+                format!("AWS_SECRET_ACCESS_KEY={}", credentials.secret_key),
+            ]),
+            // A sweep of the namespace removes it, also after a panic.
+            labels: Some(HashMap::from([(TEST_LABEL.to_owned(), namespace.to_owned())])),
+            host_config: Some(HostConfig {
+                port_bindings: Some(HashMap::from([("8333/tcp".to_owned(), Some(vec![bound]))])),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let created = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap();
+        Self { docker, container: created.id, port }
+    }
+
+    /// Its socket, the same after a restart.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Settings of a client of it.
+    pub(crate) fn settings(&self) -> StoreSettings {
+        StoreSettings { endpoint: self.addr().to_string(), ..s3::settings() }
+    }
+
+    /// Starts it, and waits until its buckets are there.
+    pub(crate) async fn start(&self) {
+        let options = None::<StartContainerOptions>;
+        self.docker.start_container(&self.container, options).await.unwrap();
+        let store = S3Store::new(&self.settings()).unwrap();
+        let begun = Instant::now();
+        while let Err(error) = store.ensure_buckets().await {
+            assert!(begun.elapsed() < PATIENCE, "the test's own store does not start: {error}");
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Stops it; what it has acknowledged is there again after [`OwnStore::start`].
+    pub(crate) async fn stop(&self) {
+        let options = StopContainerOptionsBuilder::default().t(STOP_SECONDS).build();
+        self.docker.stop_container(&self.container, Some(options)).await.unwrap();
+    }
+}

@@ -1,0 +1,138 @@
+//! A container engine of the test's own, beside the machine's: it may be stopped, killed and lost.
+//!
+//! It is a second `dockerd` with folders, socket, containerd, cgroup and network namespace of its
+//! own, so it needs root and Docker's daemon on this machine. It has no bridge, and what its
+//! containers take for the host's network is a loopback of their own: they reach nothing of this
+//! machine. A worker uses it by [`SecondEngine::docker_host`].
+//!
+//! It runs without live-restore unless a test asks for it, for so does an engine as it is
+//! installed: its containers end when it is stopped, and those that outlive its being killed end
+//! when it is started again. With live-restore they run on through both, and their output waits in
+//! pipes meanwhile.
+
+mod daemon;
+mod images;
+mod remains;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bollard::Docker;
+use nix::sys::signal::Signal;
+use tokio::time::{Instant, sleep, timeout};
+
+use self::daemon::Daemon;
+use self::images::Images;
+
+/// How long the engine may take to answer.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long one question may take while it boots.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+static SHARED: tokio::sync::Mutex<Weak<SecondEngine>> = tokio::sync::Mutex::const_new(Weak::new());
+
+/// A `dockerd` of its own. Dropping it ends it with all its containers, whatever state it is in,
+/// and removes what it had.
+pub(crate) struct SecondEngine {
+    docker: Docker,
+    daemon: Daemon,
+}
+
+impl SecondEngine {
+    /// Starts an engine with the images of both runtimes, as the machine's own has them.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    /// The same with a choice about live-restore.
+    pub(crate) async fn start_with(live_restore: bool) -> Self {
+        remains::of_dead_tests();
+        let images = Images::of_first_engine().await;
+        let daemon = Daemon::new(live_restore);
+        images.link(&daemon.data()).await;
+        daemon.spawn();
+        // A client cannot be made before there is a socket.
+        let begun = Instant::now();
+        let docker = loop {
+            if let Ok(docker) = Docker::connect_with_host(&daemon.host()) {
+                break docker;
+            }
+            daemon.may_take_until(begun + PATIENCE);
+            sleep(Duration::from_millis(50)).await;
+        };
+        let mut engine = Self { docker, daemon };
+        engine.answers().await;
+        engine.docker = engine.docker.clone().negotiate_version().await.unwrap();
+        if images.provide(&engine.docker).await {
+            engine.stop().await;
+            // It mounts its data on itself, and no link leads out of a mount.
+            engine.daemon.remains().unmount();
+            images.keep(&engine.daemon.data()).await;
+            engine.boot().await;
+        }
+        engine
+    }
+
+    /// The engine that all tests of this process use which do not stop it. It ends with the last of
+    /// them.
+    pub(crate) async fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().await;
+        if let Some(engine) = shared.upgrade() {
+            return engine;
+        }
+        let engine = Arc::new(Self::start().await);
+        *shared = Arc::downgrade(&engine);
+        engine
+    }
+
+    /// What `DOCKER_HOST` is for a worker that uses it.
+    pub(crate) fn docker_host(&self) -> String {
+        self.daemon.host()
+    }
+
+    /// A client of it, also for after it was started again.
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// Every process of its containers, with the container's id, also while it does not answer.
+    pub(crate) fn processes(&self) -> Vec<(String, i32)> {
+        self.daemon.remains().processes()
+    }
+
+    /// Stops it as a service manager does, with SIGTERM, and waits for its end.
+    pub(crate) async fn stop(&self) {
+        self.daemon.signal(Signal::SIGTERM);
+        self.daemon.ended().await;
+    }
+
+    /// Kills the daemon and its containerd alone; the containers run on.
+    pub(crate) async fn kill(&self) {
+        self.daemon.signal(Signal::SIGKILL);
+        self.daemon.ended().await;
+        self.daemon.remains().end_containerd();
+    }
+
+    /// Kills it and all its containers at once: a host that loses its power.
+    pub(crate) async fn lose(&self) {
+        self.daemon.signal(Signal::SIGKILL);
+        self.daemon.ended().await;
+        self.daemon.remains().end_processes();
+    }
+
+    /// Starts it again after one of these, and waits until it answers.
+    pub(crate) async fn boot(&self) {
+        self.daemon.remains().clear_sockets();
+        self.daemon.spawn();
+        self.answers().await;
+    }
+
+    async fn answers(&self) {
+        let begun = Instant::now();
+        while !matches!(timeout(PING_TIMEOUT, self.docker.ping()).await, Ok(Ok(_))) {
+            self.daemon.may_take_until(begun + PATIENCE);
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
