@@ -294,8 +294,8 @@ impl Shipper {
             self.cut().await;
         }
         self.open_since_tick = !self.assembler.is_clean();
-        // Behind a chunk that waits, lines collect in larger chunks.
-        if self.backlog.front().is_none() || has_come {
+        // Behind a chunk that waits, lines collect in larger chunks, as long as there is memory.
+        if self.backlog.front().is_none() || has_come || self.backlog.is_memory_short() {
             self.cutter.seal();
         }
         self.stow(self.store_failure.is_some()).await;

@@ -145,7 +145,7 @@ async fn soak(plan: Plan) {
         // And once more, as one daily log.
         assert_eq!(numbered(&scene, id).await.map(|(_, lines)| lines > 0), [true, true]);
     }
-    println!(
+    eprintln!(
         "{} bots, {} kills, 2 outages of {} s in {} s: {total} lines, none lost, none repeated",
         plan.bots, plan.kills, plan.outage_seconds, plan.seconds
     );
