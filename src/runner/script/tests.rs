@@ -1,3 +1,5 @@
+mod lease;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
