@@ -34,7 +34,7 @@ const REMOVAL_POLL: Duration = Duration::from_millis(100);
 const KILLED: i64 = 137;
 
 /// How often, and with which pause, the mark of a lack of memory is looked for after a kill.
-const OOM_LOOKS: usize = 5;
+const OOM_LOOKS: usize = 30;
 const OOM_PAUSE: Duration = Duration::from_millis(100);
 
 /// Waits until a started container has ended.
