@@ -1,8 +1,10 @@
 //! The queue side: intake → claim → run → settle; stops; segments; drain.
 //!
 //! [`recipe`] is the way of a start message from its delivery to settled; [`decide`] has the
-//! decisions that it takes, without I/O. [`execute`] is the part that `longshore run` shares.
-//! Not here: containers (`runner`), what is on the wire (`broker`), what a message means (`job`).
+//! decisions that it takes, without I/O. [`execute`] is the part that `longshore run` shares. Who owns
+//! what stands in [`tenure`]; [`segment`] is the life of one segment, [`adopt`] says who takes which,
+//! [`recover`] takes up what its last owner left. Not here: containers (`runner`), what is on the wire
+//! (`broker`), what a message means (`job`).
 
 mod account;
 mod active;
