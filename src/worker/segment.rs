@@ -59,13 +59,15 @@ pub(super) async fn take(
     let Some(lock) = ctx.broker.try_lock(segment).await? else {
         return Ok(None);
     };
+    let last = seen.as_ref().map(|(last, _)| last);
     let owner = OwnerRecord {
         segment,
-        epoch: seen.as_ref().map_or(0, |(last, _)| last.epoch) + 1,
+        epoch: last.map_or(0, |last| last.epoch) + 1,
         worker: ctx.publisher.worker.clone(),
         place: ctx.place.clone(),
         claimed_at: Timestamp::now(),
-        lease_seconds: ctx.lease().as_secs(),
+        // Its bots may still have the lease that the last owner gave them.
+        lease_seconds: last.map_or(0, |last| last.lease_seconds).max(ctx.lease().as_secs()),
         released_at: None,
     };
     match ctx.journal.write_owner(&owner, seen.as_ref().map(|(_, etag)| etag)).await {
@@ -130,13 +132,18 @@ pub(super) async fn begin(
 /// Ends when somebody else has taken it over, or the worker lets go of it.
 async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
     let segment = tenure.segment;
+    let mut leases_are_ours = false;
     loop {
         let sent = Instant::now();
         match lock.prove(PROOF_TIMEOUT).await {
             Proof::Held => {
                 tenure.prove(sent);
                 ctx.tenures.show(&tenure, true);
+                let were_all_taken_up = tenure.is_settled_in();
                 ctx.runner.renew_leases(segment, tenure.next_stamp(), ctx.lease()).await;
+                if were_all_taken_up && !leases_are_ours {
+                    leases_are_ours = note_our_leases(&ctx, &tenure).await;
+                }
                 if !tenure.has_mark() {
                     tenure.keep_mark(mark_of(&ctx, segment));
                 }
@@ -166,6 +173,32 @@ async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
             () = ctx.release.cancelled() => return let_go(&ctx, &tenure, lock).await,
             () = tenure.resigned().cancelled() => return let_go(&ctx, &tenure, lock).await,
         }
+    }
+}
+
+/// Notes that every bot of the segment has a lease of ours by now, so that whoever comes after us need
+/// not wait for a longer one. Gives whether that is done.
+async fn note_our_leases(ctx: &Context, tenure: &Tenure) -> bool {
+    let ours = ctx.lease().as_secs();
+    let noted = async {
+        match ctx.journal.owner(tenure.segment).await? {
+            Some((mut owner, etag))
+                if owner.epoch == tenure.epoch && owner.lease_seconds != ours =>
+            {
+                owner.lease_seconds = ours;
+                Ok(ctx.journal.write_owner(&owner, Some(&etag)).await?.is_some())
+            }
+            _ => Ok::<_, JournalError>(true),
+        }
+    };
+    // A store that is away must not hold up the next proof.
+    match tokio::time::timeout(PROOF_TIMEOUT, noted).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => {
+            tracing::debug!(segment = tenure.segment, %error, "note the length of leases");
+            false
+        }
+        Err(_) => false,
     }
 }
 
@@ -205,22 +238,28 @@ async fn regain(ctx: &Context, tenure: &Tenure) -> Option<SegmentLock> {
 /// the time of a handover to be found.
 async fn let_go(ctx: &Context, tenure: &Arc<Tenure>, lock: SegmentLock) {
     let segment = tenure.segment;
-    let handover = ctx.settings.handover_grace;
-    if ctx.release.is_cancelled() {
-        ctx.runner.renew_leases(segment, tenure.next_stamp(), handover).await;
-    }
-    match ctx.journal.owner(segment).await {
-        Ok(Some((mut owner, etag))) if owner.epoch == tenure.epoch => {
-            owner.released_at = Some(Timestamp::now());
-            owner.lease_seconds = handover.as_secs().max(owner.lease_seconds);
-            if let Err(error) = ctx.journal.write_owner(&owner, Some(&etag)).await {
-                tracing::warn!(segment, %error, "note that the segment is free");
-            }
+    match note_release(ctx, tenure).await {
+        // After it is noted how long, for whoever takes the segment elsewhere waits for that.
+        Ok(true) => {
+            let handover = ctx.settings.handover_grace;
+            ctx.runner.renew_leases(segment, tenure.next_stamp(), handover).await;
         }
-        Ok(_) => {}
+        Ok(false) => {}
         Err(error) => tracing::warn!(segment, %error, "note that the segment is free"),
     }
     ctx.tenures.remove(tenure);
     lock.release().await;
     tracing::info!(segment, "let go of segment");
+}
+
+/// Notes that the segment is free, and how long its bots may run on; `false` where it is not ours.
+async fn note_release(ctx: &Context, tenure: &Tenure) -> Result<bool, JournalError> {
+    match ctx.journal.owner(tenure.segment).await? {
+        Some((mut owner, etag)) if owner.epoch == tenure.epoch => {
+            owner.released_at = Some(Timestamp::now());
+            owner.lease_seconds = ctx.settings.handover_grace.as_secs().max(owner.lease_seconds);
+            Ok(ctx.journal.write_owner(&owner, Some(&etag)).await?.is_some())
+        }
+        _ => Ok(false),
+    }
 }
