@@ -200,7 +200,7 @@ impl LogCollector {
         self.tracker.spawn(async move {
             let mut stop = shared.stop.subscribe();
             let mut ticks = interval(BEAT);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             loop {
                 tokio::select! {
                     _ = stop.wait_for(Option::is_some) => return,
@@ -283,7 +283,8 @@ fn beat(shared: &Arc<Shared>, tracker: &TaskTracker) {
     for pulse in pulses {
         let mut state = pulse.lock();
         if now >= state.due {
-            state.due = now + pulse.every;
+            // On its own time again, also after a beat that came late.
+            state.due = (state.due + pulse.every).max(now);
             pulse.beat.notify_one();
         }
         let past = state.days.first().copied().filter(|day| *day < today);
