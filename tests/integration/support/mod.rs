@@ -8,6 +8,7 @@ pub(crate) mod archive;
 pub(crate) mod bench;
 pub(crate) mod engine;
 pub(crate) mod events;
+pub(crate) mod gates;
 pub(crate) mod messages;
 pub(crate) mod program;
 pub(crate) mod proxy;
