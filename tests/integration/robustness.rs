@@ -4,10 +4,12 @@
 //! Each test ends with [`nothing_is_left`]: no container, directory, message or open journal entry.
 
 mod chaos;
+mod interleavings;
 mod many;
 mod outage_of_broker;
 mod outage_of_store;
 mod restarts;
+mod retries;
 mod start_up;
 mod stops;
 mod two_engines;

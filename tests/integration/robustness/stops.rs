@@ -14,11 +14,11 @@ use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
 use crate::support::scene::Scene;
 
 /// Seconds since 1970, as AMQP counts them.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn at(seconds: u64) -> BasicProperties {
+pub(super) fn at(seconds: u64) -> BasicProperties {
     BasicProperties::default()
         .with_message_id(uuid::Uuid::new_v4().to_string().into())
         .with_timestamp(seconds)
@@ -125,7 +125,7 @@ async fn a_stop_that_another_worker_gets_is_forwarded_to_the_owner() {
 }
 
 /// Hears what is published with a routing key on the exchange of jobs.
-async fn listen(scene: &Scene, key: &str) -> lapin::Consumer {
+pub(super) async fn listen(scene: &Scene, key: &str) -> lapin::Consumer {
     let channel = scene.connection.create_channel().await.unwrap();
     let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
     let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await.unwrap();

@@ -8,6 +8,7 @@ pub(crate) mod archive;
 pub(crate) mod bench;
 pub(crate) mod engine;
 pub(crate) mod events;
+pub(crate) mod gates;
 pub(crate) mod messages;
 pub(crate) mod own_broker;
 pub(crate) mod own_store;

@@ -1,0 +1,224 @@
+//! A line to an HTTP server on which single requests are held until a test lets them pass.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::events::PATIENCE;
+
+/// How much of an answer is passed on at a time, in bytes.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// What ends the head of a request.
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+
+/// How far a gate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// Nothing has come yet; it would be held.
+    Closed,
+    /// A request waits.
+    Reached,
+    /// Whatever comes passes.
+    Open,
+    /// The server has answered what waited.
+    Answered,
+}
+
+/// Holds every request with a method and the end of a path until it is opened.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    method: &'static str,
+    suffix: String,
+    stage: watch::Sender<Stage>,
+}
+
+impl Gate {
+    /// Waits until a request stands before the gate.
+    pub(crate) async fn reached(&self) {
+        self.until(Stage::Reached).await;
+    }
+
+    /// Waits until a request stands before the gate, lets it pass and waits for its answer. What
+    /// comes later passes at once.
+    pub(crate) async fn pass(&self) {
+        self.reached().await;
+        self.advance(Stage::Open);
+        self.until(Stage::Answered).await;
+    }
+
+    fn advance(&self, to: Stage) {
+        self.stage.send_if_modified(|stage| {
+            let is_news = *stage < to;
+            *stage = to.max(*stage);
+            is_news
+        });
+    }
+
+    async fn until(&self, wanted: Stage) {
+        let mut stage = self.stage.subscribe();
+        let reached = stage.wait_for(|stage| *stage >= wanted);
+        let in_time = tokio::time::timeout(PATIENCE, reached).await;
+        assert!(in_time.is_ok(), "{} …{} was not {wanted:?} in time", self.method, self.suffix);
+    }
+}
+
+/// A proxy on a free port of this machine, with gates. It ends when it is dropped.
+pub(crate) struct GatedLine {
+    addr: SocketAddr,
+    line: Arc<Line>,
+    _ends: DropGuard,
+}
+
+/// What all connections share.
+struct Line {
+    target: SocketAddr,
+    gates: Mutex<Vec<Arc<Gate>>>,
+    tasks: TaskTracker,
+    ended: CancellationToken,
+}
+
+impl GatedLine {
+    /// Listens on a free port and passes requests on to `target`.
+    pub(crate) async fn start(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let line = Arc::new(Line {
+            target,
+            gates: Mutex::default(),
+            tasks: TaskTracker::new(),
+            ended: CancellationToken::new(),
+        });
+        let accepting = accept(listener, Arc::clone(&line));
+        line.tasks.spawn(line.ended.clone().run_until_cancelled_owned(accepting));
+        let ends = line.ended.clone().drop_guard();
+        Self { addr, line, _ends: ends }
+    }
+
+    /// Where to connect to.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Holds the requests with `method` whose path ends with `suffix`.
+    pub(crate) fn hold(&self, method: &'static str, suffix: &str) -> Arc<Gate> {
+        let stage = watch::Sender::new(Stage::Closed);
+        let gate = Arc::new(Gate { method, suffix: suffix.to_owned(), stage });
+        self.line.gates.lock().unwrap().push(Arc::clone(&gate));
+        gate
+    }
+}
+
+async fn accept(listener: TcpListener, line: Arc<Line>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let carried = carry(client, Arc::clone(&line));
+        line.tasks.spawn(line.ended.clone().run_until_cancelled_owned(carried));
+    }
+}
+
+/// One side has closed the connection.
+struct Closed;
+
+/// One connection, until one of its sides closes it.
+async fn carry(client: TcpStream, line: Arc<Line>) {
+    let Ok(server) = TcpStream::connect(line.target).await else { return };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    // A client sends its next request when it has the answer, so one is under way at a time.
+    let asked = Mutex::new(None);
+    tokio::select! {
+        _ = pass_requests(from_client, to_server, &line, &asked) => {}
+        _ = pass_answers(from_server, to_client, &asked) => {}
+    }
+}
+
+async fn pass_requests(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    line: &Line,
+    asked: &Mutex<Option<Arc<Gate>>>,
+) -> Result<(), Closed> {
+    let mut buffer = Vec::new();
+    loop {
+        let length = loop {
+            if let Some(length) = length_of(&buffer) {
+                break length;
+            }
+            read_more(&mut from, &mut buffer).await?;
+        };
+        if let Some(gate) = line.gate_of(&buffer) {
+            gate.advance(Stage::Reached);
+            let mut stage = gate.stage.subscribe();
+            loop {
+                tokio::select! {
+                    opened = stage.wait_for(|stage| *stage >= Stage::Open) => {
+                        opened.map_err(|_| Closed)?;
+                        break;
+                    }
+                    // One whose client has gone must not be carried out later.
+                    read = read_more(&mut from, &mut buffer) => read?,
+                }
+            }
+            *asked.lock().unwrap() = Some(gate);
+        }
+        while buffer.len() < length {
+            read_more(&mut from, &mut buffer).await?;
+        }
+        to.write_all(&buffer[..length]).await.map_err(|_| Closed)?;
+        buffer.drain(..length);
+    }
+}
+
+async fn read_more(from: &mut OwnedReadHalf, buffer: &mut Vec<u8>) -> Result<(), Closed> {
+    match from.read_buf(buffer).await {
+        Ok(0) | Err(_) => Err(Closed),
+        Ok(_) => Ok(()),
+    }
+}
+
+async fn pass_answers(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    asked: &Mutex<Option<Arc<Gate>>>,
+) -> Result<(), Closed> {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let length = from.read(&mut piece).await.map_err(|_| Closed)?;
+        if length == 0 {
+            return Ok(());
+        }
+        to.write_all(&piece[..length]).await.map_err(|_| Closed)?;
+        if let Some(gate) = asked.lock().unwrap().take() {
+            gate.advance(Stage::Answered);
+        }
+    }
+}
+
+/// How long the first request is, head and body, in bytes; none where its head is not whole.
+fn length_of(buffer: &[u8]) -> Option<usize> {
+    let end = buffer.windows(END_OF_HEAD.len()).position(|four| four == END_OF_HEAD)?;
+    let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+    assert!(!head.contains("transfer-encoding"), "a request without a length: {head}");
+    let body = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    Some(end + END_OF_HEAD.len() + body.map_or(0, |length| length.trim().parse().unwrap()))
+}
+
+impl Line {
+    /// The gate that the first request of `buffer` stands before.
+    fn gate_of(&self, buffer: &[u8]) -> Option<Arc<Gate>> {
+        let end = buffer.iter().position(|byte| *byte == b'\r')?;
+        let line = String::from_utf8_lossy(&buffer[..end]).into_owned();
+        let mut words = line.split(' ');
+        let (method, target) = (words.next()?, words.next()?);
+        let path = target.split('?').next()?;
+        let gates = self.gates.lock().unwrap();
+        let is_meant = |gate: &&Arc<Gate>| gate.method == method && path.ends_with(&gate.suffix);
+        gates.iter().find(is_meant).cloned()
+    }
+}
