@@ -27,6 +27,7 @@ pub(crate) fn settings_of_a_worker(
     name: &str,
     temp_dir: &Path,
 ) -> BTreeMap<String, String> {
+    let spool_dir = temp_dir.with_file_name("spool");
     let (amqp_url, store, temp_dir) =
         (servers::amqp_url(), s3::settings(), temp_dir.to_string_lossy());
     let settings = [
@@ -42,6 +43,7 @@ pub(crate) fn settings_of_a_worker(
         ("MINIO_LOGS_BUCKET", &store.logs_bucket),
         ("MINIO_STATE_BUCKET", &store.state_bucket),
         ("TEMP_DIR", &temp_dir),
+        ("LOG_SPOOL_DIR", &spool_dir.to_string_lossy()),
         ("BOT_MEMORY_LIMIT_MB", "256"),
         ("STOP_TIMEOUT_SECONDS", "5"),
         // A busy machine must not end bots.
