@@ -13,6 +13,8 @@ mod decide;
 mod ending;
 mod execute;
 mod intake;
+#[cfg(test)]
+mod life;
 mod lifecycle;
 mod local;
 mod place;
