@@ -9,9 +9,10 @@ use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::Mutex;
 
 use super::context::Context;
+use super::decide;
 use super::execute::Keeper;
 use super::tenure::Tenure;
-use crate::storage::{ETag, JobRecord};
+use crate::storage::{ETag, JobRecord, JournalError};
 
 /// The longest pause between two attempts to write a record.
 const MAX_WRITE_PAUSE: Duration = Duration::from_secs(30);
@@ -50,6 +51,11 @@ impl Account {
         self.known.lock().await.0.clone()
     }
 
+    /// Under which tenure the run is ours.
+    pub(super) fn tenure(&self) -> &Tenure {
+        &self.tenure
+    }
+
     /// Writes the record with a change, however long the store is away.
     pub(super) async fn write(&self, change: impl FnOnce(&mut JobRecord)) -> Written {
         let mut known = self.known.lock().await;
@@ -59,7 +65,7 @@ impl Account {
             .with_jitter()
             .with_max_delay(MAX_WRITE_PAUSE)
             .without_max_times();
-        let write = (|| self.ctx.journal.replace(&record, &known.1))
+        let write = (|| self.replace(&record, &known.1))
             .retry(backoff)
             .notify(|error, _| tracing::warn!(job.id = %record.id, %error, "write journal"));
         let written = tokio::select! {
@@ -73,6 +79,19 @@ impl Account {
             tracing::warn!(job.id = %record.id, "leave run to whoever took it over");
             Written::TakenOver
         }
+    }
+}
+
+impl Account {
+    /// Writes the record in the place of the version `seen`. Where something else is there, it may be
+    /// what we wrote ourselves, at a try that got no answer: nobody else writes under our tenure. Or
+    /// it is the job's next run, which nobody begins before ours has ended or waits.
+    async fn replace(&self, record: &JobRecord, seen: &ETag) -> Result<Option<ETag>, JournalError> {
+        if let Some(etag) = self.ctx.journal.replace(record, seen).await? {
+            return Ok(Some(etag));
+        }
+        let found = self.ctx.journal.read(&record.id).await?;
+        Ok(found.filter(|(found, _)| decide::follows(found, record)).map(|(_, etag)| etag))
     }
 }
 

@@ -25,6 +25,7 @@ pub struct ActiveRun {
     pub run_id: RunId,
     order: OnceLock<StopOrder>,
     requested: CancellationToken,
+    claimed: AtomicBool,
     ended: AtomicBool,
 }
 
@@ -33,7 +34,8 @@ impl ActiveRun {
     #[must_use]
     pub fn new(run_id: RunId) -> Self {
         let (order, requested) = (OnceLock::new(), CancellationToken::new());
-        Self { run_id, order, requested, ended: AtomicBool::new(false) }
+        let (claimed, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { run_id, order, requested, claimed, ended }
     }
 
     /// Asks the run to stop. The first order stays; gives `false` where there was one.
@@ -41,6 +43,17 @@ impl ActiveRun {
         let is_first = self.order.set(order).is_ok();
         self.requested.cancel();
         is_first
+    }
+
+    /// Notes that the journal has the run as ours.
+    pub fn claim(&self) {
+        self.claimed.store(true, Ordering::Release);
+    }
+
+    /// Whether the journal has the run as ours. Until then its claim may come to nothing.
+    #[must_use]
+    pub fn is_claimed(&self) -> bool {
+        self.claimed.load(Ordering::Acquire)
     }
 
     /// Notes that the journal has the run's end, or that it waits for a retry. What is told to it

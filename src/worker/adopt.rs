@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::context::Context;
 use super::place::PlaceLock;
+use super::recover;
 use super::segment::{self, ClaimError, RETRY};
 use super::tenure::Tenure;
 use crate::broker::{BrokerError, SegmentLock};
@@ -120,15 +121,20 @@ async fn look(
         return Ok(Look::Held);
     };
     let owner = ctx.journal.owner(segment).await?;
+    let is_empty = ctx.journal.segment_jobs(segment).await?.is_empty();
+    if is_empty && !needs_one {
+        return Ok(Look::Empty);
+    }
     let mark = match &owner {
-        Some(seen) if !ctx.journal.segment_jobs(segment).await?.is_empty() => {
+        // Also where nothing is there yet: an owner that has lost its lock and does not know it may be
+        // about to enter a job and start it.
+        Some(seen) if !is_empty || seen.0.released_at.is_none() => {
             let (is_dead, mark) = whether_dead(ctx, seen);
             if takeover(&seen.0, is_dead, free_for, needs_one) == Takeover::Wait {
                 return Ok(Look::NotYet);
             }
             mark
         }
-        _ if !needs_one => return Ok(Look::Empty),
         _ => segment::mark_of(ctx, segment),
     };
     Ok(match segment::take(ctx, segment, owner, mark).await? {
@@ -203,7 +209,7 @@ pub(super) async fn watch_others(ctx: Arc<Context>) {
                 Err(error) => tracing::debug!(%error, "list segments"),
             }
             listed = Some(Instant::now());
-            let_go_of_idle(&ctx, &home).await;
+            look_after_ours(&ctx, &home).await;
             // Somebody may have come and died meanwhile.
             empty.clear();
         }
@@ -233,12 +239,15 @@ pub(super) async fn watch_others(ctx: Arc<Context>) {
     }
 }
 
-/// Lets go of segments that were taken over and have no jobs any more.
-async fn let_go_of_idle(ctx: &Context, home: &Tenure) {
-    for tenure in ctx.tenures.all() {
-        if tenure.segment != home.segment
-            && tenure.is_settled_in()
-            && matches!(ctx.journal.segment_jobs(tenure.segment).await, Ok(jobs) if jobs.is_empty())
+/// Takes up what has been left in our segments since they were taken, and lets go of those that were
+/// taken over and have no jobs any more.
+async fn look_after_ours(ctx: &Arc<Context>, home: &Tenure) {
+    for tenure in ctx.tenures.all().into_iter().filter(|tenure| tenure.is_settled_in()) {
+        let segment = tenure.segment;
+        if let Err(error) = recover::look_again(ctx, &tenure).await {
+            tracing::debug!(segment, %error, "look after segment");
+        } else if segment != home.segment
+            && matches!(ctx.journal.segment_jobs(segment).await, Ok(jobs) if jobs.is_empty())
         {
             tenure.resign();
         }

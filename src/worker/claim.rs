@@ -1,7 +1,9 @@
 //! Claims a job in the journal: by compare-and-set, so that of two workers one has it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 
 use super::context::Context;
@@ -39,6 +41,9 @@ pub(super) enum Claim {
     TooLate,
 }
 
+/// The longest pause between two questions to a store that does not answer.
+const MAX_CLAIM_PAUSE: Duration = Duration::from_secs(10);
+
 /// How often a claim that somebody else's write crossed is tried again.
 const MAX_CROSSINGS: usize = 10;
 
@@ -57,41 +62,78 @@ pub(super) async fn claim(
 ) -> Result<Claim, JournalError> {
     let attempt = delivery.properties.attempt;
     let record = new_record(ctx, tenure, job, delivery, attempt);
+    let mut is_entered = false;
     for _ in 0..MAX_CROSSINGS {
         let existing = ctx.journal.read(&job.id).await?;
-        let written = match (decision(ctx, existing.as_ref(), incoming).await?, existing) {
-            (ClaimDecision::Republish, Some((old, _))) => {
-                return Ok(Claim::Republish(Box::new(old)));
-            }
-            (ClaimDecision::Duplicate, Some((old, _))) => {
-                return Ok(Claim::Duplicate(Box::new(old)));
-            }
-            (_, existing) => {
-                if let Some((old, _)) = &existing {
-                    tell_unpublished(ctx, old).await?;
+        let (decided, existing) = (decision(ctx, existing.as_ref(), incoming).await?, existing);
+        let seen = match (decided, existing) {
+            (ClaimDecision::Take, existing) => existing,
+            (_, None) => None,
+            (decided, Some((old, _))) => {
+                // Somebody was faster, after we had entered the job.
+                if is_entered && old.segment != tenure.segment {
+                    ctx.journal.remove_from_segment(tenure.segment, &job.id).await?;
                 }
-                // The index first: a record without its index would not be found again.
-                ctx.journal.add_to_segment(tenure.segment, &job.id).await?;
-                match existing {
-                    Some((_, etag)) => ctx.journal.replace(&record, &etag).await?,
-                    None => ctx.journal.create(&record).await?,
-                }
+                let old = Box::new(old);
+                return Ok(match decided {
+                    ClaimDecision::Republish => Claim::Republish(old),
+                    ClaimDecision::Duplicate | ClaimDecision::Take => Claim::Duplicate(old),
+                });
             }
         };
+        if let Some((old, _)) = &seen {
+            tell_unpublished(ctx, old).await?;
+        }
+        // The index first: a record without its index would not be found again.
+        ctx.journal.add_to_segment(tenure.segment, &job.id).await?;
+        is_entered = true;
+        let written = insist(ctx, tenure, || async {
+            match &seen {
+                Some((_, etag)) => ctx.journal.replace(&record, etag).await,
+                None => ctx.journal.create(&record).await,
+            }
+        });
+        let Some(written) = written.await? else { return Ok(Claim::TooLate) };
         let Some(etag) = written else { continue };
-        let (owner, stop) =
-            tokio::join!(ctx.journal.owner(tenure.segment), stopped_before(ctx, job, incoming));
-        if owner?.is_none_or(|(owner, _)| owner.epoch != tenure.epoch) {
+        let looked = insist(ctx, tenure, || async {
+            tokio::try_join!(ctx.journal.owner(tenure.segment), stopped_before(ctx, job, incoming))
+        });
+        let Some((owner, stop)) = looked.await? else { return Ok(Claim::TooLate) };
+        if owner.is_none_or(|(owner, _)| owner.epoch != tenure.epoch) {
             return Ok(Claim::TooLate);
         }
         let run = Run { job: Arc::new(job.clone()), attempt, segment: tenure.segment };
         let claimed = Box::new(Claimed { run, tenure: Arc::clone(tenure), record, etag });
-        return Ok(match stop? {
+        return Ok(match stop {
             Some(tombstone) => Claim::Cancelled(claimed, tombstone),
             None => Claim::Taken(claimed),
         });
     }
     Err(JournalError::Contended { id: job.id.clone() })
+}
+
+/// Asks the store until it answers. From the write of the record on, a claim that gave up would leave
+/// a job behind that everybody else takes for ours. `None`: the segment or the worker comes to its
+/// end first, and whoever takes the segment next finds the job.
+async fn insist<T, F>(
+    ctx: &Context,
+    tenure: &Tenure,
+    request: impl FnMut() -> F,
+) -> Result<Option<T>, JournalError>
+where
+    F: Future<Output = Result<T, JournalError>>,
+{
+    let backoff =
+        ExponentialBuilder::new().with_jitter().with_max_delay(MAX_CLAIM_PAUSE).without_max_times();
+    let answered = request
+        .retry(backoff)
+        .when(JournalError::is_transient)
+        .notify(|error, _| tracing::warn!(%error, "claim job: ask the store again"));
+    tokio::select! {
+        answered = answered => answered.map(Some),
+        () = tenure.over().cancelled() => Ok(None),
+        () = ctx.detach.cancelled() => Ok(None),
+    }
 }
 
 /// Publishes the result of an ended run whose record is about to give way to the next run's, where
@@ -113,13 +155,17 @@ async fn decision(
     let record = existing.map(|(record, _)| record);
     let standing = match record {
         Some(record) if record.state == RecordState::Active => {
-            if ctx.tenures.of(record.segment).is_some() {
+            if ctx.tenures.have(record) {
                 Standing::Ours
             } else {
                 let owner = ctx.journal.owner(record.segment).await?;
                 let is_indexed = ctx.journal.is_in_segment(record.segment, &record.id).await?;
                 decide::standing(record, owner.map(|(owner, _)| owner.epoch), is_indexed)
             }
+        }
+        Some(record) if record.state == RecordState::Waiting => {
+            let is_indexed = ctx.journal.is_in_segment(record.segment, &record.id).await?;
+            if is_indexed { Standing::Theirs } else { Standing::Orphaned }
         }
         _ => Standing::Theirs,
     };

@@ -27,14 +27,15 @@ pub(super) enum ClaimDecision {
     Duplicate,
 }
 
-/// Who stands behind a record that is active.
+/// Who stands behind a record whose run has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// A segment of ours, although no run of ours is the record's.
     Ours,
     /// Another segment, which runs the job or will take it up.
     Theirs,
-    /// Nobody: it was written under an ownership that had ended, and nobody will find it.
+    /// Nobody: it was written under an ownership that had ended, and nobody will find it; or it waits
+    /// for its message, which is with the broker.
     Orphaned,
 }
 
@@ -60,7 +61,10 @@ pub(super) fn claim(
     let same_run = record.run_id == incoming.run_id;
     match record.state {
         RecordState::Finished if same_run => ClaimDecision::Republish,
-        RecordState::Finished | RecordState::Waiting => ClaimDecision::Take,
+        RecordState::Finished => ClaimDecision::Take,
+        RecordState::Waiting if same_run || standing == Standing::Orphaned => ClaimDecision::Take,
+        // Its message may not have reached the broker yet.
+        RecordState::Waiting => ClaimDecision::Duplicate,
         RecordState::Active => match standing {
             // Its last owner wrote it, and nobody could take it up: its message was not valid then.
             Standing::Ours if same_run => ClaimDecision::Take,
@@ -95,6 +99,27 @@ pub(crate) fn is_stopping(tombstone: &Tombstone, active: &JobRecord) -> bool {
         Some(run_id) => *run_id == active.run_id,
         None => tombstone.at.as_second() >= active.claimed_at.as_second(),
     }
+}
+
+/// Whether the record that was found shows that `ours` was written, at a try that got no answer: it is
+/// ours, for nobody else writes under our ownership; or it is that of the job's next run, which nobody
+/// begins before ours has ended or waits.
+#[must_use]
+pub(super) fn follows(found: &JobRecord, ours: &JobRecord) -> bool {
+    if found.run_id == ours.run_id {
+        (found.segment, found.epoch) == (ours.segment, ours.epoch)
+    } else {
+        ours.state != RecordState::Active
+    }
+}
+
+/// Whether a stop that has been noted ends a run that is taken up: one that came while it ran, or one
+/// that its last owner had no time to find when it claimed it.
+#[must_use]
+pub(super) fn ends(tombstone: &Tombstone, record: &JobRecord) -> bool {
+    let start =
+        Incoming { run_id: record.run_id.clone(), published_at: record.message.published_at };
+    is_stopping(tombstone, record) || cancels(tombstone, &start, record.claimed_at)
 }
 
 /// What comes after the end of an attempt.

@@ -8,6 +8,7 @@ use super::account::{Account, Written};
 use super::claim::Claimed;
 use super::context::Context;
 use super::reporter::Reporter;
+use super::tenure::Tenure;
 use crate::broker::{Inbox, OutgoingMessage, ReplyTo, RetryStep};
 use crate::job::{Event, EventData, ExecutionResult, State, Verdict};
 use crate::runner::failed_result;
@@ -46,7 +47,7 @@ pub(super) async fn settle(
     // The journal has the end, and the store what was written: nobody needs the container.
     let (published, ()) = tokio::join!(publish, ctx.runner.release(&record.id));
     let was_stopped = matches!(verdict, Some(Verdict::Stopped | Verdict::Cancelled));
-    forget(ctx, &record, was_stopped, published).await;
+    forget(ctx, account.tenure(), &record, was_stopped, published).await;
 }
 
 /// Puts a copy of a rejected message among the dead letters. Gives whether that is done.
@@ -67,13 +68,20 @@ async fn announce(ctx: &Context, record: &JobRecord, event: &Event) -> bool {
     }
 }
 
-/// Takes what is done out of the journal's indexes.
-async fn forget(ctx: &Context, record: &JobRecord, was_stopped: bool, published: bool) {
+/// Takes what is done out of the journal's indexes; out of the segment's only while that is ours,
+/// for a later owner may have entered the job's next run.
+async fn forget(
+    ctx: &Context,
+    tenure: &Tenure,
+    record: &JobRecord,
+    was_stopped: bool,
+    published: bool,
+) {
     let forgotten = async {
         if was_stopped {
             ctx.journal.remove_tombstone(&record.id).await?;
         }
-        if published {
+        if published && tenure.proven().await.is_ok() {
             ctx.journal.remove_from_segment(record.segment, &record.id).await?;
         }
         Ok::<_, JournalError>(())
@@ -134,7 +142,7 @@ pub(super) async fn retry(
     end_active(ctx, &record);
     let (message, inbox) = (outgoing(&record), inbox_of(long_running));
     match ctx.broker.retry_message(message, inbox, step, record.attempt, &ctx.give_up).await {
-        Ok(()) => forget(ctx, &record, false, true).await,
+        Ok(()) => forget(ctx, account.tenure(), &record, false, true).await,
         Err(error) => tracing::error!(job.id = %record.id, %error, "put run aside"),
     }
 }

@@ -16,6 +16,8 @@ mod ending;
 mod execute;
 mod gate;
 mod intake;
+#[cfg(test)]
+mod life;
 mod lifecycle;
 mod live;
 mod local;

@@ -43,15 +43,20 @@ pub(super) async fn follow_start(
     let incoming = incoming(&job, &delivery);
     match claim::claim(&ctx, &tenure, &job, &delivery, &incoming).await {
         Ok(Claim::Taken(claimed)) => {
+            guard.run.claim();
             settle::ack(&delivery, &job.id).await;
             run_claimed(ctx, *claimed, Begin::Launch, guard, Some(slot)).await;
         }
         Ok(Claim::Cancelled(claimed, tombstone)) => {
+            guard.run.claim();
             settle::ack(&delivery, &job.id).await;
             let why = format!("cancelled before it ran{}", because(tombstone.reason.as_deref()));
             ending::settle_unrun(&ctx, *claimed, Verdict::Cancelled, why).await;
         }
-        Ok(Claim::TooLate) => settle::too_late(delivery, &job).await,
+        Ok(Claim::TooLate) => {
+            tenure.resign();
+            settle::too_late(delivery, &job).await;
+        }
         Ok(Claim::Republish(record)) => settle::republish(&ctx, delivery, &record).await,
         Ok(Claim::Duplicate(record)) => settle::duplicate(&ctx, delivery, &job, &record).await,
         Err(error) => {

@@ -37,7 +37,22 @@ pub(super) enum RecoverError {
     Engine(#[from] EngineError),
 }
 
-/// Takes up the segment's jobs; each goes on by itself. May be called again after an error.
+/// Takes up what a settled segment has that nobody has in hand. Its last owner may have written on
+/// until it noticed that it was none any more; a start that was looked at just then may have come to
+/// nothing; or an ended run's last traces could not be removed.
+pub(super) async fn look_again(
+    ctx: &Arc<Context>,
+    tenure: &Arc<Tenure>,
+) -> Result<(), RecoverError> {
+    let jobs = ctx.journal.segment_jobs(tenure.segment).await?;
+    if jobs.iter().any(|id| ctx.active.get(id).is_none()) {
+        recover(ctx, tenure).await
+    } else {
+        Ok(())
+    }
+}
+
+/// Takes up the segment's jobs that nobody has in hand; each goes on by itself. May be called again.
 pub(super) async fn recover(ctx: &Arc<Context>, tenure: &Arc<Tenure>) -> Result<(), RecoverError> {
     let segment = tenure.segment;
     let (mut containers, outdated) = by_run(ctx.runner.list_managed_containers(segment).await?);
@@ -47,7 +62,15 @@ pub(super) async fn recover(ctx: &Arc<Context>, tenure: &Arc<Tenure>) -> Result<
         }
     }
     for id in ctx.journal.segment_jobs(segment).await? {
+        if ctx.active.get(&id).is_some() {
+            containers.retain(|(job, _), _| *job != id);
+            continue;
+        }
         let known = ctx.journal.read(&id).await?;
+        if known.as_ref().is_some_and(|(record, _)| is_a_later_owners(record, tenure)) {
+            tracing::info!(segment, job.id = %id, "leave segment to its next owner");
+            return Ok(());
+        }
         let ours = known.filter(|(record, _)| record.segment == segment);
         let container = ours
             .as_ref()
@@ -65,6 +88,10 @@ pub(super) async fn recover(ctx: &Arc<Context>, tenure: &Arc<Tenure>) -> Result<
                 {
                     continue;
                 }
+                // What somebody else enters after us is not ours to remove.
+                if tenure.proven().await.is_err() {
+                    return Ok(());
+                }
                 ctx.journal.remove_from_segment(segment, &id).await?;
             }
         }
@@ -76,6 +103,12 @@ pub(super) async fn recover(ctx: &Arc<Context>, tenure: &Arc<Tenure>) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether a record was written by an owner of the segment who came after us. Until we notice, we
+/// must not take from it what it has in hand.
+fn is_a_later_owners(record: &JobRecord, tenure: &Tenure) -> bool {
+    record.segment == tenure.segment && record.epoch > tenure.epoch
 }
 
 /// Ends what the last owner began with a run that it settled: its directories, its result event.
@@ -111,13 +144,13 @@ fn by_run(found: Vec<Found>) -> (HashMap<(JobId, String), Found>, Vec<Found>) {
 
 /// How a run goes on, given what is left of its container. Pure.
 #[derive(Debug, PartialEq, Eq)]
-enum Continuation {
+pub(super) enum Continuation {
     Adopt { container: String, attempt: u32 },
     Launch { attempt: u32 },
     Lost,
 }
 
-fn continuation(
+pub(super) fn continuation(
     job: &Job,
     record: &JobRecord,
     container: Option<(&str, ContainerState, u32)>,
@@ -154,19 +187,20 @@ async fn take_up(
     let Ok(guard) = ctx.active.begin(&job.id, &job.run_id) else {
         return Ok(());
     };
+    let left =
+        container.as_ref().map(|(info, labels)| (info.id.as_str(), info.state, labels.attempt));
+    let next = continuation(&job, &record, left);
     let Some((record, etag)) = make_ours(ctx, tenure, record, &etag).await? else {
         tracing::info!(job.id = %job.id, "leave job to whoever was faster");
         return Ok(());
     };
+    guard.run.claim();
     // After the job is ours, for a stop is noted before it looks whose the job is.
     if let Some(stop) = ctx.journal.tombstone(&job.id).await?
-        && decide::is_stopping(&stop, &record)
+        && decide::ends(&stop, &record)
     {
         guard.run.request_stop(StopOrder { reason: stop.reason, timeout: STOP_TIMEOUT });
     }
-    let left =
-        container.as_ref().map(|(info, labels)| (info.id.as_str(), info.state, labels.attempt));
-    let next = continuation(&job, &record, left);
     tracing::info!(job.id = %job.id, continuation = ?next, "take up job");
     let segment = tenure.segment;
     let before = Run { job: Arc::clone(&job), attempt: record.attempt, segment };
@@ -203,7 +237,9 @@ async fn take_up(
     Ok(())
 }
 
-/// Writes the record under our ownership; none where somebody else has written it meanwhile.
+/// Writes the record under our ownership; none where somebody else has written it meanwhile. A run
+/// that was put aside is active again: its message may be on its way all the same, and must find
+/// that somebody has it.
 async fn make_ours(
     ctx: &Context,
     tenure: &Tenure,
@@ -211,6 +247,7 @@ async fn make_ours(
     etag: &ETag,
 ) -> Result<Option<(JobRecord, ETag)>, RecoverError> {
     record.epoch = tenure.epoch;
+    record.state = RecordState::Active;
     let written = ctx.journal.replace(&record, etag).await?;
     Ok(written.map(|etag| (record, etag)))
 }

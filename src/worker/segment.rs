@@ -71,8 +71,11 @@ pub(super) async fn take(
         released_at: None,
     };
     match ctx.journal.write_owner(&owner, seen.as_ref().map(|(_, etag)| etag)).await {
-        Ok(Some(_)) => Ok(Some((Arc::new(Tenure::new(segment, owner.epoch, mark)), lock))),
-        Ok(None) => {
+        // Held all along, so that nobody can have regained it without seeing us in the journal.
+        Ok(Some(_)) if lock.prove(PROOF_TIMEOUT).await == Proof::Held => {
+            Ok(Some((Arc::new(Tenure::new(segment, owner.epoch, mark)), lock)))
+        }
+        Ok(_) => {
             lock.release().await;
             Ok(None)
         }

@@ -2,6 +2,7 @@
 //! claimed run are in `ending`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::active::ActiveRun;
 use super::context::Context;
@@ -12,11 +13,16 @@ use crate::job::{Event, EventData, Job, JobId, MessageError, RunId, State, Statu
 use crate::runner::{Run, failed_result, rejected_result};
 use crate::storage::JobRecord;
 
+/// The longest that an ack is waited for: on a connection that is just breaking it may never come back.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Acknowledges a delivery. One that cannot be acknowledged comes again, and is then told from a
-/// new one by its run.
+/// new one by its run; so whoever has journaled its job goes on in any case.
 pub(super) async fn ack(delivery: &Delivery, id: &JobId) {
-    if let Err(error) = delivery.ack().await {
-        tracing::warn!(job.id = %id, %error, "acknowledge delivery");
+    match tokio::time::timeout(ACK_TIMEOUT, delivery.ack()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(job.id = %id, %error, "acknowledge delivery"),
+        Err(_) => tracing::warn!(job.id = %id, "acknowledge delivery: no word in time"),
     }
 }
 
@@ -62,9 +68,13 @@ fn rejection_id(delivery: &Delivery, error: &MessageError) -> String {
 }
 
 /// A start for a job that this worker runs: followed later where the run has ended or is about to,
-/// for then it is the next version; else told as a duplicate.
+/// for then it is the next version, and where it is not claimed yet, for it may be the last copy of
+/// that very start; else told as a duplicate.
 pub(super) async fn already_active(ctx: &Context, delivery: Delivery, job: &Job, run: &ActiveRun) {
-    if run.has_ended() || (run.stop_order().is_some() && run.run_id != job.run_id) {
+    if !run.is_claimed()
+        || run.has_ended()
+        || (run.stop_order().is_some() && run.run_id != job.run_id)
+    {
         return later(ctx, delivery, job).await;
     }
     not_again(ctx, &delivery, job, &run.run_id).await;
@@ -144,7 +154,7 @@ pub(super) fn gave_up(attempts: u32, reason: &str) -> String {
 
 /// Puts a start aside for the shortest back-off step; its attempt does not count.
 async fn later(ctx: &Context, delivery: Delivery, job: &Job) {
-    tracing::info!(job.id = %job.id, "put start aside: the job's last run is ending");
+    tracing::info!(job.id = %job.id, "put start aside: the job's last run is about to begin or to end");
     put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
 }
 

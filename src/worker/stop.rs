@@ -9,7 +9,7 @@ use super::context::Context;
 use super::settle;
 use crate::broker::{Delivery, Inbox, MessageOptions, PublishError};
 use crate::job::{MessageError, RunId, State, Status, StopRequest, parse_stop};
-use crate::storage::{JournalError, RecordState, Tombstone};
+use crate::storage::{JobRecord, JournalError, RecordState, Tombstone};
 
 /// Why a stop could not be followed this time.
 #[derive(Debug, thiserror::Error)]
@@ -52,21 +52,25 @@ async fn carry_out(
         && !run.has_ended()
     {
         let timeout = Duration::from_secs(stop.timeout_seconds);
-        if !run.request_stop(StopOrder { reason: stop.reason.clone(), timeout }) {
-            answer(ctx, delivery, stop, State::Stopping, "the job is stopping already").await;
+        let is_first = run.request_stop(StopOrder { reason: stop.reason.clone(), timeout });
+        // One that is not claimed yet may turn out to be another worker's.
+        if run.is_claimed() {
+            if !is_first {
+                answer(ctx, delivery, stop, State::Stopping, "the job is stopping already").await;
+            }
+            return Ok(());
         }
-        return Ok(());
     }
     noted?;
     let owner = match ctx.journal.read(&stop.id).await? {
         Some((record, _)) if record.state == RecordState::Active => {
-            is_meant(stop, &record.run_id).then_some(record.segment)
+            is_meant(stop, &record.run_id).then_some(record)
         }
         _ => None,
     };
     match owner {
         // It is being taken up right now, by us: that looks for the stop which was noted above.
-        Some(segment) if ctx.tenures.of(segment).is_some() => {
+        Some(record) if ctx.tenures.have(&record) => {
             answer(
                 ctx,
                 delivery,
@@ -77,7 +81,7 @@ async fn carry_out(
             .await;
             Ok(())
         }
-        Some(segment) => ctx
+        Some(JobRecord { segment, .. }) => ctx
             .broker
             .forward_stop(segment, stop, &options_of(delivery))
             .await

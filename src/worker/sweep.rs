@@ -19,14 +19,14 @@ const EVERY: Duration = Duration::from_secs(20);
 const OWN_TIME: SignedDuration = SignedDuration::from_secs(60);
 
 /// What is left of an attempt.
-struct Left<'a> {
-    run: &'a RunId,
-    attempt: u32,
-    kind: Kind,
+pub(super) struct Left<'a> {
+    pub run: &'a RunId,
+    pub attempt: u32,
+    pub kind: Kind,
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     /// On our engine, whoever made it.
     Container,
     /// In our directory of the jobs' directories.
@@ -35,7 +35,12 @@ enum Kind {
 
 /// Whether what is left of an attempt belongs to nobody, by its job's record. Nobody starts an
 /// attempt that the journal does not know.
-fn is_orphan(record: Option<&JobRecord>, left: &Left<'_>, ours: &Place, now: Timestamp) -> bool {
+pub(super) fn is_orphan(
+    record: Option<&JobRecord>,
+    left: &Left<'_>,
+    ours: &Place,
+    now: Timestamp,
+) -> bool {
     let Some(record) = record else {
         return true;
     };

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::place::PlaceLock;
+use crate::storage::JobRecord;
 
 /// Between two proofs.
 pub(super) const BEAT: Duration = Duration::from_secs(2);
@@ -213,6 +214,12 @@ impl Tenures {
     /// The tenure of a segment, where it is ours.
     pub(super) fn of(&self, segment: u32) -> Option<Arc<Tenure>> {
         lock(&self.by_segment).get(&segment).cloned()
+    }
+
+    /// Whether a record is under a tenure of ours, or was under one of the owners before us. A later
+    /// owner's is not, although we may not have noticed yet that there is one.
+    pub(super) fn have(&self, record: &JobRecord) -> bool {
+        self.of(record.segment).is_some_and(|tenure| record.epoch <= tenure.epoch)
     }
 
     /// All of them, by segment.

@@ -58,7 +58,8 @@ fn a_job_is_taken_where_nobody_has_it() {
         (Some(record("r1", 2, Active)), Orphaned, Take),
         (Some(record("r0", 2, Active)), Orphaned, Take),
         (Some(record("r1", 2, Waiting)), Theirs, Take),
-        (Some(record("r0", 2, Waiting)), Theirs, Take),
+        (Some(record("r0", 2, Waiting)), Theirs, Duplicate),
+        (Some(record("r0", 2, Waiting)), Orphaned, Take),
     ];
     for (existing, standing, expected) in cases {
         assert_eq!(claim(existing.as_ref(), &start, standing), expected, "{existing:?}");
