@@ -12,7 +12,7 @@ use super::context::Context;
 use super::decide;
 use super::execute::Keeper;
 use super::tenure::Tenure;
-use crate::storage::{ETag, JobRecord, JournalError};
+use crate::storage::{ETag, JobRecord, Journal, JournalError};
 
 /// The longest pause between two attempts to write a record.
 const MAX_WRITE_PAUSE: Duration = Duration::from_secs(30);
@@ -65,7 +65,7 @@ impl Account {
             .with_jitter()
             .with_max_delay(MAX_WRITE_PAUSE)
             .without_max_times();
-        let write = (|| self.replace(&record, &known.1))
+        let write = (|| write(&self.ctx.journal, &record, Some(&known.1)))
             .retry(backoff)
             .notify(|error, _| tracing::warn!(job.id = %record.id, %error, "write journal"));
         let written = tokio::select! {
@@ -82,17 +82,22 @@ impl Account {
     }
 }
 
-impl Account {
-    /// Writes the record in the place of the version `seen`. Where something else is there, it may be
-    /// what we wrote ourselves, at a try that got no answer: nobody else writes under our tenure. Or
-    /// it is the job's next run, which nobody begins before ours has ended or waits.
-    async fn replace(&self, record: &JobRecord, seen: &ETag) -> Result<Option<ETag>, JournalError> {
-        if let Some(etag) = self.ctx.journal.replace(record, seen).await? {
-            return Ok(Some(etag));
-        }
-        let found = self.ctx.journal.read(&record.id).await?;
-        Ok(found.filter(|(found, _)| decide::follows(found, record)).map(|(_, etag)| etag))
+/// Writes a record in the place of the version `seen`, or where there is none. Where something else is
+/// there, it may be what we wrote ourselves, at a try that got no answer.
+pub(super) async fn write(
+    journal: &Journal,
+    record: &JobRecord,
+    seen: Option<&ETag>,
+) -> Result<Option<ETag>, JournalError> {
+    let written = match seen {
+        Some(seen) => journal.replace(record, seen).await?,
+        None => journal.create(record).await?,
+    };
+    if written.is_some() {
+        return Ok(written);
     }
+    let found = journal.read(&record.id).await?;
+    Ok(found.filter(|(found, _)| decide::follows(found, record)).map(|(_, etag)| etag))
 }
 
 #[async_trait]

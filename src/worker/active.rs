@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::tenure::Tenure;
 use crate::job::{JobId, RunId};
 
 /// How a run is to be stopped.
@@ -25,7 +26,7 @@ pub struct ActiveRun {
     pub run_id: RunId,
     order: OnceLock<StopOrder>,
     requested: CancellationToken,
-    claimed: AtomicBool,
+    claimed: OnceLock<Arc<Tenure>>,
     ended: AtomicBool,
 }
 
@@ -34,7 +35,7 @@ impl ActiveRun {
     #[must_use]
     pub fn new(run_id: RunId) -> Self {
         let (order, requested) = (OnceLock::new(), CancellationToken::new());
-        let (claimed, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (claimed, ended) = (OnceLock::new(), AtomicBool::new(false));
         Self { run_id, order, requested, claimed, ended }
     }
 
@@ -45,15 +46,21 @@ impl ActiveRun {
         is_first
     }
 
-    /// Notes that the journal has the run as ours.
-    pub fn claim(&self) {
-        self.claimed.store(true, Ordering::Release);
+    /// Notes that the journal has the run as ours, under a tenure.
+    pub(super) fn claim(&self, tenure: &Arc<Tenure>) {
+        self.claimed.get_or_init(|| Arc::clone(tenure));
     }
 
     /// Whether the journal has the run as ours. Until then its claim may come to nothing.
     #[must_use]
     pub fn is_claimed(&self) -> bool {
-        self.claimed.load(Ordering::Acquire)
+        self.claimed.get().is_some()
+    }
+
+    /// Whether the run is shown to be ours still, and nobody can have taken it over.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.claimed.get().is_some_and(|tenure| tenure.is_proven())
     }
 
     /// Notes that the journal has the run's end, or that it waits for a retry. What is told to it

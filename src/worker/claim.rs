@@ -6,6 +6,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 
+use super::account::write;
 use super::context::Context;
 use super::decide::{self, ClaimDecision, Incoming, Standing};
 use super::ending;
@@ -87,12 +88,8 @@ pub(super) async fn claim(
         // The index first: a record without its index would not be found again.
         ctx.journal.add_to_segment(tenure.segment, &job.id).await?;
         is_entered = true;
-        let written = insist(ctx, tenure, || async {
-            match &seen {
-                Some((_, etag)) => ctx.journal.replace(&record, etag).await,
-                None => ctx.journal.create(&record).await,
-            }
-        });
+        let seen = seen.map(|(_, etag)| etag);
+        let written = insist(ctx, tenure, || write(&ctx.journal, &record, seen.as_ref()));
         let Some(written) = written.await? else { return Ok(Claim::TooLate) };
         let Some(etag) = written else { continue };
         let looked = insist(ctx, tenure, || async {
@@ -155,13 +152,9 @@ async fn decision(
     let record = existing.map(|(record, _)| record);
     let standing = match record {
         Some(record) if record.state == RecordState::Active => {
-            if ctx.tenures.have(record) {
-                Standing::Ours
-            } else {
-                let owner = ctx.journal.owner(record.segment).await?;
-                let is_indexed = ctx.journal.is_in_segment(record.segment, &record.id).await?;
-                decide::standing(record, owner.map(|(owner, _)| owner.epoch), is_indexed)
-            }
+            let owner = ctx.journal.owner(record.segment).await?;
+            let is_indexed = ctx.journal.is_in_segment(record.segment, &record.id).await?;
+            decide::standing(record, owner.map(|(owner, _)| owner.epoch), is_indexed)
         }
         Some(record) if record.state == RecordState::Waiting => {
             let is_indexed = ctx.journal.is_in_segment(record.segment, &record.id).await?;

@@ -30,9 +30,7 @@ pub(super) enum ClaimDecision {
 /// Who stands behind a record whose run has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// A segment of ours, although no run of ours is the record's.
-    Ours,
-    /// Another segment, which runs the job or will take it up.
+    /// A segment's owner, who runs the job or will take it up.
     Theirs,
     /// Nobody: it was written under an ownership that had ended, and nobody will find it; or it waits
     /// for its message, which is with the broker.
@@ -66,10 +64,8 @@ pub(super) fn claim(
         // Its message may not have reached the broker yet.
         RecordState::Waiting => ClaimDecision::Duplicate,
         RecordState::Active => match standing {
-            // Its last owner wrote it, and nobody could take it up: its message was not valid then.
-            Standing::Ours if same_run => ClaimDecision::Take,
             Standing::Orphaned => ClaimDecision::Take,
-            Standing::Ours | Standing::Theirs => ClaimDecision::Duplicate,
+            Standing::Theirs => ClaimDecision::Duplicate,
         },
     }
 }

@@ -43,12 +43,12 @@ pub(super) async fn follow_start(
     let incoming = incoming(&job, &delivery);
     match claim::claim(&ctx, &tenure, &job, &delivery, &incoming).await {
         Ok(Claim::Taken(claimed)) => {
-            guard.run.claim();
+            guard.run.claim(&tenure);
             settle::ack(&delivery, &job.id).await;
             run_claimed(ctx, *claimed, Begin::Launch, guard, Some(slot)).await;
         }
         Ok(Claim::Cancelled(claimed, tombstone)) => {
-            guard.run.claim();
+            guard.run.claim(&tenure);
             settle::ack(&delivery, &job.id).await;
             let why = format!("cancelled before it ran{}", because(tombstone.reason.as_deref()));
             ending::settle_unrun(&ctx, *claimed, Verdict::Cancelled, why).await;

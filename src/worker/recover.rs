@@ -194,7 +194,7 @@ async fn take_up(
         tracing::info!(job.id = %job.id, "leave job to whoever was faster");
         return Ok(());
     };
-    guard.run.claim();
+    guard.run.claim(tenure);
     // After the job is ours, for a stop is noted before it looks whose the job is.
     if let Some(stop) = ctx.journal.tombstone(&job.id).await?
         && decide::ends(&stop, &record)

@@ -53,8 +53,9 @@ async fn carry_out(
     {
         let timeout = Duration::from_secs(stop.timeout_seconds);
         let is_first = run.request_stop(StopOrder { reason: stop.reason.clone(), timeout });
-        // One that is not claimed yet may turn out to be another worker's.
-        if run.is_claimed() {
+        // One that is not claimed yet may turn out to be another worker's, and one that we cannot show
+        // to be ours may have been taken over.
+        if run.is_held() {
             if !is_first {
                 answer(ctx, delivery, stop, State::Stopping, "the job is stopping already").await;
             }

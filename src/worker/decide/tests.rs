@@ -46,15 +46,13 @@ fn incoming(run_id: &str, published_at: Option<i64>) -> Incoming {
 fn a_job_is_taken_where_nobody_has_it() {
     use ClaimDecision::{Duplicate, Republish, Take};
     use RecordState::{Active, Finished, Waiting};
-    use Standing::{Orphaned, Ours, Theirs};
+    use Standing::{Orphaned, Theirs};
     let start = incoming("r1", None);
     let cases = [
         (None, Theirs, Take),
         (Some(record("r1", 1, Finished)), Theirs, Republish),
         (Some(record("r0", 1, Finished)), Theirs, Take),
-        (Some(record("r0", 1, Active)), Ours, Duplicate),
         (Some(record("r1", 2, Active)), Theirs, Duplicate),
-        (Some(record("r1", 1, Active)), Ours, Take),
         (Some(record("r1", 2, Active)), Orphaned, Take),
         (Some(record("r0", 2, Active)), Orphaned, Take),
         (Some(record("r1", 2, Waiting)), Theirs, Take),

@@ -40,7 +40,7 @@ pub(super) struct Tenure {
 struct Active {
     run: RunId,
     stop: Rc<Cell<bool>>,
-    claimed: Rc<Cell<bool>>,
+    claimed: Rc<RefCell<Option<Rc<Tenure>>>>,
     ended: Rc<Cell<bool>>,
 }
 

@@ -87,7 +87,7 @@ impl Worker {
         if !self.write(&mut claimed, make_ours).await {
             return true;
         }
-        guard.active.claimed.set(true);
+        guard.active.claimed.replace(Some(Rc::clone(tenure)));
         step().await;
         let stop = self.world().tombstone.clone();
         if stop.is_some_and(|stop| decide::ends(&stop, &claimed.record)) {

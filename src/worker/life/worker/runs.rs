@@ -53,32 +53,32 @@ impl Worker {
     ) -> bool {
         let mut record = claimed.record.clone();
         change(&mut record);
-        let mut written = self.insist(&record, Some(claimed.version)).await;
-        if written.is_none() {
-            // An earlier try may have been followed although it got no answer.
-            step().await;
-            let found = self.world().read();
-            let is_followed = |found: &JobRecord| decide::follows(found, &record);
-            written = found.filter(|(found, _)| is_followed(found)).map(|(_, version)| version);
-        }
+        let written = self.insist(&record, Some(claimed.version)).await;
         if let Some(version) = written {
             (claimed.record, claimed.version) = (record, version);
         }
         written.is_some()
     }
 
-    /// Writes until there is an answer; one that got lost may have been followed.
+    /// Writes until there is an answer. Where something else is there, it may be what we wrote
+    /// ourselves, at a try that got no answer.
     pub(super) async fn insist(&self, record: &JobRecord, seen: Option<u64>) -> Option<u64> {
-        loop {
+        let written = loop {
             step().await;
             let fault = self.world().faults[self.me].take();
             if fault != Some(false) {
                 let written = self.world().write(record, seen);
                 if fault.is_none() {
-                    return written;
+                    break written;
                 }
             }
+        };
+        if written.is_some() {
+            return written;
         }
+        step().await;
+        let found = self.world().read();
+        found.filter(|(found, _)| decide::follows(found, record)).map(|(_, version)| version)
     }
 
     pub(super) async fn settle(

@@ -33,7 +33,7 @@ impl Worker {
         let guard = match self.begin(&start.run) {
             Ok(guard) => guard,
             Err(active) => {
-                let is_claimed = active.claimed.get();
+                let is_claimed = active.claimed.borrow().is_some();
                 if !is_claimed
                     || active.ended.get()
                     || (active.stop.get() && active.run != start.run)
@@ -45,13 +45,13 @@ impl Worker {
         };
         match self.claim(&tenure, &start).await {
             Claim::Taken(claimed) => {
-                guard.active.claimed.set(true);
+                guard.active.claimed.replace(Some(Rc::clone(&tenure)));
                 step().await;
                 self.world().ack(self.me, tag);
                 self.run_claimed(claimed, None, guard).await;
             }
             Claim::Cancelled(claimed) => {
-                guard.active.claimed.set(true);
+                guard.active.claimed.replace(Some(Rc::clone(&tenure)));
                 step().await;
                 self.world().ack(self.me, tag);
                 let result = self.result(&claimed.record, claimed.attempt, Verdict::Cancelled);
@@ -155,9 +155,6 @@ impl Worker {
 
     async fn decision(&self, existing: Option<&JobRecord>, incoming: &Incoming) -> ClaimDecision {
         let standing = match existing {
-            Some(record) if record.state == RecordState::Active && self.has(record) => {
-                Standing::Ours
-            }
             Some(record) if record.state == RecordState::Active => {
                 step().await;
                 let owner = self.world().owners[record.segment as usize];

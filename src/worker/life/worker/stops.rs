@@ -43,7 +43,8 @@ impl Worker {
             && !active.ended.get()
         {
             active.stop.set(true);
-            if active.claimed.get() {
+            let is_held = active.claimed.borrow().as_ref().is_some_and(|one| self.is_proven(one));
+            if is_held {
                 return;
             }
         }
