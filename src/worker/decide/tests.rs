@@ -116,6 +116,43 @@ fn a_run_is_stopping_where_the_stop_is_meant_for_it() {
 }
 
 #[test]
+fn a_run_that_is_taken_up_ends_by_a_stop_that_its_last_owner_could_not_find_any_more() {
+    let stop = |run_id: Option<&str>, second| Tombstone {
+        id: "job".parse().unwrap(),
+        run_id: run_id.map(run),
+        reason: None,
+        at: at(second),
+    };
+    let mut active = record("r1", 1, RecordState::Active);
+    (active.claimed_at, active.message.published_at) = (at(100), Some(at(50)));
+    assert!(ends(&stop(None, 200), &active), "it came while the job ran");
+    assert!(
+        ends(&stop(None, 60), &active),
+        "it came between the start's publication and its claim"
+    );
+    assert!(!ends(&stop(None, 49), &active), "it was for an earlier start");
+    assert!(!ends(&stop(Some("r2"), 200), &active));
+    active.message.published_at = None;
+    assert!(ends(&stop(None, 60), &active));
+    active.claimed_at = at(121);
+    assert!(!ends(&stop(None, 60), &active));
+}
+
+#[test]
+fn a_write_without_an_answer_was_followed_where_its_traces_say_so() {
+    let ours = record("r1", 1, RecordState::Waiting);
+    assert!(follows(&ours, &ours));
+    for (segment, epoch) in [(2, 1), (1, 2)] {
+        let theirs = JobRecord { segment, epoch, ..ours.clone() };
+        assert!(!follows(&theirs, &ours), "somebody else has taken the run over");
+    }
+    // The next run begins only when the last one has ended or waits.
+    let next = record("r2", 2, RecordState::Active);
+    assert!(follows(&next, &ours));
+    assert!(!follows(&next, &record("r1", 1, RecordState::Active)));
+}
+
+#[test]
 fn a_stop_holds_for_a_minute_where_a_start_does_not_say_when_it_was_published() {
     let stop = Tombstone { id: "job".parse().unwrap(), run_id: None, reason: None, at: at(1000) };
     let start = incoming("r1", None);

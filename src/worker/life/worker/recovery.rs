@@ -11,8 +11,7 @@ use crate::worker::recover::{Continuation, continuation};
 use crate::worker::sweep::{Kind, Left, is_orphan};
 
 impl Worker {
-    /// Gives whether everything is taken up.
-    pub(super) async fn recover(&self, tenure: &Rc<Tenure>) -> bool {
+    pub(super) async fn recover(&self, tenure: &Rc<Tenure>) {
         step().await;
         let engine = self.world().places[self.me].engine.clone();
         let mut found = self.world().containers.clone();
@@ -20,25 +19,22 @@ impl Worker {
         found.sort_by_key(|one| one.attempt);
         step().await;
         if self.mind.active.borrow().is_some() {
-            return true;
+            return;
         }
         if !self.world().index.contains(&tenure.segment) {
-            self.remove_unknown(found).await;
-            return true;
+            return self.remove_unknown(found).await;
         }
         step().await;
         let ours = self.world().read().filter(|(record, _)| record.segment == tenure.segment);
         if ours.as_ref().is_some_and(|(record, _)| record.epoch > tenure.epoch) {
-            return true;
+            return;
         }
         let run = ours.as_ref().map(|(record, _)| record.run_id.clone());
         let newest = found.iter().rposition(|one| Some(&one.run) == run.as_ref());
         let container = newest.map(|newest| found.remove(newest));
         match ours {
             Some((record, version)) if record.state != RecordState::Finished => {
-                if !self.take_up(tenure, record, version, container).await {
-                    return false;
-                }
+                self.take_up(tenure, record, version, container).await;
             }
             finished => {
                 if let Some(container) = container {
@@ -53,10 +49,9 @@ impl Worker {
             }
         }
         self.remove_unknown(found).await;
-        true
     }
 
-    pub(super) async fn remove_unknown(&self, found: Vec<Container>) {
+    async fn remove_unknown(&self, found: Vec<Container>) {
         for one in found {
             step().await;
             let is_active = self.mind.active.borrow().is_some();
@@ -66,26 +61,24 @@ impl Worker {
         }
     }
 
-    pub(super) async fn take_up(
+    async fn take_up(
         &self,
         tenure: &Rc<Tenure>,
         record: JobRecord,
         version: u64,
         container: Option<Container>,
-    ) -> bool {
-        let Ok(guard) = self.begin(&record.run_id) else {
-            return true;
-        };
-        let before = record.state;
-        let attempt = record.attempt;
+    ) {
+        let Ok(guard) = self.begin(&record.run_id) else { return };
+        let left = container.as_ref().map(|one| ("it", one.state, one.attempt));
+        let next = continuation(&self.world().job, &record, left);
+        let (attempt, epoch) = (record.attempt, tenure.epoch);
         let mut claimed = Claimed { tenure: Rc::clone(tenure), record, version, attempt };
-        let (epoch, before) = (tenure.epoch, before);
         let make_ours = |record: &mut JobRecord| {
             record.epoch = epoch;
             record.state = RecordState::Active;
         };
         if !self.write(&mut claimed, make_ours).await {
-            return true;
+            return;
         }
         guard.active.claimed.replace(Some(Rc::clone(tenure)));
         step().await;
@@ -93,34 +86,25 @@ impl Worker {
         if stop.is_some_and(|stop| decide::ends(&stop, &claimed.record)) {
             guard.active.stop.set(true);
         }
-        let left = container.as_ref().map(|one| ("it", one.state, one.attempt));
-        let seen = JobRecord { state: before, ..claimed.record.clone() };
-        let next = continuation(&self.world().job, &seen, left);
         if let Some(container) = &container
             && !matches!(next, Continuation::Adopt { .. })
         {
             step().await;
             self.world().remove(container.id);
         }
-        let adopted = container.map(|one| one.id);
-        let (worker, adopted) = match next {
-            Continuation::Adopt { attempt, .. } => {
-                claimed.attempt = attempt;
-                (self.clone(), adopted)
-            }
-            Continuation::Launch { attempt } => {
-                claimed.attempt = attempt;
-                (self.clone(), None)
-            }
+        let (adopted, attempt) = match next {
+            Continuation::Adopt { attempt, .. } => (container.map(|one| one.id), attempt),
+            Continuation::Launch { attempt } => (None, attempt),
             Continuation::Lost => {
                 let result = self.result(&claimed.record, claimed.attempt, Verdict::Lost);
-                self.settle(claimed, result, None, guard).await;
-                return true;
+                return self.settle(claimed, result, None, guard).await;
             }
         };
+        claimed.attempt = attempt;
+        let worker = self.clone();
         self.spawn(async move { worker.run_claimed(claimed, adopted, guard).await });
-        true
     }
+
     pub(super) async fn sweep(self) {
         loop {
             step().await;

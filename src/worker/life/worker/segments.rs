@@ -104,9 +104,7 @@ impl Worker {
     pub(super) async fn settle_in(&self, tenure: &Rc<Tenure>) {
         self.mind.tenures.borrow_mut().insert(tenure.segment, Rc::clone(tenure));
         self.spawn(self.clone().hold(Rc::clone(tenure)));
-        while !self.recover(tenure).await && !tenure.over.get() {
-            step().await;
-        }
+        self.recover(tenure).await;
         tenure.settled_in.set(true);
         self.spawn(self.clone().take_mailbox(Rc::clone(tenure)));
     }

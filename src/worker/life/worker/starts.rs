@@ -88,8 +88,8 @@ impl Worker {
 
     async fn not_again(&self, tag: u64, start: Start, by: &RunId) {
         step().await;
-        // The end of a run that has no record is told and acknowledged in one step here: what may
-        // happen in between is known, and told in docs/failures.md.
+        // In one step here, though a worker may die in between: the end of a run that has no record
+        // cannot be remembered, so its start may come again and then run after all.
         if start.run != *by && start.attempt > 1 {
             let record = self.new_record(&Tenure::nobodys(), &start);
             let result = self.result(&record, start.attempt, Verdict::Cancelled);
