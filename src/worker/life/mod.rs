@@ -270,10 +270,8 @@ fn live(kinds: (bool, bool), happenings: &[Happening]) {
     rig.check();
 }
 
+// As many cases as proptest takes by itself; `PROPTEST_CASES` asks for more.
 proptest! {
-    // A thousand and a few; PROPTEST_CASES, of which these are four times as many, asks for more.
-    #![proptest_config(ProptestConfig { cases: 4 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
-
     #[test]
     fn whatever_happens_a_run_ends_once(
         kinds in any::<(bool, bool)>(),
