@@ -18,9 +18,17 @@ const BODY: &str = r#"# Written by Longshore. The job's data comes by environmen
 # that comes before it listens, for the kernel drops what process 1 has no handler for.
 child=
 interrupted=
+read -r this_shell </proc/$$/comm
 terminate() {
     [ -n "$child" ] || exit 143
     interrupted=yes
+    # Until the interpreter has taken its place the child is a copy of this shell, which would swallow
+    # the signal.
+    looks=0
+    while [ "$looks" -lt 200 ] && read -r its_name </proc/"$child"/comm && [ "$its_name" = "$this_shell" ]; do
+        sleep 0.01
+        looks=$((looks + 1))
+    done 2>/dev/null
     kill -TERM "$child" 2>/dev/null
 }
 trap terminate TERM INT
