@@ -53,7 +53,8 @@ impl Bare {
         };
         Self {
             docker: crate::support::servers::engine().await,
-            namespace: scene.namespace.clone(),
+            // Not the worker's own: it removes what its journal does not know.
+            namespace: format!("{}-bare", scene.namespace),
             folder: scene.folder().join("bare"),
             bounds,
         }
@@ -69,7 +70,7 @@ impl Bare {
     }
 
     async fn prepare_one(&self) -> Prepared {
-        let id = format!("{}-bare-{}", self.namespace, uuid::Uuid::new_v4().simple());
+        let id = format!("{}-{}", self.namespace, uuid::Uuid::new_v4().simple());
         let message = PYTHON_BACKTEST.message(&id, "code.zip").to_string();
         let executable = parse_executable(message.as_bytes()).unwrap();
         let job = Job::validate(executable, &self.bounds, Some(&id)).unwrap();
