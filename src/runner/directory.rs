@@ -287,9 +287,8 @@ fn parse_name(name: &str) -> Option<(RunId, u32)> {
 /// The attempt of `run` that the entry of a job's folder belongs to: its directory, or what lies
 /// beside it, whose names go on with a dot, which no id has.
 fn attempt_of(name: &str, run: &RunId) -> Option<u32> {
-    let (attempt, rest) = name.split_once('-')?;
-    let after = rest.strip_prefix(run.as_str())?;
-    if after.is_empty() || after.starts_with('.') { attempt.parse().ok() } else { None }
+    let (found, attempt) = parse_name(name)?;
+    (found == *run).then_some(attempt)
 }
 
 fn is_in_use_or_gone(error: &io::Error) -> bool {
