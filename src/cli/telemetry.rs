@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt, registry};
@@ -21,17 +21,14 @@ pub(super) enum Voice {
 
 /// Starts the log. A second call in one process changes nothing.
 pub(super) fn start(settings: &TelemetrySettings, voice: Voice, level_is_set: bool) {
-    // What goes wrong with a connection is told once, by us.
     let on_terminal = std::io::stderr().is_terminal();
     let level = match (level_is_set, voice) {
-        (true, _) => settings.level.clone(),
-        (false, Voice::Service) => format!("{},lapin=off", settings.level),
-        (false, Voice::Tool) if on_terminal => "warn,lapin=off".to_owned(),
+        (true, _) | (false, Voice::Service) => settings.level.clone(),
+        (false, Voice::Tool) if on_terminal => "warn".to_owned(),
         // What may take minutes is told; a terminal has a bar for it.
-        (false, Voice::Tool) => format!("warn,lapin=off,{PULLS}=info"),
+        (false, Voice::Tool) => format!("warn,{PULLS}=info"),
     };
-    // The settings have been checked: what does not parse here cannot have passed.
-    let filter: Targets = level.parse().unwrap_or_default();
+    let filter = filter(&level);
     let as_text = match settings.format {
         LogFormat::Auto => on_terminal || voice == Voice::Tool,
         LogFormat::Text => true,
@@ -47,4 +44,31 @@ pub(super) fn start(settings: &TelemetrySettings, voice: Voice, level_is_set: bo
     };
     let started = registry().with(layer.with_filter(filter)).try_init();
     debug_assert!(started.is_ok(), "the log is started once");
+}
+
+/// What goes wrong with a connection is told once, by us: the client library is heard only where
+/// the level names it.
+fn filter(level: &str) -> Targets {
+    // The settings have been checked: what does not parse here cannot have passed.
+    let filter: Targets = level.parse().unwrap_or_default();
+    if level.contains("lapin") {
+        return filter;
+    }
+    filter.with_target("lapin", LevelFilter::OFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::filter;
+
+    #[test]
+    fn the_client_library_is_heard_only_where_the_level_names_it() {
+        for silent in ["info", "debug,longshore=trace"] {
+            assert!(!filter(silent).would_enable("lapin::channels", &Level::ERROR), "{silent}");
+            assert!(filter(silent).would_enable("longshore::worker", &Level::INFO), "{silent}");
+        }
+        assert!(filter("info,lapin=warn").would_enable("lapin::channels", &Level::ERROR));
+    }
 }
