@@ -5,19 +5,22 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits,
+};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
     StartContainerOptions, WaitContainerOptions,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use longshore::job::{Bounds, Job, Limits, Network, parse_executable};
-use longshore::runner::container::{ContainerBuilder, ContainerSpec, User};
+use longshore::runner::container::{ContainerBuilder, ContainerSpec, code_binds};
 use longshore::runner::directory::JobDirectory;
 use longshore::runner::labels::Assignment;
 use longshore::runner::script::ScriptManager;
 
 use crate::queued::SOURCE;
+use crate::support::bench::profile;
 use crate::support::program::PYTHON_BACKTEST;
 use crate::support::scene::Scene;
 
@@ -82,8 +85,8 @@ impl Bare {
         let spec = ContainerBuilder::new(IMAGE)
             .with_job(&job, &assignment)
             .with_command(script.shell, &script.container_path)
-            .with_bind(directory.root(), &format!("/{}", job.entrypoint))
-            .with_user(User::current())
+            .with_profile(&profile())
+            .with_binds(code_binds(directory.root(), &job, &script.writes, true))
             .build();
         Prepared { spec, directory }
     }
@@ -124,7 +127,11 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         typ: Some(MountType::BIND),
         source: Some(bind.host.to_string_lossy().into_owned()),
         target: Some(bind.container.clone()),
+        read_only: Some(bind.read_only),
         ..Default::default()
+    });
+    let ulimits = [("core", 0), ("fsize", 128 << 20), ("nofile", 4096)].map(|(name, most)| {
+        ResourcesUlimits { name: Some(name.to_owned()), soft: Some(most), hard: Some(most) }
     });
     let host = HostConfig {
         memory,
@@ -133,6 +140,10 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         pids_limit: signed(spec.limits.pids),
         network_mode: Some(spec.network.as_str().to_owned()),
         mounts: Some(mounts.collect()),
+        readonly_rootfs: Some(true),
+        tmpfs: Some(HashMap::from([("/tmp".to_owned(), "rw,mode=1777,size=64m".to_owned())])),
+        ulimits: Some(ulimits.to_vec()),
+        init: Some(true),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         log_config: Some(HostConfigLogConfig {
@@ -147,7 +158,7 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(spec.labels.clone().into_iter().collect()),
         working_dir: Some(spec.working_dir.clone()),
-        user: spec.user.map(|user| format!("{}:{}", user.uid, user.gid)),
+        user: Some(format!("{}:{}", spec.profile.user.uid, spec.profile.user.gid)),
         host_config: Some(host),
         ..Default::default()
     }

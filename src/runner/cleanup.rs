@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::container::{ContainerBuilder, User};
+use super::container::ContainerBuilder;
 use super::directory::{DirectoryError, JobDirectory};
 use super::docker_runner::DockerRunner;
 use super::labels;
@@ -25,8 +25,9 @@ pub(super) async fn container(runner: &DockerRunner, container: &str) {
     }
 }
 
-/// Removes a job's directory, also when a container wrote files as root that a worker without
-/// root's rights cannot remove: then a container of the same image, as root, empties it first.
+/// Removes a job's directory, also when a container that could write to it left files of another
+/// user that a worker without root's rights cannot remove: then a container of the same image, as
+/// root, empties it first.
 pub(super) async fn directory(runner: &DockerRunner, directory: &JobDirectory, image: &str) {
     let removed = match directory.remove().await {
         Err(DirectoryError::NeedsRoot { path, .. }) => {
@@ -48,7 +49,6 @@ async fn empty_as_root(runner: &DockerRunner, path: &Path, image: &str) -> Resul
         .with_capabilities(&RIGHTS)
         .with_limits(HELPER_LIMITS)
         .with_labels(labels::helper(&runner.namespace))
-        .with_user(User::ROOT)
         .with_stop_timeout(Duration::ZERO)
         .build();
     spec.name = format!("{}.cleanup.{}", runner.namespace, uuid::Uuid::new_v4());

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::labels::{self, Assignment};
 use crate::job::{HealthCheck, Job, Limits, Network};
+use crate::settings::{Profile, User};
 
 /// The largest config that travels in the environment as well, in bytes of JSON.
 /// Linux caps one environment string at 128 KiB; beyond this the file has to do.
@@ -36,8 +37,8 @@ pub struct ContainerSpec {
     pub binds: Vec<Bind>,
     /// Where the program starts.
     pub working_dir: String,
-    /// As whom the program runs; `None`: as the image says.
-    pub user: Option<User>,
+    /// As whom the program runs, and what it can write, open and start.
+    pub profile: Profile,
     /// What the program may do that its user could not; nothing for a job.
     pub capabilities: Vec<&'static str>,
     /// Network.
@@ -50,33 +51,15 @@ pub struct ContainerSpec {
     pub health_check: Option<HealthCheck>,
 }
 
-/// A host directory and where it appears in the container.
+/// A host directory or file, and where it appears in the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     /// On the host.
     pub host: PathBuf,
     /// In the container.
     pub container: String,
-}
-
-/// A user and a group by number; the image need not know them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct User {
-    /// The user.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-}
-
-impl User {
-    /// The user that may do everything its container allows.
-    pub const ROOT: Self = Self { uid: 0, gid: 0 };
-
-    /// The user of this process.
-    #[must_use]
-    pub fn current() -> Self {
-        Self { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
-    }
+    /// Whether the container can only read it.
+    pub read_only: bool,
 }
 
 /// The name of a job's container, `{namespace}.{id}.{attempt}`.
@@ -87,6 +70,18 @@ pub fn container_name(job: &Job, assignment: &Assignment<'_>) -> String {
     format!("{}.{}.{}", assignment.namespace, job.id, assignment.attempt)
 }
 
+/// The profile where none is given.
+const LEAST: Profile = Profile {
+    user: User::ROOT,
+    read_only_root: true,
+    read_only_code: true,
+    tmp_mb: 1,
+    open_files: 1024,
+    max_file_bytes: 1 << 20,
+    init: false,
+    oci_runtime: None,
+};
+
 /// Puts a [`ContainerSpec`] together.
 #[derive(Debug, Clone)]
 pub struct ContainerBuilder {
@@ -94,7 +89,8 @@ pub struct ContainerBuilder {
 }
 
 impl ContainerBuilder {
-    /// Begins with an image and the least of everything.
+    /// Begins with an image and the least of everything, to run as root, which without
+    /// capabilities is a user like any other.
     #[must_use]
     pub fn new(image: impl Into<String>) -> Self {
         let limits = Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 };
@@ -107,7 +103,7 @@ impl ContainerBuilder {
                 labels: BTreeMap::new(),
                 binds: Vec::new(),
                 working_dir: WORKING_DIR.to_owned(),
-                user: None,
+                profile: LEAST,
                 capabilities: Vec::new(),
                 network: Network::None,
                 limits,
@@ -135,10 +131,24 @@ impl ContainerBuilder {
         self
     }
 
-    /// A host directory, and where it appears in the container.
+    /// A host directory that the container may write to, and where it appears there.
     #[must_use]
-    pub fn with_bind(mut self, host: &Path, container: &str) -> Self {
-        self.spec.binds.push(Bind { host: host.to_path_buf(), container: container.to_owned() });
+    pub fn with_bind(self, host: &Path, container: &str) -> Self {
+        let (host, container) = (host.to_path_buf(), container.to_owned());
+        self.with_binds([Bind { host, container, read_only: false }])
+    }
+
+    /// More mounts.
+    #[must_use]
+    pub fn with_binds(mut self, binds: impl IntoIterator<Item = Bind>) -> Self {
+        self.spec.binds.extend(binds);
+        self
+    }
+
+    /// What the operator allows every container.
+    #[must_use]
+    pub fn with_profile(mut self, profile: &Profile) -> Self {
+        self.spec.profile = profile.clone();
         self
     }
 
@@ -163,14 +173,6 @@ impl ContainerBuilder {
         self
     }
 
-    /// As whom the program runs. The job's directory has to belong to that user, for no
-    /// container has the capability to write what is not its own.
-    #[must_use]
-    pub fn with_user(mut self, user: User) -> Self {
-        self.spec.user = Some(user);
-        self
-    }
-
     /// Capabilities of the kernel, such as `DAC_OVERRIDE`; all others are taken away.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: &[&'static str]) -> Self {
@@ -185,11 +187,29 @@ impl ContainerBuilder {
     }
 }
 
+/// The mounts of a job's directory, which appears under the name of its entrypoint. Where it is
+/// read-only, the files of it that a container may write are mounted once more, one by one: they
+/// are all that a program can take of the host's disk.
+#[must_use]
+pub fn code_binds(root: &Path, job: &Job, writes: &[&str], read_only: bool) -> Vec<Bind> {
+    let mount = format!("/{}", job.entrypoint);
+    let file = |name: &&str| Bind {
+        host: root.join(name),
+        container: format!("{mount}/{name}"),
+        read_only: false,
+    };
+    let files: Vec<_> = writes.iter().filter(|_| read_only).map(file).collect();
+    let whole = Bind { host: root.to_path_buf(), container: mount, read_only };
+    std::iter::once(whole).chain(files).collect()
+}
+
 /// The environment of a job's container. Our own names win over the job's.
 fn environment(job: &Job) -> BTreeMap<String, String> {
     let entrypoint = job.entrypoint.as_str();
     let config = Value::Object(job.config.clone()).to_string();
     let mut env = job.env.clone();
+    // The user has no home of its own, and can write nowhere else.
+    env.entry("HOME".to_owned()).or_insert_with(|| WORKING_DIR.to_owned());
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
     set("PYTHONDONTWRITEBYTECODE", "1".to_owned());
     set("ID", job.id.to_string());

@@ -3,6 +3,7 @@
 //! It is bound into the container, so what lies in it may belong to root, be read-only or be made
 //! to trip whoever cleans up.
 
+mod open;
 mod read;
 mod remove;
 #[cfg(test)]
@@ -215,14 +216,30 @@ impl JobDirectory {
         .await
     }
 
+    /// Lets every user write to the code, for a container that may: Longshore's own folder stays as
+    /// it is, and what is ours cannot be removed.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub async fn open_to_all(&self) -> Result<(), DirectoryError> {
+        self.blocking(|directory| {
+            let root = &directory.root;
+            open::to_all(root).map_err(DirectoryError::io("opening", root))
+        })
+        .await
+    }
+
     fn create_blocking(&self) -> Result<(), DirectoryError> {
         let mode = 0o755;
         let creating = || DirectoryError::io("creating the directory", &self.root);
         let mut tries = 1..=MAX_CREATE_TRIES;
         loop {
             if let Some(parent) = self.root.parent() {
+                // Others may pass, for an engine whose root is not the host's, but see nothing.
                 DirBuilder::new()
                     .recursive(true)
+                    .mode(0o711)
                     .create(parent)
                     .map_err(DirectoryError::io("creating the directory", parent))?;
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::archive::ArchiveCaps;
 use super::cleanup;
 use super::code::{CodeCaps, CodeError, CodeManager};
-use super::container::{ContainerBuilder, ContainerSpec, User, container_name};
+use super::container::{ContainerBuilder, ContainerSpec, code_binds, container_name};
 use super::directory::{DirectoryError, JobDirectory};
 use super::failure::RunFailure;
 use super::labels::Assignment;
@@ -165,12 +165,18 @@ impl DockerRunner {
         if run.job.is_long_running {
             self.write_first_lease(directory.root())?;
         }
+        let profile = &self.settings.profile;
+        if !profile.read_only_code {
+            directory.open_to_all().await?;
+        }
+        let binds =
+            code_binds(directory.root(), &run.job, &script.writes, profile.read_only_code);
         Ok(ContainerBuilder::new(self.image_of(run))
             .with_job(&run.job, &self.assignment_of(run))
             .with_command(script.shell, &script.container_path)
-            .with_bind(directory.root(), &format!("/{}", run.job.entrypoint))
+            .with_profile(profile)
+            .with_binds(binds)
             .with_stop_timeout(self.settings.stop_timeout)
-            .with_user(User::current())
             .build())
     }
 

@@ -22,9 +22,6 @@ const FOLDER: &str = RESERVED_DIRECTORY;
 /// The lease.
 const FILE: &str = "lease";
 
-/// Written by the entry script when the lease has run out.
-pub(super) const EXPIRED: &str = ".longshore/lease-expired";
-
 /// Writes a lease: `stamp`, which must differ from the last one, and the seconds that it grants.
 ///
 /// A lease that is there is written over in place, in one write of the same length: a disk that is full

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::directory::{FoundFile, JobDirectory};
+use super::exit_note;
 use super::docker_runner::{DockerRunner, RunObserver};
 use super::failure::RunFailure;
-use super::lease;
 use super::managed::{Held, Leftovers, Managed, Run};
 use super::orchestrator::ContainerStatus;
-use super::resources;
 use super::result_file::{self, CollectedResult};
 use super::verdict::{self, EndCause, Ending, Judgement};
 use crate::job::{ExecutionResult, MessageError, ResultStatus, State, StoredObjects, Verdict};
@@ -32,7 +30,7 @@ pub(super) async fn wait_and_collect(
     let Some(container) = managed.container().map(str::to_owned) else {
         return Err(RunFailure::Unavailable("the container was never started".to_owned()));
     };
-    let (status, timed_out) = wait_within_timeout(runner, managed, &container, observer).await?;
+    let (mut status, timed_out) = wait_within_timeout(runner, managed, &container, observer).await?;
     let Some(held) = managed.take_held() else {
         return Err(RunFailure::Unavailable("the run is being collected already".to_owned()));
     };
@@ -42,11 +40,12 @@ pub(super) async fn wait_and_collect(
     let run = &managed.run;
     let collected = result_file::collect(runner, run, &directory, &container);
     let finished = logs.finish(LOG_FINISH_TIMEOUT);
-    let (value, used, summary) = tokio::join!(collected, resources::collect(&directory), finished);
+    let (value, note, summary) = tokio::join!(collected, exit_note::read(&directory), finished);
+    status.oom_killed |= note.oom_killed;
     let cause = match (timed_out, managed.stop_reason()) {
         (Some(seconds), _) => EndCause::TimedOut(seconds),
         (None, Some(reason)) => EndCause::StopRequested(reason.0),
-        (None, None) => own_end(managed, &directory, &status).await,
+        (None, None) => own_end(managed, &status, note.lease_expired),
     };
     let judgement = verdict::judge(&Ending {
         cause,
@@ -57,20 +56,15 @@ pub(super) async fn wait_and_collect(
         result: value.judged.clone(),
     });
     let mut result = assemble(runner, run, &container, &status, judgement, value, summary);
-    result.resources = used;
+    result.resources = note.used;
     Ok(result)
 }
 
 /// What ended a container that nobody asked to end.
-async fn own_end(
-    managed: &Managed,
-    directory: &JobDirectory,
-    status: &ContainerStatus,
-) -> EndCause {
+fn own_end(managed: &Managed, status: &ContainerStatus, lease_expired: bool) -> EndCause {
     let long_running = managed.run.job.is_long_running;
     let unseen = managed.is_before_adoption(status.finished_at);
-    let mark = directory.read(lease::EXPIRED, 0).await;
-    if long_running && matches!(mark, Ok(FoundFile::Regular(_))) {
+    if long_running && lease_expired {
         EndCause::LeaseExpired
     } else if verdict::is_lost_with_engine(status, long_running, unseen) {
         EndCause::EngineLost

@@ -102,6 +102,15 @@ impl Recorder {
         }
     }
 
+    /// What the program writes where a file of its host is mounted.
+    fn write_through_mounts(&self, spec: &ContainerSpec) {
+        for bind in spec.binds.iter().filter(|bind| !bind.read_only) {
+            if let Some(bytes) = self.script.files.get(&bind.container) {
+                std::fs::write(&bind.host, bytes).expect("a mounted file can be written");
+            }
+        }
+    }
+
     fn output(&self) -> String {
         let bytes: Vec<u8> =
             self.script.frames.iter().flat_map(|frame| frame.bytes.clone()).collect();
@@ -124,6 +133,7 @@ impl ContainerOrchestrator for Recorder {
         self.record(Call::Start(spec.name.clone()));
         answer(self.script.start_error.as_ref())?;
         self.specs.lock().unwrap_or_else(PoisonError::into_inner).push(spec.clone());
+        self.write_through_mounts(spec);
         Ok(spec.name.clone())
     }
 

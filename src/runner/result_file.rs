@@ -77,7 +77,8 @@ async fn read(
     // The directory is bound into the container. The engine, which starts a process of its own for
     // a copy, is asked only where the file is not there or not ours to read.
     match directory.read(NAME, most).await {
-        Ok(FoundFile::Regular(bytes)) => return Ok(Some(bytes)),
+        // It was put there empty, for the code to write.
+        Ok(FoundFile::Regular(bytes)) => return Ok((!bytes.is_empty()).then_some(bytes)),
         Ok(FoundFile::Unusable(problem)) => return Err(problem),
         Ok(FoundFile::Nothing) => {}
         Err(error) => tracing::debug!(job.id = %run.job.id, %error, "read result on the host"),

@@ -121,8 +121,12 @@ pub fn judge(ending: &Ending) -> Judgement {
         EndCause::Itself => {}
     }
     match ending.exit_code {
-        Some(137) if ending.oom_killed => {
-            let message = format!("ran out of its {} MiB of memory", ending.memory_mb);
+        Some(code @ 1..) if ending.oom_killed => {
+            let memory = format!("ran out of its {} MiB of memory", ending.memory_mb);
+            let message = match code {
+                137 => memory,
+                _ => format!("{memory} in a process that it had started (exit code {code})"),
+            };
             Judgement::new(Verdict::OutOfMemory, message)
         }
         Some(0) => judge_clean_exit(&ending.result),
@@ -232,11 +236,14 @@ mod tests {
     }
 
     #[test]
-    fn out_of_memory_wants_both_the_mark_and_the_kill() {
+    fn out_of_memory_wants_both_the_mark_and_a_failure() {
         let mut end = ending(137, ResultFile::Absent);
         end.oom_killed = true;
         assert_eq!(judge(&end).verdict, Verdict::OutOfMemory);
         assert_eq!(judge(&end).message, "ran out of its 64 MiB of memory");
+        end.exit_code = Some(1);
+        assert_eq!(judge(&end).verdict, Verdict::OutOfMemory);
+        assert!(judge(&end).message.contains("a process that it had started"));
         end.exit_code = Some(0);
         assert_ne!(judge(&end).verdict, Verdict::OutOfMemory);
     }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::profile::User;
+
 /// What a whole number counts. Megabytes and kilobytes are binary: 1 MB is 1,048,576 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -58,6 +60,8 @@ pub enum Kind {
     Image,
     /// An absolute path.
     Directory,
+    /// A user of the kernel by number, and perhaps a group.
+    User,
     /// An IP address and a port.
     Address,
     /// A level, or a list of target=level.
@@ -126,6 +130,7 @@ impl Kind {
             Self::Bucket => is_bucket(text),
             Self::Image => is_plain(text, 255) && !text.contains(' '),
             Self::Directory => is_plain(text, 1024) && text.starts_with('/') && text != "/",
+            Self::User => text.parse::<User>().is_ok(),
             Self::Address => text.parse::<SocketAddr>().is_ok(),
             Self::LogFilter => is_log_filter(text),
             Self::Bool => boolean(text).is_some(),
@@ -167,6 +172,7 @@ impl Kind {
                 .to_owned(),
             Self::Image => "an image such as python:3.11-slim".to_owned(),
             Self::Directory => "an absolute path below /".to_owned(),
+            Self::User => "a user's number, or user:group, such as 65532:65532".to_owned(),
             Self::Address => "an IP address and a port, such as 127.0.0.1:8080".to_owned(),
             Self::LogFilter => "off, error, warn, info, debug or trace, or a filter such as \
                                 info,longshore=debug"

@@ -9,6 +9,7 @@ mod kind;
 mod layers;
 mod loader;
 mod mistake;
+mod profile;
 mod read;
 mod sections;
 mod sources;
@@ -20,6 +21,7 @@ mod tests;
 pub use kind::{Kind, Unit, mask_url};
 pub use loader::{Effective, Loader, Reader};
 pub use mistake::{Mistake, Origin, SettingsErrors};
+pub use profile::{NoUser, Profile, User};
 pub use sections::{
     BrokerSettings, EngineLog, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
     StoreSettings, TelemetrySettings, WorkerSettings,

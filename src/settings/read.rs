@@ -3,6 +3,7 @@
 use super::kind;
 use super::loader::Reader;
 use super::mistake::Mistake;
+use super::profile::Profile;
 use super::sections::{
     BrokerSettings, EngineLog, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
     StoreSettings, TelemetrySettings, WorkerSettings,
@@ -76,6 +77,7 @@ impl Reader<'_> {
                 cpus: self.parsed(&t::BOT_CPUS),
                 pids: self.whole(&t::BOT_PIDS_LIMIT),
             },
+            profile: self.profile(),
             network: network(&self.text(&t::BOT_NETWORK)),
             allowed_networks: self
                 .list(&t::BOT_ALLOWED_NETWORKS)
@@ -109,6 +111,28 @@ impl Reader<'_> {
             ));
         }
         runner
+    }
+
+    fn profile(&self) -> Profile {
+        let profile = Profile {
+            user: self.parsed(&t::BOT_USER).unwrap_or_default(),
+            read_only_root: self.flag(&t::BOT_READ_ONLY_ROOT),
+            read_only_code: self.flag(&t::BOT_READ_ONLY_CODE),
+            tmp_mb: self.parsed(&t::BOT_TMP_MB).unwrap_or_default(),
+            open_files: self.whole(&t::BOT_OPEN_FILES_LIMIT),
+            max_file_bytes: self.whole(&t::BOT_FILE_SIZE_LIMIT_MB),
+            init: self.flag(&t::BOT_INIT),
+            oci_runtime: self.optional(&t::BOT_OCI_RUNTIME),
+        };
+        let max_result_bytes = self.whole(&t::RESULT_MAX_MB);
+        if (1..=max_result_bytes).contains(&profile.max_file_bytes) {
+            self.together(format!(
+                "BOT_FILE_SIZE_LIMIT_MB is {}, not more than RESULT_MAX_MB, which is {}",
+                profile.max_file_bytes >> 20,
+                max_result_bytes >> 20
+            ));
+        }
+        profile
     }
 
     /// The queue side.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kind::mask_url;
+use super::profile::Profile;
 use crate::job::{Limits, Network, Runtime};
 
 /// RabbitMQ.
@@ -91,6 +92,8 @@ pub struct RunnerSettings {
     /// `BOT_MEMORY_LIMIT_MB` (512), `BOT_CPU_SHARES` (512), `BOT_CPUS` (none),
     /// `BOT_PIDS_LIMIT` (256): limits of a job, which a message may lower.
     pub limits: Limits,
+    /// What every container may do besides.
+    pub profile: Profile,
     /// `BOT_NETWORK` (host): the network of a job that names none.
     pub network: Network,
     /// `BOT_ALLOWED_NETWORKS` (host,bridge,none): what a message may name.

@@ -137,6 +137,24 @@ settings! {
     BOT_CPUS = "runner.cpus", Unset("as many as there are"), Decimal { min: 0.01, max: 4096.0 };
     /// Processes and threads of a container at most. A message may ask for less.
     BOT_PIDS_LIMIT = "runner.pids_limit", Value("256"), count(1, 4_194_304);
+    /// As whom programs run, by number; not root, and nobody on the host. `0:0` is root.
+    BOT_USER = "runner.user", Value("65532:65532"), Kind::User;
+    /// Whether the image's file system is read-only, with a `/tmp` in memory. Where it is not,
+    /// what a program writes fills the engine's disk.
+    BOT_READ_ONLY_ROOT = "runner.read_only_root", Value("true"), Bool;
+    /// Whether the job's directory is read-only but for its result.json. Where it is not, what a
+    /// program writes there fills the disk of `TEMP_DIR`.
+    BOT_READ_ONLY_CODE = "runner.read_only_code", Value("true"), Bool;
+    /// The size of `/tmp` in a container; what is in it counts as its memory.
+    BOT_TMP_MB = "runner.tmp_mb", Value("64"), megabytes(1, 1 << 24);
+    /// Open files of one process in a container.
+    BOT_OPEN_FILES_LIMIT = "runner.open_files_limit", Value("4096"), count(64, 1 << 20);
+    /// The largest file that a program may write, `/tmp` included. More than `RESULT_MAX_MB`.
+    BOT_FILE_SIZE_LIMIT_MB = "runner.file_size_limit_mb", Value("128"), megabytes(2, 1 << 24);
+    /// Whether process 1 of a container is the engine's init, which buries what programs leave.
+    BOT_INIT = "runner.init", Value("true"), Bool;
+    /// The OCI runtime by the name that the engine knows it by, such as gVisor's `runsc`.
+    BOT_OCI_RUNTIME = "runner.oci_runtime", Unset("the engine's default"), Text;
     /// The network of a job whose message names none.
     BOT_NETWORK = "runner.network", Value("host"), Choice(NETWORKS);
     /// The networks that a message may name.

@@ -49,6 +49,17 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((store.state_bucket.as_str(), store.timeout.as_secs()), ("longshore-state", 60));
     let limits = Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 };
     assert_eq!((runner.limits, runner.docker_host), (limits, None));
+    let profile = Profile {
+        user: User { uid: 65_532, gid: 65_532 },
+        read_only_root: true,
+        read_only_code: true,
+        tmp_mb: 64,
+        open_files: 4096,
+        max_file_bytes: 128 << 20,
+        init: true,
+        oci_runtime: None,
+    };
+    assert_eq!(runner.profile, profile);
     assert_eq!(runner.temp_dir, PathBuf::from("/tmp/runtime"));
     assert_eq!(runner.network, Network::Host);
     assert_eq!(runner.allowed_networks, [Network::Host, Network::Bridge, Network::None]);
@@ -192,8 +203,9 @@ fn settings_that_do_not_go_together_are_mistakes() {
         ("LOG_CHUNK_MAX_KB", "2"),
         ("LOG_BUFFER_MAX_KB", "1"),
         ("MINIO_STATE_BUCKET", "custom-bots"),
+        ("BOT_FILE_SIZE_LIMIT_MB", "64"),
     ]));
-    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found.len(), 4, "{found:?}");
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt};
 use longshore::job::HealthCheck;
 use longshore::logs::{Frame, Stream};
-use longshore::runner::container::{Bind, ContainerSpec, User};
+use longshore::runner::container::{Bind, ContainerSpec};
 use longshore::runner::docker::{DockerOrchestrator, Progress};
 use longshore::runner::orchestrator::{ContainerOrchestrator, ContainerState, EngineError};
-use longshore::settings::RunnerSettings;
+use longshore::settings::{RunnerSettings, User};
 
 use crate::support::bench::{Bench, EngineProxy, NODE, settings};
 
@@ -50,7 +50,7 @@ async fn a_run_gives_exit_code_output_and_result_and_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let script = "echo out; echo err >&2; pwd; echo '{\"a\":1}' > /bot/result.json; exit 3";
     let mut spec = bench.shell("run", script);
-    let bind = Bind { host: directory.path().to_path_buf(), container: "/bot".to_owned() };
+    let bind = Bind { host: directory.path().to_path_buf(), container: "/bot".to_owned(), read_only: false };
     spec.binds = vec![bind];
     let run = bench.engine.run_and_wait(&spec, Some("/bot/result.json")).await.unwrap();
     assert_eq!(run.status.exit_code, Some(3));
@@ -105,7 +105,7 @@ async fn compat_13_a_container_whose_start_failed_is_removed() {
 
     let mut spec = bench.shell("nowhere", "true");
     let host = Path::new("/no/such/directory").to_path_buf();
-    spec.binds = vec![Bind { host, container: "/bot".to_owned() }];
+    spec.binds = vec![Bind { host, container: "/bot".to_owned(), read_only: false }];
     let error = bench.engine.create_and_start(&spec).await.unwrap_err();
     assert!(error.to_string().contains("/no/such/directory"), "{error}");
     assert_eq!(bench.count().await, 0);
@@ -336,7 +336,7 @@ async fn compat_15_a_program_has_no_capabilities_and_can_be_another_user() {
     let bench = Bench::new().await;
     let script = "id -u; id -g; grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status";
     let mut spec = bench.shell("caps", script);
-    spec.user = Some(User { uid: 10_001, gid: 10_002 });
+    spec.profile.user = User { uid: 10_001, gid: 10_002 };
     let run = bench.engine.run_and_wait(&spec, None).await.unwrap();
     let words: Vec<_> = run.output.split_whitespace().collect();
     let none = "0000000000000000";

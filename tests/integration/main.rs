@@ -24,6 +24,7 @@ mod engine;
 mod examples;
 mod failover;
 mod health;
+mod hostile;
 mod images;
 mod lifecycle;
 mod logs;

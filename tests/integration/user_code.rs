@@ -67,8 +67,8 @@ async fn compat_11_the_ends_of_python_code_are_told_apart() {
             case("os-exit-0", "import os\ndef main(id, config): os._exit(0)", "failed", 0, "wrote no result.json", Value::Null),
             case("term", "import os, signal, time\ndef main(id, config):\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(60)", "failed", 143, "SIGTERM", "terminated"),
             case("invalid", "import os\ndef main(id, config):\n    open('/backtest/result.json', 'w').write('{not json')\n    os._exit(0)", "failed", 0, "not valid JSON", Value::Null),
-            case("folder", "import os\ndef main(id, config):\n    os.mkdir('/backtest/result.json')\n    os._exit(0)", "failed", 0, "result.json", Value::Null),
-            case("link", "import os\ndef main(id, config):\n    os.symlink('/etc/passwd', '/backtest/result.json')\n    os._exit(0)", "failed", 0, "result.json", Value::Null),
+            case("folder", "import os\ndef main(id, config): os.mkdir('/backtest/result.json')", "failed", 1, "FileExistsError", "error"),
+            case("link", "import os\ndef main(id, config): os.symlink('/etc/passwd', '/backtest/result.json')", "failed", 1, "FileExistsError", "error"),
             case("circle", "def main(id, config):\n    a = []\n    a.append(a)\n    return a", "failed", 1, "contains itself", "error"),
         ],
     )

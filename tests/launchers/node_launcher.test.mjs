@@ -59,7 +59,7 @@ async function run(t, source, { script = 'main.js', config = {}, bot = false, sc
   const { code, signal } = await closed;
   clearTimeout(timer);
   const resultFile = path.join(root, 'result.json');
-  const text = fs.existsSync(resultFile) ? fs.readFileSync(resultFile, 'utf8') : null;
+  const text = fs.statSync(resultFile, { throwIfNoEntry: false })?.isFile() ? fs.readFileSync(resultFile, 'utf8') : null;
   const stdout = Buffer.concat(output.stdout).toString();
   return {
     root,
@@ -67,7 +67,7 @@ async function run(t, source, { script = 'main.js', config = {}, bot = false, sc
     stdout,
     stderr: Buffer.concat(output.stderr).toString(),
     text,
-    result: text === null ? undefined : JSON.parse(text),
+    result: text ? JSON.parse(text) : undefined,
     lastLine: stdout.trimEnd().split('\n').at(-1),
     leftovers: fs.readdirSync(root).filter((name) => name.includes('tmp')),
   };
@@ -154,11 +154,11 @@ describe('results', { concurrency: 4 }, () => {
 
   test("an old result is not taken for this run's", async (t) => {
     const ended = await run(t, "exports.main = () => process.kill(process.pid, 'SIGKILL')", { files: { 'result.json': '{}' } });
-    assert.deepEqual([ended.code, ended.text], ['SIGKILL', null]);
+    assert.deepEqual([ended.code, ended.text], ['SIGKILL', '']);
   });
 
   test('a result that cannot be written is a failure', async (t) => {
-    const ended = await run(t, "require('fs').mkdirSync('result.json.tmp'); exports.main = () => 1");
+    const ended = await run(t, "const fs = require('fs'); fs.rmSync('result.json'); fs.mkdirSync('result.json'); exports.main = () => 1");
     assert.equal(ended.code, 1);
     assert.match(ended.stderr, /cannot write .*result\.json/);
   });
@@ -170,11 +170,11 @@ describe('results', { concurrency: 4 }, () => {
        exports.main = async () => {
          if (!cluster.isPrimary) { process.disconnect(); return 'worker'; }
          const [code] = await require('events').once(cluster.fork(), 'exit');
-         return [code, require('fs').existsSync('result.json')];
+         return [code, require('fs').statSync('result.json').size];
        };`,
     );
-    assert.deepEqual(ended.result, [0, false], ended.stderr);
-    assert.equal(ended.stdout, '[0,false]\n');
+    assert.deepEqual(ended.result, [0, 0], ended.stderr);
+    assert.equal(ended.stdout, '[0,0]\n');
   });
 });
 

@@ -37,6 +37,23 @@ fn env<'a>(spec: &'a ContainerSpec, name: &str) -> Option<&'a str> {
     spec.env.get(name).map(String::as_str)
 }
 
+fn bind(host: &str, container: &str, read_only: bool) -> Bind {
+    Bind { host: PathBuf::from(host), container: container.to_owned(), read_only }
+}
+
+#[test]
+fn of_read_only_code_the_files_that_are_written_are_mounted_once_more() {
+    let (root, job) = (Path::new("/r"), job("main.py"));
+    let writes = ["result.json", ".longshore/exit-note"];
+    let expected = [
+        bind("/r", "/bot", true),
+        bind("/r/result.json", "/bot/result.json", false),
+        bind("/r/.longshore/exit-note", "/bot/.longshore/exit-note", false),
+    ];
+    assert_eq!(code_binds(root, &job, &writes, true), expected);
+    assert_eq!(code_binds(root, &job, &writes, false), [bind("/r", "/bot", false)]);
+}
+
 #[test]
 fn a_bot_gets_the_names_that_bots_know() {
     let mut job = job("src/main.py");
@@ -47,7 +64,6 @@ fn a_bot_gets_the_names_that_bots_know() {
         .with_command("/bin/bash", "/bot/entrypoint.sh")
         .with_bind(Path::new("/tmp/runtime/x"), "/bot")
         .with_stop_timeout(Duration::from_secs(5))
-        .with_user(User { uid: 1000, gid: 1001 })
         .build();
     let expected_env = [
         ("CODE_MOUNT_DIR", "bot"),
@@ -55,6 +71,7 @@ fn a_bot_gets_the_names_that_bots_know() {
         ("CONFIG_FILE", "/bot/.longshore/config.json"),
         ("ENTRYPOINT_TYPE", "bot"),
         ("EXTRA", "é\n'\""),
+        ("HOME", "/tmp"),
         ("ID", "my-job"),
         ("IS_LONG_RUNNING", "true"),
         ("PYTHONDONTWRITEBYTECODE", "1"),
@@ -80,9 +97,7 @@ fn a_bot_gets_the_names_that_bots_know() {
     assert_eq!(spec.limits, job.limits);
     assert_eq!(spec.network, Network::Bridge);
     assert_eq!(spec.stop_timeout, Duration::from_secs(5));
-    assert_eq!(spec.user, Some(User { uid: 1000, gid: 1001 }));
-    let bind = Bind { host: PathBuf::from("/tmp/runtime/x"), container: "/bot".to_owned() };
-    assert_eq!(spec.binds, [bind]);
+    assert_eq!(spec.binds, [bind("/tmp/runtime/x", "/bot", false)]);
 }
 
 #[test]

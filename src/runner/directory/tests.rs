@@ -80,6 +80,28 @@ async fn compat_4_an_attempt_never_finds_an_older_ones_files() {
     second.create().await.unwrap();
     assert_eq!(fs::read_dir(second.root()).unwrap().count(), 0);
     assert_eq!(mode(second.root()), 0o755);
+    // Others pass, but see nothing.
+    assert_eq!(mode(second.root().parent().unwrap()), 0o711);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_opened_can_be_written_by_all_but_for_what_is_ours() {
+    let temp = tempfile::tempdir().unwrap();
+    let job = directory(temp.path(), 1);
+    job.create().await.unwrap();
+    let root = job.root();
+    for folder in ["lib", ".longshore"] {
+        fs::create_dir(root.join(folder)).unwrap();
+        fs::write(root.join(folder).join("file"), "x").unwrap();
+    }
+    let run = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(root.join("lib/file"), run).unwrap();
+    let before = [".longshore", ".longshore/file"].map(|name| mode(&root.join(name)));
+    job.open_to_all().await.unwrap();
+    assert_eq!(mode(root), 0o1777);
+    assert_eq!(["lib", "lib/file"].map(|name| mode(&root.join(name))), [0o777, 0o777]);
+    let after = [".longshore", ".longshore/file"].map(|name| mode(&root.join(name)));
+    assert_eq!(after, before);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+    ResourcesUlimits,
 };
 use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
 
@@ -14,7 +15,7 @@ use super::lifecycle;
 use crate::job::{HealthCheck, Limits};
 use crate::runner::container::ContainerSpec;
 use crate::runner::orchestrator::EngineError;
-use crate::settings::EngineLog;
+use crate::settings::{EngineLog, Profile, User};
 
 /// The engine's log driver. `local` keeps bytes as they are, where `json-file` replaces what is
 /// not UTF-8, which it also makes of a character that its cut at 16 KiB has split.
@@ -68,7 +69,7 @@ fn body(spec: &ContainerSpec, log: EngineLog) -> ContainerCreateBody {
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(spec.labels.clone().into_iter().collect()),
         working_dir: Some(spec.working_dir.clone()),
-        user: spec.user.map(|user| format!("{}:{}", user.uid, user.gid)),
+        user: Some(user(spec.profile.user)),
         stop_signal: Some("SIGTERM".to_owned()),
         stop_timeout: Some(signed(spec.stop_timeout.as_secs())),
         healthcheck: spec.health_check.as_ref().map(health),
@@ -79,6 +80,7 @@ fn body(spec: &ContainerSpec, log: EngineLog) -> ContainerCreateBody {
 
 fn host(spec: &ContainerSpec, log: EngineLog) -> HostConfig {
     let Limits { memory_mb, cpu_shares, cpus, pids } = spec.limits;
+    let profile = &spec.profile;
     let memory = signed(memory_mb.saturating_mul(BYTES_PER_MIB));
     // Mounts rather than `host:container` texts: these cannot name a directory with a colon, and
     // make one that is missing instead of failing.
@@ -86,6 +88,7 @@ fn host(spec: &ContainerSpec, log: EngineLog) -> HostConfig {
         typ: Some(MountType::BIND),
         source: Some(bind.host.to_string_lossy().into_owned()),
         target: Some(bind.container.clone()),
+        read_only: Some(bind.read_only),
         ..Default::default()
     });
     HostConfig {
@@ -97,6 +100,11 @@ fn host(spec: &ContainerSpec, log: EngineLog) -> HostConfig {
         pids_limit: Some(signed(pids)),
         network_mode: Some(spec.network.as_str().to_owned()),
         mounts: Some(mounts.collect()),
+        readonly_rootfs: Some(profile.read_only_root),
+        tmpfs: profile.read_only_root.then(|| tmpfs(profile)),
+        ulimits: Some(ulimits(profile)),
+        init: Some(profile.init),
+        runtime: profile.oci_runtime.clone(),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(spec.capabilities.iter().map(|&name| name.to_owned()).collect()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
@@ -110,6 +118,32 @@ fn host(spec: &ContainerSpec, log: EngineLog) -> HostConfig {
         }),
         ..Default::default()
     }
+}
+
+fn user(user: User) -> String {
+    format!("{}:{}", user.uid, user.gid)
+}
+
+/// `/tmp` in memory. Programs may be started from it, for that is where native parts of packages
+/// are unpacked to.
+fn tmpfs(profile: &Profile) -> HashMap<String, String> {
+    let mb = profile.tmp_mb;
+    // An inode takes memory that the size does not count: so many for each page of 4 KiB.
+    let inodes = mb.saturating_mul(256).max(1024);
+    let options = format!("rw,nosuid,nodev,exec,mode=1777,size={mb}m,nr_inodes={inodes}");
+    HashMap::from([("/tmp".to_owned(), options)])
+}
+
+fn ulimits(profile: &Profile) -> Vec<ResourcesUlimits> {
+    let limit = |name: &str, most| {
+        let most = Some(signed(most));
+        ResourcesUlimits { name: Some(name.to_owned()), soft: most, hard: most }
+    };
+    vec![
+        limit("core", 0),
+        limit("fsize", profile.max_file_bytes),
+        limit("nofile", profile.open_files),
+    ]
 }
 
 fn health(check: &HealthCheck) -> HealthConfig {
@@ -146,7 +180,7 @@ mod tests {
 
     use super::*;
     use crate::runner::container::tests::job;
-    use crate::runner::container::{ContainerBuilder, User};
+    use crate::runner::container::ContainerBuilder;
     use crate::runner::labels::Assignment;
 
     const LOG: EngineLog = EngineLog { file_mb: 64, files: 2 };
@@ -178,8 +212,38 @@ mod tests {
         assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
         assert_eq!(host.pids_limit, Some(32));
         let mut spec = spec();
-        spec.user = Some(User { uid: 1000, gid: 1001 });
+        spec.profile.user = User { uid: 1000, gid: 1001 };
         assert_eq!(body(&spec, LOG).user.as_deref(), Some("1000:1001"));
+    }
+
+    #[test]
+    fn what_a_program_may_write_open_and_start_is_the_profiles() {
+        let mut spec = spec();
+        spec.profile = Profile {
+            user: User::ROOT,
+            read_only_root: true,
+            read_only_code: true,
+            tmp_mb: 2,
+            open_files: 100,
+            max_file_bytes: 5 << 20,
+            init: true,
+            oci_runtime: Some("runsc".to_owned()),
+        };
+        let safe = host(&spec, LOG);
+        assert_eq!((safe.readonly_rootfs, safe.init), (Some(true), Some(true)));
+        assert_eq!(safe.runtime.as_deref(), Some("runsc"));
+        let tmp = &safe.tmpfs.unwrap()["/tmp"];
+        assert!(tmp.contains("size=2m,nr_inodes=1024") && tmp.contains("nosuid"), "{tmp}");
+        let limits = safe.ulimits.unwrap();
+        let limits: Vec<_> =
+            limits.iter().map(|limit| (limit.name.as_deref().unwrap(), limit.hard)).collect();
+        let expected =
+            [("core", Some(0)), ("fsize", Some(5 << 20)), ("nofile", Some(100))];
+        assert_eq!(limits, expected);
+
+        spec.profile.read_only_root = false;
+        let open = host(&spec, LOG);
+        assert_eq!((open.readonly_rootfs, open.tmpfs), (Some(false), None));
     }
 
     #[test]

@@ -112,7 +112,6 @@ async fn a_terminating_run_goes_the_whole_way_and_leaves_nothing() {
             Call::Start("ns.job.1".to_owned()),
             Call::Follow("ns.job.1".to_owned()),
             Call::Wait("ns.job.1".to_owned()),
-            Call::Copy("ns.job.1".to_owned(), "/bot/result.json".to_owned()),
             Call::Remove("ns.job.1".to_owned()),
         ]
     );

@@ -14,8 +14,8 @@ const OUT_OF_THE_WAY: &str = ".longshore/entrypoint.sh";
 /// directory from its own place, in which it may stand one folder deeper.
 const BODY: &str = r#"# Written by Longshore. The job's data comes by environment and file, and is not part of this text.
 #
-# The shell stays as process 1 and passes SIGTERM on: as process 1 the interpreter would not hear one
-# that comes before it listens, for the kernel drops what process 1 has no handler for.
+# The shell stays and passes SIGTERM on: where it is process 1 the interpreter would not hear one that
+# comes before it listens, for the kernel drops what process 1 has no handler for.
 child=
 interrupted=
 read -r this_shell </proc/$$/comm
@@ -33,13 +33,18 @@ terminate() {
 }
 trap terminate TERM INT
 
-# Leaves the kernel's account of this container for the result: which of the files there are depends on
-# the version of control groups. No program is started for it.
-account() {
+# Notes what the kernel counted in this container: which of the files there are depends on the version of
+# control groups. No program is started for it.
+note_exit() {
     for file in cpu.stat memory.peak cpuacct/cpuacct.usage memory/memory.max_usage_in_bytes; do
         if read -r figure <"/sys/fs/cgroup/$file"; then echo "$file $figure"; fi
-    done >"$root/.longshore/usage"
-} 2>/dev/null
+    done
+    for file in memory.events memory/memory.oom_control; do
+        while read -r name count; do
+            if [ "$name" = oom_kill ]; then echo "$name $count"; fi
+        done <"/sys/fs/cgroup/$file"
+    done
+} 2>/dev/null >>"$root/.longshore/exit-note"
 
 case "$0" in
 */*) here=${0%/*} ;;
@@ -64,11 +69,27 @@ backtest)
 esac
 "#;
 
+/// Before the interpreter: how the lease is to be watched where there is one.
+const BEFORE: &str = r#"# Two seconds, without another process where the shell can wait by itself: code that has used up its
+# processes must not end the watch. Nobody ever writes into the pipe.
+lease=$root/.longshore/lease
+pipe=/tmp/.longshore-$$
+alone=
+if [ -e "$lease" ] && mkfifo "$pipe"; then
+    exec 9<>"$pipe"
+    rm -f "$pipe"
+    read -r -t 0.01 _ <&9
+    [ $? -eq 2 ] || alone=yes # a shell that knows no -t says 2
+fi 2>/dev/null
+pause() {
+    if [ -n "$alone" ]; then read -r -t 2 _ <&9; else sleep 2; fi
+}
+"#;
+
 /// Watches the lease where there is one, in a process of its own: the bot's worker writes it anew for
 /// as long as it can show that the job is its own. The time is the kernel's, read without another
 /// process; a text that has not changed runs out however the clock is set.
-const WATCH: &str = r#"lease=$root/.longshore/lease
-watch_lease() {
+const WATCH: &str = r#"watch_lease() {
     seen=
     while :; do
         read -r now _ </proc/uptime
@@ -78,13 +99,13 @@ watch_lease() {
             ends=$((now + seconds))
         fi
         if [ -z "$seen" ] || [ "$now" -lt $((ends - 3)) ]; then
-            sleep 2
+            pause
             continue
         fi
-        : >"$root/.longshore/lease-expired"
+        echo "lease expired" >>"$root/.longshore/exit-note"
         echo "longshore: this bot ends itself, for its worker has not been heard of for too long" >&2
         kill -TERM "$1" 2>/dev/null
-        sleep 2
+        pause
         kill -KILL "$1" 2>/dev/null
         return
     done
@@ -105,7 +126,7 @@ const WAIT: &str = r#"while :; do
     [ -n "$interrupted" ] || break
 done
 [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
-account
+note_exit
 exit "$code"
 "#;
 
@@ -118,8 +139,9 @@ impl BashEntrypointFactory {
     #[must_use]
     pub fn text(self, runtime: Runtime) -> String {
         let RuntimeScripts { shell, interpreter, launcher_name, .. } = RuntimeScripts::of(runtime);
-        let start = format!("{interpreter} \"$root/.longshore/{launcher_name}\" &\nchild=$!\n");
-        format!("#!{shell}\n{BODY}{start}{WATCH}{WAIT}")
+        let launcher = format!("\"$root/.longshore/{launcher_name}\"");
+        let start = format!("{interpreter} {launcher} 9>&- &\nchild=$!\n");
+        format!("#!{shell}\n{BODY}{BEFORE}{start}{WATCH}{WAIT}")
     }
 
     /// Writes the shell script, beside `.longshore/` or in it; answers its place in `root`.

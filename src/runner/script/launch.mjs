@@ -64,8 +64,7 @@ function settle(code) {
     line = encode(failure(message));
   }
   try {
-    fs.writeFileSync(`${resultFile}.tmp`, line);
-    fs.renameSync(`${resultFile}.tmp`, resultFile);
+    fs.writeFileSync(resultFile, line); // in place: it is all that can be written here
   } catch (error) {
     process.stderr.write(`cannot write ${resultFile}: ${error.message}\n`);
     process.exitCode ||= 1;
@@ -136,7 +135,7 @@ process.once('beforeExit', () => {
 });
 
 process.chdir(root);
-if (wantsResult) fs.rmSync(resultFile, { force: true }); // an old file is not this run's result
+if (wantsResult) fs.writeFileSync(resultFile, ''); // an old file is not this run's result
 const config = JSON.parse(fs.readFileSync(CONFIG_FILE, 'utf8'));
 const main = await loadMain();
 try {

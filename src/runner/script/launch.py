@@ -56,7 +56,7 @@ class Run:
         atexit.register(self.print_line)  # first to register, last to run
         if self.wants_result:
             with contextlib.suppress(OSError):  # an old file is not this run's result
-                os.remove(RESULT)
+                open(RESULT, "wb").close()
         code = self.settle(*self.outcome())
         self.ended = True
         return code
@@ -152,11 +152,9 @@ class Run:
             message = f"the result is not JSON: {reason}"
             print(message, file=sys.stderr)
             self.line, code = encode(failure(message)), 1
-        try:
-            temporary = f"{RESULT}.tmp"
-            with open(temporary, "wb") as file:
+        try:  # in place: it is all that can be written here
+            with open(RESULT, "wb") as file:
                 file.write(self.line)
-            os.replace(temporary, RESULT)
         except OSError as error:
             print(f"cannot write {RESULT}: {error}", file=sys.stderr)
             code = code or 1

@@ -20,7 +20,9 @@ use std::path::Path;
 pub use bash::BashEntrypointFactory;
 pub use code::CodeEntrypointFactory;
 
+use super::archive::RESULT_FILE;
 use super::directory::JobDirectory;
+use super::exit_note::EXIT_NOTE;
 use crate::job::{Job, Runtime};
 
 /// How one runtime starts a job.
@@ -54,6 +56,8 @@ pub struct EntryScript {
     pub shell: &'static str,
     /// The shell script in the container: the second part of its command.
     pub container_path: String,
+    /// The files in the job's directory that the container writes, empty until then.
+    pub writes: Vec<&'static str>,
 }
 
 /// Why a job's scripts could not be written; never the job's fault.
@@ -92,10 +96,13 @@ impl ScriptManager {
     ) -> Result<EntryScript, ScriptError> {
         let config = self.code.config(job);
         let (this, runtime, root) = (*self, job.runtime, directory.root().to_owned());
+        let mut writes = vec![EXIT_NOTE];
+        writes.extend((!job.is_long_running).then_some(RESULT_FILE));
+        let empty = writes.clone();
         let turn = directory.turn().await;
         let written = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            this.write(runtime, &config, &root)
+            this.write(runtime, &config, &empty, &root)
         });
         let shell_script = written.await.unwrap_or_else(|error| {
             let action = "writing the job's scripts was interrupted".to_owned();
@@ -104,6 +111,7 @@ impl ScriptManager {
         Ok(EntryScript {
             shell: RuntimeScripts::of(job.runtime).shell,
             container_path: format!("/{}/{shell_script}", job.entrypoint),
+            writes,
         })
     }
 
@@ -111,9 +119,14 @@ impl ScriptManager {
         self,
         runtime: Runtime,
         config: &[u8],
+        empty: &[&str],
         root: &Path,
     ) -> Result<&'static str, ScriptError> {
         self.code.write(runtime, config, root)?;
+        for name in empty {
+            // Whoever the container's user is; no other user of the host gets as far as this.
+            write_new(&root.join(name), b"", 0o666)?;
+        }
         self.bash.write(runtime, root)
     }
 }

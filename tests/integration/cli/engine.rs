@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use longshore::runner::container::{ContainerBuilder, User};
+use longshore::runner::container::ContainerBuilder;
 use longshore::runner::orchestrator::ContainerOrchestrator as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -237,7 +237,6 @@ async fn files_of_roots_are_removed_by_a_worker_that_is_not_root() {
         .with_labels(bench.labels())
         .with_bind(&directory, "/job")
         .with_capabilities(&["DAC_OVERRIDE"])
-        .with_user(User::ROOT)
         .build();
     spec.name = format!("{}.root", stage.id);
     spec.command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();

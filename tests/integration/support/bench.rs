@@ -11,7 +11,7 @@ use longshore::job::{Limits, Network};
 use longshore::runner::container::{ContainerBuilder, ContainerSpec};
 use longshore::runner::docker::{DockerOrchestrator, Progress};
 use longshore::runner::orchestrator::{ContainerOrchestrator, EngineError};
-use longshore::settings::{EngineLog, ImageSettings, RunnerSettings};
+use longshore::settings::{EngineLog, ImageSettings, Profile, RunnerSettings, User};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::task::JoinSet;
@@ -23,6 +23,20 @@ pub(crate) const NODE: &str = "node:20-alpine";
 const LABEL: &str = "longshore.test";
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
+/// What containers may do where nobody has said anything.
+pub(crate) fn profile() -> Profile {
+    Profile {
+        user: User { uid: 65_532, gid: 65_532 },
+        read_only_root: true,
+        read_only_code: true,
+        tmp_mb: 64,
+        open_files: 4096,
+        max_file_bytes: 128 << 20,
+        init: true,
+        oci_runtime: None,
+    }
+}
+
 pub(crate) fn settings() -> RunnerSettings {
     #[allow(clippy::disallowed_methods, reason = "tests have no settings of their own")]
     let docker_host = std::env::var("DOCKER_HOST").ok();
@@ -30,6 +44,7 @@ pub(crate) fn settings() -> RunnerSettings {
         docker_host,
         temp_dir: PathBuf::from("/tmp/runtime"),
         limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
+        profile: profile(),
         network: Network::Host,
         allowed_networks: vec![Network::Host, Network::Bridge, Network::None],
         images: ImageSettings { python311: PYTHON.to_owned(), nodejs20: NODE.to_owned() },

@@ -91,6 +91,14 @@ impl SecondEngine {
         self.daemon.host()
     }
 
+    /// The name of its second OCI runtime.
+    pub(crate) const RUNTIME: &str = daemon::RUNTIME;
+
+    /// What that was asked to do, a call a line.
+    pub(crate) fn runtime_calls(&self) -> String {
+        self.daemon.runtime_calls()
+    }
+
     /// A client of it, also for after it was started again.
     pub(crate) fn docker(&self) -> &Docker {
         &self.docker

@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Mount;
 use crate::job::Runtime;
-use crate::runner::lease::{self, EXPIRED};
+use crate::runner::exit_note::{EXIT_NOTE, LEASE_EXPIRED};
+use crate::runner::lease;
 
 /// The shells of the images; on Debian the second one is dash, which has POSIX and little more.
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
@@ -106,7 +107,8 @@ impl Bot {
     }
 
     fn says_expired(&self) -> bool {
-        self.mount.directory.root().join(EXPIRED).exists()
+        let note = fs::read_to_string(self.mount.directory.root().join(EXIT_NOTE)).unwrap();
+        note.lines().any(|line| line == LEASE_EXPIRED)
     }
 
     /// How many of its processes run the entry script: the shell itself, and the watcher.

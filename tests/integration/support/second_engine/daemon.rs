@@ -1,6 +1,7 @@
 //! The process of a second engine, and its folder.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,6 +27,11 @@ const IN_ITS_NETWORK: &str = r#"ip link set lo up && exec dockerd "$@""#;
 /// Where its data is in its folder.
 const DATA: &str = "data";
 
+/// A second OCI runtime by this name: `runc`, and a log of what it was asked to do.
+pub(super) const RUNTIME: &str = "noted";
+const RUNTIME_SCRIPT: &str = "noted-runc";
+const RUNTIME_LOG: &str = "noted-runc.log";
+
 /// Lines of its log that a failing test prints.
 const SHOWN_LINES: usize = 5;
 
@@ -45,6 +51,7 @@ impl Daemon {
         let prefix = format!("{FOLDER}{}-", std::process::id());
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         give_identity(folder.path());
+        write_runtime(folder.path());
         Self { folder, child: Mutex::new(None), live_restore }
     }
 
@@ -79,6 +86,7 @@ impl Daemon {
         command
             .args(["--host", &self.host()])
             .args(["--bridge=none", "--iptables=false", "--exec-opt=native.cgroupdriver=cgroupfs"])
+            .arg(format!("--add-runtime={RUNTIME}={}", path(RUNTIME_SCRIPT).display()))
             .arg(format!("--cgroup-parent={}", self.remains().cgroup()))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -92,6 +100,11 @@ impl Daemon {
             Ok(child) => *self.child.lock().unwrap() = Some(child),
             Err(error) => panic!("start dockerd by unshare, for a second engine: {error}"),
         }
+    }
+
+    /// What its second OCI runtime was asked to do, a call a line.
+    pub(super) fn runtime_calls(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(RUNTIME_LOG)).unwrap_or_default()
     }
 
     pub(super) fn signal(&self, signal: Signal) {
@@ -142,6 +155,13 @@ impl Drop for Daemon {
         }
         self.remains().remove();
     }
+}
+
+fn write_runtime(folder: &Path) {
+    let (script, log) = (folder.join(RUNTIME_SCRIPT), folder.join(RUNTIME_LOG));
+    let text = format!("#!/bin/sh\necho \"$@\" >>{}\nexec runc \"$@\"\n", log.display());
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Gives the engine an id of its own. An old one would take the id in `/etc/docker/key.json`, and
