@@ -169,8 +169,7 @@ impl DockerRunner {
         if !profile.read_only_code {
             directory.open_to_all().await?;
         }
-        let binds =
-            code_binds(directory.root(), &run.job, &script.writes, profile.read_only_code);
+        let binds = code_binds(directory.root(), &run.job, &script.writes, profile.read_only_code);
         Ok(ContainerBuilder::new(self.image_of(run))
             .with_job(&run.job, &self.assignment_of(run))
             .with_command(script.shell, &script.container_path)

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::exit_note;
 use super::docker_runner::{DockerRunner, RunObserver};
+use super::exit_note;
 use super::failure::RunFailure;
 use super::managed::{Held, Leftovers, Managed, Run};
 use super::orchestrator::ContainerStatus;
@@ -30,7 +30,8 @@ pub(super) async fn wait_and_collect(
     let Some(container) = managed.container().map(str::to_owned) else {
         return Err(RunFailure::Unavailable("the container was never started".to_owned()));
     };
-    let (mut status, timed_out) = wait_within_timeout(runner, managed, &container, observer).await?;
+    let (mut status, timed_out) =
+        wait_within_timeout(runner, managed, &container, observer).await?;
     let Some(held) = managed.take_held() else {
         return Err(RunFailure::Unavailable("the run is being collected already".to_owned()));
     };

@@ -38,7 +38,7 @@ async fn compat_1_containers_of_others_on_the_same_engine_are_left_alone() {
 #[tokio::test]
 async fn compat_4_a_second_run_of_an_id_sees_the_new_code_and_no_old_files() {
     let scene = Scene::new().await;
-    let worker = scene.worker().await;
+    let worker = scene.worker_with(&[("BOT_READ_ONLY_CODE", "false")]).await;
     let look = "import os\ndef main(id, config):\n    \
                 found = sorted(os.listdir('/backtest'))\n    \
                 open('/backtest/left.txt', 'w').write('x')\n    \

@@ -50,7 +50,11 @@ async fn a_run_gives_exit_code_output_and_result_and_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let script = "echo out; echo err >&2; pwd; echo '{\"a\":1}' > /bot/result.json; exit 3";
     let mut spec = bench.shell("run", script);
-    let bind = Bind { host: directory.path().to_path_buf(), container: "/bot".to_owned(), read_only: false };
+    let bind = Bind {
+        host: directory.path().to_path_buf(),
+        container: "/bot".to_owned(),
+        read_only: false,
+    };
     spec.binds = vec![bind];
     let run = bench.engine.run_and_wait(&spec, Some("/bot/result.json")).await.unwrap();
     assert_eq!(run.status.exit_code, Some(3));
@@ -267,7 +271,9 @@ async fn a_file_is_copied_from_a_running_and_from_an_ended_container() {
     let bench = Bench::new().await;
     let script = "cd /tmp; head -c 100000 /dev/zero > big; mkdir dir; ln -s big link; \
         mkfifo pipe; : > empty; echo ready; read -r line < pipe";
-    let id = bench.start(&bench.shell("copy", script)).await;
+    let mut spec = bench.shell("copy", script);
+    spec.profile.read_only_root = false;
+    let id = bench.start(&spec).await;
     first_line(&bench, &id).await;
     let copy = |path, max| bench.engine.copy_from_container(&id, path, max);
     for round in ["running", "ended"] {

@@ -57,7 +57,11 @@ async fn every_hostile_program_gets_its_verdict_and_its_neighbours_run_on() {
         assert_eq!(data["attempt"], 1, "{}: the fault is its own: {data:#}", hostile.name);
         took.insert(hostile.name, data["duration_seconds"].as_f64().unwrap_or_default());
     }
-    eprintln!("{} programs in {:.1} s, each in seconds: {took:?}", all.len(), begun.elapsed().as_secs_f64());
+    eprintln!(
+        "{} programs in {:.1} s, each in seconds: {took:?}",
+        all.len(),
+        begun.elapsed().as_secs_f64()
+    );
 
     // The neighbour has not been started again, and still speaks.
     let ticks = ticks(&scene, &neighbour).await;
@@ -75,7 +79,8 @@ async fn every_hostile_program_gets_its_verdict_and_its_neighbours_run_on() {
 }
 
 async fn message(scene: &Scene, hostile: &Hostile) -> Value {
-    let program = if hostile.source.contains("exports.main") { NODE_BACKTEST } else { PYTHON_BACKTEST };
+    let program =
+        if hostile.source.contains("exports.main") { NODE_BACKTEST } else { PYTHON_BACKTEST };
     let mut message = scene.job(hostile.name, &program, hostile.source).await;
     message["timeout_seconds"] = json!(hostile.timeout_seconds);
     message["env"] = json!({ "MARK": scene.namespace });

@@ -152,10 +152,13 @@ fn assert_container(
     assert_eq!((host.cpu_shares, host.pids_limit), (Some(512), Some(256)));
     assert_eq!(host.auto_remove, Some(false));
     assert_eq!(host.cap_drop.as_deref(), Some(&["ALL".to_owned()][..]));
-    let mounts = container.mounts.as_ref().unwrap();
-    assert_eq!(mounts.len(), 1, "{mounts:?}");
+    let mut mounts = container.mounts.clone().unwrap();
+    mounts.sort_by(|a, b| a.destination.cmp(&b.destination));
     let folder = format!("/{}", program.entrypoint);
-    assert_eq!(mounts[0].destination.as_deref(), Some(folder.as_str()));
+    let note = format!("{folder}/.longshore/exit-note");
+    let places: Vec<_> =
+        mounts.iter().map(|mount| (mount.destination.as_deref(), mount.rw)).collect();
+    assert_eq!(places, [(Some(&*folder), Some(false)), (Some(&*note), Some(true))]);
     let source = mounts[0].source.as_deref().unwrap();
     assert!(source.starts_with(scene.temp_dir().to_str().unwrap()), "{source}");
 }

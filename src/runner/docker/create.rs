@@ -179,8 +179,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::runner::container::tests::job;
     use crate::runner::container::ContainerBuilder;
+    use crate::runner::container::tests::job;
     use crate::runner::labels::Assignment;
 
     const LOG: EngineLog = EngineLog { file_mb: 64, files: 2 };
@@ -237,8 +237,7 @@ mod tests {
         let limits = safe.ulimits.unwrap();
         let limits: Vec<_> =
             limits.iter().map(|limit| (limit.name.as_deref().unwrap(), limit.hard)).collect();
-        let expected =
-            [("core", Some(0)), ("fsize", Some(5 << 20)), ("nofile", Some(100))];
+        let expected = [("core", Some(0)), ("fsize", Some(5 << 20)), ("nofile", Some(100))];
         assert_eq!(limits, expected);
 
         spec.profile.read_only_root = false;

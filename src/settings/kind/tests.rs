@@ -28,7 +28,11 @@ fn each_kind_takes_and_refuses() {
         (Kind::Bucket, &["abc", "a.b-c"], &["ab", "Abc", "-bc", "a_bc", "abc-", "a..b"]),
         (Kind::Image, &["python:3.11-slim", "r.io/a/b@sha256:00"], &["", "a b"]),
         (Kind::Directory, &["/tmp/runtime"], &["", "tmp", "/"]),
-        (Kind::User, &["0", "65532:65532"], &["", "nobody", "1:", ":1", "-1", "1:2:3", "4294967296"]),
+        (
+            Kind::User,
+            &["0", "65532:65532"],
+            &["", "nobody", "1:", ":1", "-1", "1:2:3", "4294967296"],
+        ),
         (Kind::Address, &["127.0.0.1:0", "[::]:80"], &["", "localhost:80", "127.0.0.1"]),
         (
             Kind::LogFilter,

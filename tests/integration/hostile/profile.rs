@@ -144,7 +144,10 @@ async fn the_oci_runtime_is_the_settings() {
     let data = result.expect("succeeded");
     assert_eq!(data["result"], "ran");
     let (calls, container) = (engine.runtime_calls(), data["container_id"].as_str().unwrap());
-    assert!(calls.lines().any(|call| call.contains("create") && call.contains(container)), "{calls}");
+    assert!(
+        calls.lines().any(|call| call.contains("create") && call.contains(container)),
+        "{calls}"
+    );
     scene.finish([worker]).await;
 }
 
@@ -190,13 +193,22 @@ fn cis(container: &ContainerInspectResponse, temp_dir: &str) -> Vec<(&'static st
     let is_not = |mode: &Option<String>, shared: &str| mode.as_deref() != Some(shared);
     let none = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
     vec![
-        ("4.1 user", config.user.as_deref().is_some_and(|user| !user.is_empty() && !user.starts_with('0'))),
+        (
+            "4.1 user",
+            config.user.as_deref().is_some_and(|user| !user.is_empty() && !user.starts_with('0')),
+        ),
         ("5.4 capabilities", host.cap_drop == Some(vec!["ALL".to_owned()]) && none(&host.cap_add)),
         ("5.5 privileged", host.privileged != Some(true)),
-        ("5.6 host directories", mounts.iter().all(|mount| {
-            mount.source.as_deref().is_some_and(|source| source.starts_with(temp_dir))
-        })),
-        ("5.8, 5.9 ports", host.port_bindings.as_ref().is_none_or(std::collections::HashMap::is_empty)),
+        (
+            "5.6 host directories",
+            mounts.iter().all(|mount| {
+                mount.source.as_deref().is_some_and(|source| source.starts_with(temp_dir))
+            }),
+        ),
+        (
+            "5.8, 5.9 ports",
+            host.port_bindings.as_ref().is_none_or(std::collections::HashMap::is_empty),
+        ),
         ("5.10 host's network", is_not(&host.network_mode, "host")),
         ("5.11 memory", host.memory.is_some_and(|memory| memory > 0)),
         ("5.12 CPU", host.cpu_shares.is_some_and(|shares| shares > 0)),
@@ -206,21 +218,37 @@ fn cis(container: &ContainerInspectResponse, temp_dir: &str) -> Vec<(&'static st
         ("5.17 host's IPC", is_not(&host.ipc_mode, "host")),
         ("5.18 devices", host.devices.as_ref().is_none_or(Vec::is_empty)),
         ("5.19 ulimits", host.ulimits.as_ref().is_some_and(|limits| limits.len() >= 3)),
-        ("5.20 propagation", mounts.iter().all(|mount| mount.propagation.as_deref() != Some("shared"))),
+        (
+            "5.20 propagation",
+            mounts.iter().all(|mount| mount.propagation.as_deref() != Some("shared")),
+        ),
         ("5.21 host's UTS", is_not(&host.uts_mode, "host")),
-        ("5.22 seccomp", host.security_opt.iter().flatten().all(|option| !option.contains("unconfined"))),
+        (
+            "5.22 seccomp",
+            host.security_opt.iter().flatten().all(|option| !option.contains("unconfined")),
+        ),
         ("5.25 control group", host.cgroup_parent.as_deref().is_none_or(str::is_empty)),
-        ("5.26 new privileges", host.security_opt.iter().flatten().any(|option| option.starts_with("no-new-privileges"))),
+        (
+            "5.26 new privileges",
+            host.security_opt
+                .iter()
+                .flatten()
+                .any(|option| option.starts_with("no-new-privileges")),
+        ),
         ("5.27 health", config.healthcheck.is_some()),
         ("5.29 processes", host.pids_limit.is_some_and(|pids| pids > 0)),
         ("5.30 docker0", is_not(&host.network_mode, "bridge")),
         ("5.31 host's users", is_not(&host.userns_mode, "host")),
-        ("5.32 the engine's socket", mounts.iter().all(|mount| {
-            mount.destination.as_deref().is_none_or(|place| !place.ends_with("docker.sock"))
-        })),
+        (
+            "5.32 the engine's socket",
+            mounts.iter().all(|mount| {
+                mount.destination.as_deref().is_none_or(|place| !place.ends_with("docker.sock"))
+            }),
+        ),
     ]
 }
 
 fn restarts_never(host: &HostConfig) -> bool {
-    host.restart_policy.as_ref().and_then(|policy| policy.maximum_retry_count).unwrap_or_default() == 0
+    host.restart_policy.as_ref().and_then(|policy| policy.maximum_retry_count).unwrap_or_default()
+        == 0
 }

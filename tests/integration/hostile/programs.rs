@@ -33,7 +33,14 @@ const fn giving(result: &'static str, hostile: Hostile) -> Hostile {
 }
 
 pub(super) const PYTHON: &[Hostile] = &[
-    within(4, hostile("fork-bomb", "timed_out", 137, "4 s", r"
+    within(
+        4,
+        hostile(
+            "fork-bomb",
+            "timed_out",
+            137,
+            "4 s",
+            r"
 import os, signal, time
 def main(id, config):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -42,14 +49,29 @@ def main(id, config):
             os.fork()
         except OSError:
             time.sleep(0.01)
-")),
-    hostile("thread-bomb", "failed", 1, "can't start new thread", r"
+",
+        ),
+    ),
+    hostile(
+        "thread-bomb",
+        "failed",
+        1,
+        "can't start new thread",
+        r"
 import threading, time
 def main(id, config):
     while True:
         threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-"),
-    giving(r#"{"buried":300}"#, hostile("orphans", "succeeded", 0, "", r"
+",
+    ),
+    giving(
+        r#"{"buried":300}"#,
+        hostile(
+            "orphans",
+            "succeeded",
+            0,
+            "",
+            r"
 import os, time
 def main(id, config):
     # More orphans than processes are allowed: each is buried by whoever is process 1.
@@ -64,131 +86,293 @@ def main(id, config):
                     time.sleep(0.01)
         os.wait()
     return {'buried': 300}
-")),
-    hostile("memory-hog", "out_of_memory", 137, "96 MiB", r"
+",
+        ),
+    ),
+    hostile(
+        "memory-hog",
+        "out_of_memory",
+        137,
+        "96 MiB",
+        r"
 def main(id, config):
     kept = []
     while True: kept.append(bytearray(4 << 20))
-"),
-    hostile("memory-hog-child", "out_of_memory", 1, "in a process that it had started", r"
+",
+    ),
+    hostile(
+        "memory-hog-child",
+        "out_of_memory",
+        1,
+        "in a process that it had started",
+        r"
 import subprocess, sys
 def main(id, config):
     hog = 'kept = []\nwhile True: kept.append(bytearray(4 << 20))'
     subprocess.run([sys.executable, '-c', hog], check=True)
-"),
-    hostile("memory-in-shm", "failed", 1, "No space left on device", r"
+",
+    ),
+    hostile(
+        "memory-in-shm",
+        "failed",
+        1,
+        "No space left on device",
+        r"
 def main(id, config):
     for number in range(1000):
         with open(f'/dev/shm/{number}', 'wb') as file: file.write(bytes(8 << 20))
-"),
-    hostile("disk-filler-tmp", "failed", 1, "No space left on device", r"
+",
+    ),
+    hostile(
+        "disk-filler-tmp",
+        "failed",
+        1,
+        "No space left on device",
+        r"
 def main(id, config):
     for number in range(1000):
         with open(f'/tmp/{number}', 'wb') as file: file.write(bytes(1 << 20))
-"),
-    hostile("disk-filler-code", "failed", 1, "Read-only file system", r"
+",
+    ),
+    hostile(
+        "disk-filler-code",
+        "failed",
+        1,
+        "Read-only file system",
+        r"
 def main(id, config):
     with open('/backtest/filler', 'wb') as file: file.write(bytes(1 << 20))
-"),
-    hostile("disk-filler-root", "failed", 1, "Read-only file system", r"
+",
+    ),
+    hostile(
+        "disk-filler-root",
+        "failed",
+        1,
+        "Read-only file system",
+        r"
 def main(id, config):
     with open('/var/tmp/filler', 'wb') as file: file.write(bytes(1 << 20))
-"),
-    hostile("one-large-file", "failed", 1, "File too large", r"
+",
+    ),
+    hostile(
+        "one-large-file",
+        "failed",
+        1,
+        "File too large",
+        r"
 def main(id, config):
     with open('/tmp/large', 'wb') as file:
         for megabyte in range(14): file.write(bytes(1 << 20)); file.flush()
-"),
-    hostile("million-files", "failed", 1, "No space left on device", r"
+",
+    ),
+    hostile(
+        "million-files",
+        "failed",
+        1,
+        "No space left on device",
+        r"
 def main(id, config):
     for number in range(1000000): open(f'/tmp/{number}', 'w').close()
-"),
-    hostile("result-filler", "failed", 1, "File too large", r"
+",
+    ),
+    hostile(
+        "result-filler",
+        "failed",
+        1,
+        "File too large",
+        r"
 def main(id, config):
     with open('/backtest/result.json', 'wb') as file:
         while True: file.write(bytes(1 << 20)); file.flush()
-"),
-    hostile("result-oversized", "failed", 0, "more than the 1048576 allowed", r"
+",
+    ),
+    hostile(
+        "result-oversized",
+        "failed",
+        0,
+        "more than the 1048576 allowed",
+        r"
 def main(id, config):
     return 'x' * (2 << 20)
-"),
-    hostile("result-of-holes", "failed", 0, "more than the 1048576 allowed", r"
+",
+    ),
+    hostile(
+        "result-of-holes",
+        "failed",
+        0,
+        "more than the 1048576 allowed",
+        r"
 import os
 def main(id, config):
     os.truncate('/backtest/result.json', 10 << 20)
     os._exit(0)
-"),
-    hostile("result-too-deep", "failed", 0, "result.json is not valid JSON", r"
+",
+    ),
+    hostile(
+        "result-too-deep",
+        "failed",
+        0,
+        "result.json is not valid JSON",
+        r"
 import os
 def main(id, config):
     with open('/backtest/result.json', 'w') as file: file.write('[' * 100000 + ']' * 100000)
     os._exit(0)
-"),
-    hostile("result-no-unicode", "failed", 0, "result.json is not valid JSON", r#"
+",
+    ),
+    hostile(
+        "result-no-unicode",
+        "failed",
+        0,
+        "result.json is not valid JSON",
+        r#"
 import os
 def main(id, config):
     with open('/backtest/result.json', 'wb') as file: file.write(b'"\xff\xfe"')
     os._exit(0)
-"#),
-    hostile("result-two-values", "failed", 0, "result.json is not valid JSON", r"
+"#,
+    ),
+    hostile(
+        "result-two-values",
+        "failed",
+        0,
+        "result.json is not valid JSON",
+        r"
 import os
 def main(id, config):
     with open('/backtest/result.json', 'w') as file: file.write('{} {}')
     os._exit(0)
-"),
-    hostile("result-none", "failed", 0, "wrote no result.json", r"
+",
+    ),
+    hostile(
+        "result-none",
+        "failed",
+        0,
+        "wrote no result.json",
+        r"
 import os
 def main(id, config): os._exit(0)
-"),
-    hostile("result-a-link", "failed", 1, "Read-only file system", r"
+",
+    ),
+    hostile(
+        "result-a-link",
+        "failed",
+        1,
+        "Read-only file system",
+        r"
 import os
 def main(id, config):
     os.symlink('/etc/passwd', '/backtest/link')
-"),
-    hostile("result-replaced", "failed", 1, "result.json", r"
+",
+    ),
+    hostile(
+        "result-replaced",
+        "failed",
+        1,
+        "result.json",
+        r"
 import os
 def main(id, config):
     os.remove('/backtest/result.json')
-"),
-    hostile("verdict-forged", "failed", 1, "exit code 1", r#"
+",
+    ),
+    hostile(
+        "verdict-forged",
+        "failed",
+        1,
+        "exit code 1",
+        r#"
 import os
 def main(id, config):
     with open('/backtest/result.json', 'w') as file: file.write('{"status": "success"}')
     with open('/backtest/.longshore/exit-note', 'wb') as file: file.write(b'\xff\xfe' * 100000)
     os._exit(1)
-"#),
-    within(3, hostile("deaf", "timed_out", 137, "3 s", r"
+"#,
+    ),
+    within(
+        3,
+        hostile(
+            "deaf",
+            "timed_out",
+            137,
+            "3 s",
+            r"
 import signal, time
 def main(id, config):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True: time.sleep(1)
-")),
-    within(3, hostile("busy", "timed_out", 143, "3 s", r"
+",
+        ),
+    ),
+    within(
+        3,
+        hostile(
+            "busy",
+            "timed_out",
+            143,
+            "3 s",
+            r"
 def main(id, config):
     while True: pass
-")),
-    within(3, hostile("stops-its-shell", "timed_out", 137, "3 s", r"
+",
+        ),
+    ),
+    within(
+        3,
+        hostile(
+            "stops-its-shell",
+            "timed_out",
+            137,
+            "3 s",
+            r"
 import os, signal
 def main(id, config):
     os.kill(os.getppid(), signal.SIGSTOP)
-")),
-    hostile("kills-all", "failed", 137, "SIGKILL", r"
+",
+        ),
+    ),
+    hostile(
+        "kills-all",
+        "failed",
+        137,
+        "SIGKILL",
+        r"
 import os, signal
 def main(id, config):
     os.kill(-1, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
-"),
-    hostile("kills-its-shell", "failed", 137, "SIGKILL", r"
+",
+    ),
+    hostile(
+        "kills-its-shell",
+        "failed",
+        137,
+        "SIGKILL",
+        r"
 import os, signal, time
 def main(id, config):
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(60)
-"),
-    hostile("segfault", "failed", 139, "SIGSEGV", r"
+",
+    ),
+    hostile(
+        "segfault",
+        "failed",
+        139,
+        "SIGSEGV",
+        r"
 import ctypes
 def main(id, config): ctypes.string_at(0)
-"),
-    giving(r#"{"left":"alone"}"#, hostile("daemon", "succeeded", 0, "", r"
+",
+    ),
+    giving(
+        r#"{"left":"alone"}"#,
+        hostile(
+            "daemon",
+            "succeeded",
+            0,
+            "",
+            r"
 import os, time
 def main(id, config):
     if os.fork() == 0:
@@ -198,34 +382,76 @@ def main(id, config):
         os._exit(0)
     os.wait()
     return {'left': 'alone'}
-")),
-    hostile("open-files", "failed", 1, "Too many open files", r"
+",
+        ),
+    ),
+    hostile(
+        "open-files",
+        "failed",
+        1,
+        "Too many open files",
+        r"
 def main(id, config):
     kept = []
     while True: kept.append(open('/dev/null'))
-"),
-    giving(r#"{"lines":200000}"#, hostile("output-flood", "succeeded", 0, "", r"
+",
+    ),
+    giving(
+        r#"{"lines":200000}"#,
+        hostile(
+            "output-flood",
+            "succeeded",
+            0,
+            "",
+            r"
 import sys
 def main(id, config):
     for number in range(200000): sys.stdout.write('x' * 99 + '\n')
     return {'lines': 200000}
-")),
-    giving("[1]", hostile("output-of-rubbish", "succeeded", 0, "", r#"
+",
+        ),
+    ),
+    giving(
+        "[1]",
+        hostile(
+            "output-of-rubbish",
+            "succeeded",
+            0,
+            "",
+            r#"
 import os
 def main(id, config):
     os.write(1, b'\x00\xff\xfe\x1b]0;title\x07\x1b[2J{"verdict":"succeeded"}\r\n' * 100)
     os.write(2, 'ä'.encode()[:1])
     return [1]
-"#)),
-    giving("[2]", hostile("output-closed", "succeeded", 0, "", r"
+"#,
+        ),
+    ),
+    giving(
+        "[2]",
+        hostile(
+            "output-closed",
+            "succeeded",
+            0,
+            "",
+            r"
 import os
 def main(id, config):
     os.close(1)
     os.close(2)
     return [2]
-")),
+",
+        ),
+    ),
     giving("[]", hostile("breaks-out", "succeeded", 0, "", BREAKS_OUT)),
-    giving(r#"{"found":[]}"#, hostile("looks-for-credentials", "succeeded", 0, "", r"
+    giving(
+        r#"{"found":[]}"#,
+        hostile(
+            "looks-for-credentials",
+            "succeeded",
+            0,
+            "",
+            r"
 import os
 def main(id, config):
     found = [name for name in os.environ if name.startswith(('AMQP', 'MINIO', 'DOCKER', 'AWS', 'HTTP_'))]
@@ -237,20 +463,40 @@ def main(id, config):
             if place.startswith('/backtest') and place not in ('/backtest', '/backtest/result.json', '/backtest/.longshore/exit-note'):
                 found.append(place)
     return {'found': found}
-")),
+",
+        ),
+    ),
 ];
 
 pub(super) const NODE: &[Hostile] = &[
     within(3, hostile("node-deaf", "timed_out", 137, "3 s", "exports.main = () => { for (;;); };")),
-    hostile("node-memory-hog", "out_of_memory", 137, "96 MiB", r"
+    hostile(
+        "node-memory-hog",
+        "out_of_memory",
+        137,
+        "96 MiB",
+        r"
 exports.main = () => {
   const kept = [];
   for (;;) kept.push(Buffer.alloc(4 << 20, 1));
-};"),
-    hostile("node-never-settles", "failed", 1, "main waits for a promise", "exports.main = () => new Promise(() => {});"),
-    hostile("node-planted-result", "failed", 1, "result.json", r"
+};",
+    ),
+    hostile(
+        "node-never-settles",
+        "failed",
+        1,
+        "main waits for a promise",
+        "exports.main = () => new Promise(() => {});",
+    ),
+    hostile(
+        "node-planted-result",
+        "failed",
+        1,
+        "result.json",
+        r"
 const fs = require('fs');
-exports.main = () => { fs.rmSync('/backtest/result.json'); };"),
+exports.main = () => { fs.rmSync('/backtest/result.json'); };",
+    ),
 ];
 
 /// Tries one by one what no program may do; gives the names of what it could.
