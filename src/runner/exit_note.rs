@@ -1,5 +1,5 @@
-//! The note that process 1 of a container leaves at its end: what the kernel counted, and whether the
-//! lease ran out. The engine tells what was used only while a container runs, at the price of a request
+//! The note that the entry script of a container leaves: that it began, what the kernel counted in the
+//! end, and whether the lease ran out. The engine tells what was used only while a container runs, at the price of a request
 //! or two a second, and not every engine tells of a child that ran out of memory.
 
 use crate::job::ResourceUse;
@@ -10,6 +10,9 @@ use super::directory::{FoundFile, JobDirectory};
 /// read as a note is none, and no note makes of a failure more than another kind of failure.
 pub(super) const EXIT_NOTE: &str = ".longshore/exit-note";
 
+/// The line that the entry script writes as soon as it runs.
+pub(super) const BEGUN: &str = "begun";
+
 /// The line that the entry script writes when the lease has run out.
 pub(super) const LEASE_EXPIRED: &str = "lease expired";
 
@@ -19,6 +22,8 @@ const MAX_NOTE_BYTES: u64 = 4096;
 /// What a container that has ended said of itself.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct ExitNote {
+    /// Whether its entry script ran.
+    pub(super) begun: bool,
     /// What it used. `None` where it could not say, as after SIGKILL.
     pub(super) used: Option<ResourceUse>,
     /// Whether the kernel killed something in it for lack of memory.
@@ -52,6 +57,7 @@ fn parse(note: &str) -> ExitNote {
     ExitNote {
         used: (used != ResourceUse::default()).then_some(used),
         oom_killed: figure("oom_kill ").is_some_and(|kills| kills > 0),
+        begun: note.lines().any(|line| line == BEGUN),
         lease_expired: note.lines().any(|line| line == LEASE_EXPIRED),
     }
 }
@@ -83,8 +89,8 @@ mod tests {
     fn a_kill_for_memory_and_a_lease_that_ran_out_are_read() {
         assert!(parse("oom_kill 2\n").oom_killed);
         assert!(!parse("oom_kill 0\n").oom_killed);
-        let note = parse("lease expired\nmemory.peak 5\n");
-        assert!(note.lease_expired && !note.oom_killed);
+        let note = parse("begun\nlease expired\nmemory.peak 5\n");
+        assert!(note.begun && note.lease_expired && !note.oom_killed);
     }
 
     #[test]

@@ -42,6 +42,11 @@ pub(super) async fn wait_and_collect(
     let collected = result_file::collect(runner, run, &directory, &container);
     let finished = logs.finish(LOG_FINISH_TIMEOUT);
     let (value, note, summary) = tokio::join!(collected, exit_note::read(&directory), finished);
+    if !note.begun && verdict::is_not_started(&status) {
+        let image = runner.image_of(run);
+        let said = summary.tail.trim();
+        return Err(RunFailure::Unavailable(format!("the image {image} cannot run a job: {said}")));
+    }
     status.oom_killed |= note.oom_killed;
     let cause = match (timed_out, managed.stop_reason()) {
         (Some(seconds), _) => EndCause::TimedOut(seconds),

@@ -83,6 +83,13 @@ pub fn is_lost_with_engine(status: &ContainerStatus, long_running: bool, unseen:
     unseen && from_outside
 }
 
+/// Whether it ended as it does where the engine's init finds no program to start: the image is at
+/// fault then, unless that program says that it began.
+#[must_use]
+pub fn is_not_started(status: &ContainerStatus) -> bool {
+    matches!(status.exit_code, Some(126 | 127))
+}
+
 /// Reads result.json: strict JSON, and nothing after it.
 #[must_use]
 pub fn read_result(bytes: Option<&[u8]>) -> ResultFile {

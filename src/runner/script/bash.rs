@@ -52,6 +52,7 @@ case "$0" in
 esac
 root=$(cd "$here" && pwd) || exit 70
 root=${root%/.longshore}
+echo begun >>"$root/.longshore/exit-note"
 
 case "$ENTRYPOINT_TYPE" in
 bot)
