@@ -16,6 +16,10 @@ use super::engine::{Engine, said};
 use super::progress::{Layers, PULLS, Progress, Reporter};
 use crate::runner::orchestrator::EngineError;
 
+/// How long an image that was seen counts as here: jobs come many a second, and hardly anybody removes
+/// images while they do.
+const SEEN_FOR: Duration = Duration::from_secs(10);
+
 type Outcome = Option<Result<(), EngineError>>;
 
 /// The pulls that are under way, by image.
@@ -25,6 +29,7 @@ type Pulls = Arc<Mutex<HashMap<String, watch::Receiver<Outcome>>>>;
 pub(super) struct Images {
     puller: Puller,
     pulls: Pulls,
+    seen: Mutex<HashMap<String, Instant>>,
     tracker: TaskTracker,
     dropped: CancellationToken,
     _on_drop: DropGuard,
@@ -44,6 +49,7 @@ impl Images {
         Self {
             puller: Puller { engine, timeout, progress, bars: MultiProgress::new() },
             pulls: Pulls::default(),
+            seen: Mutex::default(),
             tracker: TaskTracker::new(),
             _on_drop: dropped.clone().drop_guard(),
             dropped,
@@ -55,9 +61,14 @@ impl Images {
         self.puller.has(image).await
     }
 
-    /// Makes sure that the image is here.
+    /// Makes sure that the image is here, as far as was seen of late.
     pub(super) async fn ensure(&self, image: &str) -> Result<(), EngineError> {
+        let is_fresh = |seen: &Instant| seen.elapsed() < SEEN_FOR;
+        if locked(&self.seen).get(image).is_some_and(is_fresh) {
+            return Ok(());
+        }
         if self.has(image).await? {
+            locked(&self.seen).insert(image.to_owned(), Instant::now());
             return Ok(());
         }
         let mut pull = self.join_or_begin(image);
@@ -68,6 +79,11 @@ impl Images {
                 reason: "it was broken off".to_owned(),
             }),
         }
+    }
+
+    /// The next one who asks looks for the image anew: it was missed.
+    pub(super) fn forget(&self, image: &str) {
+        locked(&self.seen).remove(image);
     }
 
     /// The pull runs on a task of its own, for whoever asked first may stop waiting.
@@ -90,8 +106,8 @@ impl Images {
     }
 }
 
-fn locked(pulls: &Pulls) -> MutexGuard<'_, HashMap<String, watch::Receiver<Outcome>>> {
-    pulls.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Puller {

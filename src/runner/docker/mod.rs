@@ -87,7 +87,11 @@ impl ContainerOrchestrator for DockerOrchestrator {
     async fn create_and_start(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
         // Never closed, so that this is always a permit.
         let _permit = self.starts.acquire().await;
-        create::create_and_start(&self.engine, spec, self.log).await
+        let created = create::create_and_start(&self.engine, spec, self.log).await;
+        if matches!(created, Err(EngineError::Pull { .. })) {
+            self.images.forget(&spec.image);
+        }
+        created
     }
 
     async fn run_and_wait(
