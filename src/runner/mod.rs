@@ -17,7 +17,7 @@ mod lease;
 mod managed;
 pub mod orchestrator;
 mod outcome;
-mod resources;
+pub mod resources;
 mod result_file;
 pub mod script;
 pub mod verdict;

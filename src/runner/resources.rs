@@ -25,8 +25,9 @@ pub(super) async fn collect(directory: &JobDirectory) -> Option<ResourceUse> {
     }
 }
 
-/// One line a figure: the file of the control group that it stands in, and that file's first line.
-fn parse(account: &str) -> Option<ResourceUse> {
+/// Reads an account: one line a figure, the file of the control group that it stands in, and that file's first line.
+#[must_use]
+pub fn parse(account: &str) -> Option<ResourceUse> {
     let figure =
         |file: &str| account.lines().find_map(|line| line.strip_prefix(file)?.parse().ok());
     let micros = figure("cpu.stat usage_usec ");
