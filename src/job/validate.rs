@@ -151,7 +151,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = match error.path().to_string().as_str() {
-            "." | "?" => "$".to_owned(),
+            "" | "." | "?" => "$".to_owned(),
             path => path.to_owned(),
         };
         let said = error.inner().to_string();

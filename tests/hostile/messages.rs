@@ -172,6 +172,7 @@ fn types(id: &str) -> Vec<Message> {
         with("env-list", "env", json!(["A=b"]), "env: invalid type"),
         with("env-of-objects", "env", json!({"A": {"b": 1}}), "env.A: invalid type"),
         with("secrets-object", "secrets", json!({"A": 1}), "secrets: invalid type"),
+        with("field-without-a-name", "", json!(1), "$: unknown field ``"),
         with("unknown-field", "colour", json!("red"), "colour: unknown field `colour`"),
         with("prototype", "__proto__", json!({"admin": true}), "unknown field `__proto__`"),
         with("unknown-limit", "limits", json!({"gpus": 8}), "limits.gpus: unknown field"),
