@@ -27,8 +27,14 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 COPY deploy/worker-health.sh /usr/local/bin/worker-health
 COPY --from=binary /out/longshore /usr/local/bin/longshore
+# A volume that is mounted there for the first time takes the owner over.
+RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin longshore \
+ && install -d -o longshore -g longshore /var/spool/longshore
 
-ENV HTTP_LISTEN=0.0.0.0:8080 LOG_FORMAT=json
+ENV HTTP_LISTEN=0.0.0.0:8080 LOG_FORMAT=json LOG_SPOOL_DIR=/var/spool/longshore
+# By number, so that whoever runs it can see that it is not root. It needs the group of the engine's
+# socket besides, and TEMP_DIR has to be its own.
+USER 10001:10001
 EXPOSE 8080
 HEALTHCHECK --interval=3s --timeout=5s --start-period=30s --retries=5 CMD ["worker-health"]
 ENTRYPOINT ["longshore"]

@@ -32,6 +32,22 @@ chaos: ## Break everything for twenty minutes while jobs run, and reckon up what
 	@scripts/stack.sh up --only images
 	cargo test --locked --test chaos the_long_round -- --ignored --nocapture
 
+.PHONY: fuzz
+fuzz: ## Fuzz archives, start messages and results, an hour each (FUZZ_SECONDS, FUZZ_TARGETS)
+	@scripts/fuzz.sh
+
+.PHONY: fuzz-seeds
+fuzz-seeds: ## Write the seeds of the fuzz targets anew from the code
+	cargo test --locked --test integration -- fuzzing::write_the_seeds --ignored
+
+.PHONY: audit
+audit: ## Look for known vulnerabilities in the dependencies; needs the network
+	@scripts/supply.sh audit
+
+.PHONY: sbom
+sbom: ## Write a bill of materials in CycloneDX to target/sbom
+	@scripts/supply.sh sbom
+
 .PHONY: up
 up: ## The local stack: engine, images, RabbitMQ, SeaweedFS and one worker
 	@scripts/stack.sh up

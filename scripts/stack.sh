@@ -579,14 +579,36 @@ up_services() {
         compose up -d --wait --no-build --no-recreate rabbitmq seaweedfs
 }
 
+# in_worker_image USER OPTIONS... PROGRAM ARGUMENTS...: with the engine's eyes, wherever it runs.
+in_worker_image() {
+    local user=$1
+    shift
+    docker run --rm --network none --read-only --cap-drop ALL --user "$user" "$@"
+}
+
+# The worker is not root: the directory of the jobs has to be its own, and it has to be in the group of the
+# engine's socket. Plain Compose reads that group from .env.
+prepare_worker() {
+    local temp_dir=${TEMP_DIR:-/tmp/runtime} socket=${DOCKER_SOCKET:-/var/run/docker.sock} user
+    user=$(docker image inspect --format '{{.Config.User}}' "$WORKER_IMAGE")
+    mkdir -p "$temp_dir"
+    in_worker_image 0 --cap-add CHOWN --entrypoint chown -v "$temp_dir:/jobs" "$WORKER_IMAGE" "${user:-0}" /jobs
+    [[ -n ${DOCKER_GID:-} ]] ||
+        DOCKER_GID=$(in_worker_image 65534 --entrypoint stat -v "$socket:/socket" "$WORKER_IMAGE" -c %g /socket)
+    export DOCKER_GID
+    local kept
+    kept=$(grep -sv '^DOCKER_GID=' "$ROOT/.env" || true)
+    printf '%s\n' ${kept:+"$kept"} "DOCKER_GID=$DOCKER_GID" >"$ROOT/.env"
+}
+
 up_worker() {
     local count=$1
-    mkdir -p "${TEMP_DIR:-/tmp/runtime}"
     if has_image "$WORKER_IMAGE"; then
         say "$WORKER_IMAGE is there (scripts/stack.sh worker-image builds it again)"
     else
         build_worker_image
     fi
+    prepare_worker
     step "Workers ready: $count" "See: docker compose logs worker" \
         compose up -d --wait --no-build --no-deps --scale "worker=$count" worker
 }

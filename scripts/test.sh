@@ -19,6 +19,8 @@ registry=$(scripts/stack.sh registry-package | tail -n 1)
 PATH=$PATH:$(dirname "$registry")
 
 step "formatting" cargo fmt --all --check
+step "formatting of the fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml --check
+step "licences, bans and sources of the dependencies" scripts/supply.sh check
 step "lints" cargo clippy --locked --all-targets -- -D warnings
 
 # The local stack's documented defaults, where nothing else is set.
@@ -26,6 +28,7 @@ export MINIO_ENDPOINT=${MINIO_ENDPOINT:-127.0.0.1:${S3_PORT:-8333}}
 export MINIO_ACCESS_KEY=${MINIO_ACCESS_KEY:-longshore} MINIO_SECRET_KEY=${MINIO_SECRET_KEY:-longshore-secret}
 # Integration tests mostly wait: more threads than processors.
 step "unit, schema and integration tests" cargo test --locked -- --test-threads 6
+step "fuzzing, for a moment" env FUZZ_SECONDS="${FUZZ_SECONDS:-25}" scripts/fuzz.sh
 step "launcher of Python" python3 -m unittest discover -s tests/launchers
 step "launcher of Node.js" node --test tests/launchers/
 

@@ -7,6 +7,7 @@ want=()
 need() { command -v "$1" >/dev/null || want+=("$2"); }
 
 need cc gcc
+need c++ g++
 need make make
 need curl curl
 need python3 python3

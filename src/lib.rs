@@ -15,3 +15,8 @@ pub mod worker;
 pub mod http;
 
 pub mod cli;
+
+#[cfg(test)]
+#[path = "../tests/hostile/mod.rs"]
+#[allow(dead_code, reason = "the integration tests include it, too, and use more of it")]
+mod hostile;

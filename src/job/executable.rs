@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{JobId, RunId};
@@ -67,7 +70,7 @@ pub struct Executable {
     #[schemars(range(min = 1))]
     pub timeout_seconds: Option<u64>,
     /// Resources. By default, and at most, what the worker's settings say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "only_object")]
     pub limits: Option<LimitsRequest>,
     /// The container's network. By default the worker's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,11 +93,36 @@ pub struct Executable {
     #[schemars(range(min = 1, max = 100))]
     pub max_attempts: Option<u32>,
     /// Whether code that ended by itself is run again. By default never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "only_object")]
     pub restart: Option<RestartPolicy>,
     /// How to tell that a bot is well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "only_object")]
     pub health_check: Option<HealthCheck>,
+}
+
+/// An object or null. serde would also read a struct from an array, field by field.
+fn only_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    struct ObjectVisitor<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Option<T>, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(ObjectVisitor(PhantomData))
 }
 
 /// The languages that Longshore runs.

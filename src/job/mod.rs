@@ -6,6 +6,7 @@ mod event;
 mod executable;
 mod id;
 mod log_lines;
+mod pick;
 mod result;
 mod secrets;
 mod validate;
@@ -20,7 +21,10 @@ pub use executable::{
 };
 pub use id::{InvalidId, JobId, RunId};
 pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
+pub use pick::pick_texts;
 pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
 pub use secrets::MIN_SECRET_BYTES;
-pub use validate::{Bounds, Job, Limits, MessageError, Violation, parse_executable, parse_stop};
+pub use validate::{
+    Bounds, Job, Limits, MessageError, Violation, check_size, parse_executable, parse_stop,
+};
 pub use verdict::Verdict;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::pick::pick_texts;
 use super::secrets::find_secrets;
 use super::{
     Entrypoint, Executable, HealthCheck, JobId, LimitsRequest, Network, RestartPolicy, RunId,
@@ -123,6 +124,15 @@ pub fn parse_executable(body: &[u8]) -> Result<Executable, MessageError> {
     parse(body)
 }
 
+/// Refuses a message for its size alone, before anything of it is kept.
+pub fn check_size(body: &[u8], max_bytes: usize) -> Result<(), MessageError> {
+    if body.len() <= max_bytes {
+        return Ok(());
+    }
+    let problem = format!("is {} bytes, more than the {max_bytes} allowed", body.len());
+    Err(MessageError::about(body, vec![violation("$", problem)]))
+}
+
 /// Reads a stop message.
 pub fn parse_stop(body: &[u8]) -> Result<StopRequest, MessageError> {
     let stop: StopRequest = parse(body)?;
@@ -141,7 +151,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = match error.path().to_string().as_str() {
-            "." | "?" => "$".to_owned(),
+            "" | "." | "?" => "$".to_owned(),
             path => path.to_owned(),
         };
         let said = error.inner().to_string();
@@ -159,22 +169,58 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
     Ok(parsed)
 }
 
-pub(super) fn violation(path: &str, problem: impl Into<String>) -> Violation {
-    Violation { path: path.to_owned(), problem: problem.into() }
+/// Characters of a violation's path, and of what is said about it: both may quote the message.
+const MAX_PATH_CHARS: usize = 200;
+const MAX_PROBLEM_CHARS: usize = 600;
+
+/// The most violations that are told of one message.
+const MAX_VIOLATIONS: usize = 20;
+
+pub(super) fn violation(path: &str, problem: impl AsRef<str>) -> Violation {
+    Violation {
+        path: shown(path, MAX_PATH_CHARS),
+        problem: shown(problem.as_ref(), MAX_PROBLEM_CHARS),
+    }
+}
+
+/// Characters of a text of the message that a problem quotes, where it says more than that.
+const MAX_QUOTED_CHARS: usize = 160;
+
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED_CHARS) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// A text that may quote a stranger's: on one line, harmless on a terminal, and not long.
+fn shown(text: &str, max_chars: usize) -> String {
+    let mut out = String::new();
+    for (number, c) in text.chars().enumerate() {
+        if number == max_chars {
+            out.push('…');
+            break;
+        }
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 impl MessageError {
     /// An error about a message of which as much is read as can be.
     fn about(body: &[u8], violations: Vec<Violation>) -> Self {
-        let value: Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |field: &str| value.get(field).and_then(Value::as_str).map(str::to_owned);
+        let names = ["id", "entrypoint", "run_id"];
+        let [id, kind, run_id] = pick_texts(body, names).unwrap_or_default();
+        let kinds = [Entrypoint::Bot, Entrypoint::Backtest];
         Self {
             violations,
-            id: text("id").and_then(|id| id.try_into().ok()),
-            entrypoint: value
-                .get("entrypoint")
-                .and_then(|kind| serde_json::from_value(kind.clone()).ok()),
-            run_id: text("run_id").and_then(|id| id.try_into().ok()),
+            id: id.and_then(|id| id.try_into().ok()),
+            entrypoint: kinds.into_iter().find(|one| kind.as_deref() == Some(one.as_str())),
+            run_id: run_id.and_then(|id| id.try_into().ok()),
         }
     }
 }
@@ -253,7 +299,7 @@ fn check_script(executable: &Executable, found: &mut Vec<Violation>) -> String {
         }
     }
     if !plain || parts.is_empty() {
-        let problem = format!("{file:?} is not a relative path inside the archive");
+        let problem = format!("{} is not a relative path inside the archive", quoted(file));
         found.push(violation(&format!("entrypoint_files.{kind}"), problem));
     }
     parts.join("/")
@@ -274,6 +320,10 @@ fn check_texts(executable: &Executable, found: &mut Vec<Violation>) {
         }
     }
     for (name, value) in &executable.env {
+        if found.len() >= MAX_VIOLATIONS {
+            found.push(violation("env", "has more that is wrong than is told here"));
+            break;
+        }
         let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         let only_allowed = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let path = format!("env.{name}");
@@ -308,6 +358,9 @@ const RESERVED_ENV: [&str; 12] = [
     "PYTHONDONTWRITEBYTECODE",
 ];
 
+/// More processors than any host has.
+const MOST_CPUS: f64 = 4096.0;
+
 fn check_limits(
     asked: Option<&LimitsRequest>,
     most: &Limits,
@@ -328,7 +381,7 @@ fn check_limits(
     let cpu_shares = whole("cpu_shares", asked.cpu_shares, 2, most.cpu_shares);
     let pids = whole("pids", asked.pids, 1, most.pids);
     if let Some(cpus) = asked.cpus {
-        let ceiling = most.cpus.unwrap_or(f64::MAX);
+        let ceiling = most.cpus.unwrap_or(MOST_CPUS);
         if !(0.01..=ceiling).contains(&cpus) {
             let problem = format!("is {cpus}, not between 0.01 and what this worker allows");
             found.push(violation("limits.cpus", problem));

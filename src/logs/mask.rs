@@ -17,7 +17,7 @@ const MIN_SECRET_LINE_BYTES: usize = 8;
 
 /// What must not be seen in a log.
 #[derive(Clone, Default)]
-pub(super) struct Mask(Option<Arc<Patterns>>);
+pub struct Mask(Option<Arc<Patterns>>);
 
 struct Patterns {
     finder: AhoCorasick,
@@ -34,7 +34,8 @@ impl fmt::Debug for Mask {
 impl Mask {
     /// A mask over `secrets` in every form in which they are commonly written: as they are, and as
     /// JSON writes them, also within JSON.
-    pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+    #[must_use]
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut texts: Vec<Vec<u8>> = secrets.into_iter().flat_map(forms).collect();
         texts.sort();
         texts.dedup();
@@ -47,7 +48,8 @@ impl Mask {
     }
 
     /// A line's text with every secret masked.
-    pub(super) fn apply(&self, text: Vec<u8>) -> Vec<u8> {
+    #[must_use]
+    pub fn apply(&self, text: Vec<u8>) -> Vec<u8> {
         let Some(patterns) = &self.0 else { return text };
         if !patterns.finder.is_match(&text) {
             return text;
@@ -62,7 +64,8 @@ impl Mask {
 
     /// How much of a text that goes on may be shown now: what comes behind may be the beginning of
     /// a secret.
-    pub(super) fn safe_end(&self, text: &[u8]) -> usize {
+    #[must_use]
+    pub fn safe_end(&self, text: &[u8]) -> usize {
         let Some(patterns) = &self.0 else { return text.len() };
         let begins = |pattern: &Vec<u8>| {
             let longest = text.len().min(pattern.len() - 1);

@@ -380,7 +380,14 @@ fn not_shown() -> RunFailure {
 fn code_caps(settings: &RunnerSettings) -> CodeCaps {
     CodeCaps {
         max_archive_bytes: settings.max_archive_bytes,
-        archive: ArchiveCaps::new(settings.max_entries, settings.max_extracted_bytes),
+        archive: ArchiveCaps {
+            max_entries: settings.max_entries,
+            max_extracted_bytes: settings.max_extracted_bytes,
+            max_depth: settings.max_depth,
+            max_name_bytes: settings.max_name_bytes,
+            max_ratio: settings.max_ratio,
+            max_time: settings.unpack_timeout,
+        },
     }
 }
 

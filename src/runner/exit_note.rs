@@ -21,15 +21,15 @@ const MAX_NOTE_BYTES: u64 = 4096;
 
 /// What a container that has ended said of itself.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct ExitNote {
+pub struct ExitNote {
     /// Whether its entry script ran.
-    pub(super) begun: bool,
+    pub begun: bool,
     /// What it used. `None` where it could not say, as after SIGKILL.
-    pub(super) used: Option<ResourceUse>,
+    pub used: Option<ResourceUse>,
     /// Whether the kernel killed something in it for lack of memory.
-    pub(super) oom_killed: bool,
+    pub oom_killed: bool,
     /// Whether it ended itself, for its lease had run out.
-    pub(super) lease_expired: bool,
+    pub lease_expired: bool,
 }
 
 /// Reads the note of a container that has ended.
@@ -44,8 +44,9 @@ pub(super) async fn read(directory: &JobDirectory) -> ExitNote {
     }
 }
 
-/// One line a figure: the file of the control group that it stands in, and a line of that file.
-fn parse(note: &str) -> ExitNote {
+/// Reads a note: one line a figure, the file of the control group that it stands in and a line of it.
+#[must_use]
+pub fn parse(note: &str) -> ExitNote {
     let figure = |file: &str| note.lines().find_map(|line| line.strip_prefix(file)?.parse().ok());
     let micros = figure("cpu.stat usage_usec ");
     let nanos = figure("cpuacct/cpuacct.usage ");

@@ -10,7 +10,7 @@ pub mod container;
 pub mod directory;
 pub mod docker;
 mod docker_runner;
-mod exit_note;
+pub mod exit_note;
 mod failure;
 mod inventory;
 pub mod labels;

@@ -13,9 +13,6 @@ use crate::storage::{Bucket, Condition, StoreError};
 /// Its name in the job's directory.
 const NAME: &str = "result.json";
 
-/// A result over this size travels by its key alone, in bytes.
-pub(super) const MAX_INLINE_RESULT_BYTES: usize = 256 * 1024;
-
 /// A result file as the verdict sees it, and what became of it.
 pub(super) struct CollectedResult {
     pub(super) judged: ResultFile,
@@ -60,7 +57,10 @@ pub(super) async fn collect(
         Err(problem) => return CollectedResult::unusable(format!("{NAME} {problem}")),
     };
     let judged = verdict::read_result(Some(&bytes));
-    let fits = bytes.len() <= MAX_INLINE_RESULT_BYTES;
+    let fits = match &judged {
+        ResultFile::Valid(value) => verdict::fits_inline(&bytes, value),
+        _ => false,
+    };
     let is_kept = matches!(judged, ResultFile::Valid(_)) && (run.job.persist_results || !fits);
     let stored = if is_kept { Some(store(runner, run, bytes).await) } else { None };
     CollectedResult { judged, fits, stored }

@@ -1,9 +1,9 @@
 //! From how a container ended to the verdict and the sentence that goes with it. Pure.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::orchestrator::ContainerStatus;
-use crate::job::{ResultStatus, Verdict};
+use crate::job::{ResultStatus, Verdict, pick_texts};
 
 /// What made a container end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum ResultFile {
     Absent,
     /// There is one, but it cannot be used: why.
     Unusable(String),
-    /// It is valid JSON.
+    /// It is valid JSON. Of one that is too large for an event, only what is looked at here.
     Valid(Value),
 }
 
@@ -90,15 +90,53 @@ pub fn is_not_started(status: &ContainerStatus) -> bool {
     matches!(status.exit_code, Some(126 | 127))
 }
 
+/// A result over this size travels by its key alone, in bytes.
+pub const MAX_INLINE_RESULT_BYTES: usize = 256 * 1024;
+
 /// Reads result.json: strict JSON, and nothing after it.
 #[must_use]
 pub fn read_result(bytes: Option<&[u8]>) -> ResultFile {
     let Some(bytes) = bytes else {
         return ResultFile::Absent;
     };
-    match serde_json::from_slice(bytes) {
+    let read = if bytes.len() <= MAX_INLINE_RESULT_BYTES {
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    } else {
+        outline(bytes)
+    };
+    match read {
         Ok(value) => ResultFile::Valid(value),
-        Err(error) => ResultFile::Unusable(format!("result.json is not valid JSON: {error}")),
+        Err(problem) => ResultFile::Unusable(format!("result.json is not valid JSON: {problem}")),
+    }
+}
+
+/// What a verdict needs of a large result; as a whole it could take many times its size.
+fn outline(bytes: &[u8]) -> Result<Value, String> {
+    // What is skipped is not looked at as closely.
+    std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let [status, message] =
+        pick_texts(bytes, ["status", "message"]).map_err(|error| error.to_string())?;
+    Ok(json!({"status": status, "message": message}))
+}
+
+/// The deepest lists and objects of a result that an event carries. JSON parsers stop at some depth,
+/// ours at 128, and in an event, and in the journal's record of it, the result lies deeper.
+const MAX_INLINE_DEPTH: usize = 100;
+
+/// Whether a result fits into an event: as the code wrote it, and as we write it, which may be
+/// longer, for a number has more than one spelling.
+#[must_use]
+pub fn fits_inline(written: &[u8], value: &Value) -> bool {
+    written.len() <= MAX_INLINE_RESULT_BYTES
+        && value.to_string().len() <= MAX_INLINE_RESULT_BYTES
+        && depth(value) <= MAX_INLINE_DEPTH
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -199,8 +237,6 @@ pub fn status_of(verdict: Verdict) -> ResultStatus {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn ending(exit_code: i64, result: ResultFile) -> Ending {
@@ -263,6 +299,44 @@ mod tests {
         end.cause = EndCause::StopRequested(Some("deploy".to_owned()));
         assert_eq!(judge(&end).verdict, Verdict::Stopped);
         assert_eq!(judge(&end).message, "stopped as requested: deploy");
+    }
+
+    #[test]
+    fn of_a_large_result_only_the_outline_is_kept() {
+        let large = |rest: &str| {
+            let zeros = "0,".repeat(MAX_INLINE_RESULT_BYTES);
+            format!(r#"{{"zeros":[{zeros}0],"status":"error","message":"sunk"}}{rest}"#)
+        };
+        let read = |text: String| read_result(Some(text.as_bytes()));
+        assert_eq!(read(large("")), error("sunk"));
+        assert!(matches!(read(large(" x")), ResultFile::Unusable(_)));
+        let mut bad = large("").into_bytes();
+        bad[1] = 0xff;
+        assert!(matches!(read_result(Some(&bad)), ResultFile::Unusable(_)));
+    }
+
+    #[test]
+    fn a_result_that_grows_when_it_is_written_again_does_not_fit() {
+        let written = format!("[{}1e15]", "1e15,".repeat(50_000));
+        let ResultFile::Valid(value) = read_result(Some(written.as_bytes())) else {
+            panic!("it is JSON");
+        };
+        assert!(written.len() < MAX_INLINE_RESULT_BYTES);
+        assert!(!fits_inline(written.as_bytes(), &value));
+        assert!(fits_inline(b"[1e15]", &json!([1e15])));
+    }
+
+    #[test]
+    fn a_result_too_deep_to_be_read_within_an_event_does_not_fit() {
+        let nested = |depth: usize| {
+            let written = "[".repeat(depth) + &"]".repeat(depth);
+            let ResultFile::Valid(value) = read_result(Some(written.as_bytes())) else {
+                panic!("it is JSON");
+            };
+            fits_inline(written.as_bytes(), &value)
+        };
+        assert!(nested(MAX_INLINE_DEPTH));
+        assert!(!nested(MAX_INLINE_DEPTH + 1));
     }
 
     #[test]

@@ -97,6 +97,10 @@ impl Reader<'_> {
             max_archive_bytes: self.whole(&t::CODE_MAX_ARCHIVE_MB),
             max_extracted_bytes: self.whole(&t::CODE_MAX_EXTRACTED_MB),
             max_entries: self.count(&t::CODE_MAX_ENTRIES),
+            max_ratio: self.whole(&t::CODE_MAX_RATIO),
+            max_depth: self.count(&t::CODE_MAX_DEPTH),
+            max_name_bytes: self.count(&t::CODE_MAX_NAME_BYTES),
+            unpack_timeout: self.seconds(&t::CODE_UNPACK_TIMEOUT_SECONDS),
             max_result_bytes: self.whole(&t::RESULT_MAX_MB),
             engine_log: EngineLog {
                 file_mb: self.parsed(&t::LOG_ENGINE_FILE_MB).unwrap_or_default(),
@@ -145,6 +149,7 @@ impl Reader<'_> {
             handover_grace: self.seconds(&t::HANDOVER_GRACE_SECONDS),
             max_terminating: self.count(&t::MAX_TERMINATING),
             max_long_running: self.count(&t::MAX_LONG_RUNNING),
+            max_message_bytes: self.count(&t::MESSAGE_MAX_KB),
             drain_grace: self.seconds(&t::DRAIN_GRACE_SECONDS),
         }
     }

@@ -118,6 +118,14 @@ pub struct RunnerSettings {
     pub max_extracted_bytes: u64,
     /// `CODE_MAX_ENTRIES` (20000): the most entries in a zip.
     pub max_entries: usize,
+    /// `CODE_MAX_RATIO` (200): how many times its own size a zip may unpack to.
+    pub max_ratio: u64,
+    /// `CODE_MAX_DEPTH` (64): parts of an entry's name.
+    pub max_depth: usize,
+    /// `CODE_MAX_NAME_BYTES` (1024): bytes of an entry's whole name.
+    pub max_name_bytes: usize,
+    /// `CODE_UNPACK_TIMEOUT_SECONDS` (120): how long unpacking a zip may take.
+    pub unpack_timeout: Duration,
     /// `RESULT_MAX_MB` (64): the largest result.json, in bytes here.
     pub max_result_bytes: u64,
     /// The engine's own log of each container.
@@ -168,6 +176,8 @@ pub struct WorkerSettings {
     pub max_terminating: usize,
     /// `MAX_LONG_RUNNING` (50): long-running jobs at a time.
     pub max_long_running: usize,
+    /// `MESSAGE_MAX_KB` (2048): the largest start or stop message, in bytes here.
+    pub max_message_bytes: usize,
     /// `DRAIN_GRACE_SECONDS` (60): how long terminating runs may go on after SIGTERM.
     pub drain_grace: Duration,
 }

@@ -183,6 +183,15 @@ settings! {
     CODE_MAX_EXTRACTED_MB = "runner.code_max_extracted_mb", Value("1024"), megabytes(1, 1 << 20);
     /// The most entries in a zip.
     CODE_MAX_ENTRIES = "runner.code_max_entries", Value("20000"), count(1, 10_000_000);
+    /// How many times its own size a zip may unpack to.
+    CODE_MAX_RATIO = "runner.code_max_ratio", Value("200"), count(1, 1_000_000);
+    /// The most folders that an entry of a zip may lie in, its own name counted as one.
+    CODE_MAX_DEPTH = "runner.code_max_depth", Value("64"), count(1, 1000);
+    /// The longest name of an entry of a zip, folders included, in bytes.
+    CODE_MAX_NAME_BYTES = "runner.code_max_name_bytes", Value("1024"), count(1, 2048);
+    /// How long unpacking a zip may take.
+    CODE_UNPACK_TIMEOUT_SECONDS = "runner.code_unpack_timeout_seconds", Value("120"),
+        seconds(1, DAY);
     /// The largest result.json.
     RESULT_MAX_MB = "runner.result_max_mb", Value("64"), megabytes(1, 4096);
 
@@ -199,6 +208,9 @@ settings! {
     MAX_TERMINATING = "worker.max_terminating", Value("4"), count(0, 10_000);
     /// Long-running jobs at a time.
     MAX_LONG_RUNNING = "worker.max_long_running", Value("50"), count(0, 10_000);
+    /// The largest start or stop message. Read into memory, JSON can take some sixteen times its
+    /// size.
+    MESSAGE_MAX_KB = "worker.message_max_kb", Value("2048"), kilobytes(1, 16_384);
     /// How long terminating runs may go on after SIGTERM.
     DRAIN_GRACE_SECONDS = "worker.drain_grace_seconds", Value("60"), seconds(0, DAY);
 

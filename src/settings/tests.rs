@@ -70,6 +70,9 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((runner.max_attempts, runner.max_concurrent_starts), (3, 4));
     assert_eq!((runner.max_archive_bytes, runner.max_extracted_bytes), (256 << 20, 1 << 30));
     assert_eq!((runner.max_entries, runner.max_result_bytes), (20_000, 64 << 20));
+    assert_eq!((runner.max_ratio, runner.unpack_timeout.as_secs()), (200, 120));
+    assert_eq!((runner.max_depth, runner.max_name_bytes), (64, 1024));
+    assert_eq!(worker.max_message_bytes, 2 << 20);
     assert_eq!((worker.name.as_str(), worker.max_segments), ("host-1", 64));
     assert_eq!((worker.max_terminating, worker.max_long_running), (4, 50));
     assert_eq!(worker.drain_grace.as_secs(), 60);

@@ -13,7 +13,7 @@ use super::slots::Slot;
 use super::tenure::Tenure;
 use super::{ending, settle};
 use crate::broker::{Delivery, Inbox};
-use crate::job::{Job, MessageError, State, Verdict, parse_executable};
+use crate::job::{Job, MessageError, State, Verdict, check_size, parse_executable};
 use crate::runner::failed_result;
 
 /// Follows one start message: validate → claim → ack → run → settle.
@@ -71,6 +71,7 @@ fn because(reason: Option<&str>) -> String {
 }
 
 fn validate(ctx: &Context, delivery: &Delivery) -> Result<Job, MessageError> {
+    check_size(&delivery.body, ctx.settings.max_message_bytes)?;
     let executable = parse_executable(&delivery.body)?;
     Job::validate(executable, &ctx.bounds, delivery.properties.message_id.as_deref())
 }

@@ -56,14 +56,19 @@ pub(super) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageErr
     }
 }
 
+/// The longest message id that stands in an event's id as it is, in bytes: AMQP takes 255, and ours
+/// are longer by a word.
+const MAX_NAMED_BYTES: usize = 200;
+
 /// The same for every redelivery of the same message.
 fn rejection_id(delivery: &Delivery, error: &MessageError) -> String {
     let run = error.run_id.as_ref().map(RunId::as_str);
-    if let Some(id) = run.or(delivery.properties.message_id.as_deref()) {
-        format!("{id}/result")
-    } else {
-        let digest = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &delivery.body);
-        format!("{digest}/result")
+    let named = run.or(delivery.properties.message_id.as_deref());
+    let digest_of = |bytes: &[u8]| uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, bytes);
+    match named {
+        Some(id) if id.len() <= MAX_NAMED_BYTES => format!("{id}/result"),
+        Some(id) => format!("{}/result", digest_of(id.as_bytes())),
+        None => format!("{}/result", digest_of(&delivery.body)),
     }
 }
 

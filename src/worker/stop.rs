@@ -8,7 +8,7 @@ use super::active::StopOrder;
 use super::context::Context;
 use super::settle;
 use crate::broker::{Delivery, Inbox, MessageOptions, PublishError};
-use crate::job::{MessageError, RunId, State, Status, StopRequest, parse_stop};
+use crate::job::{MessageError, RunId, State, Status, StopRequest, check_size, parse_stop};
 use crate::storage::{JobRecord, JournalError, RecordState, Tombstone};
 
 /// Why a stop could not be followed this time.
@@ -25,7 +25,8 @@ enum StopError {
 /// The stop is noted before anybody looks for the job, and a job is noted before anybody looks for
 /// a stop: so one of the two always sees the other.
 pub(super) async fn follow_stop(ctx: &Context, delivery: Delivery) {
-    let stop = match parse_stop(&delivery.body) {
+    let fits = check_size(&delivery.body, ctx.settings.max_message_bytes);
+    let stop = match fits.and_then(|()| parse_stop(&delivery.body)) {
         Ok(stop) => stop,
         Err(error) => return reject_stop(ctx, delivery, &error).await,
     };

@@ -14,6 +14,9 @@
 #[allow(dead_code, reason = "the chaos rounds use more of it")]
 mod support;
 
+#[path = "../hostile/mod.rs"]
+mod corpora;
+
 mod bad_input;
 mod broker;
 mod cli;
@@ -23,6 +26,7 @@ mod delivery;
 mod engine;
 mod examples;
 mod failover;
+mod fuzzing;
 mod health;
 mod hostile;
 mod images;

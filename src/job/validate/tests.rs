@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::hostile::messages;
 
 fn bounds() -> Bounds {
     Bounds {
@@ -115,6 +116,26 @@ fn what_is_not_json_is_said_to_be_so() {
         let error = parse_executable(body).unwrap_err().to_string();
         assert!(error.starts_with("$: "), "{error}");
     }
+}
+
+#[test]
+fn every_hostile_message_is_refused_for_its_reason_in_few_words() {
+    let cases = messages::all("t");
+    assert!(cases.len() >= 60);
+    let mut wrong = Vec::new();
+    for messages::Message { name, body, reason, has_id } in cases {
+        let read = check_size(&body, 2 << 20).and_then(|()| parse_executable(&body));
+        let judged = read.and_then(|executable| Job::validate(executable, &bounds(), Some("m")));
+        let error = judged.expect_err(name);
+        let said = error.to_string();
+        let is_plain = said.len() < 8000 && !said.contains(char::is_control);
+        if !said.contains(reason) || !is_plain || error.id.is_some() != has_id {
+            wrong.push(format!("{name}, id {:?}: {said}", error.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let good = messages::good("t").to_string();
+    Job::validate(parse_executable(good.as_bytes()).unwrap(), &bounds(), Some("m")).unwrap();
 }
 
 #[test]

@@ -1,25 +1,54 @@
 //! A reader that gives up: zip reads an archive's whole directory into memory before anybody can
-//! count its entries.
+//! count its entries, and a little input can keep a decoder busy for long.
 
 use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-/// How many bytes may still be read; shared with whoever lifts it later.
+/// What may still be read, and until when; shared with whoever looks at it from outside.
 #[derive(Debug, Clone)]
-pub(super) struct Budget(Rc<Cell<Option<u64>>>);
+pub(super) struct Budget(Rc<State>);
+
+#[derive(Debug)]
+struct State {
+    left: Cell<Option<u64>>,
+    begun: Instant,
+    max_time: Duration,
+    is_late: Cell<bool>,
+}
 
 impl Budget {
-    pub(super) fn of(bytes: u64) -> Self {
-        Self(Rc::new(Cell::new(Some(bytes))))
+    pub(super) fn of(bytes: u64, max_time: Duration) -> Self {
+        Self(Rc::new(State {
+            left: Cell::new(Some(bytes)),
+            begun: Instant::now(),
+            max_time,
+            is_late: Cell::new(false),
+        }))
     }
 
+    /// From now on only time counts.
     pub(super) fn lift(&self) {
-        self.0.set(None);
+        self.0.left.set(None);
     }
 
     pub(super) fn is_spent(&self) -> bool {
-        self.0.get() == Some(0)
+        self.0.left.get() == Some(0)
+    }
+
+    /// Fails where the time is over, and remembers that it did.
+    pub(super) fn in_time(&self) -> io::Result<()> {
+        if self.0.begun.elapsed() <= self.0.max_time {
+            return Ok(());
+        }
+        self.0.is_late.set(true);
+        Err(io::Error::other("the time is over"))
+    }
+
+    /// Whether anything failed for lack of time.
+    pub(super) fn is_late(&self) -> bool {
+        self.0.is_late.get()
     }
 }
 
@@ -37,10 +66,11 @@ impl<R> Budgeted<R> {
 
 impl<R: Read> Read for Budgeted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.budget.in_time()?;
         let count = self.inner.read(buffer)?;
-        if let Some(left) = self.budget.0.get() {
+        if let Some(left) = self.budget.0.left.get() {
             let left = left.saturating_sub(count as u64);
-            self.budget.0.set(Some(left));
+            self.budget.0.left.set(Some(left));
             if left == 0 {
                 return Err(io::Error::other("the directory of entries is too large"));
             }

@@ -31,13 +31,28 @@ type Archive = ZipArchive<BufReader<Budgeted<File>>>;
 ///
 /// [`ArchiveError`], which names the first entry that is refused.
 pub fn extract(zip: &Path, into: &Path, caps: ArchiveCaps) -> Result<Extracted, ArchiveError> {
-    let mut archive = open(zip, &caps)?;
+    let budget = budget_of(&caps);
+    match unpack(zip, into, &caps, &budget) {
+        // Whatever the decoder made of it.
+        Err(_) if budget.is_late() => Err(ArchiveError::TooSlow { max_time: caps.max_time }),
+        outcome => outcome,
+    }
+}
+
+fn unpack(
+    zip: &Path,
+    into: &Path,
+    caps: &ArchiveCaps,
+    budget: &Budget,
+) -> Result<Extracted, ArchiveError> {
+    let mut archive = open(zip, budget)?;
     let mut file = BufReader::new(open_file(zip)?);
-    let plan = plan(&mut archive, &mut file, &caps)?;
+    let room = Room::of(caps, file.get_ref(), zip)?;
+    let plan = plan(&mut archive, &mut file, caps)?;
     let staging = staging_of(into);
     // A crash may have left one; what it holds belongs to nobody.
     remove(&staging)?;
-    let outcome = write_all(&mut archive, plan, &staging, &caps).and_then(|extracted| {
+    let outcome = write_all(&mut archive, plan, &staging, room, budget).and_then(|extracted| {
         let action = || format!("moving {} to {}", staging.display(), into.display());
         fs::rename(&staging, into).map_err(|error| ArchiveError::io(action())(error))?;
         Ok(extracted)
@@ -48,6 +63,43 @@ pub fn extract(zip: &Path, into: &Path, caps: ArchiveCaps) -> Result<Extracted, 
         tracing::warn!(path = %staging.display(), %error, "could not remove a failed extraction");
     }
     outcome
+}
+
+/// How many bytes may still be written, and what is said where that is too few.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    left: u64,
+    caps: ArchiveCaps,
+    /// Whether the archive's own size is what limits it.
+    by_ratio: bool,
+}
+
+impl Room {
+    fn of(caps: &ArchiveCaps, file: &File, zip: &Path) -> Result<Self, ArchiveError> {
+        let reading = ArchiveError::io(format!("reading {}", zip.display()));
+        let by_ratio = file.metadata().map_err(reading)?.len().saturating_mul(caps.max_ratio);
+        Ok(Self {
+            left: caps.max_extracted_bytes.min(by_ratio),
+            caps: *caps,
+            by_ratio: by_ratio < caps.max_extracted_bytes,
+        })
+    }
+
+    fn exceeded_at(&self, path: &str) -> ArchiveError {
+        let entry = quoted(path);
+        if self.by_ratio {
+            ArchiveError::OutOfProportion { entry, max_ratio: self.caps.max_ratio }
+        } else {
+            ArchiveError::TooLarge { entry, max_bytes: self.caps.max_extracted_bytes }
+        }
+    }
+}
+
+fn budget_of(caps: &ArchiveCaps) -> Budget {
+    let entries = u64::try_from(caps.max_entries).unwrap_or(u64::MAX);
+    let names = u64::try_from(caps.max_name_bytes).unwrap_or(u64::MAX);
+    let an_entry = HEADER_BYTES.saturating_add(names);
+    Budget::of(SEARCH_BYTES.saturating_add(entries.saturating_mul(an_entry)), caps.max_time)
 }
 
 /// Where the files of `into` stand until they are complete.
@@ -70,7 +122,7 @@ fn open_file(zip: &Path) -> Result<File, ArchiveError> {
     File::open(zip).map_err(ArchiveError::io(format!("opening {}", zip.display())))
 }
 
-fn open(zip: &Path, caps: &ArchiveCaps) -> Result<Archive, ArchiveError> {
+fn open(zip: &Path, budget: &Budget) -> Result<Archive, ArchiveError> {
     let mut file = open_file(zip)?;
     let mut magic = Vec::new();
     let reading = || ArchiveError::io(format!("reading {}", zip.display()));
@@ -78,10 +130,6 @@ fn open(zip: &Path, caps: &ArchiveCaps) -> Result<Archive, ArchiveError> {
     if magic.is_empty() {
         return Err(ArchiveError::not_a_zip("the file is empty"));
     }
-    let entries = u64::try_from(caps.max_entries).unwrap_or(u64::MAX);
-    let names = u64::try_from(caps.max_name_bytes).unwrap_or(u64::MAX);
-    let an_entry = HEADER_BYTES.saturating_add(names);
-    let budget = Budget::of(SEARCH_BYTES.saturating_add(entries.saturating_mul(an_entry)));
     let reader = BufReader::new(Budgeted::new(file, budget.clone()));
     match ZipArchive::new(reader) {
         Ok(archive) => {
@@ -103,15 +151,21 @@ fn write_all(
     archive: &mut Archive,
     plan: Plan,
     staging: &Path,
-    caps: &ArchiveCaps,
+    mut room: Room,
+    budget: &Budget,
 ) -> Result<Extracted, ArchiveError> {
+    let in_time = || budget.in_time().map_err(ArchiveError::io("unpacking".to_owned()));
     make_directory(staging)?;
     for directory in &plan.directories {
+        in_time()?;
         make_directory(&staging.join(directory))?;
     }
     let mut bytes = 0;
     for file in &plan.files {
-        bytes += write_file(archive, file, staging, caps, caps.max_extracted_bytes - bytes)?;
+        in_time()?;
+        let written = write_file(archive, file, staging, &room, budget)?;
+        room.left -= written;
+        bytes += written;
     }
     Ok(Extracted { files: plan.files.len(), bytes, notes: plan.notes })
 }
@@ -130,26 +184,23 @@ fn write_file(
     archive: &mut Archive,
     planned: &PlannedFile,
     staging: &Path,
-    caps: &ArchiveCaps,
-    room: u64,
+    room: &Room,
+    budget: &Budget,
 ) -> Result<u64, ArchiveError> {
     let path = staging.join(&planned.path);
-    let too_large = || ArchiveError::TooLarge {
-        entry: quoted(&planned.path),
-        max_bytes: caps.max_extracted_bytes,
-    };
-    if planned.declared_bytes > room {
-        return Err(too_large());
+    if planned.declared_bytes > room.left {
+        return Err(room.exceeded_at(&planned.path));
     }
-    let mut entry = archive
+    let entry = archive
         .by_index(planned.index)
         .map_err(|error| ArchiveError::bad(&planned.path, format!("cannot be read: {error}")))?;
+    let mut entry = Budgeted::new(entry, budget.clone());
     let mode = if planned.is_executable { 0o755 } else { 0o644 };
     let writing = || ArchiveError::io(format!("writing {}", path.display()));
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(mode).open(&path).map_err(writing())?;
-    let written = copy(&mut entry, &mut file, room).map_err(|error| match error {
-        CopyError::NoRoom => too_large(),
+    let written = copy(&mut entry, &mut file, room.left).map_err(|error| match error {
+        CopyError::NoRoom => room.exceeded_at(&planned.path),
         CopyError::Write(error) => writing()(error),
         CopyError::Read(error) if error.raw_os_error().is_some() => {
             ArchiveError::io("reading the archive".to_owned())(error)

@@ -10,11 +10,10 @@ mod extract;
 mod pack;
 mod plan;
 #[cfg(test)]
-pub(super) mod raw;
-#[cfg(test)]
 mod tests;
 
 use std::io;
+use std::time::Duration;
 
 pub use extract::extract;
 pub(in crate::runner) use extract::staging_of;
@@ -37,6 +36,10 @@ pub struct ArchiveCaps {
     pub max_depth: usize,
     /// Bytes of one whole name.
     pub max_name_bytes: usize,
+    /// How many times its own size it may unpack to.
+    pub max_ratio: u64,
+    /// How long unpacking may take.
+    pub max_time: Duration,
 }
 
 impl ArchiveCaps {
@@ -44,8 +47,13 @@ impl ArchiveCaps {
     pub const DEFAULT_DEPTH: usize = 64;
     /// Bytes of one name, by default.
     pub const DEFAULT_NAME_BYTES: usize = 1024;
+    /// How many times its own size, by default: deflate's best is some thousand times, and code
+    /// comes to ten.
+    pub const DEFAULT_RATIO: u64 = 200;
+    /// How long unpacking may take, by default.
+    pub const DEFAULT_TIME: Duration = Duration::from_mins(2);
 
-    /// These two as given, depth and name length as usual.
+    /// These two as given, the others as usual.
     #[must_use]
     pub fn new(max_entries: usize, max_extracted_bytes: u64) -> Self {
         Self {
@@ -53,6 +61,8 @@ impl ArchiveCaps {
             max_extracted_bytes,
             max_depth: Self::DEFAULT_DEPTH,
             max_name_bytes: Self::DEFAULT_NAME_BYTES,
+            max_ratio: Self::DEFAULT_RATIO,
+            max_time: Self::DEFAULT_TIME,
         }
     }
 }
@@ -90,6 +100,20 @@ pub enum ArchiveError {
         entry: String,
         /// The most that is allowed.
         max_bytes: u64,
+    },
+    /// It is out of all proportion to what it holds.
+    #[error("the archive unpacks to more than {max_ratio} times its own size, as seen at {entry}")]
+    OutOfProportion {
+        /// The entry with which it became too much, quoted.
+        entry: String,
+        /// The most that is allowed.
+        max_ratio: u64,
+    },
+    /// It keeps the machine busy for longer than allowed.
+    #[error("the archive was not unpacked within the {} s allowed", max_time.as_secs())]
+    TooSlow {
+        /// The longest that is allowed.
+        max_time: Duration,
     },
     /// One entry is refused.
     #[error("the archive's entry {entry} {problem}")]

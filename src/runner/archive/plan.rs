@@ -1,6 +1,6 @@
 //! What an archive would write, judged before anything is written.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
@@ -61,6 +61,7 @@ pub(super) fn plan<R: Read + Seek>(
     refuse_duplicates(archive, file)?;
     let mut plan = Plan::default();
     let mut seen = HashSet::new();
+    let mut spellings = Spellings::default();
     let mut occupied = Vec::with_capacity(archive.len());
     for index in 0..archive.len() {
         let name = name_of(archive, index);
@@ -73,6 +74,7 @@ pub(super) fn plan<R: Read + Seek>(
         if !seen.insert(path.clone()) {
             return Err(ArchiveError::bad(&name, "is there twice"));
         }
+        spellings.add(&path).map_err(|problem| ArchiveError::bad(&name, problem))?;
         plan.directories.extend(parents(&path).map(str::to_owned));
         if is_directory {
             plan.directories.insert(path);
@@ -139,6 +141,9 @@ pub(super) fn entry_path(name: &str, caps: &ArchiveCaps) -> Result<Option<EntryP
     if name.chars().any(char::is_control) {
         return Err("has a control character in its name".to_owned());
     }
+    if name.chars().any(hides_others) {
+        return Err("has a character in its name that hides or reorders others".to_owned());
+    }
     if name.contains('\\') {
         return Err("has a backslash in its name".to_owned());
     }
@@ -165,7 +170,7 @@ pub(super) fn entry_path(name: &str, caps: &ArchiveCaps) -> Result<Option<EntryP
     match parts.as_slice() {
         [] if is_directory || name == "." => return Ok(None),
         [] => return Err("has no name".to_owned()),
-        [RESERVED_DIRECTORY, ..] => {
+        [first, ..] if first.eq_ignore_ascii_case(RESERVED_DIRECTORY) => {
             return Err(format!("is in {RESERVED_DIRECTORY}, which is Longshore's own"));
         }
         [RESULT_FILE, rest @ ..] if is_directory || !rest.is_empty() => {
@@ -174,6 +179,36 @@ pub(super) fn entry_path(name: &str, caps: &ArchiveCaps) -> Result<Option<EntryP
         _ => {}
     }
     Ok(Some(EntryPath { path: parts.join("/"), is_directory }))
+}
+
+/// Whether a reader of a name would be misled by it: marks of direction, separators of lines, and
+/// the mark of byte order, which is seen nowhere.
+fn hides_others(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Names as they are first spelled. On many hosts two that differ only in case are one file, so
+/// that one of the two would stand in for the other.
+#[derive(Default)]
+struct Spellings(HashMap<String, String>);
+
+impl Spellings {
+    fn add(&mut self, path: &str) -> Result<(), String> {
+        for place in parents(path).chain([path]) {
+            let folded = place.to_lowercase();
+            match self.0.get(&folded) {
+                Some(first) if first == place => {}
+                Some(first) => {
+                    let first = super::quoted(first);
+                    return Err(format!("differs from {first} only in the case of its letters"));
+                }
+                None => {
+                    self.0.insert(folded, place.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `a/b/c` → `a`, `a/b`.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{CodeCaps, CodeError, CodeManager};
+use crate::hostile::zips::{RawEntry, file, folder, zip};
 use crate::job::{Job, Limits, Network};
-use crate::runner::archive::raw::{RawEntry, file, folder, zip};
 use crate::runner::archive::{ArchiveCaps, Extracted};
 use crate::runner::directory::{DirectoryError, JobDirectory};
 use crate::storage::{Bucket, Condition, ETag, Object, ObjectStore, StoreError};

@@ -224,7 +224,7 @@ async fn missing_code_is_the_publishers_fault_and_asks_nothing_of_the_engine() {
 
 #[tokio::test]
 async fn a_large_result_travels_by_its_key_alone() {
-    let value = json!({"curve": "x".repeat(crate::runner::result_file::MAX_INLINE_RESULT_BYTES)});
+    let value = json!({"curve": "x".repeat(crate::runner::verdict::MAX_INLINE_RESULT_BYTES)});
     let fixture = Fixture::new(gives(&value.to_string())).await;
     let result = fixture.runner.start_container(&fixture.run(false), &()).await.unwrap();
     assert_eq!(result.verdict, Some(Verdict::Succeeded));

@@ -1,554 +1,111 @@
-//! The programs, and how each must end.
+//! What strangers' programs try: each ends in the verdict that it deserves, hurts nobody beside it,
+//! and leaves nothing.
 
-/// A program that means no good.
-pub(super) struct Hostile {
-    pub(super) name: &'static str,
-    pub(super) source: &'static str,
-    pub(super) timeout_seconds: u64,
-    pub(super) verdict: &'static str,
-    pub(super) exit_code: Option<i64>,
-    /// A part of the verdict's sentence.
-    pub(super) says: &'static str,
-    /// The result, where it matters.
-    pub(super) result: Option<&'static str>,
-}
+mod list;
 
-const fn hostile(
-    name: &'static str,
-    verdict: &'static str,
-    exit_code: i64,
-    says: &'static str,
-    source: &'static str,
-) -> Hostile {
-    let exit_code = Some(exit_code);
-    Hostile { name, source, timeout_seconds: 60, verdict, exit_code, says, result: None }
-}
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-const fn within(seconds: u64, hostile: Hostile) -> Hostile {
-    Hostile { timeout_seconds: seconds, ..hostile }
-}
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
-const fn giving(result: &'static str, hostile: Hostile) -> Hostile {
-    Hostile { result: Some(result), ..hostile }
-}
+use crate::support::program::{NODE_BACKTEST, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use crate::support::scene::Scene;
+use super::witness::MAX_PEAK_KIB;
+use list::{Hostile, NODE, PYTHON};
 
-pub(super) const PYTHON: &[Hostile] = &[
-    within(
-        4,
-        hostile(
-            "fork-bomb",
-            "timed_out",
-            137,
-            "4 s",
-            r"
-import os, signal, time
-def main(id, config):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    while True:
-        try:
-            os.fork()
-        except OSError:
-            time.sleep(0.01)
-",
-        ),
-    ),
-    hostile(
-        "thread-bomb",
-        "failed",
-        1,
-        "can't start new thread",
-        r"
-import threading, time
-def main(id, config):
-    while True:
-        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-",
-    ),
-    giving(
-        r#"{"buried":300}"#,
-        hostile(
-            "orphans",
-            "succeeded",
-            0,
-            "",
-            r"
-import os, time
-def main(id, config):
-    # More orphans than processes are allowed: each is buried by whoever is process 1.
-    for number in range(300):
-        if os.fork() == 0:
-            while True:
-                try:
-                    if os.fork() == 0:
-                        os._exit(0)
-                    os._exit(0)
-                except OSError:
-                    time.sleep(0.01)
-        os.wait()
-    return {'buried': 300}
-",
-        ),
-    ),
-    hostile(
-        "memory-hog",
-        "out_of_memory",
-        137,
-        "96 MiB",
-        r"
-def main(id, config):
-    kept = []
-    while True: kept.append(bytearray(4 << 20))
-",
-    ),
-    hostile(
-        "memory-hog-child",
-        "out_of_memory",
-        1,
-        "in a process that it had started",
-        r"
-import subprocess, sys
-def main(id, config):
-    hog = 'kept = []\nwhile True: kept.append(bytearray(4 << 20))'
-    subprocess.run([sys.executable, '-c', hog], check=True)
-",
-    ),
-    hostile(
-        "memory-in-shm",
-        "failed",
-        1,
-        "No space left on device",
-        r"
-def main(id, config):
-    for number in range(1000):
-        with open(f'/dev/shm/{number}', 'wb') as file: file.write(bytes(8 << 20))
-",
-    ),
-    hostile(
-        "disk-filler-tmp",
-        "failed",
-        1,
-        "No space left on device",
-        r"
-def main(id, config):
-    for number in range(1000):
-        with open(f'/tmp/{number}', 'wb') as file: file.write(bytes(1 << 20))
-",
-    ),
-    hostile(
-        "disk-filler-code",
-        "failed",
-        1,
-        "Read-only file system",
-        r"
-def main(id, config):
-    with open('/backtest/filler', 'wb') as file: file.write(bytes(1 << 20))
-",
-    ),
-    hostile(
-        "disk-filler-root",
-        "failed",
-        1,
-        "Read-only file system",
-        r"
-def main(id, config):
-    with open('/var/tmp/filler', 'wb') as file: file.write(bytes(1 << 20))
-",
-    ),
-    hostile(
-        "one-large-file",
-        "failed",
-        1,
-        "File too large",
-        r"
-def main(id, config):
-    with open('/tmp/large', 'wb') as file:
-        for megabyte in range(14): file.write(bytes(1 << 20)); file.flush()
-",
-    ),
-    hostile(
-        "million-files",
-        "failed",
-        1,
-        "No space left on device",
-        r"
-def main(id, config):
-    for number in range(1000000): open(f'/tmp/{number}', 'w').close()
-",
-    ),
-    hostile(
-        "result-filler",
-        "failed",
-        1,
-        "File too large",
-        r"
-def main(id, config):
-    with open('/backtest/result.json', 'wb') as file:
-        while True: file.write(bytes(1 << 20)); file.flush()
-",
-    ),
-    hostile(
-        "result-oversized",
-        "failed",
-        0,
-        "more than the 1048576 allowed",
-        r"
-def main(id, config):
-    return 'x' * (2 << 20)
-",
-    ),
-    hostile(
-        "result-of-holes",
-        "failed",
-        0,
-        "more than the 1048576 allowed",
-        r"
-import os
-def main(id, config):
-    os.truncate('/backtest/result.json', 10 << 20)
-    os._exit(0)
-",
-    ),
-    hostile(
-        "result-too-deep",
-        "failed",
-        0,
-        "result.json is not valid JSON",
-        r"
-import os
-def main(id, config):
-    with open('/backtest/result.json', 'w') as file: file.write('[' * 100000 + ']' * 100000)
-    os._exit(0)
-",
-    ),
-    hostile(
-        "result-no-unicode",
-        "failed",
-        0,
-        "result.json is not valid JSON",
-        r#"
-import os
-def main(id, config):
-    with open('/backtest/result.json', 'wb') as file: file.write(b'"\xff\xfe"')
-    os._exit(0)
-"#,
-    ),
-    hostile(
-        "result-two-values",
-        "failed",
-        0,
-        "result.json is not valid JSON",
-        r"
-import os
-def main(id, config):
-    with open('/backtest/result.json', 'w') as file: file.write('{} {}')
-    os._exit(0)
-",
-    ),
-    hostile(
-        "result-none",
-        "failed",
-        0,
-        "wrote no result.json",
-        r"
-import os
-def main(id, config): os._exit(0)
-",
-    ),
-    hostile(
-        "result-a-link",
-        "failed",
-        1,
-        "Read-only file system",
-        r"
-import os
-def main(id, config):
-    os.symlink('/etc/passwd', '/backtest/link')
-",
-    ),
-    hostile(
-        "result-replaced",
-        "failed",
-        1,
-        "result.json",
-        r"
-import os
-def main(id, config):
-    os.remove('/backtest/result.json')
-",
-    ),
-    hostile(
-        "verdict-forged",
-        "failed",
-        1,
-        "exit code 1",
-        r#"
-import os
-def main(id, config):
-    with open('/backtest/result.json', 'w') as file: file.write('{"status": "success"}')
-    with open('/backtest/.longshore/exit-note', 'wb') as file: file.write(b'\xff\xfe' * 100000)
-    os._exit(1)
-"#,
-    ),
-    within(
-        3,
-        hostile(
-            "deaf",
-            "timed_out",
-            137,
-            "3 s",
-            r"
-import signal, time
-def main(id, config):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    while True: time.sleep(1)
-",
-        ),
-    ),
-    within(
-        3,
-        hostile(
-            "busy",
-            "timed_out",
-            143,
-            "3 s",
-            r"
-def main(id, config):
-    while True: pass
-",
-        ),
-    ),
-    within(
-        3,
-        hostile(
-            "stops-its-shell",
-            "timed_out",
-            137,
-            "3 s",
-            r"
-import os, signal
-def main(id, config):
-    os.kill(os.getppid(), signal.SIGSTOP)
-",
-        ),
-    ),
-    hostile(
-        "kills-all",
-        "failed",
-        137,
-        "SIGKILL",
-        r"
-import os, signal
-def main(id, config):
-    os.kill(-1, signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGKILL)
-",
-    ),
-    hostile(
-        "kills-its-shell",
-        "failed",
-        137,
-        "SIGKILL",
-        r"
-import os, signal, time
-def main(id, config):
-    os.kill(os.getppid(), signal.SIGKILL)
-    time.sleep(60)
-",
-    ),
-    hostile(
-        "segfault",
-        "failed",
-        139,
-        "SIGSEGV",
-        r"
-import ctypes
-def main(id, config): ctypes.string_at(0)
-",
-    ),
-    giving(
-        r#"{"left":"alone"}"#,
-        hostile(
-            "daemon",
-            "succeeded",
-            0,
-            "",
-            r"
-import os, time
-def main(id, config):
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            while True: time.sleep(1)
-        os._exit(0)
-    os.wait()
-    return {'left': 'alone'}
-",
-        ),
-    ),
-    hostile(
-        "open-files",
-        "failed",
-        1,
-        "Too many open files",
-        r"
-def main(id, config):
-    kept = []
-    while True: kept.append(open('/dev/null'))
-",
-    ),
-    giving(
-        r#"{"lines":200000}"#,
-        hostile(
-            "output-flood",
-            "succeeded",
-            0,
-            "",
-            r"
-import sys
-def main(id, config):
-    for number in range(200000): sys.stdout.write('x' * 99 + '\n')
-    return {'lines': 200000}
-",
-        ),
-    ),
-    giving(
-        "[1]",
-        hostile(
-            "output-of-rubbish",
-            "succeeded",
-            0,
-            "",
-            r#"
-import os
-def main(id, config):
-    os.write(1, b'\x00\xff\xfe\x1b]0;title\x07\x1b[2J{"verdict":"succeeded"}\r\n' * 100)
-    os.write(2, 'ä'.encode()[:1])
-    return [1]
-"#,
-        ),
-    ),
-    giving(
-        "[2]",
-        hostile(
-            "output-closed",
-            "succeeded",
-            0,
-            "",
-            r"
-import os
-def main(id, config):
-    os.close(1)
-    os.close(2)
-    return [2]
-",
-        ),
-    ),
-    giving("[]", hostile("breaks-out", "succeeded", 0, "", BREAKS_OUT)),
-    giving(
-        r#"{"found":[]}"#,
-        hostile(
-            "looks-for-credentials",
-            "succeeded",
-            0,
-            "",
-            r"
-import os
-def main(id, config):
-    found = [name for name in os.environ if name.startswith(('AMQP', 'MINIO', 'DOCKER', 'AWS', 'HTTP_'))]
-    for path in ('/var/run/docker.sock', '/run/docker.sock', '/root/.docker', '/root/.aws', '/tmp/runtime'):
-        if os.path.exists(path): found.append(path)
-    with open('/proc/mounts') as file:
-        for line in file:
-            place = line.split()[1]
-            if place.startswith('/backtest') and place not in ('/backtest', '/backtest/result.json', '/backtest/.longshore/exit-note'):
-                found.append(place)
-    return {'found': found}
-",
-        ),
-    ),
+/// Small limits, so that every one is reached soon.
+const SETTINGS: [(&str, &str); 8] = [
+    ("BOT_MEMORY_LIMIT_MB", "96"),
+    ("BOT_PIDS_LIMIT", "64"),
+    ("BOT_OPEN_FILES_LIMIT", "256"),
+    ("BOT_TMP_MB", "16"),
+    ("BOT_FILE_SIZE_LIMIT_MB", "12"),
+    ("RESULT_MAX_MB", "1"),
+    ("OUTPUT_MAX_MB", "4"),
+    ("STOP_TIMEOUT_SECONDS", "2"),
 ];
 
-pub(super) const NODE: &[Hostile] = &[
-    within(3, hostile("node-deaf", "timed_out", 137, "3 s", "exports.main = () => { for (;;); };")),
-    hostile(
-        "node-memory-hog",
-        "out_of_memory",
-        137,
-        "96 MiB",
-        r"
-exports.main = () => {
-  const kept = [];
-  for (;;) kept.push(Buffer.alloc(4 << 20, 1));
-};",
-    ),
-    hostile(
-        "node-never-settles",
-        "failed",
-        1,
-        "main waits for a promise",
-        "exports.main = () => new Promise(() => {});",
-    ),
-    hostile(
-        "node-planted-result",
-        "failed",
-        1,
-        "result.json",
-        r"
-const fs = require('fs');
-exports.main = () => { fs.rmSync('/backtest/result.json'); };",
-    ),
-];
+#[tokio::test]
+async fn every_hostile_program_gets_its_verdict_and_its_neighbours_run_on() {
+    let scene = Scene::new().await;
+    let worker = scene.worker_with(&SETTINGS).await;
+    let neighbour = scene.id("neighbour");
+    scene.start(&scene.job("neighbour", &PYTHON_BOT, PYTHON_TICKER).await).await;
+    scene.events.wait_state(&neighbour, "running").await;
+    let container = scene.container_of(&neighbour).await.id;
 
-/// Tries one by one what no program may do; gives the names of what it could.
-const BREAKS_OUT: &str = r"
-import ctypes, os, resource, socket, stat, time
-def main(id, config):
-    libc = ctypes.CDLL(None, use_errno=True)
-    def called(function, *args):
-        if getattr(libc, function)(*args) != 0: raise OSError(ctypes.get_errno(), function)
-    def write(path):
-        with open(path, 'a') as file: file.write('x')
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    tries = {
-        'is-root': lambda: None if os.getuid() == 0 or os.getgid() == 0 or 0 in os.getgroups() else 1 / 0,
-        'setuid': lambda: os.setuid(0),
-        'setgroups': lambda: os.setgroups([0]),
-        'chroot': lambda: os.chroot('/tmp'),
-        'chown': lambda: os.chown('/backtest/result.json', 0, 0),
-        'mount': lambda: called('mount', b'none', b'/tmp', b'tmpfs', 0, None),
-        'remount': lambda: called('mount', b'none', b'/backtest', None, 32 | 4096, None),
-        'umount': lambda: called('umount', b'/backtest'),
-        'unshare-user': lambda: called('unshare', 0x10000000),
-        'unshare-mount': lambda: called('unshare', 0x00020000),
-        'device': lambda: os.mknod('/tmp/disk', stat.S_IFBLK | 0o600, os.makedev(8, 0)),
-        'raw-socket': lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1),
-        'packet-socket': lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3),
-        'bind-low-port': lambda: socket.socket().bind(('127.0.0.1', 1)),
-        'more-priority': lambda: os.nice(-5),
-        'larger-files': lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (hard * 2, hard * 2)),
-        'set-clock': lambda: time.clock_settime(time.CLOCK_REALTIME, 0),
-        'core-pattern': lambda: write('/proc/sys/kernel/core_pattern'),
-        'sysrq': lambda: write('/proc/sysrq-trigger'),
-        'cgroup': lambda: write('/sys/fs/cgroup/cgroup.procs'),
-        'cgroup-v1': lambda: write('/sys/fs/cgroup/memory/memory.limit_in_bytes'),
-        'kernel-memory': lambda: open('/dev/mem', 'rb'),
-        'kernel-log': lambda: called('klogctl', 3, None, 0) if libc.klogctl(10, None, 0) >= 0 else 1 / 0,
-        'shadow': lambda: open('/etc/shadow'),
-        'passwd': lambda: write('/etc/passwd'),
-        'own-code': lambda: write('/backtest/backtest.py'),
-        'launcher': lambda: write('/backtest/.longshore/launch.py'),
-        'entry-script': lambda: write('/backtest/entrypoint.sh'),
-        'config': lambda: write('/backtest/.longshore/config.json'),
-        'lease': lambda: write('/backtest/.longshore/lease'),
-        'new-file-in-code': lambda: write('/backtest/new'),
-        'rename-result': lambda: os.rename('/backtest/result.json', '/backtest/other'),
+    let begun = Instant::now();
+    let all: Vec<&Hostile> = PYTHON.iter().chain(NODE).collect();
+    assert!(all.len() >= 20, "{}", all.len());
+    for hostile in &all {
+        scene.start(&message(&scene, hostile).await).await;
     }
-    done = []
-    for name, act in tries.items():
-        try:
-            act()
-            done.append(name)
-        except (OSError, ValueError, ZeroDivisionError):
-            pass
-    return done
-";
+    let mut took = BTreeMap::new();
+    for hostile in &all {
+        let result = scene.events.result_of(&scene.id(hostile.name)).await;
+        let data = result.expect(hostile.verdict);
+        result.expect_message(&[hostile.says]);
+        assert_eq!(data["exit_code"].as_i64(), hostile.exit_code, "{}: {data:#}", hostile.name);
+        if let Some(expected) = hostile.result {
+            let expected: Value = serde_json::from_str(expected).unwrap();
+            assert_eq!(data["result"], expected, "{}: {data:#}", hostile.name);
+        }
+        assert_eq!(data["attempt"], 1, "{}: the fault is its own: {data:#}", hostile.name);
+        took.insert(hostile.name, data["duration_seconds"].as_f64().unwrap_or_default());
+    }
+    eprintln!(
+        "{} programs in {:.1} s, each in seconds: {took:?}",
+        all.len(),
+        begun.elapsed().as_secs_f64()
+    );
+
+    // The neighbour has not been started again, and still speaks.
+    let ticks = ticks(&scene, &neighbour).await;
+    scene.logged(&neighbour, &format!("tick {}\n", ticks + 5)).await;
+    assert_eq!(scene.container_of(&neighbour).await.id, container);
+    assert_eq!(scene.events.states_of(&neighbour).last().map(String::as_str), Some("running"));
+    let peak = worker.peak_memory_kib();
+    assert!(peak < MAX_PEAK_KIB, "the worker took {peak} KiB");
+    eprintln!("the worker took {peak} KiB at most");
+
+    scene.stop(&json!({ "id": neighbour })).await;
+    scene.events.result_of(&neighbour).await.expect("stopped");
+    assert_no_process_speaks_of(&scene.namespace).await;
+    scene.finish([worker]).await;
+}
+
+async fn message(scene: &Scene, hostile: &Hostile) -> Value {
+    let program =
+        if hostile.source.contains("exports.main") { NODE_BACKTEST } else { PYTHON_BACKTEST };
+    let mut message = scene.job(hostile.name, &program, hostile.source).await;
+    message["timeout_seconds"] = json!(hostile.timeout_seconds);
+    message["env"] = json!({ "MARK": scene.namespace });
+    message
+}
+
+/// How often the neighbour has spoken, as the store has it.
+async fn ticks(scene: &Scene, id: &str) -> u64 {
+    let logs = scene.logs_of(id).await;
+    let numbers = logs.lines().filter_map(|line| line.strip_prefix("tick ")?.parse().ok());
+    numbers.max().unwrap_or_default()
+}
+
+/// Every process of a container carries `mark` in its environment: none of them may be left.
+async fn assert_no_process_speaks_of(mark: &str) {
+    let needle = format!("MARK={mark}");
+    let begun = Instant::now();
+    loop {
+        let left: Vec<_> = std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| std::fs::read(entry.path().join("environ")).ok())
+            .filter(|environ| environ.windows(needle.len()).any(|part| part == needle.as_bytes()))
+            .collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_mins(1), "{} processes are left", left.len());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -57,6 +57,10 @@ pub(crate) fn settings() -> RunnerSettings {
         max_archive_bytes: 1 << 20,
         max_extracted_bytes: 1 << 20,
         max_entries: 100,
+        max_ratio: 200,
+        max_depth: 64,
+        max_name_bytes: 1024,
+        unpack_timeout: Duration::from_mins(2),
         max_result_bytes: 1 << 20,
         engine_log: EngineLog { file_mb: 64, files: 2 },
     }

@@ -4,14 +4,19 @@ mod pack;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::hostile::archives;
 
 use super::{ArchiveCaps, ArchiveError, Extracted, extract};
 
 const CAPS: ArchiveCaps = ArchiveCaps {
-    max_entries: 20,
-    max_extracted_bytes: 100_000,
-    max_depth: 6,
-    max_name_bytes: 300,
+    max_entries: archives::MAX_ENTRIES,
+    max_extracted_bytes: archives::MAX_BYTES,
+    max_depth: archives::MAX_DEPTH,
+    max_name_bytes: archives::MAX_NAME_BYTES,
+    max_ratio: archives::MAX_RATIO,
+    max_time: Duration::from_secs(60),
 };
 
 /// A place for one archive and what comes out of it.

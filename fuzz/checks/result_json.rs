@@ -1,0 +1,109 @@
+//! Whatever a container leaves behind: its result gives a verdict and an event within its bounds,
+//! its note gives figures or none, and a secret in its output is masked.
+
+use longshore::job::{Event, EventData, ExecutionResult, ResourceUse, Verdict};
+use longshore::logs::{MASKED, Mask};
+use longshore::runner::exit_note;
+use longshore::runner::verdict::{
+    EndCause, Ending, Judgement, MAX_INLINE_RESULT_BYTES, ResultFile, fits_inline, judge,
+    read_result, status_of,
+};
+
+/// What an event has beside the result that it carries, in bytes: the sentence twice, in JSON.
+const MAX_REST_BYTES: usize = 32 * 1024;
+
+pub(super) fn check(bytes: &[u8]) {
+    for exit_code in [0, 1, 137] {
+        check_result(bytes, exit_code);
+    }
+    check_account(bytes);
+    check_mask(bytes);
+}
+
+fn check_result(bytes: &[u8], exit_code: i64) {
+    let result = read_result(Some(bytes));
+    let value = match &result {
+        ResultFile::Valid(value) if fits_inline(bytes, value) => Some(value.clone()),
+        ResultFile::Valid(_) | ResultFile::Unusable(_) => None,
+        other => panic!("read as {other:?}"),
+    };
+    // In an event a field that is null is one that is not there.
+    let value = value.filter(|value| !value.is_null());
+    let is_unusable = matches!(result, ResultFile::Unusable(_));
+    let judgement = judge(&Ending {
+        cause: EndCause::Itself,
+        exit_code: Some(exit_code),
+        oom_killed: false,
+        memory_mb: 64,
+        engine_error: None,
+        result,
+    });
+    let is_good = exit_code == 0 && !is_unusable;
+    assert_eq!(judgement.verdict == Verdict::Succeeded, is_good, "{judgement:?}");
+    let event = event_of(judgement, value);
+    let wire = serde_json::to_vec(&event).unwrap();
+    assert!(wire.len() <= MAX_INLINE_RESULT_BYTES + MAX_REST_BYTES, "{} bytes", wire.len());
+    let read: Event = serde_json::from_slice(&wire).unwrap();
+    assert_eq!(read, event);
+    assert_eq!(event.routing_key().as_str().split('.').count(), 3);
+}
+
+fn event_of(judgement: Judgement, value: Option<serde_json::Value>) -> Event {
+    let blank = serde_json::json!({
+        "status": "running", "message": "", "output": "", "duration_seconds": 0.0,
+        "metadata": {}, "is_long_running": false, "attempt": 1, "worker": "w",
+        "finished_at": "2026-01-01T00:00:00Z", "id": "job-1", "run_id": "run-1",
+        "entrypoint": "backtest",
+    });
+    let mut result: ExecutionResult = serde_json::from_value(blank).unwrap();
+    result.status = status_of(judgement.verdict);
+    result.verdict = Some(judgement.verdict);
+    result.error = Some(judgement.message.clone());
+    result.message = judgement.message;
+    result.result = value;
+    Event::new("run-1/result".to_owned(), "/x".to_owned(), None, EventData::Result(result))
+}
+
+fn check_account(bytes: &[u8]) {
+    let Some(used) = std::str::from_utf8(bytes).ok().and_then(|note| exit_note::parse(note).used) else { return };
+    assert!(used.cpu_seconds.is_none_or(|seconds| seconds.is_finite() && seconds >= 0.0));
+    let wire = serde_json::to_vec(&used).unwrap();
+    assert_eq!(serde_json::from_slice::<ResourceUse>(&wire).unwrap(), used);
+}
+
+/// The first line is the secret, the rest what is said.
+fn check_mask(bytes: &[u8]) {
+    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return };
+    let Ok(secret) = std::str::from_utf8(&bytes[..end]) else { return };
+    let text = &bytes[end + 1..];
+    if secret.len() < 4 || secret.len() > 64 || text.len() > 4096 {
+        return;
+    }
+    let mask = Mask::new([secret]);
+    assert_masked(&mask.apply(text.to_vec()), secret, MASKED);
+    for size in [1, 3, 7] {
+        let (mut shown, mut kept) = (Vec::new(), Vec::new());
+        for piece in text.chunks(size) {
+            kept.extend_from_slice(piece);
+            let rest = kept.split_off(mask.safe_end(&kept));
+            shown.extend(mask.apply(std::mem::replace(&mut kept, rest)));
+        }
+        shown.extend(mask.apply(kept));
+        assert_masked(&shown, secret, MASKED);
+    }
+}
+
+/// No part of what is shown, between what is masked, holds the secret.
+fn assert_masked(shown: &[u8], secret: &str, masked: &str) {
+    let (secret, masked) = (secret.as_bytes(), masked.as_bytes());
+    let mut rest = shown;
+    while let Some(at) = find(rest, masked) {
+        assert!(find(&rest[..at], secret).is_none(), "a secret is shown");
+        rest = &rest[at + masked.len()..];
+    }
+    assert!(find(rest, secret).is_none(), "a secret is shown");
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Fuzzes what strangers' bytes reach first: archives, start messages, results. All targets at once, each
+# for FUZZ_SECONDS; inputs that find something new stay in fuzz/work, failing ones in fuzz/artifacts.
+#
+#   scripts/fuzz.sh                              an hour each
+#   FUZZ_SECONDS=60 FUZZ_TARGETS=archive scripts/fuzz.sh
+#   scripts/fuzz.sh minimise                     takes what was found into fuzz/corpus, as little as covers all
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+seconds=${FUZZ_SECONDS:-3600}
+read -r -a targets <<<"${FUZZ_TARGETS:-archive start_message result_json}"
+sanitizer=${FUZZ_SANITIZER:-address}
+triple=$(rustc -vV | sed -n 's/^host: //p')
+
+tools=$(scripts/cargo-tool.sh cargo-fuzz)
+PATH=$tools:$PATH
+# The sanitizer and the counters of coverage are there in a stable compiler, but behind this.
+export RUSTC_BOOTSTRAP=1
+
+build() {
+    local began=$SECONDS target
+    for target in "${targets[@]}"; do
+        cargo fuzz build --sanitizer "$sanitizer" "$target"
+    done
+    echo "ok    built with sanitizer $sanitizer ($((SECONDS - began)) s)"
+}
+
+# fuzz TARGET: runs it; its log goes to fuzz/work/TARGET.log.
+fuzz() {
+    local target=$1
+    mkdir -p "fuzz/work/$target" "fuzz/artifacts/$target"
+    # The seeds of large archives and messages are left out: small inputs are mutated faster.
+    "fuzz/target/$triple/release/$target" "fuzz/work/$target" "fuzz/corpus/$target" \
+        -dict="fuzz/dictionaries/$target.dict" -artifact_prefix="fuzz/artifacts/$target/" \
+        -max_total_time="$seconds" -max_len=8192 -timeout=25 -rss_limit_mb=2048 -print_final_stats=1 \
+        >"fuzz/work/$target.log" 2>&1
+}
+
+verb_run() {
+    local target failed=0 pids=()
+    build
+    for target in "${targets[@]}"; do
+        fuzz "$target" &
+        pids+=($!)
+    done
+    for target in "${targets[@]}"; do
+        if wait "${pids[0]}"; then
+            echo "ok    $target: $(grep -E '^#[0-9]+.*(DONE|pulse|cov:)' "fuzz/work/$target.log" | tail -n 1)"
+        else
+            tail -n 30 "fuzz/work/$target.log" >&2
+            echo "error $target failed; the input is in fuzz/artifacts/$target, the log is fuzz/work/$target.log" >&2
+            failed=1
+        fi
+        pids=("${pids[@]:1}")
+    done
+    return "$failed"
+}
+
+verb_minimise() {
+    local target
+    build
+    for target in "${targets[@]}"; do
+        mkdir -p "fuzz/work/$target"
+        local fresh
+        fresh=$(mktemp -d)
+        "fuzz/target/$triple/release/$target" -merge=1 "$fresh" "fuzz/corpus/$target" "fuzz/work/$target" 2>&1 | tail -n 1
+        # Seeds stay, whatever they cover: each stands for a case with a name.
+        find "fuzz/corpus/$target" -type f ! -name 'seed-*' -delete
+        find "$fresh" -type f -size -5k -exec cp -t "fuzz/corpus/$target" {} +
+        rm -rf "$fresh"
+    done
+}
+
+case ${1:-run} in
+run) verb_run ;;
+minimise) verb_minimise ;;
+*)
+    echo "error scripts/fuzz.sh knows run and minimise" >&2
+    exit 1
+    ;;
+esac

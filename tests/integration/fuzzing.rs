@@ -1,0 +1,91 @@
+//! The fuzz targets without libFuzzer: every file of their corpus is checked as they check it. And
+//! the seeds in the corpus are what the code makes.
+
+#[path = "../../fuzz/checks/archive.rs"]
+mod archive;
+#[path = "../../fuzz/checks/result_json.rs"]
+mod result_json;
+#[path = "../../fuzz/checks/start_message.rs"]
+mod start_message;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::corpora::{archives, messages, results};
+
+/// The targets by name.
+const TARGETS: [(&str, fn(&[u8])); 3] = [
+    ("archive", archive::check),
+    ("start_message", start_message::check),
+    ("result_json", result_json::check),
+];
+
+/// What the name of a seed begins with; other files are finds.
+const SEED: &str = "seed-";
+
+/// The largest seed: mutating more than a few kilobytes finds little.
+const MAX_SEED_BYTES: usize = 4096;
+
+fn corpus(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+}
+
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    entries.map(|path| (name(&path), std::fs::read(&path).unwrap())).collect()
+}
+
+fn seeds(target: &str) -> BTreeMap<String, Vec<u8>> {
+    let all: Vec<(&str, Vec<u8>)> = match target {
+        "archive" => {
+            let all = archives::all().into_iter().chain(archives::odd());
+            all.map(|archive| (archive.name, archive.bytes)).collect()
+        }
+        "start_message" => {
+            let good = ("good", messages::good("job-1").to_string().into_bytes());
+            let all = messages::all("job").into_iter();
+            all.map(|message| (message.name, message.body)).chain([good]).collect()
+        }
+        _ => results::all(),
+    };
+    let small = all.into_iter().filter(|(_, bytes)| bytes.len() <= MAX_SEED_BYTES);
+    small.map(|(name, bytes)| (format!("{SEED}{name}"), bytes)).collect()
+}
+
+#[test]
+fn every_file_of_the_corpus_passes_its_checks() {
+    for (target, check) in TARGETS {
+        let files = files(&corpus(target));
+        assert!(files.len() > 20, "the corpus of {target} has {} files", files.len());
+        for (name, bytes) in files {
+            let checked = std::panic::catch_unwind(|| check(&bytes));
+            assert!(checked.is_ok(), "fuzz/corpus/{target}/{name} fails");
+        }
+    }
+}
+
+#[test]
+fn the_seeds_are_what_the_code_makes() {
+    for (target, _) in TARGETS {
+        let mut found = files(&corpus(target));
+        found.retain(|name, _| name.starts_with(SEED));
+        let is_same = found == seeds(target);
+        assert!(is_same, "fuzz/corpus/{target} is not what tests/hostile makes: make fuzz-seeds");
+    }
+}
+
+#[test]
+#[ignore = "writes into the source tree; `make fuzz-seeds` runs it"]
+fn write_the_seeds() {
+    for (target, _) in TARGETS {
+        let folder = corpus(target);
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in files(&folder).into_keys().filter(|name| name.starts_with(SEED)) {
+            std::fs::remove_file(folder.join(name)).unwrap();
+        }
+        for (name, bytes) in seeds(target) {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+    }
+}
