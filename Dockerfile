@@ -28,7 +28,8 @@ RUN apt-get update \
 COPY deploy/worker-health.sh /usr/local/bin/worker-health
 COPY --from=binary /out/longshore /usr/local/bin/longshore
 
-ENV HTTP_LISTEN=0.0.0.0:8080 LOG_FORMAT=json
+# Health is served to the container alone; whoever publishes the port sets HTTP_LISTEN and HTTP_TOKEN.
+ENV LOG_FORMAT=json
 EXPOSE 8080
 HEALTHCHECK --interval=3s --timeout=5s --start-period=30s --retries=5 CMD ["worker-health"]
 ENTRYPOINT ["longshore"]

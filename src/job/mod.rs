@@ -21,6 +21,6 @@ pub use executable::{
 pub use id::{InvalidId, JobId, RunId};
 pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
 pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
-pub use secrets::MIN_SECRET_BYTES;
+pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
 pub use validate::{Bounds, Job, Limits, MessageError, Violation, parse_executable, parse_stop};
 pub use verdict::Verdict;

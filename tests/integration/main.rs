@@ -16,6 +16,7 @@ mod support;
 
 mod bad_input;
 mod broker;
+mod canaries;
 mod cli;
 mod clients;
 mod compat;
@@ -32,4 +33,5 @@ mod robustness;
 mod schemas;
 mod settings;
 mod storage;
+mod tls;
 mod user_code;
