@@ -103,6 +103,8 @@ impl OwnBroker {
                 // A fixed name, for its data is kept under it.
                 "RABBITMQ_NODENAME=rabbit@localhost".to_owned(),
             ]),
+            // The image names the port of TLS in nothing of its own.
+            exposed_ports: Some(ports.keys().cloned().collect()),
             // A sweep of the namespace removes it, also after a panic.
             labels: Some(HashMap::from([(TEST_LABEL.to_owned(), namespace.clone())])),
             host_config: Some(HostConfig {
