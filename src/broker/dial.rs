@@ -37,7 +37,7 @@ pub(super) async fn dial(endpoint: &Endpoint, name: &str) -> Result<Connection, 
         |reason: String| BrokerError::Unreachable { endpoint: endpoint.to_string(), reason };
     let connector = connector(endpoint).await?;
     let (uses_tls, has_identity) = (connector.is_some(), endpoint.tls.identity.is_some());
-    let attempt = Attempt { uses_tls, has_identity, ..Attempt::default() };
+    let attempt = Attempt { has_identity, uses_tls, ..Attempt::default() };
     let abandon = Abandon(attempt.socket.clone());
     let connecting = connect(endpoint.uri.clone(), name, connector, attempt.clone());
     let connection = match tokio::time::timeout(DIAL_TIMEOUT, connecting).await {

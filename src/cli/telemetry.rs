@@ -57,7 +57,7 @@ fn filter(level: &str) -> Targets {
     let asked: Targets = level.parse().unwrap_or_default();
     let ours = asked.default_level().unwrap_or(LevelFilter::OFF);
     let mut filter = Targets::new().with_default(ours.min(OF_LIBRARIES)).with_target(OURS, ours);
-    for (target, level) in asked.iter() {
+    for (target, level) in &asked {
         let is_ours = target.split("::").next() == Some(OURS);
         filter = filter.with_target(target, if is_ours { level } else { level.min(OF_LIBRARIES) });
     }

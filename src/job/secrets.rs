@@ -58,11 +58,14 @@ pub fn secrets_of_invalid(body: &[u8]) -> Vec<String> {
     let Ok(message) = serde_json::from_slice::<Value>(body) else {
         return Vec::new();
     };
-    let names = message.get("secrets").and_then(Value::as_array);
-    let named = names.into_iter().flatten().filter_map(Value::as_str).take(MAX_SECRETS);
-    let found = named.filter_map(|name| match name.starts_with('/') {
-        true => message.get("config")?.pointer(name)?.as_str(),
-        false => message.get("env")?.get(name)?.as_str(),
+    let all = message.get("secrets").and_then(Value::as_array);
+    let names = all.into_iter().flatten().filter_map(Value::as_str).take(MAX_SECRETS);
+    let found = names.filter_map(|name| {
+        let value = match name.strip_prefix('/') {
+            Some(_) => message.get("config")?.pointer(name)?,
+            None => message.get("env")?.get(name)?,
+        };
+        value.as_str()
     });
     let bounds = MIN_SECRET_BYTES..=MAX_SECRET_BYTES;
     found.filter(|text| bounds.contains(&text.len())).map(str::to_owned).collect()

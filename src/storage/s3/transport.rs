@@ -61,7 +61,7 @@ impl Transport {
                     made.0 = client;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "keep the old authorities of the object store")
+                    tracing::warn!(%error, "keep the old authorities of the object store");
                 }
             }
         }
