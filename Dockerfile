@@ -31,7 +31,8 @@ COPY --from=binary /out/longshore /usr/local/bin/longshore
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin longshore \
  && install -d -o longshore -g longshore /var/spool/longshore
 
-ENV HTTP_LISTEN=0.0.0.0:8080 LOG_FORMAT=json LOG_SPOOL_DIR=/var/spool/longshore
+# Health is served to the container alone; whoever publishes the port sets HTTP_LISTEN and HTTP_TOKEN.
+ENV LOG_FORMAT=json LOG_SPOOL_DIR=/var/spool/longshore
 # By number, so that whoever runs it can see that it is not root. It needs the group of the engine's
 # socket besides, and TEMP_DIR has to be its own.
 USER 10001:10001

@@ -1,5 +1,6 @@
 #!/bin/bash
 # The health check of the worker's image: asks /readyz of the process that the container runs.
+# The token that /readyz wants, where it wants one, is the HTTP_TOKEN of its own environment.
 # Where HTTP_LISTEN leaves the port to the system (port 0), it is looked up among that process's own sockets.
 set -eu
 
@@ -16,7 +17,7 @@ if [[ $port == 0 ]]; then
 fi
 
 exec 3<>"/dev/tcp/127.0.0.1/$port"
-printf 'GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3
+printf 'GET /readyz HTTP/1.0\r\nHost: localhost\r\n%s\r\n' "${HTTP_TOKEN:+Authorization: Bearer $HTTP_TOKEN$'\r\n'}" >&3
 read -r _ status _ <&3
 echo "/readyz on port $port: $status"
 [[ $status == 200 ]]

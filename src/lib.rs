@@ -4,6 +4,7 @@
 
 pub mod job;
 pub mod settings;
+pub mod tls;
 
 pub mod broker;
 pub mod logs;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use longshore::broker::{Binding, Broker, Feed, MessageOptions, Subscription};
 use longshore::job::{Executable, parse_executable};
 use longshore::settings::BrokerSettings;
+use longshore::tls::TlsFiles;
 use tokio_util::sync::CancellationToken;
 
 use crate::CONCURRENCY;
@@ -44,6 +45,7 @@ impl Queued {
         let code = scene.put_code("trivial", &[(PYTHON_BACKTEST.script, SOURCE)]).await;
         let settings = BrokerSettings {
             url: servers::amqp_url(),
+            tls: TlsFiles::default(),
             namespace: scene.namespace.clone(),
             publish_channels: 4,
             confirm_timeout: Duration::from_secs(30),

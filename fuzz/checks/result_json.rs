@@ -65,7 +65,10 @@ fn event_of(judgement: Judgement, value: Option<serde_json::Value>) -> Event {
 }
 
 fn check_account(bytes: &[u8]) {
-    let Some(used) = std::str::from_utf8(bytes).ok().and_then(|note| exit_note::parse(note).used) else { return };
+    let Some(used) = std::str::from_utf8(bytes).ok().and_then(|note| exit_note::parse(note).used)
+    else {
+        return;
+    };
     assert!(used.cpu_seconds.is_none_or(|seconds| seconds.is_finite() && seconds >= 0.0));
     let wire = serde_json::to_vec(&used).unwrap();
     assert_eq!(serde_json::from_slice::<ResourceUse>(&wire).unwrap(), used);

@@ -68,7 +68,7 @@ impl Broker {
         name: &str,
         shutdown: &CancellationToken,
     ) -> Result<Self, BrokerError> {
-        let endpoint = Endpoint::parse(&settings.url)?;
+        let endpoint = Endpoint::of(settings)?;
         let shutdown = shutdown.child_token();
         let (current_out, current) = watch::channel(None);
         let (connected_out, connected) = watch::channel(false);
@@ -101,7 +101,7 @@ impl Broker {
     /// # Errors
     /// Why that was not possible, without a second try.
     pub async fn check(settings: &BrokerSettings) -> Result<(), BrokerError> {
-        let endpoint = Endpoint::parse(&settings.url)?;
+        let endpoint = Endpoint::of(settings)?;
         let connection = dial(&endpoint, "longshore check").await?;
         say_goodbye(&connection).await;
         Ok(())

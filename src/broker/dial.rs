@@ -3,16 +3,18 @@
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, OwnedTLSConfig};
+use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, RustlsConnector, TLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties};
+use lapin::{Connection, ConnectionProperties, ErrorKind};
 
 use super::BrokerError;
 use super::endpoint::Endpoint;
 use super::error::{describe, reply_code};
+use crate::tls::{TlsFiles, TlsProblem};
 
 /// How long one attempt may take, from the name's resolution to the open virtual host.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -21,20 +23,35 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// for the virtual host.
 const REFUSALS: [u16; 2] = [403, 530];
 
+/// How a connection ends whose peer hangs up.
+const ENDED: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::UnexpectedEof,
+];
+
 /// Connects once. `name` is shown in the management UI.
 pub(super) async fn dial(endpoint: &Endpoint, name: &str) -> Result<Connection, BrokerError> {
     let unreachable =
         |reason: String| BrokerError::Unreachable { endpoint: endpoint.to_string(), reason };
-    let socket = HalfOpen::default();
-    let abandon = Abandon(socket.clone());
-    let connecting = connect(endpoint.uri.clone(), name, socket);
+    let connector = connector(endpoint).await?;
+    let (uses_tls, has_identity) = (connector.is_some(), endpoint.tls.identity.is_some());
+    let attempt = Attempt { has_identity, uses_tls, ..Attempt::default() };
+    let abandon = Abandon(attempt.socket.clone());
+    let connecting = connect(endpoint.uri.clone(), name, connector, attempt.clone());
     let connection = match tokio::time::timeout(DIAL_TIMEOUT, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) if reply_code(&error).is_some_and(|code| REFUSALS.contains(&code)) => {
             let reason = describe(&error);
             return Err(BrokerError::Refused { endpoint: endpoint.to_string(), reason });
         }
-        Ok(Err(error)) => return Err(unreachable(describe(&error))),
+        Ok(Err(error)) => {
+            return Err(match attempt.problem(&error) {
+                Some(problem) => BrokerError::Tls { endpoint: endpoint.to_string(), problem },
+                None => unreachable(attempt.reason(&error)),
+            });
+        }
         Err(_) => {
             let reason = format!("no answer within {} s", DIAL_TIMEOUT.as_secs());
             return Err(unreachable(reason));
@@ -44,7 +61,26 @@ pub(super) async fn dial(endpoint: &Endpoint, name: &str) -> Result<Connection, 
     Ok(connection)
 }
 
-async fn connect(uri: AMQPUri, name: &str, socket: HalfOpen) -> lapin::Result<Connection> {
+/// What TLS needs, with the files of the settings as they are now; none without TLS.
+async fn connector(endpoint: &Endpoint) -> Result<Option<RustlsConnector>, BrokerError> {
+    if endpoint.uri.scheme == AMQPScheme::AMQP {
+        return Ok(None);
+    }
+    let files: TlsFiles = endpoint.tls.clone();
+    let read = tokio::task::spawn_blocking(move || files.client_config());
+    let config = read.await.map_err(|error| BrokerError::Failed {
+        action: "reading the files of TLS".to_owned(),
+        reason: error.to_string(),
+    })??;
+    Ok(Some(config.into()))
+}
+
+async fn connect(
+    uri: AMQPUri,
+    name: &str,
+    connector: Option<RustlsConnector>,
+    attempt: Attempt,
+) -> lapin::Result<Connection> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let runtime = lapin::runtime::default_runtime()?;
     let reactor = runtime.clone();
@@ -52,20 +88,65 @@ async fn connect(uri: AMQPUri, name: &str, socket: HalfOpen) -> lapin::Result<Co
         // The time-out of `dial` does not reach into this future: lapin drives it on its thread.
         let opening = async {
             let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri.clone() };
-            let tls = OwnedTLSConfig::default();
-            let stream = plain.connect_with_config_async(tls.as_ref(), &reactor).await?;
+            let stream = plain.connect_with_config_async(TLSConfig::default(), &reactor).await?;
             if let AsyncTcpStream::Plain(stream) = &stream {
-                socket.hold(stream.get_ref())?;
+                attempt.socket.hold(stream.get_ref())?;
             }
-            match uri.scheme {
-                AMQPScheme::AMQP => Ok(stream),
-                AMQPScheme::AMQPS => stream.into_tls(&uri.authority.host, tls.as_ref()).await,
-            }
+            let stream = match &connector {
+                Some(connector) => stream.into_rustls(connector, &uri.authority.host).await?,
+                None => stream,
+            };
+            attempt.is_open.store(true, Ordering::Release);
+            Ok::<_, io::Error>(stream)
         };
         let opened = tokio::time::timeout(DIAL_TIMEOUT, opening).await;
         Ok(opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
     };
     Connection::connector(uri, runtime, open, properties).await
+}
+
+/// What is known of an attempt while it is made.
+#[derive(Clone, Default)]
+struct Attempt {
+    socket: HalfOpen,
+    /// Whether there is a connection for AMQP: TCP, and TLS where it is asked for.
+    is_open: Arc<AtomicBool>,
+    has_identity: bool,
+    uses_tls: bool,
+}
+
+impl Attempt {
+    /// What TLS has to do with an attempt that failed, where it has.
+    fn problem(&self, error: &lapin::Error) -> Option<TlsProblem> {
+        let ErrorKind::IOError(io) = error.kind() else { return None };
+        // From TLS 1.3 on the peer looks at our certificate when the handshake is over for us; its
+        // word about it may be lost as it hangs up.
+        let hung_up = || {
+            (self.uses_tls && self.has_hung_up(error))
+                .then_some(TlsProblem::HungUp(self.has_identity))
+        };
+        TlsProblem::of(&**io).or_else(hung_up)
+    }
+
+    /// Whether there was a connection, and the peer ended it without a word of AMQP.
+    fn has_hung_up(&self, error: &lapin::Error) -> bool {
+        let is_end = match error.kind() {
+            ErrorKind::IOError(io) => ENDED.contains(&io.kind()),
+            ErrorKind::ParsingError(_) => true,
+            _ => false,
+        };
+        is_end && self.is_open.load(Ordering::Acquire)
+    }
+
+    /// Why an attempt failed, in one sentence.
+    fn reason(&self, error: &lapin::Error) -> String {
+        if self.has_hung_up(error) {
+            return "it hung up before it spoke AMQP; if this is a port of TLS, AMQP_URL must begin \
+                    with amqps://"
+                .to_owned();
+        }
+        describe(error)
+    }
 }
 
 /// The socket of a connection that is not open yet.

@@ -5,6 +5,8 @@ use std::fmt;
 use lapin::uri::AMQPUri;
 
 use super::BrokerError;
+use crate::settings::BrokerSettings;
+use crate::tls::TlsFiles;
 
 /// Seconds between heartbeats where the URL names none (`?heartbeat=`). `RabbitMQ` would propose
 /// 60; but a worker that has lost the broker must know it within the grace of its segments.
@@ -14,11 +16,18 @@ const HEARTBEAT_SECONDS: u16 = 10;
 #[derive(Clone)]
 pub(super) struct Endpoint {
     pub(super) uri: AMQPUri,
+    /// The files of TLS, where the URL asks for it.
+    pub(super) tls: TlsFiles,
 }
 
 impl Endpoint {
+    /// Where the settings say.
+    pub(super) fn of(settings: &BrokerSettings) -> Result<Self, BrokerError> {
+        Ok(Self { tls: settings.tls.clone(), ..Self::parse(&settings.url)? })
+    }
+
     /// Parses `url`. The parser's own errors may quote the URL, so they are not passed on.
-    pub(super) fn parse(url: &str) -> Result<Self, BrokerError> {
+    fn parse(url: &str) -> Result<Self, BrokerError> {
         let invalid = |reason: &str| BrokerError::InvalidUrl { reason: reason.to_owned() };
         if !url.starts_with("amqp://") && !url.starts_with("amqps://") {
             return Err(invalid("does not begin with amqp:// or amqps://"));
@@ -32,7 +41,7 @@ impl Endpoint {
             "/".clone_into(&mut uri.vhost);
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        Ok(Self { uri })
+        Ok(Self { uri, tls: TlsFiles::default() })
     }
 }
 

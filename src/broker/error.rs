@@ -4,8 +4,18 @@ use std::time::Duration;
 
 use lapin::ErrorKind;
 
+use crate::tls::{Names, TlsProblem};
+
 /// The broker's reply code for an exchange or a queue that is not there.
 pub(super) const NOT_FOUND: u16 = 404;
+
+/// What the settings of a connection to the broker are called.
+const NAMES: Names = Names {
+    address: "AMQP_URL",
+    with_tls: "amqps://",
+    ca: "AMQP_CA_FILE",
+    identity: Some("AMQP_CLIENT_CERT_FILE and AMQP_CLIENT_KEY_FILE"),
+};
 
 /// Why something other than publishing failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -24,6 +34,17 @@ pub enum BrokerError {
         /// What happened.
         reason: String,
     },
+    /// There is somebody, but no TLS connection comes about.
+    #[error("no TLS connection to RabbitMQ at {endpoint}: {problem}")]
+    Tls {
+        /// Where the broker is, without the password.
+        endpoint: String,
+        /// What is wrong.
+        problem: TlsProblem,
+    },
+    /// The files of a TLS connection cannot be used at the moment.
+    #[error(transparent)]
+    TlsFiles(#[from] crate::tls::TlsFilesError),
     /// The broker does not let us in.
     #[error(
         "RabbitMQ at {endpoint} refused the connection: {reason}; \
@@ -60,6 +81,17 @@ pub enum BrokerError {
     /// The caller's shutdown came first.
     #[error("shut down before RabbitMQ could be reached")]
     Cancelled,
+}
+
+impl BrokerError {
+    /// What may help, as a sentence of its own, where that depends on what went wrong with TLS.
+    #[must_use]
+    pub fn mend(&self) -> Option<String> {
+        match self {
+            Self::Tls { problem, .. } => Some(problem.mend(&NAMES)),
+            _ => None,
+        }
+    }
 }
 
 /// Why a message is not known to be with the broker.

@@ -1,6 +1,7 @@
 //! Messages as the rest of the crate sees them, to and from lapin's properties.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -40,8 +41,8 @@ pub enum HeaderValue {
     Number(i64),
 }
 
-/// A message to be published.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A message to be published. Debugging does not show the body, for secrets may be in it.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct OutgoingMessage {
     /// The exchange; empty for the default one, which routes by queue name.
     pub exchange: String,
@@ -65,6 +66,20 @@ pub struct OutgoingMessage {
     pub persistent: bool,
     /// Whether it is an error that no queue takes it.
     pub mandatory: bool,
+}
+
+impl fmt::Debug for OutgoingMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutgoingMessage")
+            .field("exchange", &self.exchange)
+            .field("routing_key", &self.routing_key)
+            .field("bytes", &self.body.len())
+            .field("message_id", &self.message_id)
+            .field("correlation_id", &self.correlation_id)
+            .field("reply_to", &self.reply_to)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl OutgoingMessage {

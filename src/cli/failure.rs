@@ -42,6 +42,9 @@ impl From<anyhow::Error> for Failure {
 
 impl From<BrokerError> for Failure {
     fn from(error: BrokerError) -> Self {
+        if let Some(mend) = error.mend() {
+            return Self::Failed { error: error.into(), mend: Some(mend) };
+        }
         let mend = match &error {
             BrokerError::Unreachable { .. } | BrokerError::NotConnected => {
                 Some("is RabbitMQ running, and is AMQP_URL right? longshore doctor checks it")
@@ -69,8 +72,9 @@ const NO_TOPOLOGY: &str = "a worker declares exchanges and queues when it starts
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let mend = "is MINIO_ENDPOINT right, and are the keys? longshore doctor checks it";
-        Self::Failed { error: error.into(), mend: Some(mend.to_owned()) }
+        let usual = "is MINIO_ENDPOINT right, and are the keys? longshore doctor checks it";
+        let mend = error.mend().unwrap_or_else(|| usual.to_owned());
+        Self::Failed { error: error.into(), mend: Some(mend) }
     }
 }
 

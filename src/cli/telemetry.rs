@@ -46,16 +46,26 @@ pub(super) fn start(settings: &TelemetrySettings, voice: Voice, level_is_set: bo
     debug_assert!(started.is_ok(), "the log is started once");
 }
 
+/// How much is heard of the libraries, whatever the level names. At debug and trace they tell whole
+/// requests, with passwords and the secrets of jobs.
+const OF_LIBRARIES: LevelFilter = LevelFilter::INFO;
+
 /// What goes wrong with a connection is told once, by us: the client library is heard only where
 /// the level names it.
 fn filter(level: &str) -> Targets {
     // The settings have been checked: what does not parse here cannot have passed.
-    let filter: Targets = level.parse().unwrap_or_default();
-    if level.contains("lapin") {
-        return filter;
+    let asked: Targets = level.parse().unwrap_or_default();
+    let ours = asked.default_level().unwrap_or(LevelFilter::OFF);
+    let mut filter = Targets::new().with_default(ours.min(OF_LIBRARIES)).with_target(OURS, ours);
+    for (target, level) in &asked {
+        let is_ours = target.split("::").next() == Some(OURS);
+        filter = filter.with_target(target, if is_ours { level } else { level.min(OF_LIBRARIES) });
     }
-    filter.with_target("lapin", LevelFilter::OFF)
+    if level.contains("lapin") { filter } else { filter.with_target("lapin", LevelFilter::OFF) }
 }
+
+/// What the targets of this program begin with.
+const OURS: &str = "longshore";
 
 #[cfg(test)]
 mod tests {
@@ -70,5 +80,22 @@ mod tests {
             assert!(filter(silent).would_enable("longshore::worker", &Level::INFO), "{silent}");
         }
         assert!(filter("info,lapin=warn").would_enable("lapin::channels", &Level::ERROR));
+    }
+
+    #[test]
+    fn libraries_are_never_heard_below_info_for_they_tell_secrets_there() {
+        for level in ["trace", "trace,lapin=trace,bollard=debug", "bollard::docker=trace"] {
+            for library in ["lapin::io_loop", "bollard::docker", "hyper::proto"] {
+                assert!(!filter(level).would_enable(library, &Level::DEBUG), "{level} {library}");
+            }
+        }
+        assert!(filter("trace").would_enable("longshore::worker", &Level::TRACE));
+        assert!(filter("trace").would_enable("bollard::docker", &Level::INFO));
+        assert!(
+            filter("longshore::logs=debug").would_enable("longshore::logs::line", &Level::DEBUG)
+        );
+        assert!(!filter("longshore::logs=debug").would_enable("longshore::worker", &Level::ERROR));
+        assert!(filter("warn,longshore=debug").would_enable("longshore", &Level::DEBUG));
+        assert!(!filter("off").would_enable("longshore", &Level::ERROR));
     }
 }

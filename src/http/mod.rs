@@ -1,38 +1,46 @@
 //! Health over HTTP: `/healthz` says that the process lives, `/readyz` whether it can work, and
-//! what is missing when it cannot.
+//! what is missing when it cannot. Nothing here changes anything, whoever asks.
 
+mod connections;
+mod guard;
 mod readiness;
-
-use std::net::SocketAddr;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::settings::HttpSettings;
+
+use self::guard::Guard;
 pub use readiness::{Check, Readiness, Report};
 
-/// Binds to `listen`; what it gives serves until `closing`.
+/// The path that everybody may ask: it tells only that the process lives.
+const LIVENESS: &str = "/healthz";
+
+/// Binds to the address of the settings; what it gives serves until `closing`.
 pub async fn serve(
-    listen: SocketAddr,
+    settings: &HttpSettings,
     readiness: Readiness,
     closing: CancellationToken,
-) -> std::io::Result<impl Future<Output = ()>> {
-    let listener = TcpListener::bind(listen).await?;
+) -> std::io::Result<impl Future<Output = ()> + use<>> {
+    let listener = TcpListener::bind(settings.listen).await?;
     tracing::info!(http.address = %listener.local_addr()?, "serve health checks");
-    let routes = Router::new()
-        .route("/healthz", get(async || "ok\n"))
+    let routes = routes(readiness, settings.token.as_deref());
+    Ok(connections::serve(listener, routes, closing))
+}
+
+fn routes(readiness: Readiness, token: Option<&str>) -> Router {
+    let guard = middleware::from_fn_with_state(Guard::new(token), guard::admit);
+    Router::new()
+        .route(LIVENESS, get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .with_state(readiness);
-    Ok(async move {
-        let served =
-            axum::serve(listener, routes).with_graceful_shutdown(closing.cancelled_owned());
-        if let Err(error) = served.await {
-            tracing::error!(%error, "serve health checks");
-        }
-    })
+        // The layer of a fallback, too: without the token nobody learns which paths there are.
+        .fallback(async || StatusCode::NOT_FOUND)
+        .layer(guard)
+        .with_state(readiness)
 }
 
 async fn ready(State(readiness): State<Readiness>) -> (StatusCode, Json<Report>) {

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use super::{JobId, RunId};
 
-/// A start message: what to run, and how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A start message: what to run, and how. Debugging shows no value of config and environment.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(
     title = "Start message",
@@ -79,8 +79,8 @@ pub struct Executable {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,254}$"}))]
     pub env: BTreeMap<String, String>,
-    /// What must not be seen in logs: names of variables in `env`, and places of texts in `config`
-    /// as JSON Pointers, such as `/exchange/api_key`. Each text must have 4 bytes at least.
+    /// What must not be seen in logs, results and events: names of variables in `env`, and places of texts in `config`
+    /// as JSON Pointers, such as `/exchange/api_key`. Each text must have 4 to 8,192 bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = "^([A-Za-z_][A-Za-z0-9_]{0,254}|/.*)$")), length(max = 100))]
     pub secrets: Vec<String>,
@@ -123,6 +123,21 @@ fn only_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     }
 
     deserializer.deserialize_any(ObjectVisitor(PhantomData))
+}
+
+impl fmt::Debug for Executable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executable")
+            .field("id", &self.id)
+            .field("run_id", &self.run_id)
+            .field("runtime", &self.runtime)
+            .field("entrypoint", &self.entrypoint)
+            .field("file_path", &self.file_path)
+            .field("is_long_running", &self.is_long_running)
+            .field("config", &self.config.keys().collect::<Vec<_>>())
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The languages that Longshore runs.

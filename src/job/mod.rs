@@ -23,7 +23,7 @@ pub use id::{InvalidId, JobId, RunId};
 pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
 pub use pick::pick_texts;
 pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
-pub use secrets::MIN_SECRET_BYTES;
+pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
 pub use validate::{
     Bounds, Job, Limits, MessageError, Violation, check_size, parse_executable, parse_stop,
 };

@@ -48,7 +48,8 @@ pub struct Limits {
 }
 
 /// A validated start message: everything that is needed to run it, and nothing left to guess.
-#[derive(Debug, Clone, PartialEq)]
+/// Debugging shows no value of config, environment and secrets.
+#[derive(Clone, PartialEq)]
 pub struct Job {
     /// The job's id.
     pub id: JobId,
@@ -78,7 +79,7 @@ pub struct Job {
     pub network: Network,
     /// More environment variables.
     pub env: BTreeMap<String, String>,
-    /// Texts that must not be seen in logs.
+    /// Texts that must be seen nowhere.
     pub secrets: Vec<String>,
     /// Time between two shipments of log lines.
     pub log_interval: Duration,
@@ -88,6 +89,23 @@ pub struct Job {
     pub restart: Option<RestartPolicy>,
     /// How to tell that a bot is well.
     pub health_check: Option<HealthCheck>,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("id", &self.id)
+            .field("run_id", &self.run_id)
+            .field("runtime", &self.runtime)
+            .field("entrypoint", &self.entrypoint)
+            .field("script", &self.script)
+            .field("code_key", &self.code_key)
+            .field("is_long_running", &self.is_long_running)
+            .field("limits", &self.limits)
+            .field("config", &self.config.keys().collect::<Vec<_>>())
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
 }
 
 /// One thing that is wrong with a message, and where.
@@ -157,7 +175,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
         let said = error.inner().to_string();
         let problem = if error.inner().is_data() {
             // The path says where; line and column are those of a text that nobody wrote by hand.
-            said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said).to_owned()
+            without_value(said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said))
         } else {
             format!("is not valid JSON: {said}")
         };
@@ -167,6 +185,18 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
         MessageError::about(body, vec![violation("$", format!("is not valid JSON: {error}"))])
     })?;
     Ok(parsed)
+}
+
+/// A complaint about a value's type without the value: it may be a secret in the wrong place.
+fn without_value(said: &str) -> String {
+    let Some((problem, expected)) = said.rsplit_once(", expected ") else {
+        return said.to_owned();
+    };
+    let is_about_value =
+        ["invalid type: ", "invalid value: "].iter().any(|p| problem.starts_with(p));
+    let value = problem.find(['`', '"']).filter(|_| is_about_value);
+    let problem = value.map_or(problem, |at| problem[..at].trim_end());
+    format!("{problem}, expected {expected}")
 }
 
 /// Characters of a violation's path, and of what is said about it: both may quote the message.
@@ -211,6 +241,16 @@ fn shown(text: &str, max_chars: usize) -> String {
 }
 
 impl MessageError {
+    /// The same with `change` made to every text of it.
+    #[must_use]
+    pub fn with_texts(mut self, change: impl Fn(String) -> String) -> Self {
+        for violation in &mut self.violations {
+            violation.path = change(std::mem::take(&mut violation.path));
+            violation.problem = change(std::mem::take(&mut violation.problem));
+        }
+        self
+    }
+
     /// An error about a message of which as much is read as can be.
     fn about(body: &[u8], violations: Vec<Violation>) -> Self {
         let names = ["id", "entrypoint", "run_id"];

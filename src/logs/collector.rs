@@ -20,6 +20,7 @@ use super::handle::{HANDOVER, LogHandle};
 use super::key::{Day, Origin};
 use super::line::Line;
 use super::live::LiveFeed;
+use super::mask::Mask;
 use super::room::Room;
 use super::shipper::Shipper;
 use super::spool::Spool;
@@ -192,6 +193,12 @@ impl LogCollector {
                 pulse.beat.notify_one();
             }
         }
+    }
+
+    /// What must not be seen of a run: these secrets, and what must not be seen in any log.
+    #[must_use]
+    pub fn mask(&self, secrets: &[String]) -> Mask {
+        Mask::new(self.shared.secrets.iter().chain(secrets).map(String::as_str))
     }
 
     /// Starts the loop. Called once.

@@ -1,6 +1,7 @@
 //! `ContainerBuilder`: from a job to the container's specification. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,8 +21,9 @@ const WORKING_DIR: &str = "/tmp";
 /// How long a container has between SIGTERM and SIGKILL where nothing else is said.
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Everything the engine needs to know to make a container.
-#[derive(Debug, Clone, PartialEq)]
+/// Everything the engine needs to know to make a container. Debugging shows no value of the
+/// environment.
+#[derive(Clone, PartialEq)]
 pub struct ContainerSpec {
     /// Its name: namespace, job and attempt, so that a second one of the same attempt clashes.
     pub name: String,
@@ -49,6 +51,20 @@ pub struct ContainerSpec {
     pub stop_timeout: Duration,
     /// How the engine tells whether it is well.
     pub health_check: Option<HealthCheck>,
+}
+
+impl fmt::Debug for ContainerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContainerSpec")
+            .field("name", &self.name)
+            .field("image", &self.image)
+            .field("command", &self.command)
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("labels", &self.labels)
+            .field("binds", &self.binds)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A host directory or file, and where it appears in the container.

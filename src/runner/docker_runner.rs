@@ -52,7 +52,7 @@ impl RunObserver for () {
 pub struct DockerRunner {
     pub(super) engine: Arc<dyn ContainerOrchestrator>,
     pub(super) store: Arc<dyn ObjectStore>,
-    logs: Arc<LogCollector>,
+    pub(super) logs: Arc<LogCollector>,
     code: CodeManager,
     scripts: ScriptManager,
     pub(super) settings: RunnerSettings,

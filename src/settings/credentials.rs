@@ -3,13 +3,14 @@
 use super::Settings;
 
 impl Settings {
-    /// The secret key of the object store and the password of the broker, this as it stands in the
-    /// URL and as it is meant. None of it is empty. An access key only names its owner; and a
+    /// The secret key of the object store, the token of our own health checks and the password of the
+    /// broker, this as it stands in the URL and as it is meant. None of it is empty. An access key only names its owner; and a
     /// password that is its user's name, as in the local stack, hides nothing, while to mask it would
     /// black out a word of everybody's output.
     #[must_use]
     pub fn credentials(&self) -> Vec<String> {
         let mut all = vec![self.store.secret_key.clone()];
+        all.extend(self.http.token.clone());
         if let Some((user, password)) = login_of(&self.broker.url)
             && user != password
         {

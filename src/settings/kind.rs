@@ -46,6 +46,8 @@ pub enum Kind {
     Text,
     /// Text that is never shown.
     Secret,
+    /// A secret that a request carries in a header.
+    Token,
     /// The URL of RabbitMQ, whose password is never shown.
     AmqpUrl,
     /// Host and port, or a URL, of an object store.
@@ -58,10 +60,12 @@ pub enum Kind {
     Bucket,
     /// A reference to a container image.
     Image,
-    /// An absolute path.
+    /// An absolute path of a directory.
     Directory,
     /// A user of the kernel by number, and perhaps a group.
     User,
+    /// An absolute path of a file.
+    File,
     /// An IP address and a port.
     Address,
     /// A level, or a list of target=level.
@@ -123,13 +127,16 @@ impl Kind {
         match self {
             Self::Text => is_plain(text, 255),
             Self::Secret => is_plain(text, 1024),
+            Self::Token => is_token(text),
             Self::AmqpUrl => has_host(text, &["amqp", "amqps"], true),
             Self::Endpoint => is_endpoint(text),
             Self::Engine => is_engine(text),
             Self::Name => is_name(text),
             Self::Bucket => is_bucket(text),
             Self::Image => is_plain(text, 255) && !text.contains(' '),
-            Self::Directory => is_plain(text, 1024) && text.starts_with('/') && text != "/",
+            Self::Directory | Self::File => {
+                is_plain(text, 1024) && text.starts_with('/') && text != "/"
+            }
             Self::User => text.parse::<User>().is_ok(),
             Self::Address => text.parse::<SocketAddr>().is_ok(),
             Self::LogFilter => is_log_filter(text),
@@ -159,6 +166,7 @@ impl Kind {
         match self {
             Self::Text => "1 to 255 characters, none of them a control character".to_owned(),
             Self::Secret => "1 to 1,024 characters, none of them a control character".to_owned(),
+            Self::Token => "16 to 1,024 visible ASCII characters".to_owned(),
             Self::AmqpUrl => "amqp://user:password@host:port/vhost, or amqps:// for TLS".to_owned(),
             Self::Endpoint => "host:port, or a URL such as https://host:port".to_owned(),
             Self::Engine => {
@@ -173,6 +181,7 @@ impl Kind {
             Self::Image => "an image such as python:3.11-slim".to_owned(),
             Self::Directory => "an absolute path below /".to_owned(),
             Self::User => "a user's number, or user:group, such as 65532:65532".to_owned(),
+            Self::File => "the absolute path of a file".to_owned(),
             Self::Address => "an IP address and a port, such as 127.0.0.1:8080".to_owned(),
             Self::LogFilter => "off, error, warn, info, debug or trace, or a filter such as \
                                 info,longshore=debug"
@@ -199,14 +208,14 @@ impl Kind {
     /// Whether a value must not be shown as it is.
     #[must_use]
     pub fn is_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::AmqpUrl)
+        matches!(self, Self::Secret | Self::Token | Self::AmqpUrl)
     }
 
     /// A value as it may be shown.
     #[must_use]
     pub fn shown(self, text: &str) -> String {
         match self {
-            Self::Secret => "***".to_owned(),
+            Self::Secret | Self::Token => "***".to_owned(),
             Self::AmqpUrl => mask_url(text),
             // No login is allowed there, which is when one would be shown.
             Self::Endpoint | Self::Engine if text.contains('@') => mask_url(text),
@@ -249,6 +258,11 @@ pub fn mask_url(url: &str) -> String {
 
 fn is_plain(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+/// Short enough to be guessed is no secret.
+fn is_token(text: &str) -> bool {
+    (16..=1024).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn has_host(url: &str, schemes: &[&str], login: bool) -> bool {

@@ -113,6 +113,11 @@ impl Reader<'_> {
         None
     }
 
+    /// Whether somebody gave a value, right or wrong.
+    pub(super) fn is_given(&self, setting: &'static Setting) -> bool {
+        self.loader.is_set(setting.variable)
+    }
+
     fn missing(&self, setting: &'static Setting) {
         let variables = self.loader.sources.variables.keys().map(String::as_str);
         let strangers = variables

@@ -1,5 +1,7 @@
 //! The sections, each read from the table's settings.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::kind;
 use super::loader::Reader;
 use super::mistake::Mistake;
@@ -8,15 +10,19 @@ use super::sections::{
     BrokerSettings, EngineLog, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
     StoreSettings, TelemetrySettings, WorkerSettings,
 };
-use super::table as t;
+use super::table::{self as t, Setting};
 use crate::job::{Limits, Network};
+use crate::tls::TlsFiles;
 
 impl Reader<'_> {
     /// RabbitMQ.
     #[must_use]
     pub fn broker(&self) -> BrokerSettings {
+        let url = self.text(&t::AMQP_URL);
+        let tls = self.broker_tls(&url);
         BrokerSettings {
-            url: self.text(&t::AMQP_URL),
+            url,
+            tls,
             namespace: self.namespace(),
             publish_channels: self.count(&t::AMQP_PUBLISH_CHANNELS),
             confirm_timeout: self.seconds(&t::AMQP_CONFIRM_TIMEOUT_SECONDS),
@@ -36,15 +42,60 @@ impl Reader<'_> {
         self.text(&t::AMQP_NAMESPACE)
     }
 
+    /// The files of a connection with TLS: a client certificate wants its key, and none of them says
+    /// anything of a connection without TLS.
+    fn broker_tls(&self, url: &str) -> TlsFiles {
+        let [cert, key] =
+            [&t::AMQP_CLIENT_CERT_FILE, &t::AMQP_CLIENT_KEY_FILE].map(|s| self.file(s));
+        let identity = match (cert, key) {
+            (Some(cert), Some(key)) => Some([cert, key]),
+            (None, None) => None,
+            (Some((set, _)), None) => return self.lonely(set, t::AMQP_CLIENT_KEY_FILE.variable),
+            (None, Some((set, _))) => return self.lonely(set, t::AMQP_CLIENT_CERT_FILE.variable),
+        };
+        let files = TlsFiles { ca: self.file(&t::AMQP_CA_FILE), identity };
+        let hint = "AMQP_URL begins with amqp://, which is without TLS: write amqps://";
+        self.checked(files, url.starts_with("amqp://").then_some(hint))
+    }
+
+    fn lonely(&self, set: &str, missing: &str) -> TlsFiles {
+        self.together(format!(
+            "{set} is set without {missing}: a client certificate and its key go together"
+        ));
+        TlsFiles::default()
+    }
+
+    fn file(&self, setting: &'static Setting) -> Option<(&'static str, std::path::PathBuf)> {
+        Some((setting.variable, self.optional(setting)?.into()))
+    }
+
+    /// Notes what is wrong with the files, or that they are for nothing.
+    fn checked(&self, files: TlsFiles, without_tls: Option<&str>) -> TlsFiles {
+        if let Some(hint) = without_tls {
+            if let Some(variable) = files.first_variable() {
+                self.together(format!("{variable} is set, but {hint}"));
+            }
+        } else if let Err(error) = files.check() {
+            self.together(error.to_string());
+        }
+        files
+    }
+
     /// The object store.
     #[must_use]
     pub fn store(&self) -> StoreSettings {
         self.refuse_other_spellings();
+        let (endpoint, ssl) = (self.text(&t::MINIO_ENDPOINT), self.flag(&t::MINIO_SSL));
+        let uses_tls = endpoint.starts_with("https://") || (ssl && !endpoint.contains("://"));
+        let files = TlsFiles { ca: self.file(&t::MINIO_CA_FILE), identity: None };
+        let hint = "the object store is spoken to without TLS: write https:// in MINIO_ENDPOINT, or \
+                    set MINIO_SSL=true";
         let store = StoreSettings {
-            endpoint: self.text(&t::MINIO_ENDPOINT),
+            tls: self.checked(files, (!uses_tls && !endpoint.is_empty()).then_some(hint)),
+            endpoint,
+            ssl,
             access_key: self.text(&t::MINIO_ACCESS_KEY),
             secret_key: self.text(&t::MINIO_SECRET_KEY),
-            ssl: self.flag(&t::MINIO_SSL),
             region: self.text(&t::MINIO_REGION),
             code_bucket: self.text(&t::MINIO_CODE_BUCKET),
             results_bucket: self.text(&t::MINIO_BACKTESTS_BUCKET),
@@ -183,8 +234,19 @@ impl Reader<'_> {
     /// Health.
     #[must_use]
     pub fn http(&self) -> HttpSettings {
-        let unspecified = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-        HttpSettings { listen: self.parsed(&t::HTTP_LISTEN).unwrap_or(unspecified) }
+        let listen = self.parsed(&t::HTTP_LISTEN);
+        let token = self.optional(&t::HTTP_TOKEN);
+        if let Some(listen) = listen.filter(|listen| !is_loopback(listen))
+            && !self.is_given(&t::HTTP_TOKEN)
+        {
+            self.together(format!(
+                "HTTP_LISTEN is {listen}, which others can reach, and HTTP_TOKEN is not set: set it \
+                 ({}), or listen on 127.0.0.1",
+                t::HTTP_TOKEN.kind.allowed()
+            ));
+        }
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        HttpSettings { listen: listen.unwrap_or(nowhere), token }
     }
 
     /// The program's own log.
@@ -200,6 +262,14 @@ impl Reader<'_> {
 
     fn together(&self, sentence: String) {
         self.mistake(Mistake::Together(sentence));
+    }
+}
+
+/// Whether only this machine can reach an address.
+fn is_loopback(listen: &SocketAddr) -> bool {
+    match listen.ip() {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.to_canonical().is_loopback(),
     }
 }
 

@@ -8,12 +8,16 @@ use std::time::Duration;
 use super::kind::mask_url;
 use super::profile::Profile;
 use crate::job::{Limits, Network, Runtime};
+use crate::tls::TlsFiles;
 
 /// RabbitMQ.
 #[derive(Clone)]
 pub struct BrokerSettings {
     /// `AMQP_URL`: where RabbitMQ is, with user, password and virtual host. A secret.
     pub url: String,
+    /// `AMQP_CA_FILE` (the system's authorities), `AMQP_CLIENT_CERT_FILE` and
+    /// `AMQP_CLIENT_KEY_FILE` (none): for `amqps://` alone.
+    pub tls: TlsFiles,
     /// `AMQP_NAMESPACE` (longshore): the first part of every name on the broker.
     pub namespace: String,
     /// `AMQP_PUBLISH_CHANNELS` (4): confirm channels in the pool.
@@ -30,6 +34,7 @@ impl fmt::Debug for BrokerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrokerSettings")
             .field("url", &mask_url(&self.url))
+            .field("tls", &self.tls)
             .field("namespace", &self.namespace)
             .field("publish_channels", &self.publish_channels)
             .field("confirm_timeout", &self.confirm_timeout)
@@ -50,6 +55,8 @@ pub struct StoreSettings {
     pub secret_key: String,
     /// `MINIO_SSL` (false): whether to use TLS where the endpoint names no scheme.
     pub ssl: bool,
+    /// `MINIO_CA_FILE` (the system's authorities): for TLS alone.
+    pub tls: TlsFiles,
     /// `MINIO_REGION` (us-east-1).
     pub region: String,
     /// `MINIO_CODE_BUCKET` (custom-bots): zips.
@@ -71,6 +78,7 @@ impl fmt::Debug for StoreSettings {
         f.debug_struct("StoreSettings")
             .field("endpoint", &self.endpoint)
             .field("ssl", &self.ssl)
+            .field("tls", &self.tls)
             .field("region", &self.region)
             .field("code_bucket", &self.code_bucket)
             .field("results_bucket", &self.results_bucket)
@@ -211,10 +219,18 @@ pub struct LogSettings {
 }
 
 /// Health.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpSettings {
     /// `HTTP_LISTEN` (127.0.0.1:8080): address and port; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// `HTTP_TOKEN` (none): what a request must carry. A secret.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSettings").field("listen", &self.listen).finish_non_exhaustive()
+    }
 }
 
 /// The worker's own log.

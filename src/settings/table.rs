@@ -76,7 +76,7 @@ macro_rules! settings {
 use Fallback::{HostName, Required, Unset, Value};
 use Kind::{
     Address, AmqpUrl, Bool, Bucket, Choice, Choices, Decimal, Delays, Directory, Endpoint, Engine,
-    Image, LogFilter, Name, Secret, Text,
+    File, Image, LogFilter, Name, Secret, Text, Token,
 };
 
 /// The networks of a container, as the engine calls them.
@@ -88,6 +88,14 @@ const DAY: u64 = 86_400;
 settings! {
     /// Where RabbitMQ is, with user, password and virtual host.
     AMQP_URL = "broker.url", Required, AmqpUrl;
+    /// The certificate authorities that are trusted to vouch for RabbitMQ, in PEM, with `amqps://`
+    /// alone. Read anew at each attempt to connect, as the two below.
+    AMQP_CA_FILE = "broker.ca_file", Unset("those of the system"), File;
+    /// The certificate with which we show ourselves to RabbitMQ, in PEM, followed by those that lead
+    /// to its authority, with `amqps://` alone.
+    AMQP_CLIENT_CERT_FILE = "broker.client_cert_file", Unset("none"), File;
+    /// The private key of that certificate, in PEM, without a passphrase.
+    AMQP_CLIENT_KEY_FILE = "broker.client_key_file", Unset("none"), File;
     /// The first part of every name on the broker, and a label on every container.
     AMQP_NAMESPACE = "broker.namespace", Value("longshore"), Name;
     /// Confirm channels in the pool of publishers.
@@ -109,6 +117,9 @@ settings! {
     MINIO_SECRET_KEY = "store.secret_key", Required, Secret;
     /// Whether to use TLS where the endpoint names no scheme.
     MINIO_SSL = "store.ssl", Value("false"), Bool;
+    /// The certificate authorities that are trusted to vouch for the object store, in PEM, with TLS
+    /// alone. Read anew when the file changes.
+    MINIO_CA_FILE = "store.ca_file", Unset("those of the system"), File;
     /// The region of the object store.
     MINIO_REGION = "store.region", Value("us-east-1"), Text;
     /// The bucket of the zips with the code.
@@ -247,11 +258,15 @@ settings! {
     /// The last part of the output, which a result event carries.
     OUTPUT_TAIL_KB = "logs.output_tail_kb", Value("64"), kilobytes(1, 1024);
 
-    /// Where health is served; port 0 takes a free one.
+    /// Where health is served; port 0 takes a free one. Beyond the loopback it wants `HTTP_TOKEN`.
     HTTP_LISTEN = "http.listen", Value("127.0.0.1:8080"), Address;
+    /// What a request must carry as `Authorization: Bearer …`; all but `/healthz`, which tells only
+    /// that the process lives.
+    HTTP_TOKEN = "http.token", Unset("none is wanted"), Token;
 
     /// What the program logs: off, error, warn, info, debug, trace, or a filter such as
-    /// `info,longshore=debug`.
+    /// `info,longshore=debug`. The libraries are heard from info on at most, for they tell whole
+    /// requests below that.
     LOG_LEVEL = "telemetry.level", Value("info"), LogFilter;
     /// How the program logs; auto is text on a terminal and json elsewhere.
     LOG_FORMAT = "telemetry.format", Value("auto"), Choice(&["auto", "text", "json"]);

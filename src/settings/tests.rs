@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::job::{Limits, Network};
+use crate::tls::TlsFiles;
 
 const REQUIRED: [(&str, &str); 4] = [
     ("AMQP_URL", "amqp://me:hush-amqp@rabbit:5672/%2f"),
@@ -83,7 +84,8 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((logs.retention_days, logs.retention_keys), (None, 1_000_000));
     assert_eq!((logs.max_output_bytes, logs.tail_bytes), (64 << 20, 64 << 10));
     assert_eq!(runner.engine_log, EngineLog { file_mb: 64, files: 2 });
-    assert_eq!(http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!((http.listen.to_string().as_str(), http.token), ("127.0.0.1:8080", None));
+    assert_eq!((broker.tls, store.tls), (TlsFiles::default(), TlsFiles::default()));
     assert_eq!((telemetry.level.as_str(), telemetry.format), ("info", LogFormat::Auto));
 }
 
@@ -209,6 +211,58 @@ fn settings_that_do_not_go_together_are_mistakes() {
         ("BOT_FILE_SIZE_LIMIT_MB", "64"),
     ]));
     assert_eq!(found.len(), 4, "{found:?}");
+}
+
+#[test]
+fn files_for_tls_are_refused_where_there_is_no_tls_and_a_certificate_without_its_key() {
+    let found = mistakes(sources(&[("AMQP_CA_FILE", "/ca.pem"), ("MINIO_CA_FILE", "/ca.pem")]));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found[0].starts_with("AMQP_CA_FILE is set, but AMQP_URL begins with amqp://"),
+        "{found:?}"
+    );
+    assert!(found[1].starts_with("MINIO_CA_FILE is set, but the object store is"), "{found:?}");
+    for (set, missing) in [
+        ("AMQP_CLIENT_CERT_FILE", "AMQP_CLIENT_KEY_FILE"),
+        ("AMQP_CLIENT_KEY_FILE", "AMQP_CLIENT_CERT_FILE"),
+    ] {
+        let found = mistakes(sources(&[("AMQP_URL", "amqps://h"), (set, "/client.pem")]));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("{set} is set without {missing}")), "{found:?}");
+    }
+}
+
+#[test]
+fn a_file_for_tls_that_cannot_be_used_is_a_mistake_with_its_setting_and_path() {
+    let found = mistakes(sources(&[
+        ("AMQP_URL", "amqps://h"),
+        ("AMQP_CA_FILE", "/nowhere/mq.pem"),
+        ("MINIO_SSL", "true"),
+        ("MINIO_CA_FILE", "/nowhere/s3.pem"),
+    ]));
+    let expected = ["AMQP_CA_FILE is \"/nowhere/mq.pem\"", "MINIO_CA_FILE is \"/nowhere/s3.pem\""];
+    assert_eq!(found.len(), 2, "{found:?}");
+    for (said, expected) in found.iter().zip(expected) {
+        assert!(said.starts_with(expected) && said.contains("cannot be read: No such"), "{said}");
+    }
+}
+
+#[test]
+fn beyond_the_loopback_health_wants_a_token_of_some_length() {
+    let listen =
+        |address: &str, token: &str| sources(&[("HTTP_LISTEN", address), ("HTTP_TOKEN", token)]);
+    for loopback in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        assert_eq!(Settings::load(listen(loopback, "")).unwrap().http.token, None);
+    }
+    for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
+        let found = mistakes(listen(open, ""));
+        assert!(found[0].contains("others can reach, and HTTP_TOKEN is not set"), "{found:?}");
+        let http = Settings::load(listen(open, "0123456789abcdef")).unwrap().http;
+        assert_eq!(http.token.as_deref(), Some("0123456789abcdef"));
+        assert!(!format!("{http:?}").contains("0123456789"));
+        let found = mistakes(listen(open, "hush-0123456789"));
+        assert_eq!(found, ["HTTP_TOKEN is \"***\"; allowed: 16 to 1,024 visible ASCII characters"]);
+    }
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! Errors, named by what a caller does about them.
 
+use crate::tls::{Names, TlsFilesError, TlsProblem};
+
+/// What the settings of a connection to the store are called.
+const NAMES: Names =
+    Names { address: "MINIO_ENDPOINT", with_tls: "https://", ca: "MINIO_CA_FILE", identity: None };
+
 /// Why an operation on the object store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -49,6 +55,17 @@ pub enum StoreError {
         /// What is wrong with it; without the value where that is a secret.
         reason: String,
     },
+    /// There is somebody, but no TLS connection comes about.
+    #[error("no TLS connection to the store at {endpoint}: {problem}")]
+    Tls {
+        /// Where the store is.
+        endpoint: String,
+        /// What is wrong.
+        problem: TlsProblem,
+    },
+    /// The file of the authorities to trust cannot be used.
+    #[error(transparent)]
+    TlsFiles(#[from] TlsFilesError),
     /// The condition of a write did not hold.
     #[error("{key:?} in the bucket {bucket:?} has been written by somebody else")]
     ConditionFailed {
@@ -97,6 +114,15 @@ impl StoreError {
     /// Whether the same operation may go well later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::LocalFile { .. })
+        matches!(self, Self::Unavailable { .. } | Self::LocalFile { .. } | Self::Tls { .. })
+    }
+
+    /// What may help, as a sentence of its own, where that depends on what went wrong with TLS.
+    #[must_use]
+    pub fn mend(&self) -> Option<String> {
+        match self {
+            Self::Tls { problem, .. } => Some(problem.mend(&NAMES)),
+            _ => None,
+        }
     }
 }

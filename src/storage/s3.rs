@@ -7,9 +7,12 @@ mod endpoint;
 mod fault;
 mod request;
 mod retry;
+mod transport;
+mod upload;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +21,7 @@ use s3::creds::Credentials;
 
 use self::fault::{Call, Fault};
 use self::request::Place;
+use self::transport::Transport;
 use super::{Bucket, Condition, ETag, Object, ObjectStore, StoreError, key};
 use crate::settings::StoreSettings;
 
@@ -63,13 +67,15 @@ impl S3Store {
         let (access, secret) = (&settings.access_key, &settings.secret_key);
         let credentials = Credentials::new(Some(access), Some(secret), None, None, None)
             .map_err(|error| refuse("MINIO_ACCESS_KEY", error.to_string()))?;
+        let transport = Arc::new(Transport::new(&endpoint, &settings.tls)?);
         let region =
             s3::Region::Custom { region: settings.region.clone(), endpoint: endpoint.clone() };
         let place = |variable, name: &str| {
             if !endpoint::is_bucket_name(name) {
                 return Err(refuse(variable, format!("is {name:?}, which cannot name a bucket")));
             }
-            Place::new(name, region.clone(), credentials.clone(), settings.timeout)
+            let (region, credentials) = (region.clone(), credentials.clone());
+            Place::new(name, region, credentials, Arc::clone(&transport), settings.timeout)
                 .map_err(|error| refuse(variable, error.to_string()))
         };
         Ok(Self {

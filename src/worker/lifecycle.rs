@@ -56,7 +56,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let readiness = Readiness::default();
     let tasks = TaskTracker::new();
     let closing = CancellationToken::new();
-    let server = http::serve(settings.http.listen, readiness.clone(), closing.clone());
+    let server = http::serve(&settings.http, readiness.clone(), closing.clone());
     let address = settings.http.listen;
     tasks.spawn(server.await.map_err(|source| WorkerError::Http { address, source })?);
 
@@ -197,6 +197,7 @@ fn context(
         sink: Arc::new(RabbitSink::new(broker.clone(), give_up.clone())),
         source: format!("/longshore/{namespace}"),
         worker: settings.worker.name.clone(),
+        hidden: settings.credentials(),
         tracker: TaskTracker::new(),
     };
     let gate = Gate::new(Arc::clone(&store), Arc::clone(&engine));

@@ -95,6 +95,7 @@ pub async fn run_local(
         sink: local.sink,
         source: format!("/longshore/{namespace}"),
         worker: WORKER.to_owned(),
+        hidden: Vec::new(),
         tracker: TaskTracker::new(),
     };
     let run = Run { job: Arc::new(local.job), attempt: 1, segment: 0 };
@@ -102,6 +103,7 @@ pub async fn run_local(
     let result = to_its_end(&runner, &run, &reporter, stop_timeout, stop).await;
     runner.release(&run.job.id).await;
     runner.remove_namespace_directory().await;
+    let result = reporter.masked(result);
     let event = reporter.result_event(result.clone());
     reporter.finish(&event, None).await;
     if !logs.stop(FLUSH_TIMEOUT).await {

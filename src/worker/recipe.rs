@@ -13,7 +13,9 @@ use super::slots::Slot;
 use super::tenure::Tenure;
 use super::{ending, settle};
 use crate::broker::{Delivery, Inbox};
-use crate::job::{Job, MessageError, State, Verdict, check_size, parse_executable};
+use crate::job::{
+    Job, MessageError, State, Verdict, check_size, parse_executable, secrets_of_invalid,
+};
 use crate::runner::failed_result;
 
 /// Follows one start message: validate → claim → ack → run → settle.
@@ -72,8 +74,16 @@ fn because(reason: Option<&str>) -> String {
 
 fn validate(ctx: &Context, delivery: &Delivery) -> Result<Job, MessageError> {
     check_size(&delivery.body, ctx.settings.max_message_bytes)?;
-    let executable = parse_executable(&delivery.body)?;
-    Job::validate(executable, &ctx.bounds, delivery.properties.message_id.as_deref())
+    let message_id = delivery.properties.message_id.as_deref();
+    parse_executable(&delivery.body)
+        .and_then(|executable| Job::validate(executable, &ctx.bounds, message_id))
+        .map_err(|error| without_secrets(ctx, error, &delivery.body))
+}
+
+/// What is wrong with a message, without what of it must not be seen.
+pub(super) fn without_secrets(ctx: &Context, error: MessageError, body: &[u8]) -> MessageError {
+    let mask = ctx.publisher.mask(&secrets_of_invalid(body));
+    error.with_texts(|text| mask.text(text))
 }
 
 fn incoming(job: &Job, delivery: &Delivery) -> Incoming {

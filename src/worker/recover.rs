@@ -15,7 +15,7 @@ use super::context::Context;
 use super::decide;
 use super::ending;
 use super::execute::Begin;
-use super::recipe::run_claimed;
+use super::recipe::{run_claimed, without_secrets};
 use super::tenure::Tenure;
 use crate::job::{Job, JobId, MessageError, Verdict, parse_executable};
 use crate::runner::Run;
@@ -253,8 +253,10 @@ async fn make_ours(
 }
 
 fn job_of(ctx: &Context, record: &JobRecord) -> Result<Job, MessageError> {
-    let executable = parse_executable(record.message.body.as_bytes())?;
-    let mut job = Job::validate(executable, &ctx.bounds, record.message_id.as_deref())?;
+    let body = record.message.body.as_bytes();
+    let mut job = parse_executable(body)
+        .and_then(|message| Job::validate(message, &ctx.bounds, record.message_id.as_deref()))
+        .map_err(|error| without_secrets(ctx, error, body))?;
     // A message without an id got a run of its own when it was claimed; it keeps that.
     job.run_id = record.run_id.clone();
     Ok(job)

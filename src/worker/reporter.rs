@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::tenure::Tenure;
 use crate::broker::{EventSink, ReplyTo};
 use crate::job::{Event, EventData, ExecutionResult, State, Status};
-use crate::logs::LiveTap;
+use crate::logs::{LiveTap, Mask};
 use crate::runner::{Run, RunObserver};
 
 /// Status events of one run that may wait for the broker; more are dropped and logged. A run has
@@ -25,11 +25,19 @@ pub struct Publisher {
     pub source: String,
     /// The worker's name.
     pub worker: String,
+    /// What no event may show, whatever the job: the worker's own credentials.
+    pub hidden: Vec<String>,
     /// Publishing tasks that shutdown waits for.
     pub tracker: TaskTracker,
 }
 
 impl Publisher {
+    /// What must not be seen of a run with these secrets.
+    #[must_use]
+    pub fn mask(&self, secrets: &[String]) -> Mask {
+        Mask::new(self.hidden.iter().chain(secrets).map(String::as_str))
+    }
+
     /// The `source` of events about a segment's jobs.
     #[must_use]
     pub fn source_of(&self, segment: Option<u32>) -> String {
@@ -79,6 +87,7 @@ pub struct Reporter {
     task: JoinHandle<()>,
     live: Option<LiveTap>,
     tenure: Option<Arc<Tenure>>,
+    mask: Mask,
 }
 
 impl Reporter {
@@ -92,8 +101,9 @@ impl Reporter {
                 to.publish(&event, None).await;
             }
         });
+        let mask = publisher.mask(&run.job.secrets);
         let run = Mutex::new(run);
-        Self { publisher, traceparent, run, waiting, task, live: None, tenure: None }
+        Self { publisher, traceparent, run, waiting, task, live: None, tenure: None, mask }
     }
 
     /// Also sends the run's output to `live`, as it comes.
@@ -116,6 +126,7 @@ impl Reporter {
     /// Reports a state, with a sentence about it.
     pub fn report(&self, state: State, container: Option<&str>, message: Option<String>) {
         let run = self.run.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let message = message.map(|message| self.mask.text(message));
         tracing::info!(
             job.id = %run.job.id, run.id = %run.job.run_id, attempt = run.attempt,
             state = state.as_str(), container.id = container, message, "report state"
@@ -145,10 +156,22 @@ impl Reporter {
     /// when it comes again.
     #[must_use]
     pub fn result_event(&self, result: ExecutionResult) -> Event {
+        let result = self.masked(result);
         let run_id = result.run_id.as_ref().map(ToString::to_string).unwrap_or_default();
         let source = self.publisher.source_of(result.segment);
         let data = EventData::Result(result);
         Event::new(format!("{run_id}/result"), source, self.traceparent.clone(), data)
+    }
+
+    /// A result without the secrets of its run. Output and result come without them already.
+    #[must_use]
+    pub fn masked(&self, mut result: ExecutionResult) -> ExecutionResult {
+        result.message = self.mask.text(result.message);
+        result.error = result.error.map(|error| self.mask.text(error));
+        for text in result.metadata.values_mut() {
+            *text = self.mask.text(std::mem::take(text));
+        }
+        result
     }
 
     /// Reports the end and publishes the result, after everything that was reported before.

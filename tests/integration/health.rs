@@ -1,8 +1,18 @@
 //! Health over HTTP.
 
-use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::Duration;
 
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::cli::{longshore, text};
 use crate::support::scene::Scene;
+
+const TOKEN: &str = "hush-0123456789abcdef";
 
 #[tokio::test]
 async fn a_worker_lives_before_it_is_ready_and_says_what_is_missing() {
@@ -33,4 +43,93 @@ async fn a_worker_lives_before_it_is_ready_and_says_what_is_missing() {
     let report: Value = answer.json().await.unwrap();
     assert_eq!(report["ready"], true, "{report:#}");
     scene.finish([worker]).await;
+}
+
+async fn ask(address: SocketAddr, method: Method, path: &str, header: Option<&str>) -> StatusCode {
+    let mut request = Client::new().request(method, format!("http://{address}{path}"));
+    if let Some(value) = header {
+        request = request.header("Authorization", value);
+    }
+    let answer = request.send().await.unwrap();
+    let challenge = answer.headers().get("WWW-Authenticate").cloned();
+    let (code, body) = (answer.status(), answer.text().await.unwrap());
+    assert_eq!(challenge.is_some(), code == StatusCode::UNAUTHORIZED, "{path}");
+    assert!(!body.contains(TOKEN), "{body}");
+    code
+}
+
+#[tokio::test]
+async fn with_a_token_only_liveness_is_told_to_everybody_and_nothing_can_be_changed() {
+    let scene = Scene::new().await;
+    let settings = [("HTTP_LISTEN", "0.0.0.0:0"), ("HTTP_TOKEN", TOKEN)];
+    let mut worker = scene.spawn_worker(&settings);
+    let mut address = worker.listens().await;
+    address.set_ip([127, 0, 0, 1].into());
+    let bearer = format!("Bearer {TOKEN}");
+    let right = Some(bearer.as_str());
+
+    assert_eq!(ask(address, Method::GET, "/healthz", None).await, 200);
+    for path in ["/readyz", "/", "/nowhere", "/healthz/", "//healthz", "/healthz/../readyz"] {
+        for wrong in
+            [None, Some("Bearer hush-0123456789abcdeF"), Some("Basic aHVzaA=="), Some(TOKEN)]
+        {
+            assert_eq!(ask(address, Method::GET, path, wrong).await, 401, "{path} {wrong:?}");
+        }
+    }
+    assert_eq!(ask(address, Method::GET, "/nowhere", right).await, 404);
+    let begun = tokio::time::Instant::now();
+    while ask(address, Method::GET, "/readyz", right).await != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", worker.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(ask(address, method.clone(), path, right).await, 405, "{method} {path}");
+        }
+    }
+    let large =
+        Client::new().get(format!("http://{address}/readyz")).header("Authorization", &bearer);
+    assert_eq!(large.body(vec![b'x'; 2000]).send().await.unwrap().status(), 413);
+    assert!(!worker.log().contains(TOKEN), "{}", worker.log());
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_cut_off_and_many_of_them_keep_nobody_out() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let connect = async || TcpStream::connect(worker.http()).await.unwrap();
+    // More than are served at a time: some half a request, some nothing.
+    let mut idle = Vec::new();
+    for number in 0..100 {
+        let mut client = connect().await;
+        if number % 2 == 0 {
+            client.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+        }
+        idle.push(client);
+    }
+    let asked = reqwest::get(format!("http://{}/readyz", worker.http()));
+    let answered = timeout(Duration::from_secs(60), asked).await.expect("nobody was let in again");
+    assert_eq!(answered.unwrap().status(), 200);
+    for mut client in idle {
+        let mut said = Vec::new();
+        let ended = timeout(Duration::from_secs(60), client.read_to_end(&mut said)).await;
+        // Reset or closed, as it comes; perhaps with a word that it took too long.
+        ended.expect("a client that says nothing is still connected").ok();
+        assert!(!said.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&said));
+    }
+    scene.finish([worker]).await;
+}
+
+#[test]
+fn a_worker_that_others_can_reach_does_not_start_without_a_token() {
+    let output = longshore()
+        .envs([("AMQP_URL", "amqp://h"), ("MINIO_ENDPOINT", "h:1"), ("MINIO_ACCESS_KEY", "a")])
+        .envs([("MINIO_SECRET_KEY", "s"), ("HTTP_LISTEN", "0.0.0.0:8080")])
+        .arg("worker")
+        .output()
+        .unwrap();
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.starts_with("longshore: HTTP_LISTEN is 0.0.0.0:8080, which others can"), "{told}");
 }

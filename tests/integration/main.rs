@@ -19,6 +19,7 @@ mod corpora;
 
 mod bad_input;
 mod broker;
+mod canaries;
 mod cli;
 mod clients;
 mod compat;
@@ -37,4 +38,5 @@ mod robustness;
 mod schemas;
 mod settings;
 mod storage;
+mod tls;
 mod user_code;

@@ -85,13 +85,21 @@ async fn has_image(engine: &DockerOrchestrator, image: &str) -> Finding {
 async fn broker(settings: &BrokerSettings) -> Finding {
     let shown = mask_url(&settings.url);
     match Broker::check(settings).await {
-        Ok(()) => Finding::ok("broker", format!("{shown} lets us in")),
+        Ok(()) => Finding::ok("broker", format!("{shown} lets us in{}", with_tls(&shown))),
         Err(error @ BrokerError::Refused { .. }) => {
             let mend = "rabbitmqctl list_users and rabbitmqctl list_vhosts say what there is";
             Finding::fail("broker", error.to_string(), mend)
         }
-        Err(error) => Finding::fail("broker", error.to_string(), "start RabbitMQ, or set AMQP_URL"),
+        Err(error) => {
+            let usual = || "start RabbitMQ, or set AMQP_URL".to_owned();
+            Finding::fail("broker", error.to_string(), error.mend().unwrap_or_else(usual))
+        }
     }
+}
+
+/// What is said of a connection that is encrypted, and of one that is not to another machine.
+fn with_tls(url: &str) -> &'static str {
+    if url.starts_with("amqps://") || url.starts_with("https://") { ", over TLS" } else { "" }
 }
 
 async fn store(settings: &StoreSettings) -> Finding {
@@ -118,7 +126,8 @@ async fn store(settings: &StoreSettings) -> Finding {
             Finding::fail("store", error.to_string(), mend)
         }
         Err(error) => {
-            Finding::fail("store", error.to_string(), "start the store, or set MINIO_ENDPOINT")
+            let usual = || "start the store, or set MINIO_ENDPOINT".to_owned();
+            Finding::fail("store", error.to_string(), error.mend().unwrap_or_else(usual))
         }
     }
 }

@@ -94,6 +94,28 @@ fn every_mistake_names_its_json_path() {
 }
 
 #[test]
+fn no_mistake_quotes_a_value_that_may_be_a_secret() {
+    let cases = [
+        ("env", json!({"API_KEY": 1_234_567_890}), "env.API_KEY: invalid type: integer, expected"),
+        ("env", json!({"API_KEY": ["hush"]}), "env.API_KEY: invalid type: sequence, expected"),
+        ("env", json!("hush, expected x"), "env: invalid type: string, expected a map"),
+        ("config", json!("hush"), "config: invalid type: string, expected a map"),
+        (
+            "timeout_seconds",
+            json!("hush \" `x`"),
+            "timeout_seconds: invalid type: string, expected",
+        ),
+        ("env", json!({"API_KEY": "hush\u{0}"}), "env.API_KEY: has a NUL"),
+        ("secrets", json!(["hush"]), "secrets[0]: is no variable in env"),
+    ];
+    for (field, value, expected) in cases {
+        let said = problem_with(field, value);
+        assert!(said.starts_with(expected), "{field}: {said}");
+        assert!(!said.contains("hush") && !said.contains("1234567890"), "{field}: {said}");
+    }
+}
+
+#[test]
 fn all_mistakes_of_meaning_are_told_at_once() {
     let mut bad = message();
     bad["timeout_seconds"] = json!(0);

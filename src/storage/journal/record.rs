@@ -1,5 +1,7 @@
 //! What stands in the journal. Unknown fields are read over: a later version may have written them.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -84,8 +86,8 @@ pub enum RecordState {
     Finished,
 }
 
-/// A start message as it came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A start message as it came. Debugging does not show the body, for secrets are in it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredMessage {
     /// The body, as text.
     pub body: String,
@@ -101,6 +103,17 @@ pub struct StoredMessage {
     /// The header `traceparent`, as W3C Trace Context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+}
+
+impl fmt::Debug for StoredMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredMessage")
+            .field("bytes", &self.body.len())
+            .field("correlation_id", &self.correlation_id)
+            .field("reply_to", &self.reply_to)
+            .field("published_at", &self.published_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The word that a job is to stop. It outlives the stop message, so that a start that comes later

@@ -6,6 +6,7 @@ use std::io;
 use s3::error::S3Error;
 
 use crate::storage::StoreError;
+use crate::tls::TlsProblem;
 
 /// The most of a store's own words that an error repeats, in characters.
 const MAX_REASON: usize = 300;
@@ -24,6 +25,8 @@ pub(super) enum Fault {
     },
     /// There was no answer, or not all of it.
     NoAnswer(String),
+    /// No TLS connection came about.
+    Tls(TlsProblem),
     /// The object is over the caller's limit, in bytes.
     TooLarge(u64),
     /// A file on this machine.
@@ -45,7 +48,7 @@ pub(super) struct Call<'a> {
 impl Fault {
     /// An error of the connection, with its causes.
     pub(super) fn no_answer(error: &(dyn Error + 'static)) -> Self {
-        Self::NoAnswer(causes(error))
+        TlsProblem::of(error).map_or_else(|| Self::NoAnswer(causes(error)), Self::Tls)
     }
 
     /// Whether the same request may go well later.
@@ -53,7 +56,8 @@ impl Fault {
         match self {
             Self::Answer { status, code, .. } => may_pass(*status, code),
             Self::NoAnswer(_) => true,
-            Self::TooLarge(_) | Self::Local(_) | Self::Malformed(_) => false,
+            // A certificate does not mend itself within the pauses of one operation.
+            Self::Tls(_) | Self::TooLarge(_) | Self::Local(_) | Self::Malformed(_) => false,
         }
     }
 
@@ -62,7 +66,7 @@ impl Fault {
         match self {
             Self::Answer { status, .. } => *status >= 500 || *status == 408,
             Self::NoAnswer(_) => true,
-            Self::TooLarge(_) | Self::Local(_) | Self::Malformed(_) => false,
+            Self::Tls(_) | Self::TooLarge(_) | Self::Local(_) | Self::Malformed(_) => false,
         }
     }
 
@@ -83,6 +87,9 @@ impl Fault {
         let reason = match self {
             Self::TooLarge(max_bytes) => {
                 return StoreError::TooLarge { bucket, key: call.key(), max_bytes };
+            }
+            Self::Tls(problem) => {
+                return StoreError::Tls { endpoint: call.endpoint.to_owned(), problem };
             }
             Self::Local(source) => {
                 return StoreError::LocalFile { action: call.action(), source };
@@ -118,6 +125,9 @@ impl Fault {
 impl From<S3Error> for Fault {
     fn from(error: S3Error) -> Self {
         match error {
+            S3Error::HttpFailWithBody(400, body) if is_told_to_use_tls(&body) => {
+                Self::Tls(TlsProblem::SpeaksTls)
+            }
             S3Error::HttpFailWithBody(status, body) => Self::Answer {
                 status,
                 code: element(&body, "Code").unwrap_or_default().to_owned(),
@@ -156,8 +166,15 @@ fn may_pass(status: u16, code: &str) -> bool {
     }
 }
 
+/// What Go's server and nginx say to one who comes to their TLS without it: in words, for there is
+/// no S3 at that point.
+fn is_told_to_use_tls(body: &str) -> bool {
+    body.contains("HTTP request to an HTTPS server")
+        || body.contains("plain HTTP request was sent to HTTPS port")
+}
+
 /// The text of the first XML element of that name: S3's errors are flat.
-fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     Some(text.trim())

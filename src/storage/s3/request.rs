@@ -4,42 +4,38 @@
 //! more than that may pass. A whole transfer is bounded by its size at [`SLOWEST`].
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
+use reqwest::Response;
 use s3::command::Command;
 use s3::creds::Credentials;
 use s3::error::S3Error;
-use s3::request::Request;
-use s3::request::tokio_backend::ReqwestRequest;
+use s3::serde_types::ListBucketResult;
 use s3::{Bucket as Handle, BucketConfiguration, Region};
 use tokio::time::timeout;
 
 use super::fault::Fault;
+use super::transport::{Transport, text};
 use crate::storage::part_file::PartFile;
 use crate::storage::{Condition, ETag, Object};
 
 /// The slowest transfer that is waited for, in bytes a second.
 const SLOWEST: u64 = 64 * 1024;
 
-/// The size of an upload's parts in rust-s3, in bytes; a smaller file is one plain PUT.
-const PART_BYTES: u64 = 8 * 1024 * 1024;
-
-/// Parts of one upload in flight; each takes its size twice in memory.
-const CONCURRENT_PARTS: usize = 2;
+/// The longest answer that is read as a whole, in bytes: a page of 1,000 keys with room to spare.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// The region in which S3 wants no location named when a bucket is created.
 const DEFAULT_REGION: &str = "us-east-1";
-
-type Answer = <ReqwestRequest<'static> as Request>::Response;
 
 /// One bucket of the store.
 pub(super) struct Place {
     name: String,
     handle: Handle,
-    /// For an upload, whose requests rust-s3 sends by itself: with a limit for each.
-    uploads: Handle,
+    transport: Arc<Transport>,
     timeout: Duration,
 }
 
@@ -55,14 +51,15 @@ impl Place {
         name: &str,
         region: Region,
         credentials: Credentials,
+        transport: Arc<Transport>,
         timeout: Duration,
     ) -> Result<Self, S3Error> {
-        let mut handle = *Handle::new(name, region, credentials)?.with_path_style();
-        // Its own limit would cut off a long body that is still coming.
-        handle.set_request_timeout(None);
-        let mut uploads = handle.clone();
-        uploads.set_request_timeout(Some(transfer_time(timeout, PART_BYTES)));
-        Ok(Self { name: name.to_owned(), handle, uploads, timeout })
+        let handle = *Handle::new(name, region, credentials)?.with_path_style();
+        Ok(Self { name: name.to_owned(), handle, transport, timeout })
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     pub(super) fn name(&self) -> &str {
@@ -125,22 +122,6 @@ impl Place {
         }
     }
 
-    pub(super) async fn upload(
-        &self,
-        key: &str,
-        from: &Path,
-        content_type: &str,
-    ) -> Result<(), Fault> {
-        let mut file = tokio::fs::File::open(from).await.map_err(Fault::Local)?;
-        self.uploads
-            .put_object_stream_builder(path(key))
-            .with_content_type(content_type)
-            .with_max_concurrent_chunks(CONCURRENT_PARTS)
-            .execute_stream(&mut file)
-            .await?;
-        Ok(())
-    }
-
     pub(super) async fn delete(&self, key: &str) -> Result<(), Fault> {
         self.send(&path(key), Command::DeleteObject, self.timeout).await.map(drop)
     }
@@ -161,8 +142,16 @@ impl Place {
         token: Option<String>,
         max_keys: Option<usize>,
     ) -> Result<Page, Fault> {
-        let page = self.handle.list_page(prefix.to_owned(), None, token, after, max_keys);
-        let (page, _) = within(self.timeout, page).await??;
+        let command = Command::ListObjectsV2 {
+            prefix: prefix.to_owned(),
+            delimiter: None,
+            continuation_token: token,
+            start_after: after,
+            max_keys,
+        };
+        let said = self.ask("/", command, self.timeout).await?;
+        let page: ListBucketResult = quick_xml::de::from_str(&said)
+            .map_err(|error| Fault::Malformed(format!("its list cannot be read: {error}")))?;
         let keys = page.contents.into_iter().map(|object| object.key).collect();
         Ok(Page { keys, next: page.next_continuation_token })
     }
@@ -180,21 +169,33 @@ impl Place {
     }
 
     /// Sends a request; the answer's body is still to be read.
-    async fn send(
+    pub(super) async fn send(
         &self,
         path: &str,
         command: Command<'_>,
         limit: Duration,
-    ) -> Result<Answer, Fault> {
-        let exchange =
-            async { ReqwestRequest::new(&self.handle, path, command).await?.response().await };
-        Ok(within(limit, exchange).await??)
+    ) -> Result<Response, Fault> {
+        within(limit, self.transport.send(&self.handle, path, command)).await?
+    }
+
+    /// Sends a request and reads the answer's body, which is short.
+    pub(super) async fn ask(
+        &self,
+        path: &str,
+        command: Command<'_>,
+        limit: Duration,
+    ) -> Result<String, Fault> {
+        let exchange = async {
+            let answer = self.transport.send(&self.handle, path, command).await?;
+            text(answer, MAX_ANSWER_BYTES).await
+        };
+        within(limit, exchange).await?
     }
 }
 
 /// The body of an object, piece by piece.
 struct Body {
-    answer: Answer,
+    answer: Response,
     etag: ETag,
     received: u64,
     max_bytes: u64,
@@ -224,12 +225,12 @@ async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, 
 }
 
 /// How long `bytes` may take.
-fn transfer_time(timeout: Duration, bytes: u64) -> Duration {
+pub(super) fn transfer_time(timeout: Duration, bytes: u64) -> Duration {
     timeout.saturating_add(Duration::from_secs(bytes / SLOWEST))
 }
 
 /// rust-s3 takes one slash off the front of a path: ours, not the key's.
-fn path(key: &str) -> String {
+pub(super) fn path(key: &str) -> String {
     format!("/{key}")
 }
 
@@ -246,7 +247,7 @@ fn condition_headers(condition: &Condition) -> Result<Option<HeaderMap>, Fault> 
     Ok(Some(HeaderMap::from_iter([header])))
 }
 
-fn etag_of(headers: &HeaderMap) -> Result<ETag, Fault> {
+pub(super) fn etag_of(headers: &HeaderMap) -> Result<ETag, Fault> {
     headers
         .get(header::ETAG)
         .and_then(|value| value.to_str().ok())
@@ -262,7 +263,7 @@ mod tests {
     fn a_larger_transfer_may_take_longer() {
         let timeout = Duration::from_secs(45);
         assert_eq!(transfer_time(timeout, 0), timeout);
-        assert_eq!(transfer_time(timeout, PART_BYTES), timeout + Duration::from_secs(128));
+        assert_eq!(transfer_time(timeout, 8 << 20), timeout + Duration::from_secs(128));
         assert!(transfer_time(Duration::MAX, u64::MAX) == Duration::MAX);
     }
 

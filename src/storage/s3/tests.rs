@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::tls::TlsFiles;
 
 fn settings(endpoint: &str) -> StoreSettings {
     StoreSettings {
@@ -11,6 +12,7 @@ fn settings(endpoint: &str) -> StoreSettings {
         access_key: "key".to_owned(),
         secret_key: "hunter2".to_owned(),
         ssl: false,
+        tls: TlsFiles::default(),
         region: "us-east-1".to_owned(),
         code_bucket: "my-code".to_owned(),
         results_bucket: "my-results".to_owned(),

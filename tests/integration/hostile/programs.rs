@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::witness::MAX_PEAK_KIB;
 use crate::support::program::{NODE_BACKTEST, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
 use crate::support::scene::Scene;
-use super::witness::MAX_PEAK_KIB;
 use list::{Hostile, NODE, PYTHON};
 
 /// Small limits, so that every one is reached soon.

@@ -6,6 +6,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod bench;
+pub(crate) mod certificates;
 pub(crate) mod engine;
 pub(crate) mod events;
 pub(crate) mod gates;

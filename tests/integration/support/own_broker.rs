@@ -18,9 +18,11 @@ use lapin::types::FieldTable;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
 };
+use longshore::broker::REASON_HEADER;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::certificates::{Folder, IN_CONTAINER};
 use super::engine::TEST_LABEL;
 use super::events::{PATIENCE, Seen};
 use super::servers::free_port;
@@ -28,6 +30,12 @@ use super::servers::free_port;
 const IMAGE: &str = "rabbitmq:4-management";
 
 const USER: &str = "robust";
+
+/// A word that stands nowhere else, so that it is found wherever it gets to.
+pub(crate) const PASSWORD: &str = "canary-of-the-broker-4d1f";
+
+/// The file that opens the listener for TLS, which lets in only who has a certificate.
+const CONFIG: &str = "20-tls.conf";
 
 /// How long one attempt to connect may take while the broker boots.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,6 +46,7 @@ pub(crate) struct OwnBroker {
     docker: Docker,
     container: String,
     port: u16,
+    tls_port: Option<u16>,
     namespace: String,
     seen: Vec<Seen>,
 }
@@ -46,13 +55,41 @@ impl OwnBroker {
     /// Makes the container, and does not start it. It goes with what else the engine has of
     /// `namespace`.
     pub(crate) async fn create(docker: &Docker, namespace: &str) -> Self {
+        Self::make(docker, namespace, None).await
+    }
+
+    /// The same with a second port for TLS, with the server's certificate in this folder. Who comes
+    /// there must show a certificate of the folder's authority.
+    pub(crate) async fn create_with_tls(docker: &Docker, namespace: &str, tls: &Folder) -> Self {
+        let options = [
+            "listeners.ssl.default = 5671".to_owned(),
+            format!("ssl_options.cacertfile = {IN_CONTAINER}/ca.pem"),
+            format!("ssl_options.certfile = {IN_CONTAINER}/server.pem"),
+            format!("ssl_options.keyfile = {IN_CONTAINER}/server.key"),
+            "ssl_options.verify = verify_peer".to_owned(),
+            "ssl_options.fail_if_no_peer_cert = true\n".to_owned(),
+        ];
+        tls.write(CONFIG, &options.join("\n"));
+        Self::make(docker, namespace, Some(tls)).await
+    }
+
+    async fn make(docker: &Docker, namespace: &str, tls: Option<&Folder>) -> Self {
         let docker = docker.clone();
         let namespace = namespace.to_owned();
-        let port = free_port();
-        let bound = PortBinding {
-            host_ip: Some("127.0.0.1".to_owned()),
-            host_port: Some(port.to_string()),
+        let (port, tls_port) = (free_port(), tls.map(|_| free_port()));
+        let bound = |port: u16| {
+            let host_ip = Some("127.0.0.1".to_owned());
+            Some(vec![PortBinding { host_ip, host_port: Some(port.to_string()) }])
         };
+        let mut ports = HashMap::from([("5672/tcp".to_owned(), bound(port))]);
+        ports.extend(tls_port.map(|port| ("5671/tcp".to_owned(), bound(port))));
+        let binds = tls.map(|tls| {
+            let config = tls.setting(CONFIG);
+            vec![
+                format!("{}:{IN_CONTAINER}:ro", tls.path().display()),
+                format!("{config}:/etc/rabbitmq/conf.d/{CONFIG}:ro"),
+            ]
+        });
         let files = ResourcesUlimits {
             name: Some("nofile".to_owned()),
             soft: Some(16384),
@@ -62,26 +99,34 @@ impl OwnBroker {
             image: Some(IMAGE.to_owned()),
             env: Some(vec![
                 format!("RABBITMQ_DEFAULT_USER={USER}"),
-                format!("RABBITMQ_DEFAULT_PASS={USER}"),
+                format!("RABBITMQ_DEFAULT_PASS={PASSWORD}"),
                 // A fixed name, for its data is kept under it.
                 "RABBITMQ_NODENAME=rabbit@localhost".to_owned(),
             ]),
+            // The image names the port of TLS in nothing of its own.
+            exposed_ports: Some(ports.keys().cloned().collect()),
             // A sweep of the namespace removes it, also after a panic.
             labels: Some(HashMap::from([(TEST_LABEL.to_owned(), namespace.clone())])),
             host_config: Some(HostConfig {
-                port_bindings: Some(HashMap::from([("5672/tcp".to_owned(), Some(vec![bound]))])),
+                port_bindings: Some(ports),
+                binds,
                 ulimits: Some(vec![files]),
                 ..Default::default()
             }),
             ..Default::default()
         };
         let created = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap();
-        Self { docker, container: created.id, port, namespace, seen: Vec::new() }
+        Self { docker, container: created.id, port, tls_port, namespace, seen: Vec::new() }
     }
 
     /// Its AMQP URL.
     pub(crate) fn url(&self) -> String {
-        format!("amqp://{USER}:{USER}@127.0.0.1:{}/%2f", self.port)
+        format!("amqp://{USER}:{PASSWORD}@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// Its AMQP URL over TLS, under this name of the machine.
+    pub(crate) fn tls_url(&self, host: &str) -> String {
+        format!("amqps://{USER}:{PASSWORD}@{host}:{}/%2f", self.tls_port.unwrap())
     }
 
     /// Its socket, the same after a restart.
@@ -147,6 +192,21 @@ impl OwnBroker {
         let published = channel.basic_publish(to, key, options, body.as_bytes(), properties).await;
         let confirmed = published.unwrap().await.unwrap();
         assert!(matches!(confirmed, Confirmation::Ack(None)), "{confirmed:?}");
+    }
+
+    /// The messages among the dead letters: the reason, and all there is.
+    pub(crate) async fn dead_letters(&self) -> Vec<(String, String)> {
+        let (_connection, channel) = self.connect().await;
+        let (queue, options) =
+            (format!("{}.dead", self.namespace), BasicGetOptions { no_ack: true });
+        let mut found = Vec::new();
+        while let Some(got) = channel.basic_get(queue.as_str().into(), options).await.unwrap() {
+            let headers = got.delivery.properties.headers().clone().unwrap_or_default();
+            let reason = headers.inner().get(REASON_HEADER).unwrap();
+            let body = String::from_utf8_lossy(&got.delivery.data).into_owned();
+            found.push((format!("{reason:?}"), body));
+        }
+        found
     }
 
     /// Every event that was said so far.

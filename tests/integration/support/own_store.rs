@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -11,8 +12,10 @@ use bollard::query_parameters::{
 };
 use longshore::settings::StoreSettings;
 use longshore::storage::{ObjectStore as _, S3Store};
+use longshore::tls::TlsFiles;
 use tokio::time::{Instant, sleep};
 
+use super::certificates::{Folder, IN_CONTAINER};
 use super::engine::TEST_LABEL;
 use super::events::PATIENCE;
 use super::s3;
@@ -43,23 +46,56 @@ pub(crate) struct OwnStore {
     docker: Docker,
     container: String,
     port: u16,
+    /// The file with its authority, where it speaks TLS.
+    ca: Option<PathBuf>,
+    credentials: StoreSettings,
 }
 
 impl OwnStore {
     /// Makes the container, and does not start it. It goes with what else the engine has of
     /// `namespace`.
     pub(crate) async fn create(docker: &Docker, namespace: &str) -> Self {
+        Self::make(docker, namespace, None, s3::settings()).await
+    }
+
+    /// The same with keys of its own.
+    pub(crate) async fn create_with_keys(
+        docker: &Docker,
+        namespace: &str,
+        access_key: &str,
+        secret_key: &str,
+    ) -> Self {
+        let (access_key, secret_key) = (access_key.to_owned(), secret_key.to_owned());
+        let keys = StoreSettings { access_key, secret_key, ..s3::settings() };
+        Self::make(docker, namespace, None, keys).await
+    }
+
+    /// The same with TLS, and the server's certificate in this folder.
+    pub(crate) async fn create_with_tls(docker: &Docker, namespace: &str, tls: &Folder) -> Self {
+        Self::make(docker, namespace, Some(tls), s3::settings()).await
+    }
+
+    async fn make(
+        docker: &Docker,
+        namespace: &str,
+        tls: Option<&Folder>,
+        credentials: StoreSettings,
+    ) -> Self {
         let docker = docker.clone();
         let port = free_port();
         let bound = PortBinding {
             host_ip: Some("127.0.0.1".to_owned()),
             host_port: Some(port.to_string()),
         };
-        let credentials = s3::settings();
+        let mut arguments = ARGUMENTS.map(str::to_owned).to_vec();
+        if tls.is_some() {
+            arguments.push(format!("-s3.cert.file={IN_CONTAINER}/server.pem"));
+            arguments.push(format!("-s3.key.file={IN_CONTAINER}/server.key"));
+        }
         let body = ContainerCreateBody {
             image: Some(IMAGE.to_owned()),
             entrypoint: Some(vec!["weed".to_owned(), "server".to_owned()]),
-            cmd: Some(ARGUMENTS.map(str::to_owned).to_vec()),
+            cmd: Some(arguments),
             env: Some(vec![
                 format!("AWS_ACCESS_KEY_ID={}", credentials.access_key),
                 format!("AWS_SECRET_ACCESS_KEY={}", credentials.secret_key),
@@ -68,12 +104,14 @@ impl OwnStore {
             labels: Some(HashMap::from([(TEST_LABEL.to_owned(), namespace.to_owned())])),
             host_config: Some(HostConfig {
                 port_bindings: Some(HashMap::from([("8333/tcp".to_owned(), Some(vec![bound]))])),
+                binds: tls.map(|tls| vec![format!("{}:{IN_CONTAINER}:ro", tls.path().display())]),
                 ..Default::default()
             }),
             ..Default::default()
         };
         let created = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap();
-        Self { docker, container: created.id, port }
+        let ca = tls.map(|tls| tls.file("ca.pem"));
+        Self { docker, container: created.id, port, ca, credentials }
     }
 
     /// Its socket, the same after a restart.
@@ -83,13 +121,23 @@ impl OwnStore {
 
     /// Settings of a client of it.
     pub(crate) fn settings(&self) -> StoreSettings {
-        StoreSettings { endpoint: self.addr().to_string(), ..s3::settings() }
+        let Some(ca) = &self.ca else {
+            return StoreSettings { endpoint: self.addr().to_string(), ..self.credentials.clone() };
+        };
+        let endpoint = format!("https://localhost:{}", self.port);
+        let tls = TlsFiles { ca: Some(("MINIO_CA_FILE", ca.clone())), identity: None };
+        StoreSettings { endpoint, tls, ..self.credentials.clone() }
+    }
+
+    /// Starts it, and waits for nothing.
+    pub(crate) async fn boot(&self) {
+        let options = None::<StartContainerOptions>;
+        self.docker.start_container(&self.container, options).await.unwrap();
     }
 
     /// Starts it, and waits until its buckets are there.
     pub(crate) async fn start(&self) {
-        let options = None::<StartContainerOptions>;
-        self.docker.start_container(&self.container, options).await.unwrap();
+        self.boot().await;
         let store = S3Store::new(&self.settings()).unwrap();
         let begun = Instant::now();
         while let Err(error) = store.ensure_buckets().await {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use longshore::broker::{Broker, Inbox, Topology};
 use longshore::settings::BrokerSettings;
+use longshore::tls::TlsFiles;
 use tokio_util::sync::CancellationToken;
 
 use super::servers::amqp_url;
@@ -27,6 +28,7 @@ impl Rabbit {
     pub(crate) fn new() -> Self {
         let settings = BrokerSettings {
             url: amqp_url(),
+            tls: TlsFiles::default(),
             namespace: format!("test-{}", uuid::Uuid::now_v7().simple()),
             publish_channels: 2,
             confirm_timeout: Duration::from_secs(10),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use longshore::settings::StoreSettings;
+use longshore::tls::TlsFiles;
 
 use super::variable;
 
@@ -26,6 +27,7 @@ pub(crate) fn settings() -> StoreSettings {
         access_key,
         secret_key,
         ssl: false,
+        tls: TlsFiles::default(),
         region: "us-east-1".to_owned(),
         code_bucket: "longshore-tests-code".to_owned(),
         results_bucket: "longshore-tests-results".to_owned(),

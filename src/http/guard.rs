@@ -1,0 +1,93 @@
+//! Who may ask: whoever has the token, where there is one.
+
+use axum::body::HttpBody as _;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::LIVENESS;
+
+/// The largest body of a request, in bytes. Nothing here reads one.
+const MAX_BODY_BYTES: u64 = 1024;
+
+/// The token's digest: two digests are compared in the same time wherever they differ, and whatever
+/// the length of what they are of.
+#[derive(Clone)]
+pub(super) struct Guard {
+    token: Option<[u8; 32]>,
+}
+
+impl Guard {
+    pub(super) fn new(token: Option<&str>) -> Self {
+        Self { token: token.map(digest) }
+    }
+
+    /// Whether a request with this `Authorization` may pass.
+    fn admits(&self, authorization: Option<&[u8]>) -> bool {
+        let Some(expected) = &self.token else { return true };
+        let given = authorization
+            .and_then(|value| std::str::from_utf8(value).ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| digest(token.trim()));
+        given.is_some_and(|given| given.ct_eq(expected).into())
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Lets a request through, or says what it lacks.
+pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let is_open = request.uri().path() == LIVENESS;
+    if !is_open && !guard.admits(authorization.map(axum::http::HeaderValue::as_bytes)) {
+        let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"longshore\"")];
+        let words = "this wants the header Authorization: Bearer … with the worker's HTTP_TOKEN\n";
+        return (StatusCode::UNAUTHORIZED, challenge, words).into_response();
+    }
+    if request.body().size_hint().lower() > MAX_BODY_BYTES {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_token_is_admitted() {
+        let guard = Guard::new(Some("0123456789abcdef"));
+        let admits = |value: &str| guard.admits(Some(value.as_bytes()));
+        for good in
+            ["Bearer 0123456789abcdef", "bearer 0123456789abcdef", "BEARER  0123456789abcdef "]
+        {
+            assert!(admits(good), "{good:?}");
+        }
+        for bad in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer 0123456789abcde",
+            "Bearer 0123456789abcdef0",
+            "Bearer 0123456789abcdeF",
+            "Basic 0123456789abcdef",
+            "0123456789abcdef",
+            "Bearer 0123456789abcdef, Bearer x",
+        ] {
+            assert!(!admits(bad), "{bad:?}");
+        }
+        assert!(!guard.admits(None));
+        assert!(!guard.admits(Some(b"Bearer \xff")));
+    }
+
+    #[test]
+    fn without_a_token_everybody_is_admitted() {
+        assert!(Guard::new(None).admits(None));
+    }
+}

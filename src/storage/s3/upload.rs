@@ -1,0 +1,119 @@
+//! A file into an object: one request where it is small, in parts where it is not.
+
+use std::path::Path;
+
+use futures_util::{TryStreamExt as _, stream};
+use s3::command::{Command, Multipart};
+use s3::error::S3Error;
+use s3::serde_types::{CompleteMultipartUploadData, Part};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
+
+use super::fault::{Fault, element};
+use super::request::{Place, etag_of, path, transfer_time};
+
+/// The size of an upload's parts, in bytes; a smaller file is one plain PUT.
+pub(super) const PART_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Parts of one upload in flight; each takes its size twice in memory.
+const CONCURRENT_PARTS: usize = 2;
+
+impl Place {
+    pub(super) async fn upload(
+        &self,
+        key: &str,
+        from: &Path,
+        content_type: &str,
+    ) -> Result<(), Fault> {
+        let mut file = File::open(from).await.map_err(Fault::Local)?;
+        let first = next_part(&mut file).await?;
+        if (first.len() as u64) < PART_BYTES {
+            let command = put(&first, content_type, None);
+            return self.send(&path(key), command, self.part_time()).await.map(drop);
+        }
+        self.upload_parts(&path(key), file, first, content_type).await
+    }
+
+    async fn upload_parts(
+        &self,
+        path: &str,
+        file: File,
+        first: Vec<u8>,
+        content_type: &str,
+    ) -> Result<(), Fault> {
+        let command = Command::InitiateMultipartUpload { content_type };
+        let begun = self.ask(path, command, self.part_time()).await?;
+        let id = element(&begun, "UploadId")
+            .ok_or_else(|| Fault::Malformed("an upload in parts was given no id".to_owned()))?;
+        let uploaded = async {
+            let parts = self.send_parts(path, file, first, content_type, id).await?;
+            self.complete(path, id, parts).await
+        };
+        let uploaded = uploaded.await;
+        if uploaded.is_err() {
+            // Parts that nobody completes take room for ever. Where this fails, too, nothing helps.
+            let command = Command::AbortMultipartUpload { upload_id: id };
+            if let Err(fault) = self.send(path, command, self.part_time()).await {
+                tracing::debug!(?fault, "give up an upload in parts");
+            }
+        }
+        uploaded
+    }
+
+    async fn send_parts(
+        &self,
+        path: &str,
+        file: File,
+        first: Vec<u8>,
+        content_type: &str,
+        id: &str,
+    ) -> Result<Vec<Part>, Fault> {
+        let next = async |(mut file, ready, number): (File, Option<Vec<u8>>, u32)| {
+            let bytes = match ready {
+                Some(bytes) => bytes,
+                None => next_part(&mut file).await?,
+            };
+            Ok((!bytes.is_empty()).then_some(((number, bytes), (file, None, number + 1))))
+        };
+        stream::try_unfold((file, Some(first), 1), next)
+            .map_ok(|(part_number, bytes)| async move {
+                let command = put(&bytes, content_type, Some(Multipart::new(part_number, id)));
+                let answer = self.send(path, command, self.part_time()).await?;
+                Ok(Part { part_number, etag: etag_of(answer.headers())?.0 })
+            })
+            .try_buffered(CONCURRENT_PARTS)
+            .try_collect()
+            .await
+    }
+
+    async fn complete(&self, path: &str, id: &str, parts: Vec<Part>) -> Result<(), Fault> {
+        let data = CompleteMultipartUploadData { parts };
+        let command = Command::CompleteMultipartUpload { upload_id: id, data };
+        let said = self.ask(path, command, self.part_time()).await?;
+        if said.contains("<Error>") {
+            // It begins its answer before it knows how the work ends.
+            return Err(S3Error::HttpFailWithBody(500, said).into());
+        }
+        Ok(())
+    }
+
+    /// How long one part may take.
+    fn part_time(&self) -> std::time::Duration {
+        transfer_time(self.timeout(), PART_BYTES)
+    }
+}
+
+fn put<'a>(
+    content: &'a [u8],
+    content_type: &'a str,
+    multipart: Option<Multipart<'a>>,
+) -> Command<'a> {
+    Command::PutObject { content, content_type, custom_headers: None, multipart }
+}
+
+/// The next part of a file; less than a whole one only at its end.
+async fn next_part(file: &mut File) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    file.take(PART_BYTES).read_to_end(&mut bytes).await.map_err(Fault::Local)?;
+    Ok(bytes)
+}
