@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, and nothing here imports another module of this crate.
 
+mod bounds;
 mod event;
 mod executable;
 mod id;
@@ -14,6 +15,7 @@ mod verdict;
 
 pub mod schema;
 
+pub use bounds::{Bounds, Limits};
 pub use event::{Event, EventData, JobKind, RESULT_TYPE, RoutingKey, STATUS_TYPE, State, Status};
 pub use executable::{
     Entrypoint, Executable, HealthCheck, LimitsRequest, Network, RestartPolicy, RestartWhen,
@@ -24,7 +26,5 @@ pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
 pub use pick::pick_texts;
 pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
 pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
-pub use validate::{
-    Bounds, Job, Limits, MessageError, Violation, check_size, parse_executable, parse_stop,
-};
+pub use validate::{Job, MessageError, Violation, check_size, parse_executable, parse_stop};
 pub use verdict::Verdict;

@@ -8,44 +8,13 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::bounds::{Bounds, Limits};
 use super::pick::pick_texts;
 use super::secrets::find_secrets;
 use super::{
     Entrypoint, Executable, HealthCheck, JobId, LimitsRequest, Network, RestartPolicy, RunId,
     Runtime, StopRequest,
 };
-
-/// What an operator allows and what a message gets when it says nothing.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Bounds {
-    /// Limits of a job that asks for none. A message may ask for less, not for more.
-    pub limits: Limits,
-    /// The network of a job that names none.
-    pub network: Network,
-    /// The networks that a message may name.
-    pub allowed_networks: Vec<Network>,
-    /// The time-out of a terminating run that names none.
-    pub timeout: Duration,
-    /// The longest time-out that a terminating run may name.
-    pub max_timeout: Duration,
-    /// The time between two shipments of log lines, where a message names none.
-    pub log_interval: Duration,
-    /// Attempts of a terminating run, where a message names none.
-    pub max_attempts: u32,
-}
-
-/// The resources of a container.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limits {
-    /// Memory in MiB.
-    pub memory_mb: u64,
-    /// Relative weight when processors are scarce.
-    pub cpu_shares: u64,
-    /// Processors at most; `None`: as many as there are.
-    pub cpus: Option<f64>,
-    /// Processes and threads at most.
-    pub pids: u64,
-}
 
 /// A validated start message: everything that is needed to run it, and nothing left to guess.
 /// Debugging shows no value of config, environment and secrets.

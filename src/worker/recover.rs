@@ -114,7 +114,7 @@ fn is_a_later_owners(record: &JobRecord, tenure: &Tenure) -> bool {
 /// Ends what the last owner began with a run that it settled: its directories, its result event.
 /// Gives whether the event is out.
 async fn tidy_finished(ctx: &Arc<Context>, record: &JobRecord) -> bool {
-    if let Ok(job) = job_of(ctx, record) {
+    if let Ok((job, _)) = job_of(ctx, record) {
         let run = Run { job: Arc::new(job), attempt: record.attempt, segment: record.segment };
         ctx.runner.remove_leftover_directories(&run, None).await;
     }
@@ -177,8 +177,8 @@ async fn take_up(
     etag: ETag,
     container: Option<Found>,
 ) -> Result<(), RecoverError> {
-    let job = match job_of(ctx, &record) {
-        Ok(job) => Arc::new(job),
+    let (job, beyond) = match job_of(ctx, &record) {
+        Ok((job, beyond)) => (Arc::new(job), beyond),
         Err(error) => {
             tracing::error!(job.id = %record.id, %error, "skip record whose message is no longer valid");
             return Ok(());
@@ -214,7 +214,15 @@ async fn take_up(
     ctx.runner.remove_leftover_directories(&before, kept).await;
     let (begin, attempt) = match next {
         Continuation::Adopt { container, attempt } => (Begin::Adopt(container), attempt),
-        Continuation::Launch { attempt } => (Begin::Launch, attempt),
+        Continuation::Launch { attempt } => {
+            if let Some(error) = beyond {
+                let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
+                let why = format!("cannot run again under the settings of now: {error}");
+                ending::settle_unrun(ctx, claimed, Verdict::Rejected, why).await;
+                return Ok(());
+            }
+            (Begin::Launch, attempt)
+        }
         Continuation::Lost => {
             let message = format!("all {} attempts died with their hosts", record.attempt);
             let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
@@ -252,12 +260,16 @@ async fn make_ours(
     Ok(written.map(|etag| (record, etag)))
 }
 
-fn job_of(ctx: &Context, record: &JobRecord) -> Result<Job, MessageError> {
-    let body = record.message.body.as_bytes();
-    let mut job = parse_executable(body)
-        .and_then(|message| Job::validate(message, &ctx.bounds, record.message_id.as_deref()))
-        .map_err(|error| without_secrets(ctx, error, body))?;
+/// The job of a record, and what of its message is beyond what this worker allows: it was accepted
+/// under other settings, and what runs already runs on.
+fn job_of(ctx: &Context, record: &JobRecord) -> Result<(Job, Option<MessageError>), MessageError> {
+    let (body, id) = (record.message.body.as_bytes(), record.message_id.as_deref());
+    let masked = |error| without_secrets(ctx, error, body);
+    let message = parse_executable(body).map_err(masked)?;
+    let wide = ctx.bounds.admitting(&message);
+    let beyond = Job::validate(message.clone(), &ctx.bounds, id).err().map(masked);
+    let mut job = Job::validate(message, &wide, id).map_err(masked)?;
     // A message without an id got a run of its own when it was claimed; it keeps that.
     job.run_id = record.run_id.clone();
-    Ok(job)
+    Ok((job, beyond))
 }

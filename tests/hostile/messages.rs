@@ -205,12 +205,7 @@ fn texts(id: &str) -> Vec<Message> {
         with("hash-in-capitals", "code_sha256", json!("A".repeat(64)), "code_sha256: is not 64"),
         with("run-leaves", "run_id", json!("../x"), "run_id: \"../x\" is not an id"),
         with("network-of-a-container", "network", json!("container:db"), "network: unknown"),
-        with(
-            "secret-of-nothing",
-            "secrets",
-            json!(["NONE"]),
-            "secrets[0]: \"NONE\" is no variable",
-        ),
+        with("secret-of-nothing", "secrets", json!(["NONE"]), "secrets[0]: is no variable in env"),
         with("secrets-by-the-thousand", "secrets", json!(vec!["A"; 1000]), "more than 100"),
     ]
 }

@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 
+use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use serde_json::json;
 
 use super::{
@@ -61,6 +62,38 @@ async fn a_bot_runs_on_while_its_worker_is_restarted_and_loses_no_line() {
     scene.events.result_of(&id).await.expect("stopped");
     assert_counted(&scene.logs_of(&id).await);
     assert_one_result(&scene, &id, "stopped");
+    nothing_is_left(scene, [worker]).await;
+}
+
+#[tokio::test]
+async fn under_stricter_settings_what_runs_runs_on_and_is_refused_when_it_would_start_again() {
+    let scene = Scene::new().await;
+    let mut worker = scene.worker().await;
+    let mut message = counter(&scene, "bot", &PYTHON_BOT, None).await;
+    message["limits"] = json!({ "memory_mb": 200 });
+    let id = scene.id("bot");
+    scene.start(&message).await;
+    scene.logged(&id, "line 10").await;
+    let before = identity(&scene, &id).await;
+    worker.terminate();
+    assert_eq!(worker.wait().await.code(), Some(0));
+
+    let stricter = [("BOT_MEMORY_LIMIT_MB", "100")];
+    let mut worker = scene.worker_with(&stricter).await;
+    let stored = assert_counted(&scene.logs_of(&id).await);
+    scene.logged(&id, &format!("line {}", stored + 50)).await;
+    assert_eq!(identity(&scene, &id).await, before, "the bot was started again");
+    worker.terminate();
+    assert_eq!(worker.wait().await.code(), Some(0));
+
+    let by_force = RemoveContainerOptionsBuilder::default().force(true).build();
+    scene.docker.remove_container(&before.0, Some(by_force)).await.unwrap();
+    let worker = scene.worker_with(&stricter).await;
+    let result = scene.events.result_of(&id).await;
+    result.expect("rejected");
+    result.expect_message(&["settings of now", "limits.memory_mb", "200", "100"]);
+    assert_one_result(&scene, &id, "rejected");
+    scene.dead_letters(1).await;
     nothing_is_left(scene, [worker]).await;
 }
 

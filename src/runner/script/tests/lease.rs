@@ -219,7 +219,9 @@ async fn a_lease_keeps_a_bot_for_as_long_as_it_is_renewed_and_then_asks_it_to_en
 #[tokio::test]
 async fn a_bot_that_does_not_listen_is_killed_when_its_lease_has_run_out() {
     in_each_shell(async |shell| {
-        let mut bot = Bot::start(shell, DEAF, "{}", Some(Duration::from_secs(5))).await;
+        let mut bot = Bot::start(shell, DEAF, "{}", Some(Duration::from_mins(10))).await;
+        bot.until("it runs", |bot| bot.said("tick") > 0).await;
+        bot.renew(1, Duration::from_secs(5));
         let status = bot.end().await;
         assert_eq!(status.code(), Some(137), "{shell}: {status}");
         assert_eq!(bot.said("asked"), 1, "{shell}: it is asked before it is killed");
