@@ -6,6 +6,7 @@ mod event;
 mod executable;
 mod id;
 mod log_lines;
+mod parse;
 mod result;
 mod secrets;
 mod validate;
@@ -20,7 +21,8 @@ pub use executable::{
 };
 pub use id::{InvalidId, JobId, RunId};
 pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
+pub use parse::{parse_executable, parse_stop};
 pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
 pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
-pub use validate::{Bounds, Job, Limits, MessageError, Violation, parse_executable, parse_stop};
+pub use validate::{Bounds, Job, Limits, MessageError, Violation};
 pub use verdict::Verdict;

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::job::{parse_executable, parse_stop};
 
 fn bounds() -> Bounds {
     Bounds {
