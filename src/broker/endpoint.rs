@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPUri, SASLMechanism};
 
 use super::BrokerError;
 use crate::settings::BrokerSettings;
@@ -47,9 +47,13 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
-        let user = &authority.userinfo.username;
-        write!(f, "{scheme}://{user}@{}:{} (vhost {vhost:?})", authority.host, authority.port)
+        let AMQPUri { scheme, authority, vhost, query } = &self.uri;
+        // With EXTERNAL the certificate says who we are, and the user of the URL says nothing.
+        let login = match query.auth_mechanism {
+            Some(SASLMechanism::External) => String::new(),
+            _ => format!("{}@", authority.userinfo.username),
+        };
+        write!(f, "{scheme}://{login}{}:{} (vhost {vhost:?})", authority.host, authority.port)
     }
 }
 
@@ -65,6 +69,12 @@ mod tests {
             let error = Endpoint::parse(broken).err().unwrap().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }
+    }
+
+    #[test]
+    fn where_the_certificate_says_who_we_are_no_user_is_shown() {
+        let url = "amqps://mq/jobs?auth_mechanism=external";
+        assert_eq!(Endpoint::parse(url).unwrap().to_string(), "amqps://mq:5671 (vhost \"jobs\")");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod event;
 mod executable;
 mod id;
 mod log_lines;
+mod parse;
 mod pick;
 mod result;
 mod secrets;
@@ -23,8 +24,9 @@ pub use executable::{
 };
 pub use id::{InvalidId, JobId, RunId};
 pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
+pub use parse::{check_size, parse_executable, parse_stop};
 pub use pick::pick_texts;
 pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
 pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
-pub use validate::{Job, MessageError, Violation, check_size, parse_executable, parse_stop};
+pub use validate::{Job, MessageError, Violation};
 pub use verdict::Verdict;

@@ -8,6 +8,8 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
+use super::own_broker::USER;
+
 /// Where servers find their files in their containers.
 pub(crate) const IN_CONTAINER: &str = "/tls";
 
@@ -24,7 +26,7 @@ pub(crate) enum Use {
     Server,
     /// The same, but it has expired.
     ExpiredServer,
-    /// A client.
+    /// A client, by the name of the broker's user.
     Client,
 }
 
@@ -49,7 +51,7 @@ impl Authority {
         (params.not_before, params.not_after) =
             (date_time_ymd(2020, 1, 1), date_time_ymd(end, 1, 1));
         let (name, purpose) = match kind {
-            Use::Client => ("a worker", ExtendedKeyUsagePurpose::ClientAuth),
+            Use::Client => (USER, ExtendedKeyUsagePurpose::ClientAuth),
             Use::Server | Use::ExpiredServer => ("localhost", ExtendedKeyUsagePurpose::ServerAuth),
         };
         params.distinguished_name.push(DnType::CommonName, name);

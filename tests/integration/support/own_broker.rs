@@ -29,10 +29,13 @@ use super::servers::free_port;
 
 const IMAGE: &str = "rabbitmq:4-management";
 
-const USER: &str = "robust";
+pub(crate) const USER: &str = "robust";
 
 /// A word that stands nowhere else, so that it is found wherever it gets to.
 pub(crate) const PASSWORD: &str = "canary-of-the-broker-4d1f";
+
+/// The file with what is enabled beside the broker itself.
+const PLUGINS: &str = "enabled_plugins";
 
 /// The file that opens the listener for TLS, which lets in only who has a certificate.
 const CONFIG: &str = "20-tls.conf";
@@ -59,7 +62,7 @@ impl OwnBroker {
     }
 
     /// The same with a second port for TLS, with the server's certificate in this folder. Who comes
-    /// there must show a certificate of the folder's authority.
+    /// there must show a certificate of the folder's authority, which may say who comes.
     pub(crate) async fn create_with_tls(docker: &Docker, namespace: &str, tls: &Folder) -> Self {
         let options = [
             "listeners.ssl.default = 5671".to_owned(),
@@ -67,9 +70,13 @@ impl OwnBroker {
             format!("ssl_options.certfile = {IN_CONTAINER}/server.pem"),
             format!("ssl_options.keyfile = {IN_CONTAINER}/server.key"),
             "ssl_options.verify = verify_peer".to_owned(),
-            "ssl_options.fail_if_no_peer_cert = true\n".to_owned(),
+            "ssl_options.fail_if_no_peer_cert = true".to_owned(),
+            "auth_mechanisms.1 = PLAIN".to_owned(),
+            "auth_mechanisms.2 = EXTERNAL".to_owned(),
+            "ssl_cert_login_from = common_name\n".to_owned(),
         ];
         tls.write(CONFIG, &options.join("\n"));
+        tls.write(PLUGINS, "[rabbitmq_management,rabbitmq_auth_mechanism_ssl].\n");
         Self::make(docker, namespace, Some(tls)).await
     }
 
@@ -84,8 +91,9 @@ impl OwnBroker {
         let mut ports = HashMap::from([("5672/tcp".to_owned(), bound(port))]);
         ports.extend(tls_port.map(|port| ("5671/tcp".to_owned(), bound(port))));
         let binds = tls.map(|tls| {
-            let config = tls.setting(CONFIG);
+            let (config, plugins) = (tls.setting(CONFIG), tls.setting(PLUGINS));
             vec![
+                format!("{plugins}:/etc/rabbitmq/{PLUGINS}:ro"),
                 format!("{}:{IN_CONTAINER}:ro", tls.path().display()),
                 format!("{config}:/etc/rabbitmq/conf.d/{CONFIG}:ro"),
             ]

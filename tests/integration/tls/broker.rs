@@ -31,6 +31,10 @@ async fn whatever_is_wrong_with_tls_to_the_broker_is_one_sentence_and_a_way_to_m
     let refused = async |url: String, tls: TlsFiles| check(url, tls).await.unwrap_err();
 
     check(broker.tls_url("localhost"), good()).await.unwrap();
+    // The certificate alone, where the broker takes the user from it.
+    let url = broker.tls_url("localhost");
+    let (_, place) = url.split_once('@').unwrap();
+    check(format!("amqps://{place}?auth_mechanism=external"), good()).await.unwrap();
 
     let error =
         refused(broker.tls_url("localhost"), files(&folder, "theirs", Some("client"))).await;
