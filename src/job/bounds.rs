@@ -89,7 +89,8 @@ mod tests {
             let text = json!({
                 "id": id, "runtime": "python3.11", "entrypoint": "backtest",
                 "entrypoint_files": {"backtest": "main.py"}, "file_path": "code.zip",
-                "config": {}, "is_long_running": false, "network": "host", "timeout_seconds": 3600,
+                "config": {}, "is_long_running": false, "persist_results": true, "network": "host",
+                "timeout_seconds": 3600,
                 "limits": {"memory_mb": 512, "cpu_shares": 512, "cpus": 2.0, "pids": 256},
             });
             parse_executable(text.to_string().as_bytes()).unwrap()

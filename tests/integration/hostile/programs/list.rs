@@ -34,12 +34,12 @@ const fn giving(result: &'static str, hostile: Hostile) -> Hostile {
 
 pub(super) const PYTHON: &[Hostile] = &[
     within(
-        4,
+        10,
         hostile(
             "fork-bomb",
             "timed_out",
             137,
-            "4 s",
+            "10 s",
             r"
 import os, signal, time
 def main(id, config):
@@ -290,12 +290,12 @@ def main(id, config):
 "#,
     ),
     within(
-        3,
+        10,
         hostile(
             "deaf",
             "timed_out",
             137,
-            "3 s",
+            "10 s",
             r"
 import signal, time
 def main(id, config):
@@ -305,12 +305,12 @@ def main(id, config):
         ),
     ),
     within(
-        3,
+        10,
         hostile(
             "busy",
             "timed_out",
             143,
-            "3 s",
+            "10 s",
             r"
 def main(id, config):
     while True: pass
@@ -318,12 +318,12 @@ def main(id, config):
         ),
     ),
     within(
-        3,
+        10,
         hostile(
             "stops-its-shell",
             "timed_out",
             137,
-            "3 s",
+            "10 s",
             r"
 import os, signal
 def main(id, config):
@@ -469,7 +469,10 @@ def main(id, config):
 ];
 
 pub(super) const NODE: &[Hostile] = &[
-    within(3, hostile("node-deaf", "timed_out", 137, "3 s", "exports.main = () => { for (;;); };")),
+    within(
+        10,
+        hostile("node-deaf", "timed_out", 137, "10 s", "exports.main = () => { for (;;); };"),
+    ),
     hostile(
         "node-memory-hog",
         "out_of_memory",
