@@ -7,10 +7,12 @@ mod executable;
 mod id;
 mod log_lines;
 mod pick;
+mod read;
 mod result;
 mod secrets;
 mod validate;
 mod verdict;
+mod violation;
 
 pub mod schema;
 
@@ -22,9 +24,9 @@ pub use executable::{
 pub use id::{InvalidId, JobId, RunId};
 pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
 pub use pick::pick_texts;
+pub use read::{check_size, parse_executable, parse_stop};
 pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
 pub use secrets::MIN_SECRET_BYTES;
-pub use validate::{
-    Bounds, Job, Limits, MessageError, Violation, check_size, parse_executable, parse_stop,
-};
+pub use validate::{Bounds, Job, Limits};
 pub use verdict::Verdict;
+pub use violation::{MessageError, Violation};

@@ -1,18 +1,17 @@
-//! From bytes to a job that can be run: every mistake is found here, before anything is fetched.
+//! From a start message to a job that can be run: every mistake is found here, before anything is
+//! fetched.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::pick::pick_texts;
 use super::secrets::find_secrets;
+use super::violation::{MAX_VIOLATIONS, MessageError, Violation, quoted, violation};
 use super::{
     Entrypoint, Executable, HealthCheck, JobId, LimitsRequest, Network, RestartPolicy, RunId,
-    Runtime, StopRequest,
+    Runtime,
 };
 
 /// What an operator allows and what a message gets when it says nothing.
@@ -88,141 +87,6 @@ pub struct Job {
     pub restart: Option<RestartPolicy>,
     /// How to tell that a bot is well.
     pub health_check: Option<HealthCheck>,
-}
-
-/// One thing that is wrong with a message, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// The JSON path, such as `limits.memory_mb`; `$` is the whole message.
-    pub path: String,
-    /// What is wrong there, as the end of a sentence.
-    pub problem: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.problem)
-    }
-}
-
-/// Why a message cannot be followed. Names every mistake that could be found.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-pub struct MessageError {
-    /// What is wrong, at least one.
-    pub violations: Vec<Violation>,
-    /// The job's id, as far as the message could be read.
-    pub id: Option<JobId>,
-    /// The kind of program, as far as the message could be read.
-    pub entrypoint: Option<Entrypoint>,
-    /// The run, as far as the message could be read.
-    pub run_id: Option<RunId>,
-}
-
-/// Reads a start message.
-pub fn parse_executable(body: &[u8]) -> Result<Executable, MessageError> {
-    parse(body)
-}
-
-/// Refuses a message for its size alone, before anything of it is kept.
-pub fn check_size(body: &[u8], max_bytes: usize) -> Result<(), MessageError> {
-    if body.len() <= max_bytes {
-        return Ok(());
-    }
-    let problem = format!("is {} bytes, more than the {max_bytes} allowed", body.len());
-    Err(MessageError::about(body, vec![violation("$", problem)]))
-}
-
-/// Reads a stop message.
-pub fn parse_stop(body: &[u8]) -> Result<StopRequest, MessageError> {
-    let stop: StopRequest = parse(body)?;
-    if stop.timeout_seconds > 600 {
-        let problem = format!("is {}, more than the 600 allowed", stop.timeout_seconds);
-        return Err(MessageError::about(body, vec![violation("timeout_seconds", problem)]));
-    }
-    Ok(stop)
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
-    // serde would also read a struct from an array, field by field.
-    if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(MessageError::about(body, vec![violation("$", "is not a JSON object")]));
-    }
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = match error.path().to_string().as_str() {
-            "" | "." | "?" => "$".to_owned(),
-            path => path.to_owned(),
-        };
-        let said = error.inner().to_string();
-        let problem = if error.inner().is_data() {
-            // The path says where; line and column are those of a text that nobody wrote by hand.
-            said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said).to_owned()
-        } else {
-            format!("is not valid JSON: {said}")
-        };
-        MessageError::about(body, vec![violation(&path, problem)])
-    })?;
-    reader.end().map_err(|error| {
-        MessageError::about(body, vec![violation("$", format!("is not valid JSON: {error}"))])
-    })?;
-    Ok(parsed)
-}
-
-/// Characters of a violation's path, and of what is said about it: both may quote the message.
-const MAX_PATH_CHARS: usize = 200;
-const MAX_PROBLEM_CHARS: usize = 600;
-
-/// The most violations that are told of one message.
-const MAX_VIOLATIONS: usize = 20;
-
-pub(super) fn violation(path: &str, problem: impl AsRef<str>) -> Violation {
-    Violation {
-        path: shown(path, MAX_PATH_CHARS),
-        problem: shown(problem.as_ref(), MAX_PROBLEM_CHARS),
-    }
-}
-
-/// Characters of a text of the message that a problem quotes, where it says more than that.
-const MAX_QUOTED_CHARS: usize = 160;
-
-fn quoted(text: &str) -> String {
-    match text.char_indices().nth(MAX_QUOTED_CHARS) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
-}
-
-/// A text that may quote a stranger's: on one line, harmless on a terminal, and not long.
-fn shown(text: &str, max_chars: usize) -> String {
-    let mut out = String::new();
-    for (number, c) in text.chars().enumerate() {
-        if number == max_chars {
-            out.push('…');
-            break;
-        }
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-impl MessageError {
-    /// An error about a message of which as much is read as can be.
-    fn about(body: &[u8], violations: Vec<Violation>) -> Self {
-        let names = ["id", "entrypoint", "run_id"];
-        let [id, kind, run_id] = pick_texts(body, names).unwrap_or_default();
-        let kinds = [Entrypoint::Bot, Entrypoint::Backtest];
-        Self {
-            violations,
-            id: id.and_then(|id| id.try_into().ok()),
-            entrypoint: kinds.into_iter().find(|one| kind.as_deref() == Some(one.as_str())),
-            run_id: run_id.and_then(|id| id.try_into().ok()),
-        }
-    }
 }
 
 impl Job {

@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::hostile::messages;
+use crate::job::{check_size, parse_executable, parse_stop};
 
 fn bounds() -> Bounds {
     Bounds {
