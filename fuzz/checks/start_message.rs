@@ -67,7 +67,8 @@ fn is_id(text: &str) -> bool {
 fn assert_sound(job: &Job, bounds: &Bounds) {
     assert!(is_id(job.id.as_str()) && is_id(job.run_id.as_str()));
     let script = Path::new(&job.script);
-    assert!(script.components().all(|part| matches!(part, Component::Normal(_))), "{script:?}");
+    let shown = &job.script;
+    assert!(script.components().all(|part| matches!(part, Component::Normal(_))), "{shown:?}");
     assert!(!job.script.is_empty() && job.script.len() <= 1024);
     assert!(!job.script.contains(char::is_control));
     let key = &job.code_key;

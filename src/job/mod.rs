@@ -7,12 +7,13 @@ mod event;
 mod executable;
 mod id;
 mod log_lines;
-mod parse;
 mod pick;
+mod read;
 mod result;
 mod secrets;
 mod validate;
 mod verdict;
+mod violation;
 
 pub mod schema;
 
@@ -24,9 +25,10 @@ pub use executable::{
 };
 pub use id::{InvalidId, JobId, RunId};
 pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
-pub use parse::{check_size, parse_executable, parse_stop};
 pub use pick::pick_texts;
+pub use read::{check_size, parse_executable, parse_stop};
 pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
 pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
-pub use validate::{Job, MessageError, Violation};
+pub use validate::Job;
 pub use verdict::Verdict;
+pub use violation::{MessageError, Violation};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::validate::violation;
+use super::violation::violation;
 use super::{Executable, Violation};
 
 /// The shortest text that can be masked, in bytes: a shorter one is part of half the words

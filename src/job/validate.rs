@@ -1,4 +1,5 @@
-//! From a message to a job that can be run: every mistake is found here, before anything is fetched.
+//! From a start message to a job that can be run: every mistake is found here, before anything is
+//! fetched.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::bounds::{Bounds, Limits};
-use super::pick::pick_texts;
 use super::secrets::find_secrets;
+use super::violation::{MAX_VIOLATIONS, MessageError, Violation, quoted, violation};
 use super::{
     Entrypoint, Executable, HealthCheck, JobId, LimitsRequest, Network, RestartPolicy, RunId,
     Runtime,
@@ -73,101 +74,6 @@ impl fmt::Debug for Job {
             .field("config", &self.config.keys().collect::<Vec<_>>())
             .field("env", &self.env.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
-    }
-}
-
-/// One thing that is wrong with a message, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// The JSON path, such as `limits.memory_mb`; `$` is the whole message.
-    pub path: String,
-    /// What is wrong there, as the end of a sentence.
-    pub problem: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.problem)
-    }
-}
-
-/// Why a message cannot be followed. Names every mistake that could be found.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-pub struct MessageError {
-    /// What is wrong, at least one.
-    pub violations: Vec<Violation>,
-    /// The job's id, as far as the message could be read.
-    pub id: Option<JobId>,
-    /// The kind of program, as far as the message could be read.
-    pub entrypoint: Option<Entrypoint>,
-    /// The run, as far as the message could be read.
-    pub run_id: Option<RunId>,
-}
-
-/// Characters of a violation's path, and of what is said about it: both may quote the message.
-const MAX_PATH_CHARS: usize = 200;
-const MAX_PROBLEM_CHARS: usize = 600;
-
-/// The most violations that are told of one message.
-const MAX_VIOLATIONS: usize = 20;
-
-pub(super) fn violation(path: &str, problem: impl AsRef<str>) -> Violation {
-    Violation {
-        path: shown(path, MAX_PATH_CHARS),
-        problem: shown(problem.as_ref(), MAX_PROBLEM_CHARS),
-    }
-}
-
-/// Characters of a text of the message that a problem quotes, where it says more than that.
-const MAX_QUOTED_CHARS: usize = 160;
-
-fn quoted(text: &str) -> String {
-    match text.char_indices().nth(MAX_QUOTED_CHARS) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
-}
-
-/// A text that may quote a stranger's: on one line, harmless on a terminal, and not long.
-fn shown(text: &str, max_chars: usize) -> String {
-    let mut out = String::new();
-    for (number, c) in text.chars().enumerate() {
-        if number == max_chars {
-            out.push('…');
-            break;
-        }
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-impl MessageError {
-    /// The same with `change` made to every text of it.
-    #[must_use]
-    pub fn with_texts(mut self, change: impl Fn(String) -> String) -> Self {
-        for violation in &mut self.violations {
-            violation.path = change(std::mem::take(&mut violation.path));
-            violation.problem = change(std::mem::take(&mut violation.problem));
-        }
-        self
-    }
-
-    /// An error about a message of which as much is read as can be.
-    pub(super) fn about(body: &[u8], violations: Vec<Violation>) -> Self {
-        let names = ["id", "entrypoint", "run_id"];
-        let [id, kind, run_id] = pick_texts(body, names).unwrap_or_default();
-        let kinds = [Entrypoint::Bot, Entrypoint::Backtest];
-        Self {
-            violations,
-            id: id.and_then(|id| id.try_into().ok()),
-            entrypoint: kinds.into_iter().find(|one| kind.as_deref() == Some(one.as_str())),
-            run_id: run_id.and_then(|id| id.try_into().ok()),
-        }
     }
 }
 

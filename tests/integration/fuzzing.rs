@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 
 use crate::corpora::{archives, messages, results};
 
+type Check = fn(&[u8]);
+
 /// The targets by name.
-const TARGETS: [(&str, fn(&[u8])); 3] = [
+const TARGETS: [(&str, Check); 3] = [
     ("archive", archive::check),
     ("start_message", start_message::check),
     ("result_json", result_json::check),

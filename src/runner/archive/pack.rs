@@ -9,7 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::extract::{CopyError, copy};
-use super::plan::entry_path;
+use super::plan::{Spellings, entry_path};
 use super::{ArchiveCaps, ArchiveError, RESERVED_DIRECTORY, quoted};
 
 /// Folders that no program needs to run: history, caches, a Python for another machine, and ours.
@@ -70,6 +70,7 @@ fn pack(
     let mut zip = ZipWriter::new(out);
     let mut packed = Packed { files: 0, bytes: 0 };
     let mut folders = 0;
+    let mut spellings = Spellings::default();
     let mut to_do =
         vec![Folder { place: root.to_owned(), name: String::new(), above: vec![root.to_owned()] }];
     while let Some(folder) = to_do.pop() {
@@ -83,7 +84,9 @@ fn pack(
             if !place.starts_with(root) {
                 return Err(ArchiveError::bad(&name, "is a link that leaves the directory"));
             }
-            entry_path(&name, caps).map_err(|problem| ArchiveError::bad(&name, problem))?;
+            entry_path(&name, caps)
+                .and_then(|_| spellings.add(&name))
+                .map_err(|problem| ArchiveError::bad(&name, problem))?;
             let metadata = fs::metadata(&place)
                 .map_err(ArchiveError::io(format!("reading {}", place.display())))?;
             if metadata.is_dir() {
@@ -109,10 +112,18 @@ fn pack(
     if packed.files == 0 {
         return Err(ArchiveError::not_a_zip(format!("there is no file in {}", root.display())));
     }
-    zip.finish()
+    let size = zip
+        .finish()
         .map_err(std::io::Error::from)
-        .and_then(|mut out| out.flush())
+        .and_then(|mut out| {
+            out.flush()?;
+            out.stream_position()
+        })
         .map_err(ArchiveError::io("writing the archive".to_owned()))?;
+    if packed.bytes > size.saturating_mul(caps.max_ratio) {
+        let (entry, max_ratio) = (quoted(&root.to_string_lossy()), caps.max_ratio);
+        return Err(ArchiveError::OutOfProportion { entry, max_ratio });
+    }
     Ok(packed)
 }
 

@@ -190,10 +190,10 @@ fn hides_others(c: char) -> bool {
 /// Names as they are first spelled. On many hosts two that differ only in case are one file, so
 /// that one of the two would stand in for the other.
 #[derive(Default)]
-struct Spellings(HashMap<String, String>);
+pub(super) struct Spellings(HashMap<String, String>);
 
 impl Spellings {
-    fn add(&mut self, path: &str) -> Result<(), String> {
+    pub(super) fn add(&mut self, path: &str) -> Result<(), String> {
         for place in parents(path).chain([path]) {
             let folded = place.to_lowercase();
             match self.0.get(&folded) {

@@ -112,7 +112,7 @@ type Prepare = fn(&Project);
 #[test]
 fn what_cannot_be_packed_is_named_and_leaves_no_archive() {
     let small = ArchiveCaps { max_entries: 2, max_extracted_bytes: 20, ..CAPS };
-    let cases: [(&str, Prepare, &str); 8] = [
+    let cases: [(&str, Prepare, &str); 9] = [
         ("outside", |p| p.link("/etc/passwd", "pw"), r#""pw" is a link that leaves"#),
         ("above", |p| p.link("../..", "up"), r#""up" is a link that leaves"#),
         ("circle", |p| p.link(".", "loop"), r#""loop" is a link to a folder it lies in"#),
@@ -123,6 +123,11 @@ fn what_cannot_be_packed_is_named_and_leaves_no_archive() {
             r#""s" is neither a file nor a folder"#,
         ),
         ("newline", |p| fs::write(p.path().join("a\nb"), "").unwrap(), "a control character"),
+        (
+            "case",
+            |p| fs::write(p.path().join("Main.py"), "").unwrap(),
+            r#""main.py" differs from "Main.py" only in the case"#,
+        ),
         (
             "many",
             |p| ["a", "b"].iter().for_each(|f| fs::write(p.path().join(f), "").unwrap()),
@@ -137,6 +142,15 @@ fn what_cannot_be_packed_is_named_and_leaves_no_archive() {
         assert!(error.to_string().contains(reason), "{case}: {error}");
         assert!(!project.zip().exists(), "{case}");
     }
+}
+
+#[test]
+fn what_would_be_refused_for_its_proportion_is_not_packed() {
+    let project = Project::new(&["main.py"]);
+    fs::write(project.path().join("zeros"), vec![0; 500_000]).unwrap();
+    let error = project.pack(CAPS).unwrap_err().to_string();
+    assert!(error.contains("more than 200 times its own size"), "{error}");
+    assert!(!project.zip().exists());
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! From bytes to a message: what is no message says where and why, and repeats no value.
+//! From bytes to a message, or to what is wrong with it.
 
 use serde::de::DeserializeOwned;
 
-use super::validate::violation;
-use super::{Executable, MessageError, StopRequest};
+use super::pick::pick_texts;
+use super::violation::violation;
+use super::{Entrypoint, Executable, MessageError, StopRequest, Violation};
 
 /// Reads a start message.
 pub fn parse_executable(body: &[u8]) -> Result<Executable, MessageError> {
@@ -65,4 +66,19 @@ fn without_value(said: &str) -> String {
     let value = problem.find(['`', '"']).filter(|_| is_about_value);
     let problem = value.map_or(problem, |at| problem[..at].trim_end());
     format!("{problem}, expected {expected}")
+}
+
+impl MessageError {
+    /// An error about a message of which as much is read as can be.
+    fn about(body: &[u8], violations: Vec<Violation>) -> Self {
+        let names = ["id", "entrypoint", "run_id"];
+        let [id, kind, run_id] = pick_texts(body, names).unwrap_or_default();
+        let kinds = [Entrypoint::Bot, Entrypoint::Backtest];
+        Self {
+            violations,
+            id: id.and_then(|id| id.try_into().ok()),
+            entrypoint: kinds.into_iter().find(|one| kind.as_deref() == Some(one.as_str())),
+            run_id: run_id.and_then(|id| id.try_into().ok()),
+        }
+    }
 }
