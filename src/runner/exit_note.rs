@@ -72,18 +72,18 @@ fn seconds(count: u64, per_second: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn used(cpu_seconds: f64, peak_memory_bytes: Option<u64>) -> Option<ResourceUse> {
-        Some(ResourceUse { cpu_seconds: Some(cpu_seconds), peak_memory_bytes })
+    fn used(cpu_seconds: f64, peak_memory_bytes: Option<u64>) -> ResourceUse {
+        ResourceUse { cpu_seconds: Some(cpu_seconds), peak_memory_bytes }
     }
 
     #[test]
     fn both_versions_of_control_groups_are_understood() {
         let first = "cpuacct/cpuacct.usage 39535267\nmemory/memory.max_usage_in_bytes 4337664\n";
-        assert_eq!(parse(first).used, used(0.039_535_267, Some(4_337_664)));
+        assert_eq!(parse(first).used, Some(used(0.039_535_267, Some(4_337_664))));
         let second = "cpu.stat usage_usec 1500000\nmemory.peak 5000000\n";
-        assert_eq!(parse(second).used, used(1.5, Some(5_000_000)));
+        assert_eq!(parse(second).used, Some(used(1.5, Some(5_000_000))));
         // Kernels before 5.19 keep no peak.
-        assert_eq!(parse("cpu.stat usage_usec 2000000\n").used, used(2.0, None));
+        assert_eq!(parse("cpu.stat usage_usec 2000000\n").used, Some(used(2.0, None)));
     }
 
     #[test]

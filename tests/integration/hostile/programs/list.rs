@@ -1,6 +1,7 @@
 //! The programs, and how each must end.
 
 /// A program that means no good.
+#[derive(Clone, Copy)]
 pub(super) struct Hostile {
     pub(super) name: &'static str,
     pub(super) source: &'static str,
