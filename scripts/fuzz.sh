@@ -57,18 +57,46 @@ verb_run() {
     return "$failed"
 }
 
+# Keeps, beside the seeds, the inputs that cover most of what the seeds do not: few enough for a repository.
 verb_minimise() {
-    local target
+    local target work
     build
     for target in "${targets[@]}"; do
         mkdir -p "fuzz/work/$target"
-        local fresh
-        fresh=$(mktemp -d)
-        "fuzz/target/$triple/release/$target" -merge=1 "$fresh" "fuzz/corpus/$target" "fuzz/work/$target" 2>&1 | tail -n 1
-        # Seeds stay, whatever they cover: each stands for a case with a name.
-        find "fuzz/corpus/$target" -type f ! -name 'seed-*' -delete
-        find "$fresh" -type f -size -5k -exec cp -t "fuzz/corpus/$target" {} +
-        rm -rf "$fresh"
+        work=$(mktemp -d)
+        mkdir "$work/merged"
+        "fuzz/target/$triple/release/$target" -merge=1 -max_len=2048 -merge_control_file="$work/control" \
+            "$work/merged" "fuzz/corpus/$target" "fuzz/work/$target" >"$work/log" 2>&1
+        python3 - "$work/control" "fuzz/corpus/$target" "${FUZZ_KEEP:-60}" <<'PYTHON'
+import pathlib, shutil, sys
+
+control, corpus, keep = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3])
+lines = open(control).read().splitlines()
+count = int(lines[0])
+paths = [pathlib.Path(line) for line in lines[2 : 2 + count]]
+covered = {}
+for line in lines[2 + count :]:
+    kind, number, *edges = line.split()
+    if kind == "COV":
+        covered[paths[int(number)]] = set(edges)
+is_seed = lambda path: path.name.startswith("seed-")
+known = set().union(*(edges for path, edges in covered.items() if is_seed(path)))
+finds = {path: edges for path, edges in covered.items() if not is_seed(path)}
+chosen = []
+while finds and len(chosen) < keep:
+    best = max(finds, key=lambda path: (len(finds[path] - known), -path.stat().st_size, path.name))
+    if not finds[best] - known:
+        break
+    known |= finds.pop(best)
+    chosen.append((best.name, best.read_bytes()))
+for path in corpus.iterdir():
+    if not is_seed(path):
+        path.unlink()
+for name, content in chosen:
+    (corpus / name).write_bytes(content)
+print(f"ok    {corpus}: {len(chosen)} finds beside the seeds")
+PYTHON
+        rm -rf "$work"
     done
 }
 

@@ -135,13 +135,21 @@ impl MessageProperties {
                 .timestamp()
                 .and_then(|seconds| i64::try_from(seconds).ok())
                 .and_then(|seconds| Timestamp::from_second(seconds).ok()),
-            traceparent: header(TRACEPARENT_HEADER).and_then(as_text),
+            traceparent: header(TRACEPARENT_HEADER)
+                .and_then(as_text)
+                .filter(|text| is_traceparent(text)),
             attempt: header(ATTEMPT_HEADER)
                 .and_then(as_number)
                 .and_then(|number| u32::try_from(number).ok())
                 .map_or(1, |attempt| attempt.max(1)),
         }
     }
+}
+
+/// Whether a text could be a trace, of this version of W3C Trace Context or a later one. Anything else
+/// does not go on: every event carries it, in a frame that has room for little beside it.
+fn is_traceparent(text: &str) -> bool {
+    (55..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 fn as_text(value: &AMQPValue) -> Option<String> {

@@ -47,6 +47,19 @@ proptest! {
 }
 
 #[test]
+fn what_could_not_be_a_trace_does_not_go_on() {
+    let traced = |text: &str| {
+        let value = AMQPValue::LongString(text.into());
+        MessageProperties::read(&with_header(TRACEPARENT_HEADER, value)).traceparent
+    };
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    assert_eq!(traced(trace).as_deref(), Some(trace));
+    for text in ["", "00", &trace.replace('4', "\n"), &"0".repeat(256), &"0".repeat(130_000)] {
+        assert_eq!(traced(text), None, "{text}");
+    }
+}
+
+#[test]
 fn an_attempt_is_read_in_whatever_width_the_client_chose() {
     assert_eq!(MessageProperties::read(&BasicProperties::default()).attempt, 1);
     assert_eq!(attempt(AMQPValue::ShortShortUInt(3)), 3);

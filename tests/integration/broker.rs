@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::rabbit::{Rabbit, within};
 
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 /// A message to an inbox, by way of the exchange of jobs.
 fn message(broker: &Broker, inbox: Inbox, body: &'static str) -> OutgoingMessage {
     OutgoingMessage {
@@ -71,7 +73,7 @@ async fn what_is_published_is_delivered_whole_and_gone_once_acknowledged() {
     let sent = OutgoingMessage {
         correlation_id: Some("c".to_owned()),
         reply_to: Some("r".to_owned()),
-        headers: [("traceparent".to_owned(), longshore::broker::HeaderValue::Text("00-a".into()))]
+        headers: [("traceparent".to_owned(), longshore::broker::HeaderValue::Text(TRACE.into()))]
             .into(),
         ..message(&broker, Inbox::StartTerminating, "{}")
     };
@@ -87,7 +89,7 @@ async fn what_is_published_is_delivered_whole_and_gone_once_acknowledged() {
     assert_eq!(properties.correlation_id, sent.correlation_id);
     assert_eq!(properties.reply_to, sent.reply_to);
     assert_eq!(properties.content_type, Some(sent.content_type));
-    assert_eq!(properties.traceparent.as_deref(), Some("00-a"));
+    assert_eq!(properties.traceparent.as_deref(), Some(TRACE));
     assert_eq!(properties.attempt, 1);
     delivery.ack().await.unwrap();
     assert!(delivery.ack().await.is_err(), "a second ack says that it is of no use");

@@ -51,7 +51,7 @@ fn cases(scene: &Scene) -> Vec<(&'static str, BasicProperties)> {
         ("encoding-of-gzip", plain().with_content_encoding("gzip".into())),
         ("timestamp-last", plain().with_timestamp(u64::MAX)),
         ("priority-highest", plain().with_priority(255)),
-        ("trace-huge", header("traceparent", text("0".repeat(120_000)))),
+        ("trace-huge", header("traceparent", text("0".repeat(130_900)))),
         ("trace-control", header("traceparent", text("00-\n\u{1b}[2J".to_owned()))),
         ("trace-number", header("traceparent", AMQPValue::LongLongInt(-1))),
         ("attempt-negative", header("x-longshore-attempt", AMQPValue::LongLongInt(i64::MIN))),
