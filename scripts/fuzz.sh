@@ -18,6 +18,9 @@ PATH=$tools:$PATH
 # The sanitizer and the counters of coverage are there in a stable compiler, but behind this.
 export RUSTC_BOOTSTRAP=1
 
+# Worth the minutes that it takes to compile.
+if ((seconds >= 600)); then export CARGO_PROFILE_RELEASE_OPT_LEVEL=3; fi
+
 build() {
     local began=$SECONDS target
     for target in "${targets[@]}"; do
