@@ -158,7 +158,7 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(spec.labels.clone().into_iter().collect()),
         working_dir: Some(spec.working_dir.clone()),
-        user: Some(format!("{}:{}", spec.profile.user.uid, spec.profile.user.gid)),
+        user: Some(spec.profile.user.to_string()),
         host_config: Some(host),
         ..Default::default()
     }

@@ -209,14 +209,15 @@ impl ContainerBuilder {
 #[must_use]
 pub fn code_binds(root: &Path, job: &Job, writes: &[&str], read_only: bool) -> Vec<Bind> {
     let mount = format!("/{}", job.entrypoint);
-    let file = |name: &&str| Bind {
-        host: root.join(name),
-        container: format!("{mount}/{name}"),
-        read_only: false,
-    };
-    let files: Vec<_> = writes.iter().filter(|_| read_only).map(file).collect();
-    let whole = Bind { host: root.to_path_buf(), container: mount, read_only };
-    std::iter::once(whole).chain(files).collect()
+    let mut binds = vec![Bind { host: root.to_path_buf(), container: mount.clone(), read_only }];
+    if read_only {
+        binds.extend(writes.iter().map(|name| Bind {
+            host: root.join(name),
+            container: format!("{mount}/{name}"),
+            read_only: false,
+        }));
+    }
+    binds
 }
 
 /// The environment of a job's container. Our own names win over the job's.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::archive::RESULT_FILE;
 use super::directory::{FoundFile, JobDirectory};
 use super::docker_runner::DockerRunner;
 use super::managed::Run;
@@ -10,9 +11,6 @@ use super::orchestrator::EngineError;
 use super::verdict::{self, ResultFile};
 use crate::logs::{MASKED, Mask};
 use crate::storage::{Bucket, Condition, StoreError};
-
-/// Its name in the job's directory.
-const NAME: &str = "result.json";
 
 /// A result file as the verdict sees it, and what became of it.
 pub(super) struct CollectedResult {
@@ -55,7 +53,7 @@ pub(super) async fn collect(
     let bytes = match read(runner, run, directory, container).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return CollectedResult::of(ResultFile::Absent),
-        Err(problem) => return CollectedResult::unusable(format!("{NAME} {problem}")),
+        Err(problem) => return CollectedResult::unusable(format!("{RESULT_FILE} {problem}")),
     };
     let mask = runner.logs.mask(&run.job.secrets);
     // A large result is work for a while, which must not hold up the broker's heartbeats.
@@ -63,7 +61,7 @@ pub(super) async fn collect(
     let (judged, bytes) = match read {
         Ok(read) => read,
         Err(error) => {
-            return CollectedResult::unusable(format!("{NAME} broke its reader: {error}"));
+            return CollectedResult::unusable(format!("{RESULT_FILE} broke its reader: {error}"));
         }
     };
     let fits = match &judged {
@@ -100,14 +98,14 @@ async fn read(
     let most = runner.settings.max_result_bytes;
     // The directory is bound into the container. The engine, which starts a process of its own for
     // a copy, is asked only where the file is not there or not ours to read.
-    match directory.read(NAME, most).await {
+    match directory.read(RESULT_FILE, most).await {
         // It was put there empty, for the code to write.
         Ok(FoundFile::Regular(bytes)) => return Ok((!bytes.is_empty()).then_some(bytes)),
         Ok(FoundFile::Unusable(problem)) => return Err(problem),
         Ok(FoundFile::Nothing) => {}
         Err(error) => tracing::debug!(job.id = %run.job.id, %error, "read result on the host"),
     }
-    let path = format!("/{}/{NAME}", run.job.entrypoint);
+    let path = format!("/{}/{RESULT_FILE}", run.job.entrypoint);
     match runner.engine.copy_from_container(container, &path, most).await {
         Ok(bytes) => Ok(bytes),
         Err(EngineError::BadFile { problem, .. }) => Err(problem),

@@ -1,6 +1,9 @@
 //! What every container may do, whatever its message says.
 
+use std::fmt;
 use std::str::FromStr;
+
+use super::kind;
 
 /// What every container may do, whatever its message says. The defaults keep the most away.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,13 @@ impl User {
     pub const ROOT: Self = Self { uid: 0, gid: 0 };
 }
 
+/// As the engine takes it, `uid:gid`.
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
 /// Why a text is no user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a user by number")]
@@ -48,9 +58,8 @@ impl FromStr for User {
     type Err = NoUser;
 
     fn from_str(text: &str) -> Result<Self, NoUser> {
-        let number = |digits: &str| {
-            let is_whole = digits.bytes().all(|b| b.is_ascii_digit());
-            is_whole.then(|| digits.parse().ok()).flatten().ok_or(NoUser)
+        let number = |digits| {
+            kind::whole(digits).and_then(|number| u32::try_from(number).ok()).ok_or(NoUser)
         };
         let (uid, gid) = text.split_once(':').unwrap_or((text, text));
         Ok(Self { uid: number(uid)?, gid: number(gid)? })

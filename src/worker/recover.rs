@@ -266,9 +266,13 @@ fn job_of(ctx: &Context, record: &JobRecord) -> Result<(Job, Option<MessageError
     let (body, id) = (record.message.body.as_bytes(), record.message_id.as_deref());
     let masked = |error| without_secrets(ctx, error, body);
     let message = parse_executable(body).map_err(masked)?;
-    let wide = ctx.bounds.admitting(&message);
-    let beyond = Job::validate(message.clone(), &ctx.bounds, id).err().map(masked);
-    let mut job = Job::validate(message, &wide, id).map_err(masked)?;
+    let (mut job, beyond) = match Job::validate(message.clone(), &ctx.bounds, id) {
+        Ok(job) => (job, None),
+        Err(beyond) => {
+            let wide = ctx.bounds.admitting(&message);
+            (Job::validate(message, &wide, id).map_err(masked)?, Some(masked(beyond)))
+        }
+    };
     // A message without an id got a run of its own when it was claimed; it keeps that.
     job.run_id = record.run_id.clone();
     Ok((job, beyond))

@@ -15,7 +15,7 @@ use super::lifecycle;
 use crate::job::{HealthCheck, Limits};
 use crate::runner::container::ContainerSpec;
 use crate::runner::orchestrator::EngineError;
-use crate::settings::{EngineLog, Profile, User};
+use crate::settings::{EngineLog, Profile};
 
 /// The engine's log driver. `local` keeps bytes as they are, where `json-file` replaces what is
 /// not UTF-8, which it also makes of a character that its cut at 16 KiB has split.
@@ -69,7 +69,7 @@ fn body(spec: &ContainerSpec, log: EngineLog) -> ContainerCreateBody {
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(spec.labels.clone().into_iter().collect()),
         working_dir: Some(spec.working_dir.clone()),
-        user: Some(user(spec.profile.user)),
+        user: Some(spec.profile.user.to_string()),
         stop_signal: Some("SIGTERM".to_owned()),
         stop_timeout: Some(signed(spec.stop_timeout.as_secs())),
         healthcheck: spec.health_check.as_ref().map(health),
@@ -118,10 +118,6 @@ fn host(spec: &ContainerSpec, log: EngineLog) -> HostConfig {
         }),
         ..Default::default()
     }
-}
-
-fn user(user: User) -> String {
-    format!("{}:{}", user.uid, user.gid)
 }
 
 /// `/tmp` in memory. Programs may be started from it, for that is where native parts of packages
@@ -182,6 +178,7 @@ mod tests {
     use crate::runner::container::ContainerBuilder;
     use crate::runner::container::tests::job;
     use crate::runner::labels::Assignment;
+    use crate::settings::User;
 
     const LOG: EngineLog = EngineLog { file_mb: 64, files: 2 };
 

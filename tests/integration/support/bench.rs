@@ -11,7 +11,9 @@ use longshore::job::{Limits, Network};
 use longshore::runner::container::{ContainerBuilder, ContainerSpec};
 use longshore::runner::docker::{DockerOrchestrator, Progress};
 use longshore::runner::orchestrator::{ContainerOrchestrator, EngineError};
-use longshore::settings::{EngineLog, ImageSettings, Profile, RunnerSettings, User};
+use longshore::settings::{
+    EngineLog, ImageSettings, Loader, Profile, Reader, RunnerSettings, Sources,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::task::JoinSet;
@@ -25,16 +27,8 @@ const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// What containers may do where nobody has said anything.
 pub(crate) fn profile() -> Profile {
-    Profile {
-        user: User { uid: 65_532, gid: 65_532 },
-        read_only_root: true,
-        read_only_code: true,
-        tmp_mb: 64,
-        open_files: 4096,
-        max_file_bytes: 128 << 20,
-        init: true,
-        oci_runtime: None,
-    }
+    let defaults = Loader::new(Sources::default());
+    defaults.read(Reader::runner).unwrap().profile
 }
 
 pub(crate) fn settings() -> RunnerSettings {
