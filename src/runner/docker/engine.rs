@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker};
 
+use super::ends::Ends;
 use crate::runner::orchestrator::EngineError;
 
 /// Where the engine is when nothing else is said.
@@ -19,6 +20,8 @@ const REQUEST_TIMEOUT_SECONDS: u64 = 120;
 #[derive(Clone)]
 pub(super) struct Engine {
     pub(super) docker: Docker,
+    /// Of containers whose output is read.
+    pub(super) ends: Arc<Ends>,
     endpoint: Arc<str>,
 }
 
@@ -32,7 +35,7 @@ impl Engine {
         };
         let docker = client(endpoint).map_err(unreachable)?;
         let docker = docker.negotiate_version().await.map_err(unreachable)?;
-        Ok(Self { docker, endpoint: endpoint.into() })
+        Ok(Self { docker, ends: Arc::default(), endpoint: endpoint.into() })
     }
 
     /// Turns the error of `operation` on `container` into ours.

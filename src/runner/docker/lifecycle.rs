@@ -52,6 +52,7 @@ pub(super) async fn wait(engine: &Engine, container: &str) -> Result<ContainerSt
                 sleep(WAIT_AGAIN_PAUSE).await;
             }
             Ok(status) => {
+                engine.ends.tell(container);
                 let exit_code = match status.state {
                     ContainerState::Created => None,
                     _ => status.exit_code.or(waited),

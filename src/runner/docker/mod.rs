@@ -1,9 +1,10 @@
 //! `DockerOrchestrator`: a Docker engine, version 20.10 or later.
 //!
 //! Only here: bollard. No decision about a job is taken here, and nothing is kept about
-//! containers: the engine is asked.
+//! containers but that one has ended, while somebody reads its output: the engine is asked.
 
 mod create;
+mod ends;
 mod engine;
 mod files;
 mod follow;
