@@ -28,6 +28,8 @@ pub(crate) mod recorder;
 pub use docker_runner::{DockerRunner, RunObserver};
 pub use failure::RunFailure;
 pub use inventory::FoundDirectory;
+#[cfg(test)]
+pub(crate) use lease::FIRST_IS_SHORTER_BY;
 pub use managed::Run;
 pub use orchestrator::ContainerOrchestrator;
 pub use outcome::{failed as failed_result, rejected as rejected_result};

@@ -31,7 +31,8 @@ const MAX_GAP: Duration = Duration::from_secs(3);
 const WATCHED: usize = 3;
 
 /// What is waited beyond a lease: the round trip of the last proof (1 s), the entry script's look at
-/// the lease (2 s) and its kill (1 s), and 2 s for clocks and a busy host.
+/// the lease (2 s) and its kill (1 s), and 2 s for clocks and a busy host. The first lease of a bot is
+/// shorter by what the proof that it starts on may be older.
 const LEASE_MARGIN: Duration = Duration::from_secs(6);
 
 /// How long a segment that was let go in good order is left to the worker that comes back for it.

@@ -22,7 +22,7 @@ pub(super) const BEAT: Duration = Duration::from_secs(2);
 /// A round trip that took longer proves nothing, for leases count from its answer.
 pub(super) const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A proof older than this starts no container: a few beats may be missed.
+/// A proof older than this starts no container: a beat may be missed.
 const FRESH: Duration = Duration::from_secs(6);
 
 /// The tenure is over: the segment is somebody else's.
@@ -236,6 +236,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::FIRST_IS_SHORTER_BY;
 
     #[tokio::test(start_paused = true)]
     async fn a_proof_gets_stale_and_comes_back() {
@@ -262,6 +263,13 @@ mod tests {
         assert!(tenures.of(1).is_none() && other.over().is_cancelled());
         tenures.remove(&home);
         assert!(tenures.home_now().is_none() && tenures.all().is_empty());
+    }
+
+    #[test]
+    fn the_first_lease_ends_a_bot_no_later_after_its_proof_than_those_that_follow() {
+        // Every lease but the first is seen by the entry script's next look.
+        let look = Duration::from_secs(2);
+        assert_eq!(FRESH - FIRST_IS_SHORTER_BY, PROOF_TIMEOUT + look);
     }
 
     #[test]
