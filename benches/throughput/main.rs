@@ -21,7 +21,7 @@ mod support;
 use std::time::Duration;
 
 use self::bare::Bare;
-use self::process::Sample;
+use self::process::{Machine, Sample};
 use self::queued::Queued;
 use self::report::Report;
 use self::support::scene::Scene;
@@ -75,14 +75,16 @@ async fn main() {
 
     for round in 1..=plan.rounds {
         eprintln!("round {round} of {}", plan.rounds);
-        let before = Sample::of(queued.pid());
+        let (before, machine) = (Sample::of(queued.pid()), Machine::now());
         report.queued.push(queued.run(plan.jobs).await);
+        report.queued_machine.push(Machine::now().since(machine));
         scene.is_tidy().await;
-        let used = Sample::of(queued.pid()).cpu.saturating_sub(before.cpu);
-        report.cpu.push((used, plan.jobs));
+        report.cpu.push(Sample::of(queued.pid()).cpu.saturating_sub(before.cpu));
 
         let prepared = bare.prepare(plan.jobs).await;
+        let machine = Machine::now();
         report.bare.push(bare.run(&prepared, CONCURRENCY).await);
+        report.bare_machine.push(Machine::now().since(machine));
     }
     eprintln!("{} single jobs of each", plan.singles);
     for _ in 0..plan.singles {

@@ -1,4 +1,4 @@
-//! What the kernel says about a process, in /proc.
+//! What the kernel says about a process, and about the whole machine, in /proc.
 
 use std::time::Duration;
 
@@ -26,6 +26,53 @@ impl Sample {
         };
         Self { cpu: cpu(&read("stat")), rss_kib: kib("VmRSS"), peak_kib: kib("VmHWM") }
     }
+}
+
+/// CPU time of the whole machine so far, and of those parts of it that a job costs beside its container.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Machine {
+    pub(crate) all: Duration,
+    pub(crate) store: Duration,
+    pub(crate) broker: Duration,
+    /// What the engine puts between a service's published port and its container.
+    pub(crate) ports: Duration,
+}
+
+impl Machine {
+    pub(crate) fn now() -> Self {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap();
+        Self {
+            all: busy(&stat),
+            store: of_all("weed"),
+            broker: of_all("beam.smp"),
+            ports: of_all("docker-proxy"),
+        }
+    }
+
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            all: self.all.saturating_sub(before.all),
+            store: self.store.saturating_sub(before.store),
+            broker: self.broker.saturating_sub(before.broker),
+            ports: self.ports.saturating_sub(before.ports),
+        }
+    }
+}
+
+/// User, nice, system, and interrupts of both kinds: neither idle, nor waiting, nor another machine's.
+fn busy(stat: &str) -> Duration {
+    let line = stat.lines().next().unwrap();
+    let fields = line.split_whitespace().skip(1).map(|field| field.parse::<u32>().unwrap());
+    let fields: Vec<_> = fields.collect();
+    let ticks = [0, 1, 2, 5, 6].map(|field: usize| fields[field]);
+    Duration::from_secs(1) * ticks.iter().sum::<u32>() / TICKS_PER_SECOND
+}
+
+/// CPU time of all processes of a name; one that ends meanwhile counts nothing.
+fn of_all(name: &str) -> Duration {
+    let folders = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let stats = folders.filter_map(|folder| std::fs::read_to_string(folder.join("stat")).ok());
+    stats.filter(|stat| stat.contains(&format!("({name})"))).map(|stat| cpu(&stat)).sum()
 }
 
 /// Fields 14 and 15, counted after the program's name, which may hold anything.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::process::Sample;
+use crate::process::{Machine, Sample};
 
 /// Everything that was measured.
 pub(crate) struct Report {
@@ -14,8 +14,11 @@ pub(crate) struct Report {
     /// One job at a time.
     pub(crate) queued_single: Vec<Duration>,
     pub(crate) bare_single: Vec<Duration>,
-    /// The worker's CPU time in a round, and its jobs.
-    pub(crate) cpu: Vec<(Duration, usize)>,
+    /// CPU time of the machine in each of these rounds.
+    pub(crate) queued_machine: Vec<Machine>,
+    pub(crate) bare_machine: Vec<Machine>,
+    /// The worker's CPU time in each.
+    pub(crate) cpu: Vec<Duration>,
     idle: Sample,
     pub(crate) after: Sample,
 }
@@ -29,6 +32,8 @@ impl Report {
             bare: Vec::new(),
             queued_single: Vec::new(),
             bare_single: Vec::new(),
+            queued_machine: Vec::new(),
+            bare_machine: Vec::new(),
             cpu: Vec::new(),
             idle,
             after: Sample::default(),
@@ -54,8 +59,7 @@ impl Report {
         let bare = line("throughput, bare engine", self.bare.iter().map(per_second), "jobs/s");
         let one = line("one job, message to result", self.queued_single.iter().map(millis), "ms");
         let other = line("one job, bare engine", self.bare_single.iter().map(millis), "ms");
-        let cpu = self.cpu.iter().map(|(cpu, jobs)| millis(cpu) / count(*jobs));
-        line("worker's CPU time a job", cpu, "ms");
+        self.print_cpu();
         let memory = [
             ("worker's resident memory, idle", self.idle.rss_kib),
             ("worker's resident memory, after", self.after.rss_kib),
@@ -78,6 +82,21 @@ impl Report {
             "",
             ""
         );
+    }
+}
+
+impl Report {
+    /// Where the machine's time goes: store and broker run on it too, and the bare engine needs neither.
+    fn print_cpu(&self) {
+        let a_job = |cpu: Duration| cpu.as_secs_f64() * 1e3 / count(self.jobs);
+        let (ours, bare) = (&self.queued_machine, &self.bare_machine);
+        let all = |of: &Machine| a_job(of.all);
+        line("CPU time a job, Longshore, all", ours.iter().map(all), "ms");
+        line("  of it the worker", self.cpu.iter().map(|cpu| a_job(*cpu)), "ms");
+        line("  of it the store", ours.iter().map(|of| a_job(of.store)), "ms");
+        line("  of it the broker", ours.iter().map(|of| a_job(of.broker)), "ms");
+        line("  of it published ports", ours.iter().map(|of| a_job(of.ports)), "ms");
+        line("CPU time a job, bare engine, all", bare.iter().map(all), "ms");
     }
 }
 
