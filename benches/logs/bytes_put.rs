@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use longshore::job::Entrypoint;
-use longshore::logs::{Frame, LogCollector, LogSource, Stream};
+use longshore::logs::{Frame, LogCollector, LogSource, Mask, Stream};
 use longshore::settings::LogSettings;
 use longshore::storage::{Bucket, Condition, ETag, Object, ObjectStore, StoreError};
 use tokio_stream::wrappers::ReceiverStream;
@@ -174,7 +174,7 @@ fn source() -> LogSource {
         interval: TICK,
         terminating: false,
         resume: false,
-        secrets: Vec::new(),
+        mask: Mask::default(),
     }
 }
 

@@ -60,7 +60,7 @@ pub struct LogSource {
     /// `false` saves asking the store, and must be said only of a container just made.
     pub resume: bool,
     /// What must not be seen in its log.
-    pub secrets: Vec<String>,
+    pub mask: Mask,
 }
 
 /// Where to send every line of a container besides, such as a terminal.
@@ -111,8 +111,6 @@ pub(super) struct Shared {
     pub(super) settings: LogSettings,
     /// What waiting chunks may use.
     pub(super) space: Space,
-    /// What must not be seen in any log.
-    pub(super) secrets: Vec<String>,
     /// Where those are who listen.
     pub(super) feed: Option<Arc<LiveFeed>>,
     /// Shares of what may be on its way to the store at a time.
@@ -154,16 +152,14 @@ impl LogCollector {
     /// is removed.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, settings: LogSettings) -> Self {
-        Self::with(store, settings, Vec::new(), None)
+        Self::with(store, settings, None)
     }
 
-    /// As [`new`](Self::new), with texts that must not be seen in any container's log, and with a
-    /// way to those who listen.
+    /// As [`new`](Self::new), with a way to those who listen.
     #[must_use]
     pub fn with(
         store: Arc<dyn ObjectStore>,
         settings: LogSettings,
-        secrets: Vec<String>,
         feed: Option<Arc<LiveFeed>>,
     ) -> Self {
         let space = space(&settings);
@@ -172,7 +168,6 @@ impl LogCollector {
             store,
             settings,
             space,
-            secrets,
             feed,
             puts: Semaphore::new(all_permits()),
             compactions: Semaphore::new(MAX_CONCURRENT_COMPACTIONS),
@@ -193,12 +188,6 @@ impl LogCollector {
                 pulse.beat.notify_one();
             }
         }
-    }
-
-    /// What must not be seen of a run: these secrets, and what must not be seen in any log.
-    #[must_use]
-    pub fn mask(&self, secrets: &[String]) -> Mask {
-        Mask::new(self.shared.secrets.iter().chain(secrets).map(String::as_str))
     }
 
     /// Starts the loop. Called once.

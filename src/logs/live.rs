@@ -180,6 +180,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::logs::Mask;
 
     fn source() -> LogSource {
         LogSource {
@@ -190,7 +191,7 @@ mod tests {
             interval: Duration::from_secs(1),
             terminating: false,
             resume: false,
-            secrets: Vec::new(),
+            mask: Mask::default(),
         }
     }
 

@@ -19,7 +19,6 @@ use super::handle::LogSummary;
 use super::key::{Day, FrameRange, LogKey, Origin};
 use super::line::{Assembler, Line};
 use super::live::Told;
-use super::mask::Mask;
 use super::output::Output;
 use super::room::Hold;
 use super::storing::PUT_PATIENCE;
@@ -120,7 +119,6 @@ impl Shipper {
         } else {
             Output::tail_only(settings.tail_bytes)
         };
-        let secrets = shared.secrets.iter().chain(&source.secrets).map(String::as_str);
         Self {
             output,
             cutter: Cutter::new(origin.clone(), 0, settings.max_chunk_bytes),
@@ -133,7 +131,7 @@ impl Shipper {
             places: Places::default(),
             is_first_log: !source.resume,
             gaps: 0,
-            assembler: Assembler::new(Mask::new(secrets)),
+            assembler: Assembler::new(source.mask.clone()),
             told: Told::default(),
             untapped: VecDeque::new(),
             put: None,

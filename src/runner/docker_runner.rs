@@ -18,8 +18,8 @@ use super::managed::{Held, Managed, ManagedContainers, Run};
 use super::orchestrator::{ContainerOrchestrator, ContainerStatus, EngineError};
 use super::outcome;
 use super::script::ScriptManager;
-use crate::job::{ExecutionResult, JobId, State};
-use crate::logs::{LiveTap, LogCollector, LogSource};
+use crate::job::{ExecutionResult, Job, JobId, State};
+use crate::logs::{LiveTap, LogCollector, LogSource, Mask};
 use crate::settings::RunnerSettings;
 use crate::storage::ObjectStore;
 
@@ -35,6 +35,11 @@ pub trait RunObserver: Send + Sync {
     /// more when it runs.
     fn may_start(&self) -> bool {
         true
+    }
+
+    /// What must not be seen of the run, in its output or in its result.
+    fn mask(&self, job: &Job) -> Mask {
+        Mask::new(job.secrets.iter().map(String::as_str))
     }
 
     /// Where the run's output should also go as it comes, besides the store.
@@ -259,7 +264,7 @@ impl DockerRunner {
             interval: job.log_interval,
             terminating: !job.is_long_running,
             resume,
-            secrets: job.secrets.clone(),
+            mask: observer.mask(job),
         };
         let frames = self.engine.follow_logs(container);
         let logs = self.logs.attach(source, frames, observer.live_tap());

@@ -39,7 +39,8 @@ pub(super) async fn wait_and_collect(
     managed.leave(Leftovers { container: container.clone(), directory: directory.clone() });
 
     let run = &managed.run;
-    let collected = result_file::collect(runner, run, &directory, &container);
+    let mask = observer.mask(&run.job);
+    let collected = result_file::collect(runner, run, &directory, &container, mask);
     let finished = logs.finish(LOG_FINISH_TIMEOUT);
     let (value, note, summary) = tokio::join!(collected, exit_note::read(&directory), finished);
     if !note.begun && verdict::is_not_started(&status) {

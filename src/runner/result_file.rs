@@ -46,6 +46,7 @@ pub(super) async fn collect(
     run: &Run,
     directory: &JobDirectory,
     container: &str,
+    mask: Mask,
 ) -> CollectedResult {
     if run.job.is_long_running {
         return CollectedResult::of(ResultFile::NotExpected);
@@ -55,7 +56,6 @@ pub(super) async fn collect(
         Ok(None) => return CollectedResult::of(ResultFile::Absent),
         Err(problem) => return CollectedResult::unusable(format!("{RESULT_FILE} {problem}")),
     };
-    let mask = runner.logs.mask(&run.job.secrets);
     // A large result is work for a while, which must not hold up the broker's heartbeats.
     let read = tokio::task::spawn_blocking(move || masked(bytes, &mask)).await;
     let (judged, bytes) = match read {

@@ -119,8 +119,7 @@ async fn begin(
         return Ok(None);
     }
     let (feed, lines) = LiveFeed::new();
-    let (log_settings, secrets) = (settings.logs.clone(), settings.credentials());
-    let logs = LogCollector::with(Arc::clone(&store), log_settings, secrets, Some(feed));
+    let logs = LogCollector::with(Arc::clone(&store), settings.logs.clone(), Some(feed));
     let logs = Arc::new(logs);
     logs.start();
     live::serve(tasks, &broker, &logs, lines, closing);

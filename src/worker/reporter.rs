@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::tenure::Tenure;
 use crate::broker::{EventSink, ReplyTo};
-use crate::job::{Event, EventData, ExecutionResult, State, Status};
+use crate::job::{Event, EventData, ExecutionResult, Job, State, Status};
 use crate::logs::{LiveTap, Mask};
 use crate::runner::{Run, RunObserver};
 
@@ -221,6 +221,10 @@ impl RunObserver for Reporter {
 
     fn may_start(&self) -> bool {
         self.tenure.as_ref().is_none_or(|tenure| tenure.is_proven())
+    }
+
+    fn mask(&self, _: &Job) -> Mask {
+        self.mask.clone()
     }
 
     fn live_tap(&self) -> Option<LiveTap> {

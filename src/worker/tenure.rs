@@ -269,7 +269,7 @@ mod tests {
     fn the_first_lease_ends_a_bot_no_later_after_its_proof_than_those_that_follow() {
         // Every lease but the first is seen by the entry script's next look.
         let look = Duration::from_secs(2);
-        assert_eq!(FRESH - FIRST_IS_SHORTER_BY, PROOF_TIMEOUT + look);
+        assert_eq!(FRESH, FIRST_IS_SHORTER_BY + PROOF_TIMEOUT + look);
     }
 
     #[test]

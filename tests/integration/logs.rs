@@ -15,7 +15,7 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use longshore::job::Entrypoint;
 use longshore::logs::{
-    Day, Frame, LogCollector, LogQuery, LogSource, StoredLine, Stream, daily_key, read,
+    Day, Frame, LogCollector, LogQuery, LogSource, Mask, StoredLine, Stream, daily_key, read,
 };
 use longshore::settings::LogSettings;
 use longshore::storage::{Bucket, DirectoryStore, ObjectStore, S3Store};
@@ -76,7 +76,7 @@ async fn a_log_survives_its_worker(store: Arc<dyn ObjectStore>) {
         interval: Duration::from_secs(1),
         terminating: true,
         resume: false,
-        secrets: Vec::new(),
+        mask: Mask::default(),
     };
     let written = frames(500);
     let first = LogCollector::new(Arc::clone(&store), log_settings());

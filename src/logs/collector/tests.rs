@@ -85,7 +85,7 @@ fn source(job: &str, terminating: bool) -> LogSource {
         interval: Duration::from_secs(30),
         terminating,
         resume: false,
-        secrets: Vec::new(),
+        mask: Mask::default(),
     }
 }
 
@@ -324,15 +324,8 @@ async fn a_gap_that_the_reader_met_is_told_where_it_is() {
 #[tokio::test(start_paused = true)]
 async fn secrets_are_seen_neither_in_the_log_nor_in_the_whole_output_nor_in_the_tail() {
     let fixture = Fixture::new(settings());
-    let collector = LogCollector::with(
-        Arc::clone(&fixture.store) as Arc<dyn ObjectStore>,
-        settings(),
-        vec!["of-the-worker".to_owned()],
-        None,
-    );
-    collector.start();
-    let fixture = Fixture { collector, ..fixture };
-    let mine = LogSource { secrets: vec!["hunter22".to_owned()], ..source("j", true) };
+    let mask = Mask::new(["of-the-worker", "hunter22"]);
+    let mine = LogSource { mask, ..source("j", true) };
     let (live, mut lines) = mpsc::channel(16);
     let (send, handle) = fixture.open(mine, Some(live));
     for text in ["a hunt", "er22 b\n", "of-the-worker\n", "prompt: hunter"] {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore::job::Entrypoint;
-use longshore::logs::{LOST_NOTICE, LogCollector, LogSource};
+use longshore::logs::{LOST_NOTICE, LogCollector, LogSource, Mask};
 use longshore::runner::orchestrator::ContainerOrchestrator as _;
 use longshore::settings::{EngineLog, RunnerSettings};
 use longshore::storage::{DirectoryStore, ObjectStore};
@@ -39,7 +39,7 @@ async fn what_is_gone_is_told_and_what_is_left_is_whole() {
         interval: Duration::from_secs(1),
         terminating: false,
         resume: false,
-        secrets: Vec::new(),
+        mask: Mask::default(),
     };
     let first = LogCollector::new(Arc::clone(&store), log_settings());
     first.start();

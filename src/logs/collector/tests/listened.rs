@@ -14,12 +14,8 @@ impl Heard {
     fn new() -> Self {
         let store = Arc::new(MemoryStore::default());
         let (feed, messages) = LiveFeed::new();
-        let collector = LogCollector::with(
-            Arc::clone(&store) as Arc<dyn ObjectStore>,
-            settings(),
-            Vec::new(),
-            Some(feed),
-        );
+        let collector =
+            LogCollector::with(Arc::clone(&store) as Arc<dyn ObjectStore>, settings(), Some(feed));
         collector.start();
         Self { fixture: Fixture { store, collector }, messages }
     }
