@@ -1,7 +1,10 @@
 //! The signals that end a command.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -10,7 +13,11 @@ use super::Failure;
 /// The exit code of a program that a second signal ended at once, as shells have it for SIGTERM.
 const INTERRUPTED: i32 = 143;
 
-/// The first SIGTERM or SIGINT cancels `shutdown`; a second one ends the program at once.
+/// A signal so soon after the first is the same wish: `timeout` sends one to the program and another to
+/// its group.
+const SAME_WISH: Duration = Duration::from_secs(1);
+
+/// The first SIGTERM or SIGINT cancels `shutdown`; a second one, a moment later, ends the program at once.
 pub(super) fn drain_then_leave(shutdown: CancellationToken) -> Result<JoinHandle<()>, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -24,6 +31,12 @@ pub(super) fn drain_then_leave(shutdown: CancellationToken) -> Result<JoinHandle
         let name = next().await;
         tracing::info!(signal = name, "shut down; a second signal ends the program at once");
         shutdown.cancel();
+        let same = async {
+            loop {
+                next().await;
+            }
+        };
+        let _over = timeout(SAME_WISH, same).await;
         let name = next().await;
         tracing::warn!(signal = name, "leave at once");
         std::process::exit(INTERRUPTED);

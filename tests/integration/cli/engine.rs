@@ -109,7 +109,11 @@ async fn end_of(mut child: Child) -> (Option<i32>, String) {
 }
 
 fn interrupt(child: &Child) {
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    send(child, Signal::SIGINT);
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
 }
 
 /// Source, flags, a variable; exit code, and what is said at the end.
@@ -200,6 +204,21 @@ async fn run_of_a_bot_ends_on_an_interrupt_and_when_nobody_reads_any_more() {
         assert_eq!(is_told, turn == 0, "{told}");
         stage.nothing_is_left().await;
     }
+}
+
+/// As `timeout` sends them: one to the program, one to its group.
+#[tokio::test]
+async fn run_takes_two_signals_in_a_moment_for_one_and_leaves_nothing_behind() {
+    let stage = Stage::new();
+    let command = stage.run(&stage.code("main.py", PYTHON_TICKER), &["--long-running"]);
+    let (child, out) = first_line(command).await;
+    send(&child, Signal::SIGTERM);
+    send(&child, Signal::SIGINT);
+    let (code, told) = end_of(child).await;
+    drop(out);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("longshore: stopped after "), "{told}");
+    stage.nothing_is_left().await;
 }
 
 #[tokio::test]
