@@ -14,11 +14,29 @@ show() {
 }
 
 running() { docker compose ps --quiet --status running "$1" 2>/dev/null | grep -q .; }
-had_services=no had_worker=no
-if command -v docker >/dev/null; then
-    if running rabbitmq; then had_services=yes; fi
-    if running worker; then had_worker=yes; fi
-fi
+
+# What was here before stays. Known once the engine answers; until then nothing of ours is there.
+had_services=yes had_worker=yes had_data=yes
+look_around() {
+    running rabbitmq || had_services=no
+    running worker || had_worker=no
+    docker volume ls --quiet --filter label=com.docker.compose.project=longshore | grep -q . || had_data=no
+}
+
+# The client of the very version that the workers have, out of their image; where it does not run on this
+# host, for its libc is older, cargo makes one.
+client() {
+    local bin=$PWD/target/demo/bin container
+    mkdir -p "$bin"
+    container=$(docker create "${WORKER_IMAGE:-longshore:local}")
+    docker cp "$container:/usr/local/bin/longshore" "$bin/longshore" >/dev/null
+    docker rm "$container" >/dev/null
+    if ! "$bin/longshore" --version >/dev/null 2>&1; then
+        cargo build --release --locked --bin longshore
+        install "${CARGO_TARGET_DIR:-target}/release/longshore" "$bin/longshore"
+    fi
+    PATH=$bin:$PATH
+}
 
 watcher=
 clean_up() {
@@ -26,7 +44,9 @@ clean_up() {
     if [[ -n $watcher ]] && kill -0 "$watcher" 2>/dev/null; then kill "$watcher" 2>/dev/null || true; fi
     if [[ $had_services == no ]]; then
         chapter "Cleaning up: stopping what this demo started (KEEP=1 leaves it running)"
-        if [[ -z ${KEEP:-} ]]; then scripts/stack.sh down --volumes; fi
+        local data=--volumes
+        [[ $had_data == no ]] || data=
+        if [[ -z ${KEEP:-} ]]; then scripts/stack.sh down $data; fi
     elif [[ $had_worker == no && -z ${KEEP:-} ]]; then
         chapter "Cleaning up: stopping the worker; the services were here before"
         docker compose rm --stop --force worker >/dev/null 2>&1 || true
@@ -41,14 +61,16 @@ trap clean_up EXIT
 
 chapter "1. Setting up: tools, engine, images, RabbitMQ, an S3 store, a worker"
 scripts/tools.sh
+scripts/stack.sh up --only engine --yes
+look_around
 scripts/stack.sh up --only services --yes
 scripts/stack.sh worker-image
 scripts/stack.sh up --yes
+client
 
 export AMQP_URL=${AMQP_URL:-amqp://longshore:longshore@127.0.0.1:${RABBITMQ_PORT:-5672}/%2f}
 export MINIO_ENDPOINT=${MINIO_ENDPOINT:-127.0.0.1:${S3_PORT:-8333}}
 export MINIO_ACCESS_KEY=${MINIO_ACCESS_KEY:-longshore} MINIO_SECRET_KEY=${MINIO_SECRET_KEY:-longshore-secret}
-PATH=$PWD/target/release:$PATH
 stamp=$(date +%H%M%S)
 
 chapter "2. Every event of every job, as it comes"

@@ -30,8 +30,9 @@ a mistake; an unknown variable is not, except another program's spelling of one 
 (`MINIO_USE_SSL`, `MINIO_USE_TLS`, `MINIO_SECURE`, `MINIO_TLS` for `MINIO_SSL`).
 
 `longshore worker --print-settings` shows what holds and where each value comes from, with secrets
-masked. A worker needs every required setting; other commands need less: `start`, `stop` and
-`watch` only the broker, `logs` only the store, `run` and `ps` neither.
+masked. A worker needs every required setting, and so do `doctor` and `segments`; other commands need less:
+`start`, `stop` and `watch` only the broker (`start --upload` the store, too), `logs` only the store
+(`logs --follow` the broker, too), `run` and `ps` neither.
 
 Numbers carry their unit in the name. MB and KB are binary: 1 MB is 1,048,576 bytes. Lists are
 comma-separated in a variable; in the file they may also be arrays.
