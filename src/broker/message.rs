@@ -12,6 +12,10 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 /// `x-death` that a client sends is ignored.
 pub const ATTEMPT_HEADER: &str = "x-longshore-attempt";
 
+/// From which attempt on those of a long-running job have failed by our own faults, without one that ran
+/// in between; absent means 1. A bot that has run for a year has as many tries left as a new one.
+pub const SINCE_HEADER: &str = "x-longshore-since";
+
 /// Why a message is among the dead letters.
 pub const REASON_HEADER: &str = "x-longshore-reason";
 
@@ -119,6 +123,8 @@ pub struct MessageProperties {
     pub traceparent: Option<String>,
     /// Which attempt this is; the first is 1.
     pub attempt: u32,
+    /// From which attempt on none has run; the first is 1.
+    pub since: u32,
 }
 
 impl MessageProperties {
@@ -126,6 +132,10 @@ impl MessageProperties {
     pub(super) fn read(properties: &BasicProperties) -> Self {
         let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
         let header = |name: &str| properties.headers().as_ref()?.inner().get(name);
+        let count = |name: &str| {
+            let number = header(name).and_then(as_number);
+            number.and_then(|number| u32::try_from(number).ok()).map_or(1, |count| count.max(1))
+        };
         Self {
             message_id: text(properties.message_id()),
             correlation_id: text(properties.correlation_id()),
@@ -138,10 +148,8 @@ impl MessageProperties {
             traceparent: header(TRACEPARENT_HEADER)
                 .and_then(as_text)
                 .filter(|text| is_traceparent(text)),
-            attempt: header(ATTEMPT_HEADER)
-                .and_then(as_number)
-                .and_then(|number| u32::try_from(number).ok())
-                .map_or(1, |attempt| attempt.max(1)),
+            attempt: count(ATTEMPT_HEADER),
+            since: count(SINCE_HEADER),
         }
     }
 }

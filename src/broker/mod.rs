@@ -34,7 +34,9 @@ pub use error::{BrokerError, PublishError, SettleError};
 pub use events::RabbitSink;
 pub use live::{Heard, Listeners, LogFollower};
 pub use lock::{Proof, SegmentLock};
-pub use message::{ATTEMPT_HEADER, HeaderValue, MessageProperties, OutgoingMessage, REASON_HEADER};
+pub use message::{
+    ATTEMPT_HEADER, HeaderValue, MessageProperties, OutgoingMessage, REASON_HEADER, SINCE_HEADER,
+};
 pub use message::{QUEUE_HEADER, TRACEPARENT_HEADER};
 pub use sink::{EventSink, ReplyTo, SinkError};
 pub use subscription::{Binding, Feed, Subscription, SubscriptionError};

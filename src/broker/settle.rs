@@ -11,7 +11,7 @@ use super::message::properties_of_copy;
 use super::publisher::RawMessage;
 use super::{
     ATTEMPT_HEADER, Broker, Delivery, HeaderValue, Inbox, OutgoingMessage, PublishError,
-    QUEUE_HEADER, REASON_HEADER, RetryStep, SettleError,
+    QUEUE_HEADER, REASON_HEADER, RetryStep, SINCE_HEADER, SettleError,
 };
 
 /// How often a copy is tried while its delivery is still ours.
@@ -41,7 +41,8 @@ impl Broker {
     }
 
     /// Sends a message whose delivery has been acknowledged long ago through a retry queue to
-    /// `inbox`, as `attempt`. Waits for a broker that is away, until `give_up`.
+    /// `inbox`, as `attempt`, of which none has run since `since`. Waits for a broker that is away, until
+    /// `give_up`.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -50,13 +51,14 @@ impl Broker {
         mut message: OutgoingMessage,
         inbox: Inbox,
         step: &RetryStep,
-        attempt: u32,
+        (attempt, since): (u32, u32),
         give_up: &CancellationToken,
     ) -> Result<(), PublishError> {
         message.exchange.clone_from(&step.name);
         message.routing_key = inbox.routing_key();
-        let number = HeaderValue::Number(attempt.into());
-        message.headers.insert(ATTEMPT_HEADER.to_owned(), number);
+        for (header, number) in [(ATTEMPT_HEADER, attempt), (SINCE_HEADER, since)] {
+            message.headers.insert(header.to_owned(), HeaderValue::Number(number.into()));
+        }
         message.persistent = true;
         message.mandatory = true;
         self.publish_until_confirmed(&message, give_up).await

@@ -26,6 +26,8 @@ pub(super) struct Claimed {
     pub(super) record: JobRecord,
     /// The record's version.
     pub(super) etag: ETag,
+    /// From which attempt on none has run.
+    pub(super) since: u32,
 }
 
 /// What became of a claim.
@@ -100,7 +102,8 @@ pub(super) async fn claim(
             return Ok(Claim::TooLate);
         }
         let run = Run { job: Arc::new(job.clone()), attempt, segment: tenure.segment };
-        let claimed = Box::new(Claimed { run, tenure: Arc::clone(tenure), record, etag });
+        let since = delivery.properties.since;
+        let claimed = Box::new(Claimed { run, tenure: Arc::clone(tenure), record, etag, since });
         return Ok(match stop {
             Some(tombstone) => Claim::Cancelled(claimed, tombstone),
             None => Claim::Taken(claimed),

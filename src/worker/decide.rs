@@ -166,10 +166,18 @@ fn restart_pause(policy: &RestartPolicy, restarts: u32) -> Duration {
     doubled.min(MAX_RESTART_PAUSE)
 }
 
-/// Whether a run that our infrastructure failed at `attempt` is tried again; the first is 1.
+/// Whether a run that our infrastructure failed at this try is tried again; the first is 1.
 #[must_use]
-pub(super) fn may_retry(attempt: u32, max_attempts: u32) -> bool {
-    attempt < max_attempts
+pub(super) fn may_retry(tries: u32, max_attempts: u32) -> bool {
+    tries < max_attempts
+}
+
+/// Which try in a row this attempt is. A terminating run has so many attempts in all. Those of a
+/// long-running job count from the last one that ran, `since`: however often it has been replaced or
+/// restarted by then, it is not given up for a fault of a moment.
+#[must_use]
+pub(super) fn tries(is_long_running: bool, attempt: u32, since: u32) -> u32 {
+    if is_long_running { attempt.saturating_sub(since) + 1 } else { attempt }
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use super::account::{Account, Written};
 use super::claim::Claimed;
 use super::context::Context;
+use super::decide::{may_retry, tries};
 use super::reporter::Reporter;
+use super::settle::gave_up;
 use super::tenure::Tenure;
 use crate::broker::{Inbox, OutgoingMessage, ReplyTo, RetryStep};
 use crate::job::{Event, EventData, ExecutionResult, State, Verdict};
-use crate::runner::failed_result;
+use crate::runner::{Run, failed_result};
 use crate::storage::{JobRecord, JournalError, RecordState, StoredMessage};
 
 /// The end of a claimed run: verdict to the journal, a dead letter for a rejected one, events until
@@ -98,7 +100,7 @@ pub(super) async fn settle_unrun(
     verdict: Verdict,
     why: String,
 ) {
-    let Claimed { run, tenure, record, etag } = claimed;
+    let Claimed { run, tenure, record, etag, .. } = claimed;
     let result = failed_result(&run, ctx.runner.worker(), verdict, why);
     let trace = record.message.traceparent.clone();
     let reporter = Reporter::new(ctx.publisher.clone(), run, trace);
@@ -118,15 +120,42 @@ pub(super) async fn publish_again(ctx: &Context, record: &JobRecord) -> bool {
     }
 }
 
-/// Puts a claimed run that our infrastructure failed back to the broker, for later.
-pub(super) async fn retry(
+/// An attempt that our infrastructure failed.
+pub(super) struct FailedTry<'a> {
+    pub(super) run: &'a Run,
+    pub(super) attempt: u32,
+    /// From which attempt on none has run.
+    pub(super) since: u32,
+    pub(super) reason: &'a str,
+}
+
+/// What becomes of a claimed run whose attempt our infrastructure failed.
+pub(super) async fn try_again_or_give_up(
     ctx: &Context,
     reporter: Reporter,
     account: &Account,
-    (attempt, long_running): (u32, bool),
-    step: &RetryStep,
-    reason: &str,
+    failed: &FailedTry<'_>,
 ) {
+    let FailedTry { run, attempt, since, reason } = *failed;
+    let tries = tries(run.job.is_long_running, attempt, since);
+    let step = ctx.broker.topology().retry_step_or_last(tries);
+    if let Some(step) = step.filter(|_| may_retry(tries, run.job.max_attempts)) {
+        return retry(ctx, reporter, account, failed, &step).await;
+    }
+    let message = gave_up(tries, reason);
+    let result = failed_result(run, ctx.runner.worker(), Verdict::Unavailable, message);
+    settle(ctx, reporter, account, result).await;
+}
+
+/// Puts a claimed run back to the broker, for later.
+async fn retry(
+    ctx: &Context,
+    reporter: Reporter,
+    account: &Account,
+    failed: &FailedTry<'_>,
+    step: &RetryStep,
+) {
+    let FailedTry { run, attempt, since, reason } = *failed;
     let seconds = step.delay().as_secs();
     let message = format!("attempt {attempt} failed, tried again in {seconds} s: {reason}");
     reporter.report(State::Restarting, None, Some(message));
@@ -140,8 +169,9 @@ pub(super) async fn retry(
     }
     let record = account.record().await;
     end_active(ctx, &record);
-    let (message, inbox) = (outgoing(&record), inbox_of(long_running));
-    match ctx.broker.retry_message(message, inbox, step, record.attempt, &ctx.give_up).await {
+    let (message, inbox) = (outgoing(&record), inbox_of(run.job.is_long_running));
+    let counted = (record.attempt, since);
+    match ctx.broker.retry_message(message, inbox, step, counted, &ctx.give_up).await {
         Ok(()) => forget(ctx, account.tenure(), &record, false, true).await,
         Err(error) => tracing::error!(job.id = %record.id, %error, "put run aside"),
     }

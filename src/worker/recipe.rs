@@ -6,7 +6,8 @@ use super::account::Account;
 use super::active::ActiveGuard;
 use super::claim::{self, Claim, Claimed};
 use super::context::Context;
-use super::decide::{self, Incoming};
+use super::decide::Incoming;
+use super::ending::FailedTry;
 use super::execute::{Begin, Executed, execute};
 use super::reporter::Reporter;
 use super::slots::Slot;
@@ -16,7 +17,6 @@ use crate::broker::{Delivery, Inbox};
 use crate::job::{
     Job, MessageError, State, Verdict, check_size, parse_executable, secrets_of_invalid,
 };
-use crate::runner::failed_result;
 
 /// Follows one start message: validate → claim → ack → run → settle.
 ///
@@ -100,7 +100,7 @@ pub(super) async fn run_claimed(
     guard: ActiveGuard,
     slot: Option<Slot>,
 ) {
-    let Claimed { run, tenure, record, etag } = claimed;
+    let Claimed { run, tenure, record, etag, since } = claimed;
     let trace = record.message.traceparent.clone();
     let reporter =
         Reporter::new(ctx.publisher.clone(), run.clone(), trace).under(Arc::clone(&tenure));
@@ -124,24 +124,10 @@ pub(super) async fn run_claimed(
         Executed::Ended(result) => ending::settle(&ctx, reporter, &account, *result).await,
         Executed::Failed { attempt, reason } => {
             ctx.gate.close();
-            let again = decide::may_retry(attempt, run.job.max_attempts);
-            if let Some(step) = ctx.broker.topology().retry_step_or_last(attempt).filter(|_| again)
-            {
-                ending::retry(
-                    &ctx,
-                    reporter,
-                    &account,
-                    (attempt, run.job.is_long_running),
-                    &step,
-                    &reason,
-                )
-                .await;
-            } else {
-                let message = settle::gave_up(attempt, &reason);
-                let result =
-                    failed_result(&run, ctx.runner.worker(), Verdict::Unavailable, message);
-                ending::settle(&ctx, reporter, &account, result).await;
-            }
+            // One after the first that began here follows one that ran.
+            let since = if attempt > run.attempt { attempt } else { since };
+            let failed = FailedTry { run: &run, attempt, since, reason: &reason };
+            ending::try_again_or_give_up(&ctx, reporter, &account, &failed).await;
         }
     }
     drop(slot);

@@ -216,7 +216,8 @@ async fn take_up(
         Continuation::Adopt { container, attempt } => (Begin::Adopt(container), attempt),
         Continuation::Launch { attempt } => {
             if let Some(error) = beyond {
-                let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
+                let claimed =
+                    Claimed { run: before, tenure: Arc::clone(tenure), record, etag, since: 1 };
                 let why = format!("cannot run again under the settings of now: {error}");
                 ending::settle_unrun(ctx, claimed, Verdict::Rejected, why).await;
                 return Ok(());
@@ -225,13 +226,16 @@ async fn take_up(
         }
         Continuation::Lost => {
             let message = format!("all {} attempts died with their hosts", record.attempt);
-            let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
+            let claimed =
+                Claimed { run: before, tenure: Arc::clone(tenure), record, etag, since: 1 };
             ending::settle_unrun(ctx, claimed, Verdict::Lost, message).await;
             return Ok(());
         }
     };
     let run = Run { job: Arc::clone(&job), attempt, segment };
-    let claimed = Claimed { run, tenure: Arc::clone(tenure), record, etag };
+    // Nothing is known of tries that failed; the last owner may have died of something else.
+    let since = attempt;
+    let claimed = Claimed { run, tenure: Arc::clone(tenure), record, etag, since };
     let tracker = ctx.tracker_of(job.is_long_running);
     let ctx = Arc::clone(ctx);
     tracker.spawn(async move {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::active::ActiveRun;
 use super::context::Context;
-use super::decide::{is_stopping, may_retry};
+use super::decide::{is_stopping, may_retry, tries};
 use super::reporter::Reporter;
 use crate::broker::{Delivery, MessageProperties, ReplyTo};
 use crate::job::{Event, EventData, Job, JobId, MessageError, RunId, State, Status, Verdict};
@@ -211,11 +211,12 @@ pub(super) async fn too_late(delivery: Delivery, job: &Job) {
 /// A start that our infrastructure failed before it was claimed.
 pub(super) async fn unavailable(ctx: &Context, delivery: Delivery, job: &Job, reason: &str) {
     tracing::warn!(job.id = %job.id, reason, "claim job");
-    let attempt = delivery.properties.attempt;
-    if may_retry(attempt, job.max_attempts) {
-        return put_aside(ctx, &delivery, attempt, attempt + 1).await;
+    let MessageProperties { attempt, since, .. } = delivery.properties;
+    let tries = tries(job.is_long_running, attempt, since);
+    if may_retry(tries, job.max_attempts) {
+        return put_aside(ctx, &delivery, tries, attempt.saturating_add(1)).await;
     }
-    let why = gave_up(attempt, reason);
+    let why = gave_up(tries, reason);
     if end_unclaimed(ctx, &delivery, job, Verdict::Unavailable, why).await {
         ack(&delivery, &job.id).await;
     }

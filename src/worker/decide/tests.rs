@@ -234,4 +234,11 @@ proptest! {
     fn retries_come_to_an_end(attempt in 1_u32.., most in 1_u32..100) {
         prop_assert_eq!(may_retry(attempt, most), attempt < most);
     }
+
+    #[test]
+    fn a_bots_tries_count_from_the_last_attempt_that_ran(attempt in 1_u32.., since in 1_u32..) {
+        prop_assert_eq!(tries(false, attempt, since), attempt);
+        let bots = tries(true, attempt, since);
+        prop_assert_eq!(bots, if attempt > since { attempt - since + 1 } else { 1 });
+    }
 }

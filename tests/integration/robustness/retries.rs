@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bollard::query_parameters::{RemoveImageOptions, TagImageOptionsBuilder};
+use bollard::query_parameters::{KillContainerOptions, RemoveImageOptions, TagImageOptionsBuilder};
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
@@ -23,6 +23,15 @@ fn without_image(image: &str) -> [(&str, &str); 2] {
 /// An image that no other test uses, of a registry that is not there.
 fn missing_image(scene: &Scene) -> (String, String) {
     (format!("127.0.0.1:9/{}", scene.namespace), "missing".to_owned())
+}
+
+async fn tag_python(scene: &Scene, name: &str, tag: &str) {
+    let options = TagImageOptionsBuilder::default().repo(name).tag(tag).build();
+    scene.docker.tag_image(PYTHON, Some(options)).await.unwrap();
+}
+
+async fn untag(scene: &Scene, image: &str) {
+    scene.docker.remove_image(image, None::<RemoveImageOptions>, None).await.unwrap();
 }
 
 /// The attempt that the header of a start says, where there is one.
@@ -87,14 +96,45 @@ async fn a_fault_of_ours_that_passes_costs_an_attempt_and_no_more() {
     let id = scene.id("again");
     scene.start(&message).await;
     scene.events.wait_state(&id, "restarting").await;
-    let options = TagImageOptionsBuilder::default().repo(&name).tag(&tag).build();
-    scene.docker.tag_image(PYTHON, Some(options)).await.unwrap();
+    tag_python(&scene, &name, &tag).await;
     let result = scene.events.result_of(&id).await;
-    let untagged = scene.docker.remove_image(&image, None::<RemoveImageOptions>, None).await;
-    untagged.unwrap();
+    untag(&scene, &image).await;
     assert_eq!(result.expect("succeeded")["attempt"], 2);
     assert_eq!(attempts(&scene.events.all(), &id, "running"), [2]);
     assert_one_result(&scene, &id, "succeeded");
+    nothing_is_left(scene, [worker]).await;
+}
+
+/// Its attempts are more than may fail by then; none of them did.
+#[tokio::test]
+async fn a_bot_that_has_been_restarted_before_is_not_given_up_at_the_first_fault_of_ours() {
+    let scene = Scene::new().await;
+    let (name, tag) = missing_image(&scene);
+    let image = format!("{name}:{tag}");
+    tag_python(&scene, &name, &tag).await;
+    let settings = [&without_image(&image)[..], &[("JOB_MAX_ATTEMPTS", "2")]].concat();
+    let worker = scene.worker_with(&settings).await;
+    let mut message = scene.job("old-hand", &PYTHON_BOT, PYTHON_TICKER).await;
+    message["restart"] = json!({ "when": "on_failure", "backoff_seconds": 2 });
+    let id = scene.id("old-hand");
+    scene.start(&message).await;
+    for nth in 1..=2 {
+        let running = scene.events.wait_for_nth("running", nth, says(&id, "running")).await;
+        if nth == 2 {
+            untag(&scene, &image).await;
+        }
+        let container = running.data()["container_id"].as_str().unwrap().to_owned();
+        scene.docker.kill_container(&container, None::<KillContainerOptions>).await.unwrap();
+    }
+    let told = scene.events.wait_for_nth("restarting", 3, says(&id, "restarting")).await;
+    told.expect_message(&["attempt 3 failed", "tried again in 1 s"]);
+    tag_python(&scene, &name, &tag).await;
+    let running = scene.events.wait_for_nth("running", 3, says(&id, "running")).await;
+    assert_eq!(running.data()["attempt"], 4);
+    untag(&scene, &image).await;
+    scene.stop(&json!({ "id": id })).await;
+    scene.events.result_of(&id).await.expect("stopped");
+    assert_one_result(&scene, &id, "stopped");
     nothing_is_left(scene, [worker]).await;
 }
 
