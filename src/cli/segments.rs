@@ -114,6 +114,7 @@ mod tests {
             place: Place { host, engine, temp_dir: "/t".to_owned() },
             claimed_at: at,
             lease_seconds: 15,
+            regained_at: None,
             released_at: released.then_some(at),
         };
         Segment { owner, is_held, jobs: 2 }

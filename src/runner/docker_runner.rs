@@ -14,6 +14,7 @@ use super::container::{ContainerBuilder, ContainerSpec, code_binds, container_na
 use super::directory::{DirectoryError, JobDirectory};
 use super::failure::RunFailure;
 use super::labels::Assignment;
+use super::lease::Uptime;
 use super::managed::{Held, Managed, ManagedContainers, Run};
 use super::orchestrator::{ContainerOrchestrator, ContainerStatus, EngineError};
 use super::outcome;
@@ -35,6 +36,11 @@ pub trait RunObserver: Send + Sync {
     /// more when it runs.
     fn may_start(&self) -> bool {
         true
+    }
+
+    /// When it was shown last that the run is ours: what its first lease counts from.
+    fn proven_at(&self) -> Option<Uptime> {
+        None
     }
 
     /// What must not be seen of the run, in its output or in its result.
@@ -126,7 +132,7 @@ impl DockerRunner {
         let directory = self.directory_of(run);
         let created = async {
             let spec = tokio::select! {
-                spec = self.prepare(run, &directory) => spec?,
+                spec = self.prepare(run, &directory, observer) => spec?,
                 () = managed.stop.cancelled() => return Err(cancelled(managed)),
             };
             if !observer.may_start() {
@@ -134,8 +140,8 @@ impl DockerRunner {
             }
             let container = self.create(run, &spec).await?;
             if !observer.may_start() {
-                // Starting it took too long: its lease began late.
-                self.engine.remove(&container).await?;
+                // Starting it took too long. Nobody holds it: it must not be left.
+                self.make_sure_of_none(&container).await;
                 return Err(not_shown());
             }
             Ok(container)
@@ -163,12 +169,13 @@ impl DockerRunner {
         &self,
         run: &Run,
         directory: &JobDirectory,
+        observer: &dyn RunObserver,
     ) -> Result<ContainerSpec, RunFailure> {
         self.fetch(run, directory).await?;
         self.engine.pull_image(self.image_of(run)).await?;
         let script = self.scripts.create(&run.job, directory).await?;
         if run.job.is_long_running {
-            self.write_first_lease(directory.root())?;
+            self.write_first_lease(directory.root(), observer.proven_at())?;
         }
         let profile = &self.settings.profile;
         if !profile.read_only_code {

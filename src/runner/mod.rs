@@ -30,6 +30,7 @@ pub use failure::RunFailure;
 pub use inventory::FoundDirectory;
 #[cfg(test)]
 pub(crate) use lease::FIRST_IS_SHORTER_BY;
+pub use lease::Uptime;
 pub use managed::Run;
 pub use orchestrator::ContainerOrchestrator;
 pub use outcome::{failed as failed_result, rejected as rejected_result};

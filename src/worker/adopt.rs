@@ -77,23 +77,33 @@ fn watched(known: &BTreeSet<u32>, ours: &BTreeSet<u32>, home: u32) -> Vec<u32> {
 /// How long which segments have been free.
 #[derive(Default)]
 struct Free {
-    since: BTreeMap<u32, (Instant, Instant)>,
+    since: BTreeMap<u32, FreeSince>,
+}
+
+/// A segment that was free at every look.
+struct FreeSince {
+    begin: Instant,
+    last: Instant,
+    /// The version of its owner's record: an owner that comes back between two looks writes another.
+    owner: Option<ETag>,
 }
 
 impl Free {
-    /// Notes a look at a segment; gives how long it has been free without a gap.
-    fn note(&mut self, segment: u32, is_free: bool) -> Option<Duration> {
+    /// Notes that a segment is held.
+    fn held(&mut self, segment: u32) {
+        self.since.remove(&segment);
+    }
+
+    /// Notes that a segment is free; gives for how long, without a gap and without its owner in between.
+    fn note(&mut self, segment: u32, owner: Option<&ETag>) -> Duration {
         let now = Instant::now();
-        if !is_free {
-            self.since.remove(&segment);
-            return None;
-        }
-        let (begin, last) = self.since.entry(segment).or_insert((now, now));
-        if last.elapsed() > MAX_GAP {
-            *begin = now;
-        }
-        *last = now;
-        Some(begin.elapsed())
+        let noted = self
+            .since
+            .get(&segment)
+            .filter(|free| free.last.elapsed() <= MAX_GAP && free.owner.as_ref() == owner);
+        let begin = noted.map_or(now, |free| free.begin);
+        self.since.insert(segment, FreeSince { begin, last: now, owner: owner.cloned() });
+        begin.elapsed()
     }
 }
 
@@ -117,11 +127,12 @@ async fn look(
     free: &mut Free,
     needs_one: bool,
 ) -> Result<Look, ClaimError> {
-    let is_free = !ctx.broker.is_locked(segment).await?;
-    let Some(free_for) = free.note(segment, is_free) else {
+    if ctx.broker.is_locked(segment).await? {
+        free.held(segment);
         return Ok(Look::Held);
-    };
+    }
     let owner = ctx.journal.owner(segment).await?;
+    let free_for = free.note(segment, owner.as_ref().map(|(_, version)| version));
     let is_empty = ctx.journal.segment_jobs(segment).await?.is_empty();
     if is_empty && !needs_one {
         return Ok(Look::Empty);
@@ -272,6 +283,7 @@ mod tests {
             },
             claimed_at: jiff::Timestamp::UNIX_EPOCH,
             lease_seconds: 15,
+            regained_at: None,
             released_at: released.then_some(jiff::Timestamp::UNIX_EPOCH),
         }
     }
@@ -307,12 +319,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_free_begins_anew_after_a_gap_and_after_an_owner() {
         let mut free = Free::default();
-        assert_eq!(free.note(1, true), Some(Duration::ZERO));
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(free.note(1, true), Some(Duration::from_secs(2)));
-        tokio::time::advance(MAX_GAP + Duration::from_secs(1)).await;
-        assert_eq!(free.note(1, true), Some(Duration::ZERO));
-        assert_eq!(free.note(1, false), None);
-        assert_eq!(free.note(1, true), Some(Duration::ZERO));
+        let (owner, regained) = (ETag("1".to_owned()), ETag("2".to_owned()));
+        let second = Duration::from_secs(1);
+        assert_eq!(free.note(1, Some(&owner)), Duration::ZERO);
+        tokio::time::advance(second * 2).await;
+        assert_eq!(free.note(1, Some(&owner)), second * 2);
+        tokio::time::advance(MAX_GAP + second).await;
+        assert_eq!(free.note(1, Some(&owner)), Duration::ZERO, "a gap");
+        free.held(1);
+        tokio::time::advance(second).await;
+        assert_eq!(free.note(1, Some(&owner)), Duration::ZERO, "it was held");
+        tokio::time::advance(second).await;
+        assert_eq!(
+            free.note(1, Some(&regained)),
+            Duration::ZERO,
+            "its owner was there between two looks"
+        );
+        tokio::time::advance(second).await;
+        assert_eq!(free.note(1, Some(&regained)), second);
     }
 }

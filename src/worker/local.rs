@@ -18,7 +18,7 @@ use crate::job::{ExecutionResult, Job, Verdict};
 use crate::logs::{LiveTap, LogCollector};
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::EngineError;
-use crate::runner::{DockerRunner, Run, failed_result};
+use crate::runner::{DockerRunner, Run, Uptime, failed_result};
 use crate::settings::{LogSettings, RunnerSettings};
 use crate::storage::{Bucket, DirectoryStore, ObjectStore, StoreError};
 
@@ -156,7 +156,7 @@ async fn keep_alive(runner: &DockerRunner, segment: u32) -> Infallible {
     let mut ticks = tokio::time::interval(LEASE / 5);
     for number in 0_u64.. {
         ticks.tick().await;
-        runner.renew_leases(segment, format!("local.{number}"), LEASE).await;
+        runner.renew_leases(segment, format!("local.{number}"), LEASE, Uptime::now()).await;
     }
     std::future::pending().await
 }

@@ -10,7 +10,7 @@ use super::tenure::Tenure;
 use crate::broker::{EventSink, ReplyTo};
 use crate::job::{Event, EventData, ExecutionResult, Job, State, Status};
 use crate::logs::{LiveTap, Mask};
-use crate::runner::{Run, RunObserver};
+use crate::runner::{Run, RunObserver, Uptime};
 
 /// Status events of one run that may wait for the broker; more are dropped and logged. A run has
 /// five, and two for each restart or turn of its health.
@@ -221,6 +221,10 @@ impl RunObserver for Reporter {
 
     fn may_start(&self) -> bool {
         self.tenure.as_ref().is_none_or(|tenure| tenure.is_proven())
+    }
+
+    fn proven_at(&self) -> Option<Uptime> {
+        self.tenure.as_ref().and_then(|tenure| tenure.proven_at())
     }
 
     fn mask(&self, _: &Job) -> Mask {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::context::Context;
 use super::intake::take_stops;
 use super::place::PlaceLock;
 use super::recover;
-use super::tenure::{BEAT, PROOF_TIMEOUT, Tenure};
+use super::tenure::{Asked, BEAT, PROOF_TIMEOUT, Tenure};
 use crate::broker::{BrokerError, Flow, Inbox, Proof, PublishError, SegmentLock};
+use crate::runner::Uptime;
 use crate::storage::{ETag, JournalError, OwnerRecord};
 
 /// Pause between two attempts at something that did not go well.
@@ -68,12 +69,15 @@ pub(super) async fn take(
         claimed_at: Timestamp::now(),
         // Its bots may still have the lease that the last owner gave them.
         lease_seconds: last.map_or(0, |last| last.lease_seconds).max(ctx.lease().as_secs()),
+        regained_at: None,
         released_at: None,
     };
-    match ctx.journal.write_owner(&owner, seen.as_ref().map(|(_, etag)| etag)).await {
+    let written = ctx.journal.write_owner(&owner, seen.as_ref().map(|(_, etag)| etag)).await;
+    let asked = Asked::now();
+    match written {
         // Held all along, so that nobody can have regained it without seeing us in the journal.
         Ok(Some(_)) if lock.prove(PROOF_TIMEOUT).await == Proof::Held => {
-            Ok(Some((Arc::new(Tenure::new(segment, owner.epoch, mark)), lock)))
+            Ok(Some((Arc::new(Tenure::new(segment, owner.epoch, asked, mark)), lock)))
         }
         Ok(_) => {
             lock.release().await;
@@ -137,13 +141,14 @@ async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
     let segment = tenure.segment;
     let mut leases_are_ours = false;
     loop {
-        let sent = Instant::now();
+        let asked = Asked::now();
         match lock.prove(PROOF_TIMEOUT).await {
             Proof::Held => {
-                tenure.prove(sent);
+                tenure.prove(asked);
                 ctx.tenures.show(&tenure, true);
                 let were_all_taken_up = tenure.is_settled_in();
-                ctx.runner.renew_leases(segment, tenure.next_stamp(), ctx.lease()).await;
+                let (stamp, lease) = (tenure.next_stamp(), ctx.lease());
+                ctx.runner.renew_leases(segment, stamp, lease, asked.uptime()).await;
                 if were_all_taken_up && !leases_are_ours {
                     leases_are_ours = note_our_leases(&ctx, &tenure).await;
                 }
@@ -205,8 +210,8 @@ async fn note_our_leases(ctx: &Context, tenure: &Tenure) -> bool {
     }
 }
 
-/// Claims a lock again that was lost with the connection; `None` where somebody else has taken the
-/// segment meanwhile.
+/// Claims a lock again that was lost with the connection, and notes that, for whoever watches the segment
+/// may not have seen it held; `None` where somebody else has taken the segment meanwhile.
 async fn regain(ctx: &Context, tenure: &Tenure) -> Option<SegmentLock> {
     let segment = tenure.segment;
     let mut regained = None;
@@ -225,11 +230,19 @@ async fn regain(ctx: &Context, tenure: &Tenure) -> Option<SegmentLock> {
                 }
                 return None;
             }
-            Ok(_) => {
-                if let Some(lock) = regained.take_if(|lock| !lock.lost().is_cancelled()) {
-                    return Some(lock);
+            Ok(Some((mut owner, etag))) if regained.is_some() => {
+                owner.regained_at = Some(Timestamp::now());
+                match ctx.journal.write_owner(&owner, Some(&etag)).await {
+                    Ok(Some(_)) => {
+                        if let Some(lock) = regained.take_if(|lock| !lock.lost().is_cancelled()) {
+                            return Some(lock);
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(segment, %error, "note that the segment is ours"),
                 }
             }
+            Ok(_) => {}
             Err(error) => tracing::warn!(segment, %error, "look whose the segment is"),
         }
         regained = regained.filter(|lock| !lock.lost().is_cancelled());
@@ -245,7 +258,8 @@ async fn let_go(ctx: &Context, tenure: &Arc<Tenure>, lock: SegmentLock) {
         // After it is noted how long, for whoever takes the segment elsewhere waits for that.
         Ok(true) => {
             let handover = ctx.settings.handover_grace;
-            ctx.runner.renew_leases(segment, tenure.next_stamp(), handover).await;
+            let stamp = tenure.next_stamp();
+            ctx.runner.renew_leases(segment, stamp, handover, Uptime::now()).await;
         }
         Ok(false) => {}
         Err(error) => tracing::warn!(segment, %error, "note that the segment is free"),

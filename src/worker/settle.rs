@@ -11,7 +11,7 @@ use super::reporter::Reporter;
 use crate::broker::{Delivery, MessageProperties, ReplyTo};
 use crate::job::{Event, EventData, Job, JobId, MessageError, RunId, State, Status, Verdict};
 use crate::runner::{Run, failed_result, rejected_result};
-use crate::storage::JobRecord;
+use crate::storage::{JobRecord, RecordState};
 
 /// The longest that an ack is waited for: on a connection that is just breaking it may never come back.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,10 +72,20 @@ fn rejection_id(delivery: &Delivery, error: &MessageError) -> String {
     }
 }
 
-/// A start for a job that this worker runs: followed later where the run has ended or is about to,
-/// for then it is the next version, and where it is not claimed yet, for it may be the last copy of
-/// that very start; else told as a duplicate.
+/// A start for a job that this worker runs: the end is told again where this very run has just ended. It
+/// is followed later where another run has ended or is about to, for then it is the next version, and
+/// where the run is not claimed yet, for it may be the last copy of that very start; else told as a
+/// duplicate.
 pub(super) async fn already_active(ctx: &Context, delivery: Delivery, job: &Job, run: &ActiveRun) {
+    if run.has_ended()
+        && run.run_id == job.run_id
+        && let Ok(Some((record, _))) = ctx.journal.read(&job.id).await
+        && record.run_id == job.run_id
+        && record.state == RecordState::Finished
+    {
+        // At once: later the job's next run may have taken its place in the journal.
+        return republish(ctx, delivery, &record).await;
+    }
     if !run.is_claimed()
         || run.has_ended()
         || (run.stop_order().is_some() && run.run_id != job.run_id)

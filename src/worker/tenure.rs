@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::place::PlaceLock;
+use crate::runner::Uptime;
 use crate::storage::JobRecord;
 
 /// Between two proofs.
@@ -30,6 +31,25 @@ const FRESH: Duration = Duration::from_secs(6);
 #[error("the segment is another worker's now")]
 pub(super) struct Over;
 
+/// When a proof was asked for: by our own clock, and in the time of the kernel, which containers read too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    at: Instant,
+    uptime: Option<Uptime>,
+}
+
+impl Asked {
+    /// Now.
+    pub(super) fn now() -> Self {
+        Self { at: Instant::now(), uptime: Uptime::now() }
+    }
+
+    /// In the time of the kernel.
+    pub(super) fn uptime(self) -> Option<Uptime> {
+        self.uptime
+    }
+}
+
 /// One segment, owned by this worker.
 #[derive(Debug)]
 pub(super) struct Tenure {
@@ -37,7 +57,7 @@ pub(super) struct Tenure {
     pub segment: u32,
     /// The number of this ownership; no other one has it.
     pub epoch: u64,
-    proven_at: watch::Sender<Option<Instant>>,
+    proven_at: watch::Sender<Asked>,
     over: CancellationToken,
     resigned: CancellationToken,
     settled_in: AtomicBool,
@@ -47,12 +67,17 @@ pub(super) struct Tenure {
 }
 
 impl Tenure {
-    /// A tenure that was taken just now.
-    pub(super) fn new(segment: u32, epoch: u64, place_lock: Option<PlaceLock>) -> Self {
+    /// A tenure that a proof which was asked for at `asked` has shown to be ours.
+    pub(super) fn new(
+        segment: u32,
+        epoch: u64,
+        asked: Asked,
+        place_lock: Option<PlaceLock>,
+    ) -> Self {
         Self {
             segment,
             epoch,
-            proven_at: watch::Sender::new(Some(Instant::now())),
+            proven_at: watch::Sender::new(asked),
             over: CancellationToken::new(),
             resigned: CancellationToken::new(),
             settled_in: AtomicBool::new(false),
@@ -61,9 +86,14 @@ impl Tenure {
         }
     }
 
-    /// Notes that a round trip which began at `sent` has shown the segment to be ours.
-    pub(super) fn prove(&self, sent: Instant) {
-        self.proven_at.send_replace(Some(sent));
+    /// Notes that a round trip which began at `asked` has shown the segment to be ours.
+    pub(super) fn prove(&self, asked: Asked) {
+        self.proven_at.send_replace(asked);
+    }
+
+    /// When the last proof was asked for, in the time of the kernel.
+    pub(super) fn proven_at(&self) -> Option<Uptime> {
+        self.proven_at.borrow().uptime
     }
 
     /// Whether there is a fresh proof.
@@ -130,8 +160,8 @@ impl Tenure {
     }
 }
 
-fn is_fresh(proven_at: Option<Instant>) -> bool {
-    proven_at.is_some_and(|at| at.elapsed() < FRESH)
+fn is_fresh(proven: Asked) -> bool {
+    proven.at.elapsed() < FRESH
 }
 
 /// Every tenure of this worker: at home, where new jobs go, and what it has taken over from others.
@@ -240,11 +270,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_proof_gets_stale_and_comes_back() {
-        let tenure = Tenure::new(0, 1, None);
+        let tenure = Tenure::new(0, 1, Asked::now(), None);
         assert!(tenure.is_proven());
         tokio::time::advance(FRESH).await;
         assert!(!tenure.is_proven());
-        tenure.prove(Instant::now());
+        tenure.prove(Asked::now());
         assert_eq!(tenure.proven().await, Ok(()));
         tenure.end();
         assert!(!tenure.is_proven());
@@ -254,7 +284,8 @@ mod tests {
     #[tokio::test]
     async fn home_goes_with_its_tenure_and_no_other() {
         let tenures = Tenures::default();
-        let (home, other) = (Arc::new(Tenure::new(0, 1, None)), Arc::new(Tenure::new(1, 7, None)));
+        let new = |segment, epoch| Arc::new(Tenure::new(segment, epoch, Asked::now(), None));
+        let (home, other) = (new(0, 1), new(1, 7));
         tenures.add(&home);
         tenures.add(&other);
         tenures.settle_at(&home);
@@ -274,7 +305,7 @@ mod tests {
 
     #[test]
     fn no_two_stamps_are_the_same() {
-        let tenure = Tenure::new(0, 3, None);
+        let tenure = Tenure::new(0, 3, Asked::now(), None);
         assert_ne!(tenure.next_stamp(), tenure.next_stamp());
     }
 }

@@ -89,15 +89,21 @@ pause() {
 
 /// Watches the lease where there is one, in a process of its own: the bot's worker writes it anew for
 /// as long as it can show that the job is its own. The time is the kernel's, read without another
-/// process; a text that has not changed runs out however the clock is set.
+/// process; a text that has not changed runs out however the clock is set. Where this is the worker's
+/// kernel, the lease says when it ends in that time; where `/proc/uptime` tells another time all the same,
+/// as in a container that is made to look like a machine, its end would be far away, and does not count.
 const WATCH: &str = r#"watch_lease() {
     seen=
+    boot=
+    { read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
     while :; do
         read -r now _ </proc/uptime
         now=${now%%.*}
-        if { read -r stamp seconds <"$lease"; } 2>/dev/null && [ "$stamp" != "$seen" ]; then
+        if { read -r stamp seconds && read -r until its_boot again; } 2>/dev/null <"$lease" &&
+            [ "$stamp" != "$seen" ] && [ "$stamp" = "$again" ]; then
             seen=$stamp
             ends=$((now + seconds))
+            if [ "$its_boot" = "$boot" ] && [ "$until" -le $((ends + 3)) ]; then ends=$until; fi
         fi
         if [ -z "$seen" ] || [ "$now" -lt $((ends - 3)) ]; then
             pause

@@ -69,6 +69,10 @@ pub struct OwnerRecord {
     pub claimed_at: Timestamp,
     /// How long, in seconds, a container may run on without a word from its worker.
     pub lease_seconds: u64,
+    /// When the owner last got back the lock that it had lost for a moment: whoever counts how long the
+    /// segment has been free begins anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regained_at: Option<Timestamp>,
     /// When the owner let the segment go, where it ended well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_at: Option<Timestamp>,

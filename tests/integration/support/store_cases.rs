@@ -272,6 +272,7 @@ async fn owners_follow_one_another(journal: &Journal, store: &dyn ObjectStore, s
         place: Place { host: "h".to_owned(), engine: "e".to_owned(), temp_dir: "/t".to_owned() },
         claimed_at: jiff::Timestamp::now(),
         lease_seconds: 15,
+        regained_at: None,
         released_at: None,
     };
     assert_eq!(journal.owner(segment).await.unwrap(), None);

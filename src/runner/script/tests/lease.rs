@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::Mount;
 use crate::job::Runtime;
 use crate::runner::exit_note::{EXIT_NOTE, LEASE_EXPIRED};
-use crate::runner::lease;
+use crate::runner::lease::{self, Grant, Uptime};
 
 /// The shells of the images; on Debian the second one is dash, which has POSIX and little more.
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
@@ -74,7 +74,7 @@ impl Bot {
         fs::write(mount.directory.root().join(&mount.job.script), source).unwrap();
         fs::write(mount.config_file(), config).unwrap();
         if let Some(granted) = granted {
-            lease::write(mount.directory.root(), "first", granted).unwrap();
+            lease::write(mount.directory.root(), "first", from_now(granted)).unwrap();
         }
         let [output, errors] = ["out", "err"].map(|name| mount.directory.root().join(name));
         let child = Command::new(shell)
@@ -95,7 +95,11 @@ impl Bot {
     }
 
     fn renew(&self, stamp: u32, granted: Duration) {
-        lease::write(self.mount.directory.root(), &stamp.to_string(), granted).unwrap();
+        self.grant(stamp, from_now(granted));
+    }
+
+    fn grant(&self, stamp: u32, grant: Grant) {
+        lease::write(self.mount.directory.root(), &stamp.to_string(), grant).unwrap();
     }
 
     fn said(&self, word: &str) -> usize {
@@ -164,6 +168,10 @@ impl Drop for Bot {
     }
 }
 
+fn from_now(lifetime: Duration) -> Grant {
+    Grant::from(Uptime::now(), lifetime)
+}
+
 fn bytes(path: &std::path::Path) -> &[u8] {
     std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
 }
@@ -227,6 +235,28 @@ async fn a_bot_that_does_not_listen_is_killed_when_its_lease_has_run_out() {
         assert_eq!(bot.said("asked"), 1, "{shell}: it is asked before it is killed");
         assert!(bot.says_expired() && bot.errors().contains("ends itself"), "{shell}");
         bot.until("nothing of it is left", |bot| bot.processes().is_empty()).await;
+    })
+    .await;
+}
+
+/// One that was written late ends with the proof that it was written on; one whose end is told in another
+/// clock, or in none, by the time that it grants from when it is seen.
+#[tokio::test]
+async fn a_lease_counts_from_its_proof_and_from_when_it_is_seen_where_the_clock_is_another() {
+    let (short, long) = (Duration::from_secs(5), Duration::from_mins(10));
+    let grants = [
+        Grant { lifetime: long, ..from_now(short) },
+        Grant { lifetime: short, ..from_now(long) },
+        Grant::from(None, short),
+    ];
+    in_each_shell(async |shell| {
+        for grant in grants {
+            let mut bot = Bot::start(shell, POLITE, "{}", Some(long)).await;
+            bot.until("it runs", |bot| bot.said("tick") > 0).await;
+            bot.grant(1, grant);
+            assert_eq!(bot.end().await.code(), Some(7), "{shell}: {grant:?}");
+            assert!(bot.says_expired(), "{shell}: {grant:?}");
+        }
     })
     .await;
 }
