@@ -1,7 +1,8 @@
 # The worker's image.
 #
 #   docker compose build worker                                        compiles in the Rust image
-#   BINARY_FROM=prebuilt docker compose build worker                   takes target/release/longshore as it is
+#   BINARY_FROM=prebuilt docker compose build worker                   takes target/release/longshore as it is,
+#                                                                      or WORKER_BINARY
 #
 # Stages that are not used are not built, so the second needs no Rust image (and no registry, where
 # debian:bookworm-slim is there). Needs BuildKit, as `docker compose build` always uses.
@@ -17,7 +18,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
  && install -D target/release/longshore /out/longshore
 
 FROM scratch AS prebuilt
-COPY target/release/longshore /out/longshore
+ARG BINARY=target/release/longshore
+COPY ${BINARY} /out/longshore
 
 FROM ${BINARY_FROM} AS binary
 

@@ -532,7 +532,10 @@ PYTHON
 
 build_worker_image() {
     local source=compiled
-    if ! has_image rust:1-slim-bookworm && ! registry_answers; then
+    if [[ -n ${WORKER_BINARY:-} ]]; then
+        source=prebuilt
+        ensure_bases no bookworm
+    elif ! has_image rust:1-slim-bookworm && ! registry_answers; then
         source=prebuilt
         ensure_bases no bookworm
         if command -v cargo >/dev/null; then

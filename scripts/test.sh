@@ -28,6 +28,7 @@ export MINIO_ENDPOINT=${MINIO_ENDPOINT:-127.0.0.1:${S3_PORT:-8333}}
 export MINIO_ACCESS_KEY=${MINIO_ACCESS_KEY:-longshore} MINIO_SECRET_KEY=${MINIO_SECRET_KEY:-longshore-secret}
 # Integration tests mostly wait: more threads than processors.
 step "unit, schema and integration tests" cargo test --locked -- --test-threads 6
+step "three workers in their image" scripts/check-stack.sh
 step "fuzzing, for a moment" env FUZZ_SECONDS="${FUZZ_SECONDS:-25}" scripts/fuzz.sh
 step "launcher of Python" python3 -m unittest discover -s tests/launchers
 step "launcher of Node.js" node --test tests/launchers/

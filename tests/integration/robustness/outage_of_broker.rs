@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
@@ -17,6 +17,7 @@ use crate::support::proxy::Proxy;
 use crate::support::rabbit::Rabbit;
 use crate::support::scene::Scene;
 use crate::support::servers::amqp_url;
+use longshore::storage::Bucket;
 
 /// The URL of the tests' broker, through a proxy.
 pub(crate) async fn through_proxy() -> (Proxy, String) {
@@ -132,6 +133,10 @@ async fn a_connection_that_is_cut_again_and_again_loses_no_job_and_runs_none_twi
         assert_eq!(containers.len(), 1, "{id} ran twice");
     }
     assert_eq!(identity(&scene, &bot_id).await, before);
+    // So that another worker, which may not have seen it held in between, does not count the time before.
+    let owner = scene.read_object(Bucket::State, &format!("{}/owners/0.json", scene.namespace)).await;
+    let owner: Value = serde_json::from_str(&owner).unwrap();
+    assert!(owner["regained_at"].as_str() > owner["claimed_at"].as_str(), "{owner}");
     scene.stop(&json!({ "id": bot_id })).await;
     scene.events.result_of(&bot_id).await.expect("stopped");
     assert_one_result(&scene, &bot_id, "stopped");
