@@ -7,7 +7,7 @@ use super::active::ActiveGuard;
 use super::claim::{self, Claim, Claimed};
 use super::context::Context;
 use super::decide::{self, Incoming};
-use super::execute::{Begin, Executed, execute};
+use super::execute::{Begin, Executed, because, execute};
 use super::reporter::Reporter;
 use super::slots::Slot;
 use super::tenure::Tenure;
@@ -66,10 +66,6 @@ pub(super) async fn follow_start(
             settle::unavailable(&ctx, delivery, &job, &error.to_string()).await;
         }
     }
-}
-
-fn because(reason: Option<&str>) -> String {
-    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 fn validate(ctx: &Context, delivery: &Delivery) -> Result<Job, MessageError> {
