@@ -1,11 +1,11 @@
-//! Faults of a bot's own: it crashes, and runs again as its message asks.
+//! Faults of a bot's own: it crashes, and runs again as its message asks, or it is not well.
 
 use serde_json::{Value, json};
 
 use super::retries::attempts;
 use super::{assert_one_result, nothing_is_left, says};
 use crate::support::engine;
-use crate::support::program::PYTHON_BOT;
+use crate::support::program::{PYTHON_BOT, PYTHON_TICKER};
 use crate::support::scene::Scene;
 
 /// A Python bot that fails once it is told to.
@@ -77,5 +77,36 @@ async fn a_bot_that_is_stopped_before_it_runs_again_ends_once_as_stopped() {
     let states = scene.events.states_of(&id);
     assert_eq!(states, ["accepted", "preparing", "running", "restarting", "finished"]);
     assert_one_result(&scene, &id, "stopped");
+    nothing_is_left(scene, [worker]).await;
+}
+
+#[tokio::test]
+async fn a_bot_that_is_not_well_is_told_as_unhealthy_until_it_is_well_again() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let id = scene.id("bot");
+    let mut message = scene.job("bot", &PYTHON_BOT, PYTHON_TICKER).await;
+    message["health_check"] = json!({
+        "command": ["test", "!", "-e", "/tmp/sick"],
+        "interval_seconds": 1,
+        "timeout_seconds": 60,
+        "retries": 1,
+    });
+    scene.start(&message).await;
+    let running = scene.events.wait_state(&id, "running").await;
+    inside(&scene, &id, &["touch", "/tmp/sick"]).await;
+    let unhealthy = scene.events.wait_state(&id, "unhealthy").await;
+    assert_eq!(unhealthy.data()["container_id"], running.data()["container_id"]);
+    inside(&scene, &id, &["rm", "/tmp/sick"]).await;
+    let well = scene.events.wait_for_nth("running", 2, says(&id, "running")).await;
+    assert_eq!(well.data()["container_id"], running.data()["container_id"]);
+    assert_eq!(well.data()["attempt"], 1);
+    scene.logged(&id, "up").await;
+    scene.stop(&json!({ "id": id })).await;
+    scene.events.result_of(&id).await.expect("stopped");
+    let states = scene.events.states_of(&id);
+    let expected =
+        ["accepted", "preparing", "running", "unhealthy", "running", "stopping", "finished"];
+    assert_eq!(states, expected);
     nothing_is_left(scene, [worker]).await;
 }
