@@ -36,11 +36,7 @@ impl Broker {
         executable: &Executable,
         options: &MessageOptions,
     ) -> Result<(), PublishError> {
-        let inbox = if executable.is_long_running {
-            Inbox::StartLongRunning
-        } else {
-            Inbox::StartTerminating
-        };
+        let inbox = Inbox::of_start(executable.is_long_running);
         self.publish(&self.order(inbox, executable, options)?).await
     }
 

@@ -1,4 +1,4 @@
-//! Settling a delivery by a copy: to a retry queue, or to the dead letters.
+//! Settling a delivery by a copy: to a retry queue, to another inbox, or to the dead letters.
 //!
 //! The copy is confirmed before the delivery is acknowledged: a crash in between leaves two, never
 //! none, and both carry the same message id.
@@ -38,6 +38,15 @@ impl Broker {
         // which leads nowhere from the exchange of jobs.
         let key = delivery.inbox.routing_key();
         self.copy_and_ack(delivery, &step.name, &key, &headers).await
+    }
+
+    /// Sends a delivery to another inbox, with body, headers and properties as they are.
+    ///
+    /// # Errors
+    /// See [`SettleError`].
+    pub async fn redirect(&self, delivery: &Delivery, to: Inbox) -> Result<(), SettleError> {
+        let exchange = self.topology().jobs_exchange();
+        self.copy_and_ack(delivery, &exchange, &to.routing_key(), &[]).await
     }
 
     /// Sends a message whose delivery has been acknowledged long ago through a retry queue to

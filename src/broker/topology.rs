@@ -28,6 +28,12 @@ impl Inbox {
     /// The queues that all workers share.
     pub const SHARED: [Self; 3] = [Self::StartTerminating, Self::StartLongRunning, Self::Stop];
 
+    /// The inbox of start messages of a kind.
+    #[must_use]
+    pub fn of_start(long_running: bool) -> Self {
+        if long_running { Self::StartLongRunning } else { Self::StartTerminating }
+    }
+
     /// The routing key on the exchange of jobs that leads to this queue, and to no other.
     #[must_use]
     pub fn routing_key(self) -> String {

@@ -29,7 +29,10 @@ pub(super) fn drain_then_leave(shutdown: CancellationToken) -> Result<JoinHandle
             }
         };
         let name = next().await;
-        tracing::info!(signal = name, "shut down; a second signal, a moment later, ends the program at once");
+        tracing::info!(
+            signal = name,
+            "shut down; a second signal, a moment later, ends the program at once"
+        );
         shutdown.cancel();
         let same = async {
             loop {

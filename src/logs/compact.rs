@@ -26,8 +26,8 @@ pub(super) const MAX_READ_BYTES: u64 = 128 << 20;
 /// How often a compaction begins again because somebody else was writing.
 const MAX_CONFLICTS: usize = 5;
 
-/// The content type of log objects.
-pub(super) const LOG_TYPE: &str = "text/plain; charset=utf-8";
+/// The content type of log objects. Exactly this, for readers of them compare it.
+pub(super) const LOG_TYPE: &str = "text/plain";
 
 /// The second word of a line that records a compaction.
 const RECORD_WORD: &str = "longshore";

@@ -60,7 +60,7 @@ async fn announce(ctx: &Context, record: &JobRecord, event: &Event) -> bool {
     if result.verdict != Some(Verdict::Rejected) {
         return true;
     }
-    let (message, inbox) = (outgoing(record), inbox_of(result.is_long_running));
+    let (message, inbox) = (outgoing(record), Inbox::of_start(result.is_long_running));
     match ctx.broker.dead_letter_message(message, inbox, &result.message, &ctx.give_up).await {
         Ok(()) => true,
         Err(error) => {
@@ -169,7 +169,7 @@ async fn retry(
     }
     let record = account.record().await;
     end_active(ctx, &record);
-    let (message, inbox) = (outgoing(&record), inbox_of(run.job.is_long_running));
+    let (message, inbox) = (outgoing(&record), Inbox::of_start(run.job.is_long_running));
     let counted = (record.attempt, since);
     match ctx.broker.retry_message(message, inbox, step, counted, &ctx.give_up).await {
         Ok(()) => forget(ctx, account.tenure(), &record, false, true).await,
@@ -183,10 +183,6 @@ fn end_active(ctx: &Context, record: &JobRecord) {
     if let Some(active) = ctx.active.get(&record.id) {
         active.end();
     }
-}
-
-fn inbox_of(long_running: bool) -> Inbox {
-    if long_running { Inbox::StartLongRunning } else { Inbox::StartTerminating }
 }
 
 fn reply_to(message: &StoredMessage) -> Option<ReplyTo> {

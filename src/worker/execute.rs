@@ -71,7 +71,7 @@ pub async fn execute(
             if active.stop_order().is_some()
                 && let Some(last) = last
             {
-                return Executed::Ended(Box::new(stopped(last)));
+                return Executed::Ended(Box::new(stopped(last, active)));
             }
         }
         let result = match attempt(runner, &run, &begin, active, reporter).await {
@@ -91,7 +91,9 @@ pub async fn execute(
         reporter.report(State::Restarting, None, Some(message));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            _ = active.stop_requested() => return Executed::Ended(Box::new(stopped(result))),
+            _ = active.stop_requested() => {
+                return Executed::Ended(Box::new(stopped(result, active)));
+            }
         }
         last = Some(result);
         run.attempt += 1;
@@ -158,16 +160,22 @@ async fn give_up(runner: &DockerRunner, run: &Run, failure: RunFailure) -> Execu
     }
 }
 
+/// The end of a sentence about a stop: its reason, where it has one.
+pub(super) fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
 fn reason_of(active: &ActiveRun) -> Option<String> {
     active.stop_order().and_then(|order| order.reason.clone())
 }
 
 /// The end of a run that was asked to stop between two attempts.
-fn stopped(mut last: ExecutionResult) -> ExecutionResult {
+fn stopped(mut last: ExecutionResult, active: &ActiveRun) -> ExecutionResult {
     last.status = ResultStatus::Success;
     last.verdict = Some(Verdict::Stopped);
     last.error = None;
-    last.message =
-        format!("stopped as requested before it ran again; before that: {}", last.message);
+    let why = because(reason_of(active).as_deref());
+    let before = last.message;
+    last.message = format!("stopped as requested before it ran again{why}; before that: {before}");
     last
 }

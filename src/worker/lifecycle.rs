@@ -252,9 +252,8 @@ impl Worker {
 
     fn take_messages(&self) {
         let ctx = &self.ctx;
-        for (inbox, long_running) in
-            [(Inbox::StartTerminating, false), (Inbox::StartLongRunning, true)]
-        {
+        for long_running in [false, true] {
+            let inbox = Inbox::of_start(long_running);
             let consumer = ctx.broker.consumer(inbox, Flow::OnDemand, ctx.intake.clone());
             ctx.intakes.spawn(take_starts(Arc::clone(ctx), consumer, long_running));
         }

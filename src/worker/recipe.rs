@@ -8,7 +8,7 @@ use super::claim::{self, Claim, Claimed};
 use super::context::Context;
 use super::decide::Incoming;
 use super::ending::FailedTry;
-use super::execute::{Begin, Executed, execute};
+use super::execute::{Begin, Executed, because, execute};
 use super::reporter::Reporter;
 use super::slots::Slot;
 use super::tenure::Tenure;
@@ -32,12 +32,10 @@ pub(super) async fn follow_start(
         Ok(job) => job,
         Err(error) => return settle::reject(&ctx, delivery, &error).await,
     };
-    if job.is_long_running != (delivery.inbox() == Inbox::StartLongRunning) {
-        tracing::warn!(job.id = %job.id, routing_key = %delivery.routing_key, "routing key disagrees with is_long_running, which decides");
+    let inbox = Inbox::of_start(job.is_long_running);
+    if delivery.inbox() != inbox {
+        return settle::redirect(&ctx, delivery, &job, inbox).await;
     }
-    let Some(slot) = ctx.slots.fit(slot, job.is_long_running).await else {
-        return;
-    };
     let guard = match ctx.active.begin(&job.id, &job.run_id) {
         Ok(guard) => guard,
         Err(active) => return settle::already_active(&ctx, delivery, &job, &active).await,
@@ -66,10 +64,6 @@ pub(super) async fn follow_start(
             settle::unavailable(&ctx, delivery, &job, &error.to_string()).await;
         }
     }
-}
-
-fn because(reason: Option<&str>) -> String {
-    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 fn validate(ctx: &Context, delivery: &Delivery) -> Result<Job, MessageError> {

@@ -8,7 +8,7 @@ use super::active::ActiveRun;
 use super::context::Context;
 use super::decide::{is_stopping, may_retry, tries};
 use super::reporter::Reporter;
-use crate::broker::{Delivery, MessageProperties, ReplyTo};
+use crate::broker::{Delivery, Inbox, MessageProperties, ReplyTo};
 use crate::job::{Event, EventData, Job, JobId, MessageError, RunId, State, Status, Verdict};
 use crate::runner::{Run, failed_result, rejected_result};
 use crate::storage::{JobRecord, RecordState};
@@ -208,6 +208,16 @@ pub(super) async fn republish(ctx: &Context, delivery: Delivery, record: &JobRec
         }
     }
     ack(&delivery, &record.id).await;
+}
+
+/// A start that came by the queue of the other kind. It goes to its own, where a slot of its kind
+/// comes before it.
+pub(super) async fn redirect(ctx: &Context, delivery: Delivery, job: &Job, inbox: Inbox) {
+    let routing_key = &delivery.routing_key;
+    tracing::warn!(job.id = %job.id, routing_key, "routing key disagrees with is_long_running, which decides");
+    if let Err(error) = ctx.broker.redirect(&delivery, inbox).await {
+        tracing::error!(job.id = %job.id, %error, "redirect start");
+    }
 }
 
 /// A start whose segment is somebody else's meanwhile: the broker delivers it again.

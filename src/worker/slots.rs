@@ -15,7 +15,6 @@ pub(super) struct Slots {
 #[derive(Debug)]
 pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
-    long_running: bool,
 }
 
 impl Slots {
@@ -35,22 +34,13 @@ impl Slots {
     /// Waits for a free slot of a kind. `None` is never given while the worker lives.
     pub(super) async fn take(&self, long_running: bool) -> Option<Slot> {
         let permit = Arc::clone(self.of(long_running)).acquire_owned().await.ok()?;
-        Some(Slot { _permit: permit, long_running })
+        Some(Slot { _permit: permit })
     }
 
     /// A slot of a kind where one is free right now.
     #[must_use]
     pub(super) fn try_take(&self, long_running: bool) -> Option<Slot> {
         let permit = Arc::clone(self.of(long_running)).try_acquire_owned().ok()?;
-        Some(Slot { _permit: permit, long_running })
-    }
-
-    /// A slot of the kind that a job needs, where it came by the queue of the other kind.
-    pub(super) async fn fit(&self, slot: Slot, long_running: bool) -> Option<Slot> {
-        if slot.long_running == long_running {
-            return Some(slot);
-        }
-        drop(slot);
-        self.take(long_running).await
+        Some(Slot { _permit: permit })
     }
 }

@@ -2,6 +2,7 @@
 
 mod client;
 mod engine;
+mod segments;
 
 use std::process::{Command, Output};
 
@@ -21,8 +22,19 @@ fn run(arguments: &[&str]) -> Output {
     longshore().args(arguments).output().unwrap()
 }
 
-const COMMANDS: [&str; 10] =
-    ["worker", "start", "stop", "watch", "logs", "run", "ps", "doctor", "schema", "completions"];
+const COMMANDS: [&str; 11] = [
+    "worker",
+    "start",
+    "stop",
+    "watch",
+    "logs",
+    "run",
+    "ps",
+    "segments",
+    "doctor",
+    "schema",
+    "completions",
+];
 
 #[test]
 fn help_lists_every_command_and_every_exit_code() {

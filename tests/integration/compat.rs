@@ -14,11 +14,20 @@ use crate::support::scene::Scene;
 #[tokio::test]
 async fn compat_1_containers_of_others_on_the_same_engine_are_left_alone() {
     let scene = Scene::new().await;
-    let managed = ("runtime.managed", "true");
-    let (segment, id) = (("runtime.segment", "0"), ("runtime.id", "foreign"));
-    let of_another = ("runtime.namespace", "another-longshore");
+    // Whole, so that nothing but the namespace tells them from a container of ours.
+    let of_another = [
+        ("runtime.managed", "true"),
+        ("runtime.segment", "0"),
+        ("runtime.id", "foreign"),
+        ("runtime.run", "run-1"),
+        ("runtime.attempt", "1"),
+        ("runtime.type", "bot"),
+        ("runtime.entrypoint", "main.py"),
+        ("runtime.namespace", "another-longshore"),
+    ];
+    let (_, of_none) = of_another.split_last().unwrap();
     let mut foreign = Vec::new();
-    for labels in [&[managed, segment, id][..], &[managed, segment, id, of_another]] {
+    for labels in [&of_another[..], of_none] {
         foreign.push(engine::start_foreign(&scene.docker, &scene.namespace, labels).await);
     }
     // Twice, for what is taken over is looked up when a worker starts.
@@ -69,7 +78,8 @@ async fn compat_4_a_second_run_of_an_id_sees_the_new_code_and_no_old_files() {
 fn nasty_config(length: usize) -> Value {
     json!({
         "quotes": "it's \"quoted\" and `ticked`",
-        "shell": "$(touch /backtest/pwned); ${HOME} && rm -rf / ; \\ \u{7} !x",
+        "shell": "$(touch /tmp/pwned); ${HOME} && rm -rf / ; \\ \u{7} !x",
+        "shell in quotes": "'$(touch /tmp/pwned)'\"$(touch /tmp/pwned)\"`touch /tmp/pwned`",
         "end of text": "EOF\n'EOF'\nCONFIG\n\"\"\"\n'''",
         "lines": "one\ntwo\r\nthree\ttab\u{0}nul\u{2028}separator",
         "unicode": "日本語 ünïcödé 🚀 \u{202e}rtl \u{feff}",
@@ -89,7 +99,7 @@ async fn compat_10_a_config_arrives_exactly_whatever_is_in_it_and_however_large(
                   env = os.environ.get('CONFIG')\n    \
                   return {'config': config, 'same file': file == config, 'in env': env is not None,\n            \
                   'same env': env is None or json.loads(env) == config == json.loads(os.environ['BACKTEST_CONFIG']),\n            \
-                  'pwned': os.path.exists('/backtest/pwned')}\n";
+                  'pwned': os.path.exists('/tmp/pwned')}\n";
     let node = r"
 const fs = require('node:fs');
 const { isDeepStrictEqual: same } = require('node:util');
@@ -101,7 +111,7 @@ exports.main = async (id, config) => {
     'same file': same(file, config),
     'in env': env !== undefined,
     'same env': env === undefined || (same(JSON.parse(env), config) && same(JSON.parse(own), config)),
-    pwned: fs.existsSync('/backtest/pwned'),
+    pwned: fs.existsSync('/tmp/pwned'),
   };
 };
 ";

@@ -17,44 +17,63 @@ use longshore::runner::docker::{DockerOrchestrator, Progress};
 use longshore::runner::orchestrator::{ContainerOrchestrator, EngineError};
 use longshore::settings::RunnerSettings;
 use nix::pty::{Winsize, openpty};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::cli::{longshore, text};
-use crate::support::bench::settings;
-use crate::support::program::PYTHON_BACKTEST;
+use crate::support::bench::{PYTHON, settings};
+use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
 use crate::support::registry::Registry;
 use crate::support::scene::Scene;
 
 const TAG: &str = "1";
 
-/// A registry that holds one image of a few megabytes that the engine does not have.
+/// A registry that holds one image that the engine does not have.
 struct Shelf {
     registry: Registry,
     docker: Docker,
     repository: String,
+    name: String,
     image: String,
 }
 
 impl Shelf {
+    /// With an image of a few megabytes, which cannot run.
     async fn new() -> Self {
-        let registry = Registry::start().await;
-        let docker = client();
-        let repository = format!("it-{}", uuid::Uuid::new_v4());
-        let name = format!("{}/{repository}", registry.address);
-        let shelf = Self { image: format!("{name}:{TAG}"), registry, docker, repository };
+        let shelf = Self::empty().await;
         let options =
-            CreateImageOptionsBuilder::default().from_src("-").repo(&name).tag(TAG).build();
+            CreateImageOptionsBuilder::default().from_src("-").repo(&shelf.name).tag(TAG).build();
         let body = Some(bollard::body_full(archive().into()));
         shelf.docker.create_image(Some(options), body, None).try_collect::<Vec<_>>().await.unwrap();
+        shelf.fill().await;
+        shelf
+    }
+
+    /// With the image for Python, by another name.
+    async fn with_python() -> Self {
+        let shelf = Self::empty().await;
+        let options = TagImageOptionsBuilder::default().repo(&shelf.name).tag(TAG).build();
+        shelf.docker.tag_image(PYTHON, Some(options)).await.unwrap();
+        shelf.fill().await;
+        shelf
+    }
+
+    async fn empty() -> Self {
+        let registry = Registry::start().await;
+        let repository = format!("it-{}", uuid::Uuid::new_v4());
+        let name = format!("{}/{repository}", registry.address);
+        Self { image: format!("{name}:{TAG}"), name, registry, docker: client(), repository }
+    }
+
+    /// Moves the image from the engine to the registry.
+    async fn fill(&self) {
         let options = PushImageOptionsBuilder::default().tag(TAG).build();
         let login = Some(DockerCredentials::default());
-        let pushed = shelf.docker.push_image(&name, Some(options), login);
+        let pushed = self.docker.push_image(&self.name, Some(options), login);
         pushed.try_collect::<Vec<_>>().await.unwrap();
-        shelf.forget(&shelf.image).await;
-        shelf
+        self.forget(&self.image).await;
     }
 
     async fn forget(&self, image: &str) {
@@ -301,6 +320,39 @@ async fn a_worker_pulls_once_for_all_jobs_that_wait_and_logs_it() {
     let before = shelf.manifest_requests();
     engine(PATIENT, Progress::Log).await.pull_image(&shelf.image).await.unwrap();
     assert_eq!(shelf.manifest_requests() - before, one_pull);
+    scene.finish([worker]).await;
+}
+
+/// compat.md 2: a start had no mark while its image was pulled, so that the next one ran as well.
+#[tokio::test]
+async fn compat_2_a_second_start_during_a_slow_pull_gives_no_second_bot() {
+    let (shelf, scene) = (Shelf::with_python().await, Scene::new().await);
+    shelf.registry.pause();
+    let worker = scene.worker_with(&[("PYTHON_IMAGE", &shelf.image)]).await;
+    let message = scene.job("bot", &PYTHON_BOT, PYTHON_TICKER).await;
+    let id = scene.id("bot");
+    scene.start(&message).await;
+    let preparing = scene.events.wait_state(&id, "preparing").await;
+    scene.start(&message).await;
+    let duplicate = scene.events.wait_state(&id, "duplicate").await;
+    assert_ne!(duplicate.data()["run_id"], preparing.data()["run_id"]);
+    assert_eq!(scene.containers().await, [""; 0], "the image was to be pulled still");
+    shelf.registry.go_on();
+    let running = scene.events.wait_state(&id, "running").await;
+    assert_eq!(running.data()["run_id"], preparing.data()["run_id"]);
+    scene.logged(&id, "tick").await;
+    assert_eq!(
+        scene.container_of(&id).await.id.as_deref(),
+        running.data()["container_id"].as_str()
+    );
+    scene.stop(&json!({ "id": id })).await;
+    let result = scene.events.result_of(&id).await;
+    assert_eq!(result.expect("stopped")["run_id"], preparing.data()["run_id"]);
+    scene.is_tidy().await;
+    let states = scene.events.states_of(&id);
+    let expected = ["accepted", "preparing", "duplicate", "running", "stopping", "finished"];
+    assert_eq!(states, expected);
+    assert_eq!(scene.events.results_of(&id).len(), 1);
     scene.finish([worker]).await;
 }
 

@@ -274,6 +274,27 @@ async fn the_result_and_the_output_of_a_backtest_are_stored() {
 }
 
 #[tokio::test]
+async fn results_are_stored_as_json_and_logs_as_plain_text() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let source = "def main(id, config):\n    print('one')\n    return {'trades': 2}\n";
+    let id = scene.id("typed");
+    let result = scene.run(&scene.job("typed", &PYTHON_BACKTEST, source).await).await;
+    result.expect("succeeded");
+    for (name, expected) in [("analysis.json", "application/json"), ("logs.txt", "text/plain")] {
+        let stored = scene.content_type(Bucket::Results, &format!("{id}/{name}")).await;
+        assert_eq!(stored.as_deref(), Some(expected), "{name}");
+    }
+    let days = scene.objects(Bucket::Logs, &format!("logs/{id}/")).await;
+    assert!(!days.is_empty());
+    for day in days {
+        let stored = scene.content_type(Bucket::Logs, &day).await;
+        assert_eq!(stored.as_deref(), Some("text/plain"), "{day}");
+    }
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
 async fn one_archive_serves_several_entrypoints() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;

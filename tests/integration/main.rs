@@ -35,6 +35,7 @@ mod lifecycle;
 mod logs;
 mod readme;
 mod robustness;
+mod routing;
 mod schemas;
 mod settings;
 mod storage;

@@ -4,6 +4,7 @@
 //! Each test ends with [`nothing_is_left`]: no container, directory, message or open journal entry.
 
 mod chaos;
+mod crashes;
 mod interleavings;
 mod many;
 mod outage_of_broker;

@@ -15,7 +15,7 @@ use longshore::storage::{
 };
 
 use crate::support::proxy::Proxy;
-use crate::support::s3::{addr, settings, unique};
+use crate::support::s3::{self, addr, settings, unique};
 
 const TEXT: &str = "text/plain";
 
@@ -82,17 +82,8 @@ async fn many_workers_may_create_the_buckets_at_once() {
     missing.check().await.unwrap();
     missing.ensure_buckets().await.unwrap();
     for bucket in Bucket::ALL {
-        delete_bucket(&settings, missing.bucket_name(bucket)).await;
+        s3::bucket(&settings, missing.bucket_name(bucket)).delete().await.unwrap();
     }
-}
-
-/// What no worker ever does.
-async fn delete_bucket(settings: &StoreSettings, name: &str) {
-    let endpoint = format!("http://{}", settings.endpoint);
-    let region = s3::Region::Custom { region: settings.region.clone(), endpoint };
-    let (access, secret) = (&settings.access_key, &settings.secret_key);
-    let keys = s3::creds::Credentials::new(Some(access), Some(secret), None, None, None).unwrap();
-    s3::Bucket::new(name, region, keys).unwrap().with_path_style().delete().await.unwrap();
 }
 
 #[tokio::test]

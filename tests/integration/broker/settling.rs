@@ -92,6 +92,21 @@ async fn a_message_put_straight_into_an_inbox_can_be_retried_too() {
 }
 
 #[tokio::test]
+async fn a_redirected_message_comes_to_the_other_inbox_as_it_was() {
+    let rabbit = Rabbit::new();
+    let broker = rabbit.declared().await;
+    let (from, to) = (Inbox::of_start(false), Inbox::of_start(true));
+    let exchange = broker.topology().jobs_exchange();
+    publish_foreign(&rabbit.foreign_channel().await, &exchange, &from.routing_key()).await;
+    let first = take(&broker, from).await;
+    within(broker.redirect(&first, to)).await.unwrap();
+    let second = take(&broker, to).await;
+    assert_eq!((&second.body, &second.properties), (&first.body, &first.properties));
+    assert_eq!(second.routing_key, to.routing_key());
+    rabbit.clean_up().await;
+}
+
+#[tokio::test]
 async fn a_dead_letter_says_why_and_where_from_and_is_otherwise_as_it_came() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;

@@ -134,7 +134,8 @@ async fn a_connection_that_is_cut_again_and_again_loses_no_job_and_runs_none_twi
     }
     assert_eq!(identity(&scene, &bot_id).await, before);
     // So that another worker, which may not have seen it held in between, does not count the time before.
-    let owner = scene.read_object(Bucket::State, &format!("{}/owners/0.json", scene.namespace)).await;
+    let owner =
+        scene.read_object(Bucket::State, &format!("{}/owners/0.json", scene.namespace)).await;
     let owner: Value = serde_json::from_str(&owner).unwrap();
     assert!(owner["regained_at"].as_str() > owner["claimed_at"].as_str(), "{owner}");
     scene.stop(&json!({ "id": bot_id })).await;

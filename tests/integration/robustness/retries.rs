@@ -43,7 +43,8 @@ fn attempt_of(delivery: &Delivery) -> Option<i64> {
     }
 }
 
-fn attempts(seen: &[Seen], id: &str, state: &str) -> Vec<i64> {
+/// The attempts of a job's events in a state, in order.
+pub(super) fn attempts(seen: &[Seen], id: &str, state: &str) -> Vec<i64> {
     let is_meant = says(id, state);
     let found = seen.iter().filter(|seen| is_meant(seen));
     found.map(|seen| seen.data()["attempt"].as_i64().unwrap()).collect()

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig};
+use bollard::exec::StartExecResults;
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ExecConfig, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, ListContainersOptionsBuilder,
     RemoveContainerOptionsBuilder, StartContainerOptions,
 };
+use futures_util::TryStreamExt as _;
 
 /// The label that says which namespace a container belongs to.
 const NAMESPACE_LABEL: &str = "runtime.namespace";
@@ -44,6 +46,24 @@ pub(crate) async fn is_running(docker: &Docker, container: &str) -> bool {
         Ok(found) => found.state.and_then(|state| state.running) == Some(true),
         Err(_) => false,
     }
+}
+
+/// Runs a command in a container that runs, to a good end.
+pub(crate) async fn exec(docker: &Docker, container: &str, command: &[&str]) {
+    let config = ExecConfig {
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        cmd: Some(command.iter().map(|&word| word.to_owned()).collect()),
+        ..Default::default()
+    };
+    let exec = docker.create_exec(container, config).await.unwrap().id;
+    let StartExecResults::Attached { output, .. } = docker.start_exec(&exec, None).await.unwrap()
+    else {
+        panic!("{command:?} was not waited for");
+    };
+    let said: Vec<_> = output.try_collect().await.unwrap();
+    let code = docker.inspect_exec(&exec).await.unwrap().exit_code;
+    assert_eq!(code, Some(0), "{command:?}: {said:?}");
 }
 
 /// Starts a container that is none of Longshore's, with `labels` of its own choice.

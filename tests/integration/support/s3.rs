@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use longshore::settings::StoreSettings;
 use longshore::tls::TlsFiles;
+use s3::creds::Credentials;
 
 use super::variable;
 
@@ -43,6 +44,15 @@ pub(crate) async fn addr() -> SocketAddr {
     let endpoint = settings().endpoint;
     let host = endpoint.trim_start_matches("http://").trim_end_matches('/').to_owned();
     tokio::net::lookup_host(host).await.unwrap().next().unwrap()
+}
+
+/// A bucket by its name, for what no worker ever does.
+pub(crate) fn bucket(settings: &StoreSettings, name: &str) -> Box<s3::Bucket> {
+    let endpoint = format!("http://{}", settings.endpoint);
+    let region = s3::Region::Custom { region: settings.region.clone(), endpoint };
+    let (access, secret) = (&settings.access_key, &settings.secret_key);
+    let keys = Credentials::new(Some(access), Some(secret), None, None, None).unwrap();
+    s3::Bucket::new(name, region, keys).unwrap().with_path_style()
 }
 
 /// A name that no other test uses.

@@ -175,6 +175,13 @@ impl Scene {
         String::from_utf8(object.bytes.to_vec()).unwrap()
     }
 
+    /// What the store says that an object is.
+    pub(crate) async fn content_type(&self, bucket: Bucket, key: &str) -> Option<String> {
+        let bucket = s3::bucket(&s3::settings(), self.store.bucket_name(bucket));
+        let (head, _) = bucket.head_object(key).await.unwrap();
+        head.content_type
+    }
+
     /// A job's stored logs, one object after the other.
     pub(crate) async fn logs_of(&self, id: &str) -> String {
         let mut all = String::new();
