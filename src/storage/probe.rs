@@ -66,24 +66,4 @@ fn was_taken(written: Result<ETag, StoreError>) -> Result<bool, StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::DirectoryStore;
-
-    #[tokio::test]
-    async fn a_store_with_conditional_writes_passes_and_keeps_nothing_of_it() {
-        let root = tempfile::tempdir().unwrap();
-        let store = DirectoryStore::new(root.path());
-        store.ensure_buckets().await.unwrap();
-        assert_eq!(conditional_writes(&store, "ns").await.unwrap(), Broken::default());
-        assert!(store.list(Bucket::State, "").await.unwrap().is_empty());
-    }
-
-    #[test]
-    fn what_is_ignored_is_named() {
-        assert_eq!(Broken::default().sentence(), None);
-        let both = Broken { if_absent: true, if_unchanged: true }.sentence().unwrap();
-        assert!(both.contains("If-None-Match and If-Match"), "{both}");
-        assert!(was_taken(Ok(ETag("x".to_owned()))).unwrap());
-    }
-}
+mod tests;

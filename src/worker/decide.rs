@@ -98,15 +98,11 @@ pub(crate) fn is_stopping(tombstone: &Tombstone, active: &JobRecord) -> bool {
 }
 
 /// Whether the record that was found shows that `ours` was written, at a try that got no answer: it is
-/// ours, for nobody else writes under our ownership; or it is that of the job's next run, which nobody
-/// begins before ours has ended or waits.
+/// ours, for nobody else writes under our ownership. That of the job's next run shows nothing, for it may
+/// be another owner who ended ours before; and if we did, whoever took the job has told of it.
 #[must_use]
 pub(super) fn follows(found: &JobRecord, ours: &JobRecord) -> bool {
-    if found.run_id == ours.run_id {
-        (found.segment, found.epoch) == (ours.segment, ours.epoch)
-    } else {
-        ours.state != RecordState::Active
-    }
+    found.run_id == ours.run_id && (found.segment, found.epoch) == (ours.segment, ours.epoch)
 }
 
 /// Whether a stop that has been noted ends a run that is taken up: one that came while it ran, or one

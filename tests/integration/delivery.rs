@@ -1,5 +1,7 @@
 //! What AMQP says about a message is honoured: identity, reply, trace; and what a stop finds.
 
+mod acks;
+
 use futures_util::StreamExt as _;
 use lapin::BasicProperties;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};

@@ -255,6 +255,36 @@ async fn nothing_is_missing_and_nothing_repeated_when_the_engine_rotates_its_log
     }
 }
 
+/// Runs a container that says 12,000 numbers, more than are remembered to know a repetition by, with a
+/// pause half-way, and reads its output while its end is waited for.
+async fn all_comes_beside_a_wait(bench: &Bench, name: &str, pause: f64) {
+    let script = format!(
+        "echo begun >&2; seq 1 6000; sleep {pause}; seq 6001 12000; echo over >&2; printf last"
+    );
+    let id = bench.start(&bench.shell(name, &script)).await;
+    let (ended, frames) = tokio::join!(bench.engine.wait(&id), frames(bench, &id));
+    assert_eq!(ended.unwrap().exit_code, Some(0), "{name}");
+    let numbers: Vec<_> = (1..=12_000).map(|number| number.to_string()).collect();
+    let whole = format!("{}\nlast", numbers.join("\n"));
+    let came = bytes_of(&frames, Stream::Stdout);
+    let same = came.iter().zip(whole.bytes()).take_while(|(a, b)| **a == *b).count();
+    assert!(came == whole.as_bytes(), "{name}: {} bytes, wrong after {same}", came.len());
+    assert_eq!(bytes_of(&frames, Stream::Stderr), b"begun\nover\n", "{name}");
+    assert!(frames.iter().all(|frame| !frame.after_gap), "{name}");
+}
+
+#[tokio::test]
+async fn all_output_comes_once_and_in_order_while_the_end_is_waited_for_as_well() {
+    let bench = Bench::new().await;
+    for round in 0..5 {
+        // Ended before its output is looked at, about then, just after that, and long after.
+        let names = ["soon", "then", "after", "late"].map(|name| format!("{name}-{round}"));
+        let runs = names.iter().zip([0.0, 0.2, 0.3, 1.0]);
+        let runs = runs.map(|(name, pause)| all_comes_beside_a_wait(&bench, name, pause));
+        futures_util::future::join_all(runs).await;
+    }
+}
+
 #[tokio::test]
 async fn a_second_look_at_the_logs_gives_the_same_frames() {
     let bench = Bench::new().await;

@@ -6,6 +6,7 @@
 mod chaos;
 mod crashes;
 mod interleavings;
+mod killed_at_the_end;
 mod many;
 mod outage_of_broker;
 mod outage_of_store;

@@ -101,6 +101,11 @@ pub(super) struct World {
     // --- what is looked at in the end
     /// The contents of the result events, by their id.
     pub results: BTreeMap<String, BTreeSet<String>>,
+    /// How often each run's record came in the place of none or of another run's: more than once where
+    /// a start of it came again after that.
+    pub takings: BTreeMap<RunId, usize>,
+    /// How often a run was told to have ended that had no record then.
+    pub told_unclaimed: BTreeMap<RunId, usize>,
     /// Runs that were told as duplicates.
     pub duplicates: BTreeSet<RunId>,
     /// Stops that were answered: nothing runs.
@@ -128,6 +133,8 @@ impl World {
             faults: [None; 2],
             broken_launches: [false; 2],
             results: BTreeMap::new(),
+            takings: BTreeMap::new(),
+            told_unclaimed: BTreeMap::new(),
             duplicates: BTreeSet::new(),
             not_running: 0,
             launched: Vec::new(),
@@ -154,6 +161,9 @@ impl World {
     pub(super) fn write(&mut self, record: &JobRecord, seen: Option<u64>) -> Option<u64> {
         if self.record.as_ref().map(|(_, version)| *version) != seen {
             return None;
+        }
+        if self.record.as_ref().is_none_or(|(old, _)| old.run_id != record.run_id) {
+            *self.takings.entry(record.run_id.clone()).or_default() += 1;
         }
         let version = self.next();
         self.record = Some((record.clone(), version));

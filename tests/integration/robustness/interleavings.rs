@@ -103,7 +103,7 @@ impl Stage {
 }
 
 /// A request that is held must not be given up.
-const PATIENT: (&str, &str) = ("STORE_TIMEOUT_SECONDS", "180");
+pub(super) const PATIENT: (&str, &str) = ("STORE_TIMEOUT_SECONDS", "180");
 
 const _: () = assert!(PATIENCE.as_secs() < 180);
 

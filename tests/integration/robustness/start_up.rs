@@ -2,9 +2,11 @@
 
 use lapin::options::{ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
+use longshore::storage::Bucket;
 use serde_json::Value;
 
 use super::{QUICK, nothing_is_left, until};
+use crate::support::gates::GatedLine;
 use crate::support::program::PYTHON_BACKTEST;
 use crate::support::proxy::Proxy;
 use crate::support::s3;
@@ -37,6 +39,30 @@ async fn a_store_that_is_not_there_yet_is_waited_for_with_a_line_a_try() {
     worker.ready().await;
     let message = scene.job("job", &PYTHON_BACKTEST, QUICK).await;
     scene.run(&message).await.expect("succeeded");
+    nothing_is_left(scene, [worker]).await;
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_conditions_is_warned_of_once_with_what_is_lost_by_it() {
+    let scene = Scene::new().await;
+    let store = GatedLine::start(s3::addr().await).await;
+    let address = store.addr().to_string();
+    let settings = [("MINIO_ENDPOINT", address.as_str())];
+    let ignored = "the object store ignores";
+    let mut good = scene.worker_with(&settings).await;
+    assert_eq!(lines_with(&good, ignored), Vec::<Value>::new());
+    good.stop().await;
+
+    store.forgive(&format!("/{}/probes/", scene.namespace));
+    let worker = scene.worker_with(&settings).await;
+    let said = lines_with(&worker, ignored);
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert_eq!(said[0]["level"], "WARN", "{said:#?}");
+    for part in ["If-None-Match and If-Match", "two workers could take the same job"] {
+        assert!(said[0].to_string().contains(part), "{said:#?}");
+    }
+    let probes = format!("{}/probes/", scene.namespace);
+    assert_eq!(scene.objects(Bucket::State, &probes).await, [""; 0], "what it tried out is left");
     nothing_is_left(scene, [worker]).await;
 }
 

@@ -18,6 +18,10 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// What ends the head of a request.
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
+/// How an answer begins that says that a condition has failed, and how one that says that it was written.
+const FAILED_CONDITION: &[u8] = b"HTTP/1.1 412 Precondition Failed\r\n";
+const TAKEN_WRITE: &[u8] = b"HTTP/1.1 200 OK\r\nETag: \"taken\"\r\n";
+
 /// How far a gate is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
@@ -80,6 +84,8 @@ pub(crate) struct GatedLine {
 struct Line {
     target: SocketAddr,
     gates: Mutex<Vec<Arc<Gate>>>,
+    /// What the paths have in them whose failed conditions the client does not hear of.
+    forgiven: Mutex<Option<String>>,
     tasks: TaskTracker,
     ended: CancellationToken,
 }
@@ -92,6 +98,7 @@ impl GatedLine {
         let line = Arc::new(Line {
             target,
             gates: Mutex::default(),
+            forgiven: Mutex::default(),
             tasks: TaskTracker::new(),
             ended: CancellationToken::new(),
         });
@@ -113,6 +120,13 @@ impl GatedLine {
         self.line.gates.lock().unwrap().push(Arc::clone(&gate));
         gate
     }
+
+    /// Says of writes whose path has `part` in it that they were done, though their condition failed:
+    /// to the client, as a store that ignores conditions. (It signs the condition, which therefore
+    /// cannot be taken out on the way.)
+    pub(crate) fn forgive(&self, part: &str) {
+        *self.line.forgiven.lock().unwrap() = Some(part.to_owned());
+    }
 }
 
 async fn accept(listener: TcpListener, line: Arc<Line>) {
@@ -131,18 +145,25 @@ async fn carry(client: TcpStream, line: Arc<Line>) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     // A client sends its next request when it has the answer, so one is under way at a time.
-    let asked = Mutex::new(None);
+    let asked = Mutex::new(Asked::default());
     tokio::select! {
         _ = pass_requests(from_client, to_server, &line, &asked) => {}
         _ = pass_answers(from_server, to_client, &asked) => {}
     }
 }
 
+/// What is to be done with the answer to the request that is under way.
+#[derive(Default)]
+struct Asked {
+    gate: Option<Arc<Gate>>,
+    is_forgiven: bool,
+}
+
 async fn pass_requests(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     line: &Line,
-    asked: &Mutex<Option<Arc<Gate>>>,
+    asked: &Mutex<Asked>,
 ) -> Result<(), Closed> {
     let mut buffer = Vec::new();
     loop {
@@ -165,8 +186,9 @@ async fn pass_requests(
                     read = read_more(&mut from, &mut buffer) => read?,
                 }
             }
-            *asked.lock().unwrap() = Some(gate);
+            asked.lock().unwrap().gate = Some(gate);
         }
+        asked.lock().unwrap().is_forgiven = line.forgives(&buffer);
         while buffer.len() < length {
             read_more(&mut from, &mut buffer).await?;
         }
@@ -185,7 +207,7 @@ async fn read_more(from: &mut OwnedReadHalf, buffer: &mut Vec<u8>) -> Result<(),
 async fn pass_answers(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    asked: &Mutex<Option<Arc<Gate>>>,
+    asked: &Mutex<Asked>,
 ) -> Result<(), Closed> {
     let mut piece = vec![0; PIECE_BYTES];
     loop {
@@ -193,8 +215,13 @@ async fn pass_answers(
         if length == 0 {
             return Ok(());
         }
-        to.write_all(&piece[..length]).await.map_err(|_| Closed)?;
-        if let Some(gate) = asked.lock().unwrap().take() {
+        let Asked { gate, is_forgiven } = std::mem::take(&mut *asked.lock().unwrap());
+        let rest = piece[..length].strip_prefix(FAILED_CONDITION).filter(|_| is_forgiven);
+        if rest.is_some() {
+            to.write_all(TAKEN_WRITE).await.map_err(|_| Closed)?;
+        }
+        to.write_all(rest.unwrap_or(&piece[..length])).await.map_err(|_| Closed)?;
+        if let Some(gate) = gate {
             gate.advance(Stage::Answered);
         }
     }
@@ -212,13 +239,25 @@ fn length_of(buffer: &[u8]) -> Option<usize> {
 impl Line {
     /// The gate that the first request of `buffer` stands before.
     fn gate_of(&self, buffer: &[u8]) -> Option<Arc<Gate>> {
-        let end = buffer.iter().position(|byte| *byte == b'\r')?;
-        let line = String::from_utf8_lossy(&buffer[..end]).into_owned();
-        let mut words = line.split(' ');
-        let (method, target) = (words.next()?, words.next()?);
-        let path = target.split('?').next()?;
+        let (method, path) = method_and_path(buffer)?;
         let gates = self.gates.lock().unwrap();
         let is_meant = |gate: &&Arc<Gate>| gate.method == method && path.ends_with(&gate.suffix);
         gates.iter().find(is_meant).cloned()
     }
+
+    /// Whether the first request of `buffer` is a write whose failed condition is not to be heard of.
+    fn forgives(&self, buffer: &[u8]) -> bool {
+        let forgiven = self.forgiven.lock().unwrap();
+        let asked = method_and_path(buffer).zip(forgiven.as_ref());
+        asked.is_some_and(|((method, path), part)| method == "PUT" && path.contains(part))
+    }
+}
+
+/// What the first request of `buffer` asks for.
+fn method_and_path(buffer: &[u8]) -> Option<(String, String)> {
+    let end = buffer.iter().position(|byte| *byte == b'\r')?;
+    let line = String::from_utf8_lossy(&buffer[..end]).into_owned();
+    let mut words = line.split(' ');
+    let (method, target) = (words.next()?, words.next()?);
+    Some((method.to_owned(), target.split('?').next()?.to_owned()))
 }

@@ -93,6 +93,7 @@ impl Worker {
         if start.run != *by && start.attempt > 1 {
             let record = self.new_record(&Tenure::nobodys(), &start);
             let result = self.result(&record, start.attempt, Verdict::Cancelled);
+            *self.world().told_unclaimed.entry(start.run.clone()).or_default() += 1;
             self.world().tell(&event(result));
         } else if start.run != *by {
             self.world().duplicates.insert(start.run.clone());
