@@ -30,9 +30,10 @@ const MAX_GAP: Duration = Duration::from_secs(3);
 /// Segments of others that one worker looks at: those next to its own in the order of numbers.
 const WATCHED: usize = 3;
 
-/// What is waited beyond a lease: the round trip of the last proof (1 s), the entry script's look at
-/// the lease (2 s) and its kill (1 s), and 2 s for clocks and a busy host. The first lease of a bot is
-/// shorter by what the proof that it starts on may be older.
+/// What is waited beyond a lease. Counted from its proof, a bot is killed 1 s after its end at the latest,
+/// which leaves 5 s for clocks and a busy host. Where it counts from when it is seen, the round trip of the
+/// proof (1 s) and the entry script's look at the lease (2 s) come on top, which leaves 2 s; the first lease is
+/// shorter by what the proof that a bot starts on may be older.
 const LEASE_MARGIN: Duration = Duration::from_secs(6);
 
 /// How long a segment that was let go in good order is left to the worker that comes back for it.

@@ -10,8 +10,10 @@ use tokio::process::Command;
 
 use crate::clients::{must_run, python_with_pika};
 use crate::support::program::PYTHON_BACKTEST;
+use crate::support::rabbit::within;
 use crate::support::scene::Scene;
 use crate::support::servers;
+use crate::support::worker::settings_of_a_worker;
 
 /// The fenced blocks of a language in a page of the project.
 fn blocks(page: &str, language: &str) -> Vec<String> {
@@ -45,6 +47,60 @@ fn every_command_line_is_one_that_the_program_understands() {
         }
     }
     assert!(seen >= 8, "only {seen} command lines were found");
+}
+
+/// The program with the words of a command line of the page, in a scene: its jobs are called as a test's.
+fn as_shown(line: &str, scene: &Scene) -> Command {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let (backtest, bot) = (scene.id("backtest"), scene.id("bot"));
+    let line = line.split(" #").next().unwrap().replace('"', "");
+    let line = line.replace("my-backtest-1", &backtest).replace("ticker-demo", &bot);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+    command.env_clear().current_dir(scene.folder()).kill_on_drop(true);
+    command.envs(settings_of_a_worker(&scene.namespace, "client", &scene.temp_dir()));
+    command.args(line.split_whitespace().skip(1).map(
+        |word| match word.strip_prefix("examples/") {
+            Some(example) => format!("{root}/examples/{example}"),
+            None => word.to_owned(),
+        },
+    ));
+    if line.contains("ma-crossover/start.json") {
+        command.args(["--id", &backtest]);
+    } else if line.contains("start.json") {
+        command.args(["--id", &bot]);
+    }
+    command
+}
+
+#[tokio::test]
+async fn the_command_lines_start_follow_and_stop_jobs() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let page = blocks("README.md", "sh").concat();
+    let lines = |verb: &str| -> Vec<String> {
+        let verb = format!("longshore {verb} ");
+        page.lines().filter(|line| line.starts_with(&verb)).map(str::to_owned).collect()
+    };
+    for line in lines("run").iter().chain(&lines("start")) {
+        must_run(&mut as_shown(line, &scene)).await;
+    }
+    let bot = scene.id("bot");
+    scene.events.wait_state(&bot, "running").await;
+    let following: Vec<_> = lines("logs")
+        .iter()
+        .map(|line| as_shown(line, &scene).stdout(std::process::Stdio::piped()).spawn().unwrap())
+        .collect();
+    for line in lines("stop") {
+        must_run(&mut as_shown(&line, &scene)).await;
+    }
+    let result = scene.events.result_of(&bot).await;
+    result.expect("stopped");
+    result.expect_message(&["enough"]);
+    for child in following {
+        let output = within(child.wait_with_output()).await.unwrap();
+        assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+    }
+    scene.finish([worker]).await;
 }
 
 #[test]
