@@ -85,7 +85,10 @@ async fn has_image(engine: &DockerOrchestrator, image: &str) -> Finding {
 async fn broker(settings: &BrokerSettings) -> Finding {
     let shown = mask_url(&settings.url);
     match Broker::check(settings).await {
-        Ok(()) => Finding::ok("broker", format!("{shown} lets us in{}", with_tls(&shown))),
+        Ok(()) => {
+            let with_tls = if shown.starts_with("amqps://") { ", over TLS" } else { "" };
+            Finding::ok("broker", format!("{shown} lets us in{with_tls}"))
+        }
         Err(error @ BrokerError::Refused { .. }) => {
             let mend = "rabbitmqctl list_users and rabbitmqctl list_vhosts say what there is";
             Finding::fail("broker", error.to_string(), mend)
@@ -95,11 +98,6 @@ async fn broker(settings: &BrokerSettings) -> Finding {
             Finding::fail("broker", error.to_string(), error.mend().unwrap_or_else(usual))
         }
     }
-}
-
-/// What is said of a connection that is encrypted, and of one that is not to another machine.
-fn with_tls(url: &str) -> &'static str {
-    if url.starts_with("amqps://") || url.starts_with("https://") { ", over TLS" } else { "" }
 }
 
 async fn store(settings: &StoreSettings) -> Finding {
