@@ -1,8 +1,8 @@
 //! The journal: who runs what, in the state bucket.
 //!
-//! A typed layer over [`ObjectStore`]: `jobs/{id}.json`, `stops/{id}.json`, the index
-//! `segments/{n}/{id}` and `owners/{n}.json`, all below the namespace, so that two namespaces may
-//! share a bucket. When to write what is the worker's business.
+//! A typed layer over [`ObjectStore`]: `jobs/{id}.json`, `ended/{id}/{run}.json`, `stops/{id}.json`,
+//! the index `segments/{n}/{id}` and `owners/{n}.json`, all below the namespace, so that two namespaces
+//! may share a bucket. When to write what is the worker's business.
 
 mod record;
 
@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::record::{JobRecord, OwnerRecord, Place, RecordState, StoredMessage, Tombstone};
 use super::{Bucket, Condition, ETag, ObjectStore, StoreError};
-use crate::job::{Event, JobId};
+use crate::job::{Event, JobId, RunId};
 
 /// The largest record that is read, in bytes: a start message and a result event, with room.
 const MAX_RECORD_BYTES: u64 = 16 * 1024 * 1024;
@@ -164,6 +164,30 @@ impl Journal {
         Ok(kept.map_or_else(|| event.clone(), |(event, _)| event))
     }
 
+    /// Keeps the result event of a run whose record is about to give way to another run's: what the
+    /// record says, in the place of whatever is kept.
+    pub async fn keep_end(&self, record: &JobRecord, event: &Event) -> Result<(), JournalError> {
+        let key = self.ended_key(&record.id, &record.run_id);
+        self.write_json(&key, event, Condition::None).await.map(drop)
+    }
+
+    /// Keeps an end for a run whose record has none and is about to give way to another run's, unless
+    /// one is kept already.
+    pub async fn keep_first_end(
+        &self,
+        record: &JobRecord,
+        event: &Event,
+    ) -> Result<(), JournalError> {
+        let key = self.ended_key(&record.id, &record.run_id);
+        self.write_json(&key, event, Condition::Absent).await.map(drop)
+    }
+
+    /// The result event of a run whose record has given way to another run's. It says nothing of the run
+    /// that the job's record is about.
+    pub async fn ended(&self, id: &JobId, run: &RunId) -> Result<Option<Event>, JournalError> {
+        Ok(self.read_json(&self.ended_key(id, run)).await?.map(|(event, _)| event))
+    }
+
     /// Writes that a job is to stop, in the place of an earlier word on it.
     pub async fn put_tombstone(&self, tombstone: &Tombstone) -> Result<(), JournalError> {
         let key = self.stop_key(&tombstone.id);
@@ -182,6 +206,10 @@ impl Journal {
 
     fn job_key(&self, id: &JobId) -> String {
         format!("{}/jobs/{id}.json", self.namespace)
+    }
+
+    fn ended_key(&self, id: &JobId, run: &RunId) -> String {
+        format!("{}/ended/{id}/{run}.json", self.namespace)
     }
 
     fn stop_key(&self, id: &JobId) -> String {

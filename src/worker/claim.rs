@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use super::account::write;
 use super::context::Context;
 use super::decide::{self, ClaimDecision, Incoming, Standing};
-use super::ending;
+use super::earlier;
 use super::tenure::Tenure;
 use crate::broker::Delivery;
-use crate::job::Job;
+use crate::job::{Event, Job};
 use crate::runner::Run;
 use crate::storage::{ETag, JobRecord, JournalError, RecordState, StoredMessage, Tombstone};
 
@@ -26,8 +26,6 @@ pub(super) struct Claimed {
     pub(super) record: JobRecord,
     /// The record's version.
     pub(super) etag: ETag,
-    /// From which attempt on none has run.
-    pub(super) since: u32,
 }
 
 /// What became of a claim.
@@ -36,8 +34,8 @@ pub(super) enum Claim {
     Taken(Box<Claimed>),
     /// The job is ours, and was cancelled before it ran.
     Cancelled(Box<Claimed>, Tombstone),
-    /// This very run has ended.
-    Republish(Box<JobRecord>),
+    /// This very run has ended, with this result.
+    Republish(Option<Box<Event>>),
     /// Somebody has it.
     Duplicate(Box<JobRecord>),
     /// The segment is somebody else's meanwhile: the message has to come again.
@@ -63,30 +61,23 @@ pub(super) async fn claim(
     delivery: &Delivery,
     incoming: &Incoming,
 ) -> Result<Claim, JournalError> {
-    let attempt = delivery.properties.attempt;
-    let record = new_record(ctx, tenure, job, delivery, attempt);
     let mut is_entered = false;
     for _ in 0..MAX_CROSSINGS {
-        let existing = ctx.journal.read(&job.id).await?;
-        let (decided, existing) = (decision(ctx, existing.as_ref(), incoming).await?, existing);
-        let seen = match (decided, existing) {
-            (ClaimDecision::Take, existing) => existing,
-            (_, None) => None,
-            (decided, Some((old, _))) => {
+        let seen = ctx.journal.read(&job.id).await?;
+        let old = seen.as_ref().map(|(old, _)| old);
+        if let Some(old) = old {
+            if let Some(answer) = answer(ctx, old, incoming).await? {
                 // Somebody was faster, after we had entered the job.
                 if is_entered && old.segment != tenure.segment {
                     ctx.journal.remove_from_segment(tenure.segment, &job.id).await?;
                 }
-                let old = Box::new(old);
-                return Ok(match decided {
-                    ClaimDecision::Republish => Claim::Republish(old),
-                    ClaimDecision::Duplicate | ClaimDecision::Take => Claim::Duplicate(old),
-                });
+                return Ok(answer);
             }
-        };
-        if let Some((old, _)) = &seen {
-            tell_unpublished(ctx, old).await?;
+            if old.run_id != job.run_id {
+                earlier::keep_end(ctx, old, &job.run_id).await?;
+            }
         }
+        let record = new_record(ctx, tenure, job, delivery, old);
         // The index first: a record without its index would not be found again.
         ctx.journal.add_to_segment(tenure.segment, &job.id).await?;
         is_entered = true;
@@ -101,9 +92,9 @@ pub(super) async fn claim(
         if owner.is_none_or(|(owner, _)| owner.epoch != tenure.epoch) {
             return Ok(Claim::TooLate);
         }
-        let run = Run { job: Arc::new(job.clone()), attempt, segment: tenure.segment };
-        let since = delivery.properties.since;
-        let claimed = Box::new(Claimed { run, tenure: Arc::clone(tenure), record, etag, since });
+        let (job, attempt) = (Arc::new(job.clone()), record.attempt);
+        let run = Run { job, attempt, segment: tenure.segment };
+        let claimed = Box::new(Claimed { run, tenure: Arc::clone(tenure), record, etag });
         return Ok(match stop {
             Some(tombstone) => Claim::Cancelled(claimed, tombstone),
             None => Claim::Taken(claimed),
@@ -136,36 +127,36 @@ where
     }
 }
 
-/// Publishes the result of an ended run whose record is about to give way to the next run's, where
-/// its owner may have died before it did: who takes up the segment would not find it any more.
-async fn tell_unpublished(ctx: &Context, old: &JobRecord) -> Result<(), JournalError> {
-    if old.state == RecordState::Finished && ctx.journal.is_in_segment(old.segment, &old.id).await?
+/// What the journal says to a start that is not to run. None: it may take the place of `record`.
+async fn answer(
+    ctx: &Context,
+    record: &JobRecord,
+    incoming: &Incoming,
+) -> Result<Option<Claim>, JournalError> {
+    if record.run_id != incoming.run_id
+        && let Some(event) = ctx.journal.ended(&record.id, &incoming.run_id).await?
     {
-        ending::publish_again(ctx, old).await;
+        return Ok(Some(Claim::Republish(Some(Box::new(event)))));
     }
-    Ok(())
+    let standing = standing(ctx, record).await?;
+    Ok(match decide::claim(record, incoming, standing) {
+        ClaimDecision::Take => None,
+        ClaimDecision::Republish => Some(Claim::Republish(record.result.clone().map(Box::new))),
+        ClaimDecision::Duplicate => Some(Claim::Duplicate(Box::new(record.clone()))),
+    })
 }
 
-/// Decides on what is there; asks who stands behind it only where that matters.
-async fn decision(
-    ctx: &Context,
-    existing: Option<&(JobRecord, ETag)>,
-    incoming: &Incoming,
-) -> Result<ClaimDecision, JournalError> {
-    let record = existing.map(|(record, _)| record);
-    let standing = match record {
-        Some(record) if record.state == RecordState::Active => {
+/// Who stands behind a record; asked only where that matters.
+async fn standing(ctx: &Context, record: &JobRecord) -> Result<Standing, JournalError> {
+    let is_indexed = || ctx.journal.is_in_segment(record.segment, &record.id);
+    Ok(match record.state {
+        RecordState::Active => {
             let owner = ctx.journal.owner(record.segment).await?;
-            let is_indexed = ctx.journal.is_in_segment(record.segment, &record.id).await?;
-            decide::standing(record, owner.map(|(owner, _)| owner.epoch), is_indexed)
+            decide::standing(record, owner.map(|(owner, _)| owner.epoch), is_indexed().await?)
         }
-        Some(record) if record.state == RecordState::Waiting => {
-            let is_indexed = ctx.journal.is_in_segment(record.segment, &record.id).await?;
-            if is_indexed { Standing::Theirs } else { Standing::Orphaned }
-        }
-        _ => Standing::Theirs,
-    };
-    Ok(decide::claim(record, incoming, standing))
+        RecordState::Waiting if !is_indexed().await? => Standing::Orphaned,
+        RecordState::Waiting | RecordState::Finished => Standing::Theirs,
+    })
 }
 
 async fn stopped_before(
@@ -177,14 +168,18 @@ async fn stopped_before(
     Ok(tombstone.filter(|tombstone| decide::cancels(tombstone, incoming, Timestamp::now())))
 }
 
+/// The record of a claimed run. It goes on counting where the run was put aside before: a start that
+/// is published again does not say how often it has been tried.
 fn new_record(
     ctx: &Context,
     tenure: &Tenure,
     job: &Job,
     delivery: &Delivery,
-    attempt: u32,
+    old: Option<&JobRecord>,
 ) -> JobRecord {
     let properties = &delivery.properties;
+    let counted = old.filter(|old| old.run_id == job.run_id).map(|old| (old.attempt, old.since));
+    let (attempt, since) = counted.unwrap_or_default();
     JobRecord {
         id: job.id.clone(),
         run_id: job.run_id.clone(),
@@ -193,7 +188,8 @@ fn new_record(
         epoch: tenure.epoch,
         place: Some(ctx.place.clone()),
         state: RecordState::Active,
-        attempt,
+        attempt: attempt.max(properties.attempt),
+        since: since.max(properties.since),
         claimed_at: Timestamp::now(),
         finished_at: None,
         message: StoredMessage {

@@ -16,10 +16,10 @@ pub(super) struct Incoming {
     pub published_at: Option<Timestamp>,
 }
 
-/// What to do with a start message, given what the journal says about its job.
+/// What to do with a start message, given what the job's record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClaimDecision {
-    /// Nobody has it: take it.
+    /// Nobody has the job: take it.
     Take,
     /// This very run has ended: publish its result again.
     Republish,
@@ -46,16 +46,9 @@ pub(super) fn standing(record: &JobRecord, owner_epoch: Option<u64>, is_indexed:
     if is_outdated && !is_indexed { Standing::Orphaned } else { Standing::Theirs }
 }
 
-/// Decides on a start message.
+/// Decides on a start message of a job that has a record.
 #[must_use]
-pub(super) fn claim(
-    existing: Option<&JobRecord>,
-    incoming: &Incoming,
-    standing: Standing,
-) -> ClaimDecision {
-    let Some(record) = existing else {
-        return ClaimDecision::Take;
-    };
+pub(super) fn claim(record: &JobRecord, incoming: &Incoming, standing: Standing) -> ClaimDecision {
     let same_run = record.run_id == incoming.run_id;
     match record.state {
         RecordState::Finished if same_run => ClaimDecision::Republish,
@@ -177,4 +170,4 @@ pub(super) fn tries(is_long_running: bool, attempt: u32, since: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -100,7 +100,7 @@ pub(super) async fn settle_unrun(
     verdict: Verdict,
     why: String,
 ) {
-    let Claimed { run, tenure, record, etag, .. } = claimed;
+    let Claimed { run, tenure, record, etag } = claimed;
     let result = failed_result(&run, ctx.runner.worker(), verdict, why);
     let trace = record.message.traceparent.clone();
     let reporter = Reporter::new(ctx.publisher.clone(), run, trace);
@@ -163,6 +163,7 @@ async fn retry(
     let waiting = account.write(|record| {
         record.state = RecordState::Waiting;
         record.attempt = attempt + 1;
+        record.since = since;
     });
     if waiting.await != Written::Yes {
         return;
@@ -170,7 +171,7 @@ async fn retry(
     let record = account.record().await;
     end_active(ctx, &record);
     let (message, inbox) = (outgoing(&record), Inbox::of_start(run.job.is_long_running));
-    let counted = (record.attempt, since);
+    let counted = (record.attempt, record.since);
     match ctx.broker.retry_message(message, inbox, step, counted, &ctx.give_up).await {
         Ok(()) => forget(ctx, account.tenure(), &record, false, true).await,
         Err(error) => tracing::error!(job.id = %record.id, %error, "put run aside"),

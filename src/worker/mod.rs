@@ -12,6 +12,7 @@ mod adopt;
 mod claim;
 mod context;
 mod decide;
+mod earlier;
 mod ending;
 mod execute;
 mod gate;

@@ -57,7 +57,9 @@ pub(super) async fn follow_start(
             tenure.resign();
             settle::too_late(delivery, &job).await;
         }
-        Ok(Claim::Republish(record)) => settle::republish(&ctx, delivery, &record).await,
+        Ok(Claim::Republish(event)) => {
+            settle::republish(&ctx, delivery, &job, event.as_deref()).await;
+        }
         Ok(Claim::Duplicate(record)) => settle::duplicate(&ctx, delivery, &job, &record).await,
         Err(error) => {
             ctx.gate.close();
@@ -94,7 +96,8 @@ pub(super) async fn run_claimed(
     guard: ActiveGuard,
     slot: Option<Slot>,
 ) {
-    let Claimed { run, tenure, record, etag, since } = claimed;
+    let Claimed { run, tenure, record, etag } = claimed;
+    let since = record.since;
     let trace = record.message.traceparent.clone();
     let reporter =
         Reporter::new(ctx.publisher.clone(), run.clone(), trace).under(Arc::clone(&tenure));

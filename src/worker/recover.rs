@@ -155,13 +155,16 @@ pub(super) fn continuation(
     record: &JobRecord,
     container: Option<(&str, ContainerState, u32)>,
 ) -> Continuation {
-    if let Some((id, ContainerState::Running | ContainerState::Exited, attempt)) = container {
+    // One of an earlier attempt is outdated: a later one began elsewhere.
+    if let Some((id, ContainerState::Running | ContainerState::Exited, attempt)) = container
+        && attempt == record.attempt
+    {
         return Continuation::Adopt { container: id.to_owned(), attempt };
     }
     let attempt = match record.state {
         // It was put aside before it reached the broker: this attempt has not begun.
         RecordState::Waiting => record.attempt,
-        _ => container.map_or(record.attempt, |(_, _, attempt)| attempt) + 1,
+        RecordState::Active | RecordState::Finished => record.attempt + 1,
     };
     if job.is_long_running || attempt <= job.max_attempts {
         Continuation::Launch { attempt }
@@ -190,7 +193,7 @@ async fn take_up(
     let left =
         container.as_ref().map(|(info, labels)| (info.id.as_str(), info.state, labels.attempt));
     let next = continuation(&job, &record, left);
-    let Some((record, etag)) = make_ours(ctx, tenure, record, &etag).await? else {
+    let Some((record, etag)) = make_ours(ctx, tenure, record, &etag, &next).await? else {
         tracing::info!(job.id = %job.id, "leave job to whoever was faster");
         return Ok(());
     };
@@ -216,8 +219,7 @@ async fn take_up(
         Continuation::Adopt { container, attempt } => (Begin::Adopt(container), attempt),
         Continuation::Launch { attempt } => {
             if let Some(error) = beyond {
-                let claimed =
-                    Claimed { run: before, tenure: Arc::clone(tenure), record, etag, since: 1 };
+                let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
                 let why = format!("cannot run again under the settings of now: {error}");
                 ending::settle_unrun(ctx, claimed, Verdict::Rejected, why).await;
                 return Ok(());
@@ -226,16 +228,13 @@ async fn take_up(
         }
         Continuation::Lost => {
             let message = format!("all {} attempts died with their hosts", record.attempt);
-            let claimed =
-                Claimed { run: before, tenure: Arc::clone(tenure), record, etag, since: 1 };
+            let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
             ending::settle_unrun(ctx, claimed, Verdict::Lost, message).await;
             return Ok(());
         }
     };
     let run = Run { job: Arc::clone(&job), attempt, segment };
-    // Nothing is known of tries that failed; the last owner may have died of something else.
-    let since = attempt;
-    let claimed = Claimed { run, tenure: Arc::clone(tenure), record, etag, since };
+    let claimed = Claimed { run, tenure: Arc::clone(tenure), record, etag };
     let tracker = ctx.tracker_of(job.is_long_running);
     let ctx = Arc::clone(ctx);
     tracker.spawn(async move {
@@ -257,8 +256,15 @@ async fn make_ours(
     tenure: &Tenure,
     mut record: JobRecord,
     etag: &ETag,
+    next: &Continuation,
 ) -> Result<Option<(JobRecord, ETag)>, RecoverError> {
     record.epoch = tenure.epoch;
+    if record.state == RecordState::Active
+        && let Continuation::Adopt { attempt, .. } | Continuation::Launch { attempt } = next
+    {
+        // How many tries had failed is not known: the last owner may have died of something else.
+        record.since = *attempt;
+    }
     record.state = RecordState::Active;
     let written = ctx.journal.replace(&record, etag).await?;
     Ok(written.map(|etag| (record, etag)))
@@ -266,7 +272,10 @@ async fn make_ours(
 
 /// The job of a record, and what of its message is beyond what this worker allows: it was accepted
 /// under other settings, and what runs already runs on.
-fn job_of(ctx: &Context, record: &JobRecord) -> Result<(Job, Option<MessageError>), MessageError> {
+pub(super) fn job_of(
+    ctx: &Context,
+    record: &JobRecord,
+) -> Result<(Job, Option<MessageError>), MessageError> {
     let (body, id) = (record.message.body.as_bytes(), record.message_id.as_deref());
     let masked = |error| without_secrets(ctx, error, body);
     let message = parse_executable(body).map_err(masked)?;
@@ -280,4 +289,37 @@ fn job_of(ctx: &Context, record: &JobRecord) -> Result<(Job, Option<MessageError
     // A message without an id got a run of its own when it was claimed; it keeps that.
     job.run_id = record.run_id.clone();
     Ok((job, beyond))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::decide::tests::record;
+    use crate::worker::life;
+
+    #[test]
+    fn the_latest_attempt_is_taken_up_and_what_is_lost_runs_again_while_it_may() {
+        use ContainerState::{Created, Exited, Running};
+        use RecordState::{Active, Waiting};
+        let adopt = |attempt| Continuation::Adopt { container: "it".to_owned(), attempt };
+        let launch = |attempt| Continuation::Launch { attempt };
+        for (state, attempt, container, backtest, bot) in [
+            (Active, 2, Some((Running, 2)), adopt(2), adopt(2)),
+            (Active, 2, Some((Exited, 2)), adopt(2), adopt(2)),
+            (Active, 2, Some((Created, 2)), launch(3), launch(3)),
+            (Active, 2, None, launch(3), launch(3)),
+            // A later one has begun elsewhere.
+            (Active, 2, Some((Running, 1)), launch(3), launch(3)),
+            (Active, 2, Some((Exited, 1)), launch(3), launch(3)),
+            (Waiting, 2, Some((Exited, 1)), launch(2), launch(2)),
+            (Waiting, 3, None, launch(3), launch(3)),
+            (Active, 3, None, Continuation::Lost, launch(4)),
+        ] {
+            let record = JobRecord { attempt, ..record("r1", 0, state) };
+            let left = container.map(|(state, attempt)| ("it", state, attempt));
+            let what = format!("{state:?} {attempt} {container:?}");
+            assert_eq!(continuation(&life::job(false), &record, left), backtest, "{what}");
+            assert_eq!(continuation(&life::job(true), &record, left), bot, "{what}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use super::reporter::Reporter;
 use crate::broker::{Delivery, Inbox, MessageProperties, ReplyTo};
 use crate::job::{Event, EventData, Job, JobId, MessageError, RunId, State, Status, Verdict};
 use crate::runner::{Run, failed_result, rejected_result};
-use crate::storage::{JobRecord, RecordState};
+use crate::storage::JobRecord;
 
 /// The longest that an ack is waited for: on a connection that is just breaking it may never come back.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,75 +72,45 @@ fn rejection_id(delivery: &Delivery, error: &MessageError) -> String {
     }
 }
 
-/// A start for a job that this worker runs: the end is told again where this very run has just ended. It
-/// is followed later where another run has ended or is about to, for then it is the next version, and
-/// where the run is not claimed yet, for it may be the last copy of that very start; else told as a
-/// duplicate.
+/// A start for a job that this worker runs. It is followed later where that run has ended or another one
+/// is about to, for then it is the next version, and where the run is not claimed yet, for it may be the
+/// last copy of that very start.
 pub(super) async fn already_active(ctx: &Context, delivery: Delivery, job: &Job, run: &ActiveRun) {
-    if run.has_ended()
-        && run.run_id == job.run_id
-        && let Ok(Some((record, _))) = ctx.journal.read(&job.id).await
-        && record.run_id == job.run_id
-        && record.state == RecordState::Finished
-    {
-        // At once: later the job's next run may have taken its place in the journal.
-        return republish(ctx, delivery, &record).await;
-    }
     if !run.is_claimed()
         || run.has_ended()
         || (run.stop_order().is_some() && run.run_id != job.run_id)
     {
         return later(ctx, delivery, job).await;
     }
-    not_again(ctx, &delivery, job, &run.run_id).await;
+    if run.run_id == job.run_id {
+        return drop_repeat(&delivery, job).await;
+    }
+    match ctx.journal.ended(&job.id, &job.run_id).await {
+        Ok(Some(event)) => republish(ctx, delivery, job, Some(&event)).await,
+        Ok(None) => tell_duplicate(ctx, &delivery, job, &run.run_id).await,
+        Err(error) => {
+            tracing::warn!(job.id = %job.id, %error, "look for an earlier run's end");
+            later(ctx, delivery, job).await;
+        }
+    }
 }
 
-/// A start for a job that another worker runs.
+/// A start for a job that another worker runs, and not one of its earlier runs.
 pub(super) async fn duplicate(ctx: &Context, delivery: Delivery, job: &Job, record: &JobRecord) {
+    if record.run_id == job.run_id {
+        return drop_repeat(&delivery, job).await;
+    }
     match ctx.journal.tombstone(&job.id).await {
-        Ok(Some(stop)) if record.run_id != job.run_id && is_stopping(&stop, record) => {
-            return later(ctx, delivery, job).await;
-        }
+        Ok(Some(stop)) if is_stopping(&stop, record) => return later(ctx, delivery, job).await,
         Ok(_) => {}
         Err(error) => tracing::warn!(job.id = %job.id, %error, "look for a stop"),
     }
-    not_again(ctx, &delivery, job, &record.run_id).await;
+    tell_duplicate(ctx, &delivery, job, &record.run_id).await;
 }
 
-/// Acknowledges a start that is not followed. Another run's is told as a duplicate; the active
-/// run's own has only been delivered twice. A run that waited to be tried again has been accepted
-/// before, so its end is told.
-async fn not_again(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId) {
-    if *by == job.run_id {
-        tracing::info!(job.id = %job.id, "drop repeated delivery of an active run");
-    } else if delivery.properties.attempt > 1 {
-        let why =
-            format!("the run {by} of the same job began before this one could be tried again");
-        if !end_unclaimed(ctx, delivery, job, Verdict::Cancelled, why).await {
-            return;
-        }
-    } else {
-        tell_duplicate(ctx, delivery, job, by).await;
-    }
+async fn drop_repeat(delivery: &Delivery, job: &Job) {
+    tracing::info!(job.id = %job.id, "drop repeated delivery of an active run");
     ack(delivery, &job.id).await;
-}
-
-/// Publishes the end of a run that has no record. Gives whether the broker confirmed it.
-async fn end_unclaimed(
-    ctx: &Context,
-    delivery: &Delivery,
-    job: &Job,
-    verdict: Verdict,
-    why: String,
-) -> bool {
-    let segment = ctx.tenures.home_now().map_or(0, |home| home.segment);
-    let attempt = delivery.properties.attempt;
-    let run = Run { job: Arc::new(job.clone()), attempt, segment };
-    let result = failed_result(&run, ctx.runner.worker(), verdict, why);
-    let properties = &delivery.properties;
-    let reporter = Reporter::new(ctx.publisher.clone(), run, properties.traceparent.clone());
-    let event = reporter.result_event(result);
-    reporter.finish(&event, reply_to(properties).as_ref()).await
 }
 
 async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId) {
@@ -158,6 +128,7 @@ async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunI
         message: Some(message),
     };
     ctx.publisher.status(status, delivery.properties.traceparent.clone()).await;
+    ack(delivery, &job.id).await;
 }
 
 /// The sentence of a run that our infrastructure failed for good.
@@ -200,14 +171,19 @@ pub(super) async fn retry_stop(ctx: &Context, delivery: Delivery, reason: &str) 
 }
 
 /// A start whose run has ended already: its result again, under the same event id.
-pub(super) async fn republish(ctx: &Context, delivery: Delivery, record: &JobRecord) {
-    if let Some(event) = &record.result {
+pub(super) async fn republish(
+    ctx: &Context,
+    delivery: Delivery,
+    job: &Job,
+    result: Option<&Event>,
+) {
+    if let Some(event) = result {
         let reply = reply_to(&delivery.properties);
         if !ctx.publisher.end(event, reply.as_ref()).await {
             return;
         }
     }
-    ack(&delivery, &record.id).await;
+    ack(&delivery, &job.id).await;
 }
 
 /// A start that came by the queue of the other kind. It goes to its own, where a slot of its kind
@@ -236,8 +212,14 @@ pub(super) async fn unavailable(ctx: &Context, delivery: Delivery, job: &Job, re
     if may_retry(tries, job.max_attempts) {
         return put_aside(ctx, &delivery, tries, attempt.saturating_add(1)).await;
     }
+    let segment = ctx.tenures.home_now().map_or(0, |home| home.segment);
+    let run = Run { job: Arc::new(job.clone()), attempt, segment };
     let why = gave_up(tries, reason);
-    if end_unclaimed(ctx, &delivery, job, Verdict::Unavailable, why).await {
+    let result = failed_result(&run, ctx.runner.worker(), Verdict::Unavailable, why);
+    let traceparent = delivery.properties.traceparent.clone();
+    let reporter = Reporter::new(ctx.publisher.clone(), run, traceparent);
+    let event = reporter.result_event(result);
+    if reporter.finish(&event, reply_to(&delivery.properties).as_ref()).await {
         ack(&delivery, &job.id).await;
     }
 }

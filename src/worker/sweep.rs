@@ -113,7 +113,7 @@ async fn is_left_alone(ctx: &Context, id: &JobId, left: &Left<'_>) -> Result<boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::StoredMessage;
+    use crate::worker::decide;
 
     fn place(engine: &str) -> Place {
         Place { host: "h".to_owned(), engine: engine.to_owned(), temp_dir: "/t".to_owned() }
@@ -121,24 +121,11 @@ mod tests {
 
     fn record(state: RecordState, engine: &str) -> JobRecord {
         JobRecord {
-            id: "job".parse().unwrap(),
-            run_id: "r1".parse().unwrap(),
-            message_id: None,
-            segment: 0,
-            epoch: 1,
             place: Some(place(engine)),
-            state,
             attempt: 2,
             claimed_at: Timestamp::from_second(1_000).unwrap(),
             finished_at: Timestamp::from_second(1_000).ok(),
-            message: StoredMessage {
-                body: String::new(),
-                correlation_id: None,
-                reply_to: None,
-                published_at: None,
-                traceparent: None,
-            },
-            result: None,
+            ..decide::tests::record("r1", 0, state)
         }
     }
 

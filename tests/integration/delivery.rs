@@ -38,6 +38,13 @@ async fn the_same_message_after_the_end_gives_the_same_event_and_no_second_run()
     let third = scene.events.wait_for_nth("third result", 3, is_result).await;
     assert_ne!(third.id(), first.id());
     assert_ne!(third.data()["run_id"], first.data()["run_id"]);
+
+    // The first one is still remembered.
+    scene.start_with(&message, properties()).await;
+    let fourth = scene.events.wait_for_nth("fourth result", 4, is_result).await;
+    assert_eq!(fourth.event, first.event);
+    let states = scene.events.states_of(&id);
+    assert_eq!(states.iter().filter(|state| *state == "running").count(), 2, "{states:?}");
     scene.finish([worker]).await;
 }
 

@@ -29,6 +29,9 @@ pub struct JobRecord {
     pub state: RecordState,
     /// Which attempt; the first is 1.
     pub attempt: u32,
+    /// From which attempt on none has run.
+    #[serde(default = "first")]
+    pub since: u32,
     /// When the run was claimed.
     pub claimed_at: Timestamp,
     /// When the run ended.
@@ -39,6 +42,10 @@ pub struct JobRecord {
     /// The whole result event, once the run has ended: to publish it again as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Event>,
+}
+
+fn first() -> u32 {
+    1
 }
 
 /// Where containers and their directories are: whoever is at the same place can take them up.

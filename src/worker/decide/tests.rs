@@ -15,7 +15,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn record(run_id: &str, segment: u32, state: RecordState) -> JobRecord {
+pub(in crate::worker) fn record(run_id: &str, segment: u32, state: RecordState) -> JobRecord {
     JobRecord {
         id: "job".parse().unwrap(),
         run_id: run(run_id),
@@ -25,6 +25,7 @@ fn record(run_id: &str, segment: u32, state: RecordState) -> JobRecord {
         place: None,
         state,
         attempt: 1,
+        since: 1,
         claimed_at: at(0),
         finished_at: None,
         message: StoredMessage {
@@ -49,18 +50,18 @@ fn a_job_is_taken_where_nobody_has_it() {
     use Standing::{Orphaned, Theirs};
     let start = incoming("r1", None);
     let cases = [
-        (None, Theirs, Take),
-        (Some(record("r1", 1, Finished)), Theirs, Republish),
-        (Some(record("r0", 1, Finished)), Theirs, Take),
-        (Some(record("r1", 2, Active)), Theirs, Duplicate),
-        (Some(record("r1", 2, Active)), Orphaned, Take),
-        (Some(record("r0", 2, Active)), Orphaned, Take),
-        (Some(record("r1", 2, Waiting)), Theirs, Take),
-        (Some(record("r0", 2, Waiting)), Theirs, Duplicate),
-        (Some(record("r0", 2, Waiting)), Orphaned, Take),
+        ("r1", Finished, Theirs, Republish),
+        ("r0", Finished, Theirs, Take),
+        ("r1", Active, Theirs, Duplicate),
+        ("r1", Active, Orphaned, Take),
+        ("r0", Active, Orphaned, Take),
+        ("r1", Waiting, Theirs, Take),
+        ("r0", Waiting, Theirs, Duplicate),
+        ("r0", Waiting, Orphaned, Take),
     ];
-    for (existing, standing, expected) in cases {
-        assert_eq!(claim(existing.as_ref(), &start, standing), expected, "{existing:?}");
+    for (run, state, standing, expected) in cases {
+        let decided = claim(&record(run, 1, state), &start, standing);
+        assert_eq!(decided, expected, "{run} {state:?} {standing:?}");
     }
 }
 

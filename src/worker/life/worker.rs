@@ -146,6 +146,7 @@ impl Worker {
             place: Some(world.places[self.me].clone()),
             state: RecordState::Active,
             attempt: start.attempt,
+            since: 1,
             claimed_at: world.now(),
             finished_at: None,
             message: StoredMessage {
@@ -170,12 +171,6 @@ impl Worker {
         if let Some(event) = &record.result {
             self.world().tell(event);
         }
-    }
-}
-
-impl Tenure {
-    fn nobodys() -> Self {
-        Self { segment: 0, epoch: 0, over: Cell::new(false), settled_in: Cell::new(false) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
-use crate::job::{Job, RunId};
+use crate::job::{Event, Job, RunId};
 use crate::runner::orchestrator::ContainerState;
 use crate::storage::{JobRecord, Place, RecordState, Tombstone};
 
@@ -81,6 +81,8 @@ pub(super) struct World {
     /// Seconds; each step takes one.
     pub clock: i64,
     record: Option<(JobRecord, u64)>,
+    /// The ends that are kept of runs whose record gave way to another run's.
+    pub ended: BTreeMap<RunId, Event>,
     pub index: BTreeSet<u32>,
     pub owners: [Owner; SEGMENTS],
     pub tombstone: Option<Tombstone>,
@@ -101,11 +103,8 @@ pub(super) struct World {
     // --- what is looked at in the end
     /// The contents of the result events, by their id.
     pub results: BTreeMap<String, BTreeSet<String>>,
-    /// How often each run's record came in the place of none or of another run's: more than once where
-    /// a start of it came again after that.
-    pub takings: BTreeMap<RunId, usize>,
-    /// How often a run was told to have ended that had no record then.
-    pub told_unclaimed: BTreeMap<RunId, usize>,
+    /// Runs that have had a record: no word but their end is enough for them.
+    pub claimed: BTreeSet<RunId>,
     /// Runs that were told as duplicates.
     pub duplicates: BTreeSet<RunId>,
     /// Stops that were answered: nothing runs.
@@ -121,6 +120,7 @@ impl World {
             job,
             clock: 1_000,
             record: None,
+            ended: BTreeMap::new(),
             index: BTreeSet::new(),
             owners: [Owner::default(); SEGMENTS],
             tombstone: None,
@@ -133,8 +133,7 @@ impl World {
             faults: [None; 2],
             broken_launches: [false; 2],
             results: BTreeMap::new(),
-            takings: BTreeMap::new(),
-            told_unclaimed: BTreeMap::new(),
+            claimed: BTreeSet::new(),
             duplicates: BTreeSet::new(),
             not_running: 0,
             launched: Vec::new(),
@@ -162,9 +161,7 @@ impl World {
         if self.record.as_ref().map(|(_, version)| *version) != seen {
             return None;
         }
-        if self.record.as_ref().is_none_or(|(old, _)| old.run_id != record.run_id) {
-            *self.takings.entry(record.run_id.clone()).or_default() += 1;
-        }
+        self.claimed.insert(record.run_id.clone());
         let version = self.next();
         self.record = Some((record.clone(), version));
         Some(version)
@@ -235,7 +232,7 @@ impl World {
         })
     }
 
-    pub(super) fn tell(&mut self, event: &crate::job::Event) {
+    pub(super) fn tell(&mut self, event: &Event) {
         let content = serde_json::to_string(event).unwrap();
         self.results.entry(event.id.clone()).or_default().insert(content);
     }

@@ -16,21 +16,21 @@ use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
 use crate::support::scene::Scene;
 
 /// The settings of a worker whose engine has no image for Python, and no registry to pull it from.
-fn without_image(image: &str) -> [(&str, &str); 2] {
+pub(super) fn without_image(image: &str) -> [(&str, &str); 2] {
     [("PYTHON_IMAGE", image), ("IMAGE_PULL_TIMEOUT_SECONDS", "10")]
 }
 
 /// An image that no other test uses, of a registry that is not there.
-fn missing_image(scene: &Scene) -> (String, String) {
+pub(super) fn missing_image(scene: &Scene) -> (String, String) {
     (format!("127.0.0.1:9/{}", scene.namespace), "missing".to_owned())
 }
 
-async fn tag_python(scene: &Scene, name: &str, tag: &str) {
+pub(super) async fn tag_python(scene: &Scene, name: &str, tag: &str) {
     let options = TagImageOptionsBuilder::default().repo(name).tag(tag).build();
     scene.docker.tag_image(PYTHON, Some(options)).await.unwrap();
 }
 
-async fn untag(scene: &Scene, image: &str) {
+pub(super) async fn untag(scene: &Scene, image: &str) {
     scene.docker.remove_image(image, None::<RemoveImageOptions>, None).await.unwrap();
 }
 

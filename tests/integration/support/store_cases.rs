@@ -229,6 +229,25 @@ async fn listing_is_ordered_and_by_prefix(store: &dyn ObjectStore, prefix: &str)
     assert!(list("").await.is_empty());
 }
 
+/// The end of a run that has given way: the first word on it holds until its own record is heard.
+async fn ends_are_kept(journal: &Journal, store: &dyn ObjectStore, record: &JobRecord) {
+    let (id, run) = (&record.id, &record.run_id);
+    let [first, second, own] = [1, 2, 3].map(|number| {
+        let mut event = record.result.clone().unwrap();
+        event.id = format!("end {number}");
+        event
+    });
+    assert_eq!(journal.ended(id, run).await.unwrap(), None);
+    journal.keep_first_end(record, &first).await.unwrap();
+    journal.keep_first_end(record, &second).await.unwrap();
+    assert_eq!(journal.ended(id, run).await.unwrap(), Some(first));
+    journal.keep_end(record, &own).await.unwrap();
+    journal.keep_first_end(record, &second).await.unwrap();
+    assert_eq!(journal.ended(id, run).await.unwrap(), Some(own));
+    assert_eq!(journal.ended(id, &"another".parse().unwrap()).await.unwrap(), None);
+    store.delete(Bucket::State, &format!("ns/ended/{id}/{run}.json")).await.unwrap();
+}
+
 /// A record as a worker would write it.
 pub(super) fn sample_record(id: &str, segment: u32) -> JobRecord {
     JobRecord {
@@ -240,6 +259,7 @@ pub(super) fn sample_record(id: &str, segment: u32) -> JobRecord {
         place: None,
         state: RecordState::Active,
         attempt: 1,
+        since: 1,
         claimed_at: jiff::Timestamp::now(),
         finished_at: None,
         message: StoredMessage {
@@ -307,7 +327,8 @@ pub(super) async fn journal_keeps_its_promises(
     record.result = Some(sample_event(record.id.as_str()));
     let second = journal.replace(&record, &first).await.unwrap().unwrap();
     assert_eq!(journal.replace(&other, &first).await.unwrap(), None);
-    assert_eq!(journal.read(&id).await.unwrap(), Some((record, second)));
+    assert_eq!(journal.read(&id).await.unwrap(), Some((record.clone(), second)));
+    ends_are_kept(&journal, &*store, &record).await;
 
     for _ in 0..2 {
         journal.add_to_segment(segment, &id).await.unwrap();

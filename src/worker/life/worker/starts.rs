@@ -1,9 +1,9 @@
-//! The way of a start message up to the claim: `recipe.rs`, `claim.rs`, `settle.rs`.
+//! The way of a start message up to the claim: `recipe.rs`, `claim.rs`, `earlier.rs`, `settle.rs`.
 
 use std::rc::Rc;
 
 use super::{Claimed, Tenure, Worker, event, incoming, step};
-use crate::job::{RunId, Verdict};
+use crate::job::{Event, Verdict};
 use crate::storage::{JobRecord, RecordState};
 use crate::worker::decide::{self, ClaimDecision, Incoming, Standing};
 use crate::worker::life::world::{Message, Start};
@@ -11,7 +11,7 @@ use crate::worker::life::world::{Message, Start};
 enum Claim {
     Taken(Claimed),
     Cancelled(Claimed),
-    Republish(JobRecord),
+    Republish(Option<Event>),
     Duplicate(JobRecord),
     TooLate,
 }
@@ -40,7 +40,15 @@ impl Worker {
                 {
                     return self.later(tag, start).await;
                 }
-                return self.not_again(tag, start, &active.run).await;
+                if active.run == start.run {
+                    return self.world().ack(self.me, tag);
+                }
+                step().await;
+                let ended = self.world().ended.get(&start.run).cloned();
+                return match ended {
+                    Some(event) => self.republish(tag, Some(&event)).await,
+                    None => self.tell_duplicate(tag, start).await,
+                };
             }
         };
         match self.claim(&tenure, &start).await {
@@ -61,20 +69,18 @@ impl Worker {
                 self.let_go(&tenure);
                 self.world().requeue(tag);
             }
-            Claim::Republish(record) => {
-                step().await;
-                self.publish(&record);
+            Claim::Republish(event) => self.republish(tag, event.as_ref()).await,
+            Claim::Duplicate(record) if record.run_id == start.run => {
                 step().await;
                 self.world().ack(self.me, tag);
             }
             Claim::Duplicate(record) => {
                 step().await;
                 let stop = self.world().tombstone.clone();
-                let stops = stop.is_some_and(|stop| decide::is_stopping(&stop, &record));
-                if stops && record.run_id != start.run {
+                if stop.is_some_and(|stop| decide::is_stopping(&stop, &record)) {
                     return self.later(tag, start).await;
                 }
-                self.not_again(tag, start, &record.run_id).await;
+                self.tell_duplicate(tag, start).await;
             }
         }
     }
@@ -86,50 +92,41 @@ impl Worker {
         self.world().ack(self.me, tag);
     }
 
-    async fn not_again(&self, tag: u64, start: Start, by: &RunId) {
+    async fn tell_duplicate(&self, tag: u64, start: Start) {
         step().await;
-        // In one step here, though a worker may die in between: the end of a run that has no record
-        // cannot be remembered, so its start may come again and then run after all.
-        if start.run != *by && start.attempt > 1 {
-            let record = self.new_record(&Tenure::nobodys(), &start);
-            let result = self.result(&record, start.attempt, Verdict::Cancelled);
-            *self.world().told_unclaimed.entry(start.run.clone()).or_default() += 1;
-            self.world().tell(&event(result));
-        } else if start.run != *by {
-            self.world().duplicates.insert(start.run.clone());
+        self.world().duplicates.insert(start.run);
+        step().await;
+        self.world().ack(self.me, tag);
+    }
+
+    async fn republish(&self, tag: u64, event: Option<&Event>) {
+        step().await;
+        if let Some(event) = event {
+            self.world().tell(event);
         }
+        step().await;
         self.world().ack(self.me, tag);
     }
 
     async fn claim(&self, tenure: &Rc<Tenure>, start: &Start) -> Claim {
         let incoming = incoming(start);
-        let record = self.new_record(tenure, start);
         let mut is_entered = false;
         loop {
             step().await;
             let existing = self.world().read();
-            let decided = self.decision(existing.as_ref().map(|(old, _)| old), &incoming).await;
-            if let Some((old, _)) = &existing
-                && decided != ClaimDecision::Take
-            {
-                if is_entered && old.segment != tenure.segment {
-                    step().await;
-                    self.world().index.remove(&tenure.segment);
+            let mut record = self.new_record(tenure, start);
+            if let Some((old, _)) = &existing {
+                if let Some(answer) = self.answer(old, &incoming).await {
+                    if is_entered && old.segment != tenure.segment {
+                        step().await;
+                        self.world().index.remove(&tenure.segment);
+                    }
+                    return answer;
                 }
-                let old = old.clone();
-                return match decided {
-                    ClaimDecision::Republish => Claim::Republish(old),
-                    ClaimDecision::Duplicate | ClaimDecision::Take => Claim::Duplicate(old),
-                };
-            }
-            if let Some((old, _)) = &existing
-                && old.state == RecordState::Finished
-            {
-                step().await;
-                let is_indexed = self.world().index.contains(&old.segment);
-                if is_indexed {
-                    step().await;
-                    self.publish(old);
+                if old.run_id == start.run {
+                    record.attempt = record.attempt.max(old.attempt);
+                } else {
+                    self.keep_end(old).await;
                 }
             }
             step().await;
@@ -144,7 +141,7 @@ impl Worker {
             if owner.epoch != tenure.epoch {
                 return Claim::TooLate;
             }
-            let (tenure, attempt) = (Rc::clone(tenure), start.attempt);
+            let (tenure, attempt) = (Rc::clone(tenure), record.attempt);
             let claimed = Claimed { tenure, record, version, attempt };
             let now = self.world().now();
             return match stop {
@@ -154,22 +151,54 @@ impl Worker {
         }
     }
 
-    async fn decision(&self, existing: Option<&JobRecord>, incoming: &Incoming) -> ClaimDecision {
-        let standing = match existing {
-            Some(record) if record.state == RecordState::Active => {
+    async fn answer(&self, record: &JobRecord, incoming: &Incoming) -> Option<Claim> {
+        if record.run_id != incoming.run_id {
+            step().await;
+            let ended = self.world().ended.get(&incoming.run_id).cloned();
+            if ended.is_some() {
+                return Some(Claim::Republish(ended));
+            }
+        }
+        let standing = self.standing(record).await;
+        match decide::claim(record, incoming, standing) {
+            ClaimDecision::Take => None,
+            ClaimDecision::Republish => Some(Claim::Republish(record.result.clone())),
+            ClaimDecision::Duplicate => Some(Claim::Duplicate(record.clone())),
+        }
+    }
+
+    async fn standing(&self, record: &JobRecord) -> Standing {
+        match record.state {
+            RecordState::Active => {
                 step().await;
                 let owner = self.world().owners[record.segment as usize];
                 step().await;
                 let is_indexed = self.world().index.contains(&record.segment);
                 decide::standing(record, Some(owner.epoch), is_indexed)
             }
-            Some(record) if record.state == RecordState::Waiting => {
+            RecordState::Waiting => {
                 step().await;
                 let is_indexed = self.world().index.contains(&record.segment);
                 if is_indexed { Standing::Theirs } else { Standing::Orphaned }
             }
-            _ => Standing::Theirs,
+            RecordState::Finished => Standing::Theirs,
+        }
+    }
+
+    /// Before the record of a run gives way to another run's.
+    async fn keep_end(&self, old: &JobRecord) {
+        step().await;
+        let Some(end) = &old.result else {
+            let result = self.result(old, old.attempt, Verdict::Cancelled);
+            self.world().ended.entry(old.run_id.clone()).or_insert_with(|| event(result));
+            return;
         };
-        decide::claim(existing, incoming, standing)
+        self.world().ended.insert(old.run_id.clone(), end.clone());
+        step().await;
+        let is_indexed = self.world().index.contains(&old.segment);
+        if is_indexed {
+            step().await;
+            self.publish(old);
+        }
     }
 }

@@ -1,0 +1,53 @@
+//! The ends of a job's earlier runs. A job has one record, its latest run's; before that gives way to
+//! the next run's, its end is kept, so that a start of it that comes later is answered with it and
+//! does not run again.
+//!
+//! Which run the job is at is decided by the write of the record alone. A run has given way if its end
+//! is kept *and* the record is another run's: whoever kept an end and then was not the one to write the
+//! record has changed nothing.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::ending;
+use super::recover::job_of;
+use super::reporter::Reporter;
+use crate::job::{Event, MessageError, RunId, Verdict};
+use crate::runner::{Run, failed_result};
+use crate::storage::{JobRecord, JournalError};
+
+/// Keeps the end of a run whose record is about to give way to that of the run `by`.
+///
+/// Publishes a result that its owner may have died before it published: who takes up the segment
+/// would not find it any more. A run without one waits to be tried again, and its message is with the
+/// broker: when it comes, it is told that it was cancelled.
+pub(super) async fn keep_end(
+    ctx: &Context,
+    old: &JobRecord,
+    by: &RunId,
+) -> Result<(), JournalError> {
+    if let Some(event) = &old.result {
+        ctx.journal.keep_end(old, event).await?;
+        if ctx.journal.is_in_segment(old.segment, &old.id).await? {
+            ending::publish_again(ctx, old).await;
+        }
+        return Ok(());
+    }
+    match cancelled(ctx, old, by) {
+        Ok(event) => ctx.journal.keep_first_end(old, &event).await,
+        Err(error) => {
+            // Its message is refused when it comes, too.
+            tracing::warn!(job.id = %old.id, run.id = %old.run_id, %error, "keep no end of a run that gives way");
+            Ok(())
+        }
+    }
+}
+
+fn cancelled(ctx: &Context, old: &JobRecord, by: &RunId) -> Result<Event, MessageError> {
+    let (job, _) = job_of(ctx, old)?;
+    let run = Run { job: Arc::new(job), attempt: old.attempt, segment: old.segment };
+    let why = format!("the run {by} of the same job began before this one could be tried again");
+    let result = failed_result(&run, ctx.runner.worker(), Verdict::Cancelled, why);
+    let traceparent = old.message.traceparent.clone();
+    Ok(Reporter::new(ctx.publisher.clone(), run, traceparent).result_event(result))
+}
