@@ -188,20 +188,10 @@ async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
 /// not wait for a longer one. Gives whether that is done.
 async fn note_our_leases(ctx: &Context, tenure: &Tenure) -> bool {
     let ours = ctx.lease().as_secs();
-    let noted = async {
-        match ctx.journal.owner(tenure.segment).await? {
-            Some((mut owner, etag))
-                if owner.epoch == tenure.epoch && owner.lease_seconds != ours =>
-            {
-                owner.lease_seconds = ours;
-                Ok(ctx.journal.write_owner(&owner, Some(&etag)).await?.is_some())
-            }
-            _ => Ok::<_, JournalError>(true),
-        }
-    };
+    let noted = amend_owner(ctx, tenure, |owner| owner.lease_seconds = ours);
     // A store that is away must not hold up the next proof.
     match tokio::time::timeout(PROOF_TIMEOUT, noted).await {
-        Ok(Ok(done)) => done,
+        Ok(Ok(amended)) => amended != Amended::Crossed,
         Ok(Err(error)) => {
             tracing::debug!(segment = tenure.segment, %error, "note the length of leases");
             false
@@ -223,27 +213,26 @@ async fn regain(ctx: &Context, tenure: &Tenure) -> Option<SegmentLock> {
             }
         }
         // Not there: somebody else's, or our last connection's that the broker has not missed yet.
-        match ctx.journal.owner(segment).await {
-            Ok(owner) if owner.as_ref().is_none_or(|(owner, _)| owner.epoch != tenure.epoch) => {
+        let is_there = regained.is_some();
+        let note = |owner: &mut OwnerRecord| {
+            if is_there {
+                owner.regained_at = Some(Timestamp::now());
+            }
+        };
+        match amend_owner(ctx, tenure, note).await {
+            Ok(Amended::NotOurs) => {
                 if let Some(lock) = regained {
                     lock.release().await;
                 }
                 return None;
             }
-            Ok(Some((mut owner, etag))) if regained.is_some() => {
-                owner.regained_at = Some(Timestamp::now());
-                match ctx.journal.write_owner(&owner, Some(&etag)).await {
-                    Ok(Some(_)) => {
-                        if let Some(lock) = regained.take_if(|lock| !lock.lost().is_cancelled()) {
-                            return Some(lock);
-                        }
-                    }
-                    Ok(None) => {}
-                    Err(error) => tracing::warn!(segment, %error, "note that the segment is ours"),
+            Ok(Amended::Yes) => {
+                if let Some(lock) = regained.take_if(|lock| !lock.lost().is_cancelled()) {
+                    return Some(lock);
                 }
             }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(segment, %error, "look whose the segment is"),
+            Ok(Amended::Crossed) => {}
+            Err(error) => tracing::warn!(segment, %error, "note that the segment is ours"),
         }
         regained = regained.filter(|lock| !lock.lost().is_cancelled());
         sleep(RETRY).await;
@@ -254,14 +243,18 @@ async fn regain(ctx: &Context, tenure: &Tenure) -> Option<SegmentLock> {
 /// the time of a handover to be found.
 async fn let_go(ctx: &Context, tenure: &Arc<Tenure>, lock: SegmentLock) {
     let segment = tenure.segment;
-    match note_release(ctx, tenure).await {
+    let handover = ctx.settings.handover_grace;
+    let note = |owner: &mut OwnerRecord| {
+        owner.released_at = Some(Timestamp::now());
+        owner.lease_seconds = handover.as_secs().max(owner.lease_seconds);
+    };
+    match amend_owner(ctx, tenure, note).await {
         // After it is noted how long, for whoever takes the segment elsewhere waits for that.
-        Ok(true) => {
-            let handover = ctx.settings.handover_grace;
+        Ok(Amended::Yes) => {
             let stamp = tenure.next_stamp();
             ctx.runner.renew_leases(segment, stamp, handover, Uptime::now()).await;
         }
-        Ok(false) => {}
+        Ok(Amended::Crossed | Amended::NotOurs) => {}
         Err(error) => tracing::warn!(segment, %error, "note that the segment is free"),
     }
     ctx.tenures.remove(tenure);
@@ -269,14 +262,32 @@ async fn let_go(ctx: &Context, tenure: &Arc<Tenure>, lock: SegmentLock) {
     tracing::info!(segment, "let go of segment");
 }
 
-/// Notes that the segment is free, and how long its bots may run on; `false` where it is not ours.
-async fn note_release(ctx: &Context, tenure: &Tenure) -> Result<bool, JournalError> {
-    match ctx.journal.owner(tenure.segment).await? {
-        Some((mut owner, etag)) if owner.epoch == tenure.epoch => {
-            owner.released_at = Some(Timestamp::now());
-            owner.lease_seconds = ctx.settings.handover_grace.as_secs().max(owner.lease_seconds);
-            Ok(ctx.journal.write_owner(&owner, Some(&etag)).await?.is_some())
-        }
-        _ => Ok(false),
+/// What came of a change to our record as a segment's owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Amended {
+    /// The record says so now.
+    Yes,
+    /// Somebody wrote at the same time.
+    Crossed,
+    /// The segment has another owner.
+    NotOurs,
+}
+
+/// Changes the record of a segment's owner while that is us.
+async fn amend_owner(
+    ctx: &Context,
+    tenure: &Tenure,
+    change: impl FnOnce(&mut OwnerRecord),
+) -> Result<Amended, JournalError> {
+    let found = ctx.journal.owner(tenure.segment).await?;
+    let Some((owner, etag)) = found.filter(|(owner, _)| owner.epoch == tenure.epoch) else {
+        return Ok(Amended::NotOurs);
+    };
+    let mut amended = owner.clone();
+    change(&mut amended);
+    if amended == owner || ctx.journal.write_owner(&amended, Some(&etag)).await?.is_some() {
+        Ok(Amended::Yes)
+    } else {
+        Ok(Amended::Crossed)
     }
 }
