@@ -3,13 +3,14 @@
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, RustlsConnector, TLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
+use parking_lot::Mutex;
 
 use super::BrokerError;
 use super::endpoint::Endpoint;
@@ -159,12 +160,12 @@ struct HalfOpen(Arc<Mutex<Option<TcpStream>>>);
 impl HalfOpen {
     fn hold(&self, socket: &impl AsFd) -> io::Result<()> {
         let twin = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(twin);
+        *self.0.lock() = Some(twin);
         Ok(())
     }
 
     fn keep(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.lock().take();
     }
 }
 
@@ -173,7 +174,7 @@ struct Abandon(HalfOpen);
 
 impl Drop for Abandon {
     fn drop(&mut self) {
-        if let Some(socket) = self.0.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(socket) = self.0.0.lock().take() {
             // It fails where the peer has closed the socket already, which is as good.
             drop(socket.shutdown(Shutdown::Both));
         }

@@ -1,6 +1,5 @@
 //! Owning a segment: an exclusive queue that nobody else can declare.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -167,7 +166,7 @@ struct Mark<'a>(&'a Broker, u32);
 
 impl<'a> Mark<'a> {
     fn set(broker: &'a Broker, segment: u32) -> Option<Self> {
-        let mut locked = broker.inner.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locked = broker.inner.locked.lock();
         locked.insert(segment).then(|| Self(broker, segment))
     }
 
@@ -183,5 +182,5 @@ impl Drop for Mark<'_> {
 }
 
 fn unmark(broker: &Broker, segment: u32) {
-    broker.inner.locked.lock().unwrap_or_else(PoisonError::into_inner).remove(&segment);
+    broker.inner.locked.lock().remove(&segment);
 }

@@ -1,8 +1,9 @@
 //! What a worker needs in order to work, asked anew at each request.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -49,7 +50,7 @@ pub struct Check {
 
 impl Readiness {
     fn set(&self, change: impl FnOnce(&mut Watched)) {
-        change(&mut self.watched.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.watched.lock());
     }
 
     /// The broker's connection.
@@ -74,7 +75,7 @@ impl Readiness {
 
     /// Asks everything, at the same time and within bounds.
     pub async fn report(&self) -> Report {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let watched = self.watched.lock().clone();
         let (store, engine) = tokio::join!(
             check(
                 "store",

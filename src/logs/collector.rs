@@ -1,13 +1,14 @@
 //! The log loop of a segment: who is attached, when each is due, and how all of it ends.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
@@ -88,10 +89,6 @@ struct PulseState {
 }
 
 impl Pulse {
-    fn lock(&self) -> MutexGuard<'_, PulseState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn note_listener(&self) {
         self.listener.store(true, Ordering::Release);
     }
@@ -101,7 +98,7 @@ impl Pulse {
     }
 
     pub(super) fn stored_on(&self, day: Day) {
-        self.lock().days.insert(day);
+        self.state.lock().days.insert(day);
     }
 }
 
@@ -121,12 +118,6 @@ pub(super) struct Shared {
     pulses: Mutex<HashMap<u64, Arc<Pulse>>>,
 }
 
-impl Shared {
-    fn pulses(&self) -> MutexGuard<'_, HashMap<u64, Arc<Pulse>>> {
-        self.pulses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Takes a container off the loop, however its shipper ends.
 struct Registration {
     shared: Arc<Shared>,
@@ -135,7 +126,7 @@ struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.shared.pulses().remove(&self.number);
+        self.shared.pulses.lock().remove(&self.number);
     }
 }
 
@@ -183,7 +174,9 @@ impl LogCollector {
         let Some(feed) = &self.shared.feed else { return };
         feed.listen(listening.id.clone());
         if listening.begins {
-            for pulse in self.shared.pulses().values().filter(|pulse| pulse.job == listening.id) {
+            for pulse in
+                self.shared.pulses.lock().values().filter(|pulse| pulse.job == listening.id)
+            {
                 pulse.note_listener();
                 pulse.beat.notify_one();
             }
@@ -231,7 +224,7 @@ impl LogCollector {
             }),
         });
         let number = self.attached.fetch_add(1, Ordering::Relaxed);
-        self.shared.pulses().insert(number, Arc::clone(&pulse));
+        self.shared.pulses.lock().insert(number, Arc::clone(&pulse));
         let registration = Registration { shared: Arc::clone(&self.shared), number };
         let origin = Origin { run: source.run.clone(), attempt: source.attempt };
         let batches = frames
@@ -275,9 +268,9 @@ fn space(settings: &LogSettings) -> Space {
 /// that is still busy with its last tick takes the next one after it.
 fn beat(shared: &Arc<Shared>, tracker: &TaskTracker) {
     let (now, today) = (Instant::now(), settled_day());
-    let pulses: Vec<_> = shared.pulses().values().map(Arc::clone).collect();
+    let pulses: Vec<_> = shared.pulses.lock().values().map(Arc::clone).collect();
     for pulse in pulses {
-        let mut state = pulse.lock();
+        let mut state = pulse.state.lock();
         if now >= state.due {
             // On its own time again, also after a beat that came late.
             state.due = (state.due + pulse.every).max(now);
@@ -310,7 +303,7 @@ async fn compact_past_day(shared: Arc<Shared>, pulse: Arc<Pulse>, day: Day) {
         outcome = work => outcome,
         _ = stop.wait_for(Option::is_some) => return,
     };
-    let mut state = pulse.lock();
+    let mut state = pulse.state.lock();
     state.compacting = false;
     // Also where it went well: lines of a past day that still come must not write it anew each time.
     state.compact_after = Instant::now() + COMPACTION_GRACE;

@@ -1,10 +1,11 @@
 //! Lines as they come, for whoever listens. Costs nothing while nobody does.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -43,14 +44,10 @@ impl LiveFeed {
         (Arc::new(Self { out, any, listened }), messages)
     }
 
-    fn listened(&self) -> MutexGuard<'_, HashMap<JobId, Instant>> {
-        self.listened.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Somebody listens to a job, for the next moments.
     pub(super) fn listen(&self, job: JobId) {
         let now = Instant::now();
-        let mut listened = self.listened();
+        let mut listened = self.listened.lock();
         listened.retain(|_, until| *until > now);
         if listened.len() < MAX_LISTENED || listened.contains_key(&job) {
             listened.insert(job, now + LISTENING_HOLDS);
@@ -64,7 +61,7 @@ impl LiveFeed {
             return false;
         }
         let now = Instant::now();
-        let mut listened = self.listened();
+        let mut listened = self.listened.lock();
         listened.retain(|_, until| *until > now);
         self.any.store(!listened.is_empty(), Ordering::Release);
         listened.contains_key(job)
@@ -235,6 +232,6 @@ mod tests {
         for number in 0..2 * MAX_LISTENED {
             feed.listen(format!("j{number}").parse().unwrap());
         }
-        assert_eq!(feed.listened().len(), MAX_LISTENED);
+        assert_eq!(feed.listened.lock().len(), MAX_LISTENED);
     }
 }

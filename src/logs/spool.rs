@@ -7,8 +7,9 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tempfile::TempPath;
 use tracing::{info, warn};
 
@@ -78,7 +79,7 @@ impl Spool {
     }
 
     fn directory(&self) -> io::Result<PathBuf> {
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.own.lock();
         if let Some(own) = own.as_ref() {
             return Ok(own.path.clone());
         }

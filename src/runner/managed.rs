@@ -3,10 +3,11 @@
 //! An entry is made before anything is fetched, so that a slow pull cannot give two containers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::directory::JobDirectory;
@@ -110,17 +111,17 @@ impl Managed {
     pub(super) fn hold(&self, held: Held) {
         // One container a run: nothing sets it twice.
         self.container.get_or_init(|| held.container.clone());
-        *lock(&self.held) = Some(held);
+        *self.held.lock() = Some(held);
     }
 
     /// Gives out what was held, once.
     pub(super) fn take_held(&self) -> Option<Held> {
-        lock(&self.held).take()
+        self.held.lock().take()
     }
 
     /// Keeps what is to be removed.
     pub(super) fn leave(&self, leftovers: Leftovers) {
-        *lock(&self.leftovers) = Some(leftovers);
+        *self.leftovers.lock() = Some(leftovers);
     }
 
     /// Gives out what is to be removed, once.
@@ -128,7 +129,7 @@ impl Managed {
         let held = self
             .take_held()
             .map(|held| Leftovers { container: held.container, directory: held.directory });
-        lock(&self.leftovers).take().or(held)
+        self.leftovers.lock().take().or(held)
     }
 }
 
@@ -141,7 +142,7 @@ pub(super) struct ManagedContainers {
 impl ManagedContainers {
     /// Marks a job as starting; `None` where it is active already.
     pub(super) fn begin(&self, run: &Run) -> Option<Arc<Managed>> {
-        let mut by_job = lock(&self.by_job);
+        let mut by_job = self.by_job.lock();
         if by_job.contains_key(&run.job.id) {
             return None;
         }
@@ -152,7 +153,7 @@ impl ManagedContainers {
 
     /// The active run of a job.
     pub(super) fn get(&self, id: &JobId) -> Option<Arc<Managed>> {
-        lock(&self.by_job).get(id).cloned()
+        self.by_job.lock().get(id).cloned()
     }
 
     /// The long-running runs of a segment.
@@ -160,16 +161,11 @@ impl ManagedContainers {
         let is_meant = |managed: &&Arc<Managed>| {
             managed.run.segment == segment && managed.run.job.is_long_running
         };
-        lock(&self.by_job).values().filter(is_meant).map(Arc::clone).collect()
+        self.by_job.lock().values().filter(is_meant).map(Arc::clone).collect()
     }
 
     /// Forgets a job.
     pub(super) fn remove(&self, id: &JobId) -> Option<Arc<Managed>> {
-        lock(&self.by_job).remove(id)
+        self.by_job.lock().remove(id)
     }
-}
-
-/// A panic while the lock is held leaves plain data behind, which stays usable.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

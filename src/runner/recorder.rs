@@ -1,13 +1,13 @@
 //! An orchestrator for unit tests: it writes down what it is asked and answers by a script.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::container::ContainerSpec;
@@ -71,16 +71,16 @@ impl Recorder {
 
     /// What was asked so far, in order.
     pub(crate) fn calls(&self) -> Vec<Call> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.calls.lock().clone()
     }
 
     /// The specifications of the containers that were started, in order.
     pub(crate) fn specs(&self) -> Vec<ContainerSpec> {
-        self.specs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.specs.lock().clone()
     }
 
     fn record(&self, call: Call) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        self.calls.lock().push(call);
     }
 
     fn status(&self, container: &str) -> ContainerStatus {
@@ -132,7 +132,7 @@ impl ContainerOrchestrator for Recorder {
     async fn create_and_start(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
         self.record(Call::Start(spec.name.clone()));
         answer(self.script.start_error.as_ref())?;
-        self.specs.lock().unwrap_or_else(PoisonError::into_inner).push(spec.clone());
+        self.specs.lock().push(spec.clone());
         self.write_through_mounts(spec);
         Ok(spec.name.clone())
     }

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::tenure::Tenure;
@@ -109,22 +110,18 @@ pub(super) struct ActiveGuard {
 
 impl Drop for ActiveGuard {
     fn drop(&mut self) {
-        self.runs.lock().remove(&self.id);
+        self.runs.by_job.lock().remove(&self.id);
     }
 }
 
 impl ActiveRuns {
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Arc<ActiveRun>>> {
-        self.by_job.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes a job; gives the run that has it already, where there is one.
     pub(super) fn begin(
         self: &Arc<Self>,
         id: &JobId,
         run_id: &RunId,
     ) -> Result<ActiveGuard, Arc<ActiveRun>> {
-        let mut by_job = self.lock();
+        let mut by_job = self.by_job.lock();
         if let Some(active) = by_job.get(id) {
             return Err(Arc::clone(active));
         }
@@ -136,12 +133,12 @@ impl ActiveRuns {
 
     /// The active run of a job.
     pub(super) fn get(&self, id: &JobId) -> Option<Arc<ActiveRun>> {
-        self.lock().get(id).cloned()
+        self.by_job.lock().get(id).cloned()
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.by_job.lock().len()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Says what happens to a run: status events in order, without holding up the run.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -120,12 +121,12 @@ impl Reporter {
 
     /// The attempt that status events name from now on.
     pub fn set_attempt(&self, attempt: u32) {
-        self.run.lock().unwrap_or_else(PoisonError::into_inner).attempt = attempt;
+        self.run.lock().attempt = attempt;
     }
 
     /// Reports a state, with a sentence about it.
     pub fn report(&self, state: State, container: Option<&str>, message: Option<String>) {
-        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let run = self.run.lock().clone();
         let message = message.map(|message| self.mask.text(message));
         tracing::info!(
             job.id = %run.job.id, run.id = %run.job.run_id, attempt = run.attempt,

@@ -5,10 +5,11 @@
 //! over is over for good: whatever ran under it lets go and touches nothing any more.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -113,13 +114,13 @@ impl Tenure {
 
     /// Whether the other processes of this host can tell that this one lives.
     pub(super) fn has_mark(&self) -> bool {
-        lock(&self.place_lock).is_some()
+        self.place_lock.lock().is_some()
     }
 
     /// Keeps the mark until the tenure is over.
     pub(super) fn keep_mark(&self, mark: Option<PlaceLock>) {
         if !self.over.is_cancelled() {
-            *lock(&self.place_lock) = mark;
+            *self.place_lock.lock() = mark;
         }
     }
 
@@ -151,7 +152,7 @@ impl Tenure {
     /// Ends the tenure, and frees the mark that this process lives.
     pub(super) fn end(&self) {
         self.over.cancel();
-        lock(&self.place_lock).take();
+        self.place_lock.lock().take();
     }
 
     /// Cancelled when the tenure is over.
@@ -185,12 +186,12 @@ impl Default for Tenures {
 impl Tenures {
     /// Adds a tenure.
     pub(super) fn add(&self, tenure: &Arc<Tenure>) {
-        lock(&self.by_segment).insert(tenure.segment, Arc::clone(tenure));
+        self.by_segment.lock().insert(tenure.segment, Arc::clone(tenure));
     }
 
     /// Takes a tenure out, and ends it.
     pub(super) fn remove(&self, tenure: &Arc<Tenure>) {
-        let mut by_segment = lock(&self.by_segment);
+        let mut by_segment = self.by_segment.lock();
         if by_segment.get(&tenure.segment).is_some_and(|ours| ours.epoch == tenure.epoch) {
             by_segment.remove(&tenure.segment);
         }
@@ -243,7 +244,7 @@ impl Tenures {
 
     /// The tenure of a segment, where it is ours.
     pub(super) fn of(&self, segment: u32) -> Option<Arc<Tenure>> {
-        lock(&self.by_segment).get(&segment).cloned()
+        self.by_segment.lock().get(&segment).cloned()
     }
 
     /// Whether a record is under a tenure of ours, or was under one of the owners before us. A later
@@ -254,13 +255,8 @@ impl Tenures {
 
     /// All of them, by segment.
     pub(super) fn all(&self) -> Vec<Arc<Tenure>> {
-        lock(&self.by_segment).values().cloned().collect()
+        self.by_segment.lock().values().cloned().collect()
     }
-}
-
-/// A panic while the lock is held leaves plain data behind, which stays usable.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //! so that they need not ask the engine as well.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -17,20 +18,15 @@ pub(super) struct Ends {
 impl Ends {
     /// Listens for the end of a container from now on.
     pub(super) fn listen(self: &Arc<Self>, container: &str) -> End {
-        let has_come = self.lock().entry(container.to_owned()).or_default().subscribe();
+        let has_come = self.heard.lock().entry(container.to_owned()).or_default().subscribe();
         End { ends: Arc::clone(self), container: container.to_owned(), has_come }
     }
 
     /// Tells that a container has ended.
     pub(super) fn tell(&self, container: &str) {
-        if let Some(end) = self.lock().get(container) {
+        if let Some(end) = self.heard.lock().get(container) {
             end.send_replace(true);
         }
-    }
-
-    /// A panic while the lock is held leaves plain data behind, which stays usable.
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<bool>>> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,7 +49,7 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        let mut heard = self.ends.lock();
+        let mut heard = self.ends.heard.lock();
         // This one still counts.
         if heard.get(&self.container).is_some_and(|end| end.receiver_count() <= 1) {
             heard.remove(&self.container);
@@ -90,8 +86,8 @@ mod tests {
         let ends = Arc::new(Ends::default());
         let (one, two) = (ends.listen("a"), ends.listen("a"));
         drop(one);
-        assert_eq!(ends.lock().len(), 1);
+        assert_eq!(ends.heard.lock().len(), 1);
         drop(two);
-        assert!(ends.lock().is_empty());
+        assert!(ends.heard.lock().is_empty());
     }
 }

@@ -1,13 +1,14 @@
 //! Images: used as they are when present, pulled when missing, once for all who wait.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::TryStreamExt;
 use indicatif::MultiProgress;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -64,11 +65,11 @@ impl Images {
     /// Makes sure that the image is here, as far as was seen of late.
     pub(super) async fn ensure(&self, image: &str) -> Result<(), EngineError> {
         let is_fresh = |seen: &Instant| seen.elapsed() < SEEN_FOR;
-        if locked(&self.seen).get(image).is_some_and(is_fresh) {
+        if self.seen.lock().get(image).is_some_and(is_fresh) {
             return Ok(());
         }
         if self.has(image).await? {
-            locked(&self.seen).insert(image.to_owned(), Instant::now());
+            self.seen.lock().insert(image.to_owned(), Instant::now());
             return Ok(());
         }
         let mut pull = self.join_or_begin(image);
@@ -83,12 +84,12 @@ impl Images {
 
     /// The next one who asks looks for the image anew: it was missed.
     pub(super) fn forget(&self, image: &str) {
-        locked(&self.seen).remove(image);
+        self.seen.lock().remove(image);
     }
 
     /// The pull runs on a task of its own, for whoever asked first may stop waiting.
     fn join_or_begin(&self, image: &str) -> watch::Receiver<Outcome> {
-        let mut pulls = locked(&self.pulls);
+        let mut pulls = self.pulls.lock();
         // A closed channel with its entry still there is one whose task panicked.
         if let Some(pull) = pulls.get(image).filter(|pull| pull.has_changed().is_ok()) {
             return pull.clone();
@@ -99,15 +100,11 @@ impl Images {
         let (image, dropped) = (image.to_owned(), self.dropped.clone());
         self.tracker.spawn(async move {
             let outcome = dropped.run_until_cancelled(puller.pull_if_missing(&image)).await;
-            locked(&pulls).remove(&image);
+            pulls.lock().remove(&image);
             sender.send_replace(outcome);
         });
         receiver
     }
-}
-
-fn locked<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
-    map.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Puller {

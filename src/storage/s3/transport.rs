@@ -2,9 +2,9 @@
 //! neither be told whom to trust nor to look again.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use reqwest::{Client, Method, Response};
 use s3::Bucket as Handle;
 use s3::command::Command;
@@ -52,7 +52,7 @@ impl Transport {
     /// on the old one are not used again. One that cannot be used just now changes nothing.
     fn client(&self) -> Client {
         let stamp = stamp(self.tls.as_ref());
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made.lock();
         if stamp.is_some() && made.1 != stamp {
             made.1 = stamp;
             match client(self.tls.as_ref()) {

@@ -6,9 +6,8 @@ use longshore::storage::Bucket;
 use serde_json::{Value, json};
 
 use super::interleavings::PATIENT;
-use super::{
-    QUICK, assert_counted, assert_one_result, counter, nothing_is_left, through_proxy, until,
-};
+use super::outage_of_broker::cut_off_with_a_backtest;
+use super::{QUICK, assert_counted, assert_one_result, nothing_is_left, until};
 use crate::support::events::Seen;
 use crate::support::gates::GatedLine;
 use crate::support::program::PYTHON_BACKTEST;
@@ -30,13 +29,7 @@ async fn record_of(scene: &Scene, id: &str) -> Value {
 #[tokio::test]
 async fn a_result_that_is_noted_and_not_published_is_published_once_by_the_next_worker() {
     let scene = Scene::new().await;
-    let (proxy, url) = through_proxy().await;
-    let mut worker = scene.worker_with(&[("AMQP_URL", &url)]).await;
-    let message = counter(&scene, "ends", &PYTHON_BACKTEST, Some(4)).await;
-    let id = scene.id("ends");
-    scene.start(&message).await;
-    scene.events.wait_state(&id, "running").await;
-    proxy.cut();
+    let (mut worker, _proxy, id) = cut_off_with_a_backtest(&scene).await;
     until("the journal has the run's end", async || {
         record_of(&scene, &id).await["state"] == "finished"
     })

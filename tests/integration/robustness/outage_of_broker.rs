@@ -17,6 +17,7 @@ use crate::support::proxy::Proxy;
 use crate::support::rabbit::Rabbit;
 use crate::support::scene::Scene;
 use crate::support::servers::amqp_url;
+use crate::support::worker::Worker;
 use longshore::storage::Bucket;
 
 /// The URL of the tests' broker, through a proxy.
@@ -27,6 +28,18 @@ pub(crate) async fn through_proxy() -> (Proxy, String) {
     let vhost = path.split_once('/').map_or("", |(_, vhost)| vhost);
     let through = format!("{credentials}@{}/{vhost}", proxy.addr());
     (proxy, through)
+}
+
+/// A worker that was cut off from the broker while it runs a backtest, which ends within seconds.
+pub(super) async fn cut_off_with_a_backtest(scene: &Scene) -> (Worker, Proxy, String) {
+    let (proxy, url) = through_proxy().await;
+    let worker = scene.worker_with(&[("AMQP_URL", &url)]).await;
+    let message = counter(scene, "ends", &PYTHON_BACKTEST, Some(4)).await;
+    let id = scene.id("ends");
+    scene.start(&message).await;
+    scene.events.wait_state(&id, "running").await;
+    proxy.cut();
+    (worker, proxy, id)
 }
 
 /// What a worker misses beside the broker when that is away.
@@ -148,13 +161,7 @@ async fn a_connection_that_is_cut_again_and_again_loses_no_job_and_runs_none_twi
 #[tokio::test]
 async fn a_backtest_that_ends_while_the_connection_is_cut_gives_its_one_result_afterwards() {
     let scene = Scene::new().await;
-    let (proxy, url) = through_proxy().await;
-    let worker = scene.worker_with(&[("AMQP_URL", &url)]).await;
-    let message = counter(&scene, "ends", &PYTHON_BACKTEST, Some(4)).await;
-    let id = scene.id("ends");
-    scene.start(&message).await;
-    scene.events.wait_state(&id, "running").await;
-    proxy.cut();
+    let (worker, proxy, id) = cut_off_with_a_backtest(&scene).await;
     until_missing(&worker, "broker", IMPLIED).await;
     until_ended(&scene, &id).await;
     sleep(Duration::from_secs(2)).await;
@@ -171,13 +178,7 @@ async fn a_backtest_that_ends_while_the_connection_is_cut_gives_its_one_result_a
 #[tokio::test]
 async fn a_worker_that_is_ended_while_the_broker_is_away_leaves_its_results_to_the_next() {
     let scene = Scene::new().await;
-    let (proxy, url) = through_proxy().await;
-    let mut worker = scene.worker_with(&[("AMQP_URL", &url)]).await;
-    let message = counter(&scene, "ends", &PYTHON_BACKTEST, Some(4)).await;
-    let id = scene.id("ends");
-    scene.start(&message).await;
-    scene.events.wait_state(&id, "running").await;
-    proxy.cut();
+    let (mut worker, _proxy, id) = cut_off_with_a_backtest(&scene).await;
     until_missing(&worker, "broker", IMPLIED).await;
     until_ended(&scene, &id).await;
     worker.terminate();
