@@ -8,11 +8,12 @@ use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use longshore::broker::{Inbox, Topology};
+use longshore::job::RunId;
 use longshore::storage::{Bucket, ObjectStore as _};
 use serde_json::Value;
 
 use super::crew::Shift;
-use super::plan::PlannedJob;
+use super::plan::{PlannedJob, Work};
 use super::programs::STAMP;
 use super::stage::Stage;
 use super::support::events::Seen;
@@ -36,6 +37,16 @@ pub(crate) struct Ticket {
     pub(crate) message_id: String,
     /// A word that only this job's program has been told.
     pub(crate) token: String,
+}
+
+impl Ticket {
+    /// Whether a result event is about this run of the job.
+    pub(crate) fn is_meant(&self, seen: &Seen) -> bool {
+        let run = RunId::derived(&self.id.parse().unwrap(), &self.message_id);
+        // One that is refused has no run.
+        let is_refused = self.job.work == Work::IsRefused;
+        seen.subject() == Some(&self.id) && (is_refused || seen.data()["run_id"] == run.as_str())
+    }
 }
 
 /// What a bot's process said in one line.

@@ -66,6 +66,8 @@ pub(crate) struct PlannedJob {
     pub(crate) language: Language,
     pub(crate) work: Work,
     pub(crate) stop: Stop,
+    /// Whose next run it is, under the same id.
+    pub(crate) follows: Option<usize>,
 }
 
 /// One thing to do.
@@ -73,6 +75,8 @@ pub(crate) struct PlannedJob {
 pub(crate) enum Step {
     /// Publish the start of a job.
     Start(usize),
+    /// The same, once the run that it follows has ended; and then the start of that one again.
+    Follow(usize),
     /// Publish the same message again, under the same `message_id`.
     Repeat(usize),
     /// Publish a stop of a job.
@@ -97,7 +101,8 @@ impl Plan {
         let mut steps = Vec::new();
         for number in 0..scale.bots {
             let language = language(&mut random);
-            jobs.push(PlannedJob { language, work: Work::Stamps, stop: Stop::Never });
+            let (work, stop) = (Work::Stamps, Stop::Never);
+            jobs.push(PlannedJob { language, work, stop, follows: None });
             // Early, so that they live through most of the faults.
             let at = moment(&scale, &mut random, 0, 200);
             steps.push((at, Step::Start(number)));
@@ -121,6 +126,14 @@ impl Plan {
             }
         }
         let faults = faults::choose(&scale, &mut random);
+        for first in scale.bots..scale.bots + scale.backtests {
+            if may_be_followed(jobs[first]) && random.percent(20) {
+                let next =
+                    PlannedJob { follows: Some(first), ..backtest_that_returns(&mut random) };
+                steps.push((moment(&scale, &mut random, 0, 950), Step::Follow(jobs.len())));
+                jobs.push(next);
+            }
+        }
         steps.extend(faults.into_iter().map(|(at, fault)| (at, Step::Break(fault))));
         steps.sort_by_key(|(at, step)| (*at, matches!(step, Step::Start(_))));
         Self { scale, jobs, steps }
@@ -144,7 +157,17 @@ fn backtest(random: &mut Random) -> PlannedJob {
         7..=9 if may_stop => Stop::Before,
         _ => Stop::Never,
     };
-    PlannedJob { language: language(random), work, stop }
+    PlannedJob { language: language(random), work, stop, follows: None }
+}
+
+fn backtest_that_returns(random: &mut Random) -> PlannedJob {
+    let work = Work::ReturnsAfter { seconds: random.within(0, 5) };
+    PlannedJob { language: language(random), work, stop: Stop::Never, follows: None }
+}
+
+/// One whose stop is still under way would take the next run with it.
+fn may_be_followed(job: PlannedJob) -> bool {
+    job.stop == Stop::Never && job.work != Work::IsRefused
 }
 
 /// A moment between two thousandths of the round.

@@ -1,6 +1,5 @@
 //! A round, from the first server to the table.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,13 +7,13 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::crew::Crew;
 use super::evidence::{self, Evidence, Ticket};
-use super::plan::{Plan, Scale, Step, Stop, Work};
+use super::plan::{Plan, PlannedJob, Scale, Step, Stop, Work};
 use super::programs;
 use super::reckoning::{Line, reckon};
 use super::recovery::{self, Trouble};
@@ -38,6 +37,18 @@ struct Heard {
     results: Mutex<Vec<Seen>>,
     lives: Arc<Mutex<Lives>>,
     troubles: Mutex<Vec<Trouble>>,
+}
+
+impl Heard {
+    fn has_result_of(&self, ticket: &Ticket) -> bool {
+        self.results.lock().unwrap().iter().any(|seen| ticket.is_meant(seen))
+    }
+
+    async fn result_of(&self, ticket: &Ticket) {
+        while !self.has_result_of(ticket) {
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
 }
 
 /// What is published: routing key, body, message id, time.
@@ -100,12 +111,16 @@ impl Round {
     /// faults go on beside each other.
     async fn go_through(&self, begun: Instant) {
         let (messages, publishing) = self.publishing();
-        let mut faults = JoinSet::new();
+        let mut going = JoinSet::new();
         for (at, step) in &self.plan.steps {
             sleep_until(begun + *at).await;
             match step {
                 Step::Start(number) | Step::Repeat(number) => {
                     messages.send(self.start(*number)).unwrap();
+                }
+                Step::Follow(number) => {
+                    let until = begun + self.plan.scale.duration + PATIENCE;
+                    going.spawn(self.follow(*number, until, messages.clone()));
                 }
                 Step::Stop(number) => messages.send(self.stop(*number)).unwrap(),
                 Step::Break(fault) => {
@@ -113,7 +128,7 @@ impl Round {
                     let (stage, crew, fault) =
                         (Arc::clone(&self.stage), Arc::clone(&self.crew), *fault);
                     let heard = Arc::clone(&self.heard);
-                    faults.spawn(async move {
+                    going.spawn(async move {
                         let since = Timestamp::now();
                         stage.suffer(fault, &crew).await;
                         let trouble = Trouble { begin: since, end: Timestamp::now(), fault };
@@ -122,12 +137,32 @@ impl Round {
                 }
             }
         }
-        while let Some(ended) = faults.join_next().await {
+        while let Some(ended) = going.join_next().await {
             ended.unwrap();
         }
         drop(messages);
         publishing.await.unwrap();
         self.crew.recover().await;
+    }
+
+    /// Publishes a start when the run that it follows has ended, and then that one's start again. Where
+    /// it does not end, the table says so of both.
+    fn follow(
+        &self,
+        number: usize,
+        until: Instant,
+        messages: mpsc::UnboundedSender<Message>,
+    ) -> impl Future<Output = ()> + use<> {
+        let first = self.tickets[number].job.follows.unwrap();
+        let both = [self.start(number), self.start(first)];
+        let (first, heard) = (self.tickets[first].clone(), Arc::clone(&self.heard));
+        async move {
+            if timeout_at(until, heard.result_of(&first)).await.is_ok() {
+                for message in both {
+                    messages.send(message).unwrap();
+                }
+            }
+        }
     }
 
     fn publishing(&self) -> (mpsc::UnboundedSender<Message>, tokio::task::JoinHandle<()>) {
@@ -173,10 +208,8 @@ impl Round {
     async fn wait_for_results(&self, is_meant: impl Fn(&Ticket) -> bool) {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
-            let results = self.heard.results.lock().unwrap().clone();
-            let there: HashSet<_> = results.iter().filter_map(Seen::subject).collect();
             let mut meant = self.tickets.iter().filter(|ticket| is_meant(ticket));
-            if meant.all(|ticket| there.contains(ticket.id.as_str())) {
+            if meant.all(|ticket| self.heard.has_result_of(ticket)) {
                 return;
             }
             sleep(Duration::from_millis(500)).await;
@@ -229,9 +262,9 @@ impl Round {
 }
 
 fn tickets(plan: &Plan, namespace: &str) -> Vec<Ticket> {
-    let ticket = |(number, job): (usize, &_)| Ticket {
+    let ticket = |(number, job): (usize, &PlannedJob)| Ticket {
         job: *job,
-        id: format!("{namespace}-{number}"),
+        id: format!("{namespace}-{}", job.follows.unwrap_or(number)),
         message_id: uuid::Uuid::new_v4().to_string(),
         token: uuid::Uuid::new_v4().simple().to_string(),
     };

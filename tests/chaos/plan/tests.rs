@@ -32,12 +32,15 @@ fn the_same_seed_gives_the_same_plan_and_another_seed_another() {
 #[test]
 fn everything_that_was_asked_for_is_planned_in_order_of_time() {
     let plan = Plan::new(scale(1));
-    assert_eq!(plan.jobs.len(), 320);
+    let followers: Vec<_> = plan.jobs.iter().filter_map(|job| job.follows).collect();
+    assert_eq!(plan.jobs.len() - followers.len(), 320);
+    assert!(followers.len() > 20, "{followers:?}");
     assert_eq!(plan.jobs.iter().filter(|job| job.work == Work::Stamps).count(), 20);
     assert_eq!(faults(&plan).len(), 60);
     assert!(plan.steps.is_sorted_by_key(|(at, _)| *at));
     for number in 0..plan.jobs.len() {
-        let starts = plan.steps.iter().filter(|(_, step)| *step == Step::Start(number));
+        let is_start = |step| step == Step::Start(number) || step == Step::Follow(number);
+        let starts = plan.steps.iter().filter(|(_, step)| is_start(*step));
         assert_eq!(starts.count(), 1, "starts of job {number}");
     }
 }

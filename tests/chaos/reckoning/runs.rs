@@ -1,6 +1,6 @@
 //! Starts against results and dead letters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -11,20 +11,14 @@ use crate::programs::{blames_the_disk, fault_of_result};
 use crate::support::events::Seen;
 
 pub(super) fn reckon(tickets: &[Ticket], evidence: &Evidence) -> Vec<Line> {
-    let mut by_job: BTreeMap<&str, Vec<&Seen>> = BTreeMap::new();
-    for seen in &evidence.results {
-        by_job.entry(seen.subject().unwrap_or_default()).or_default().push(seen);
-    }
-    let of = |ticket: &Ticket| by_job.get(ticket.id.as_str()).map_or(&[][..], Vec::as_slice);
-    let known: BTreeSet<_> = tickets.iter().map(|ticket| ticket.id.as_str()).collect();
-
     let mut lost = Vec::new();
     let mut twice = Vec::new();
     let mut contradicting = Vec::new();
     let mut wrong = Vec::new();
     let mut disk = 0;
     for ticket in tickets {
-        let results = of(ticket);
+        let results: Vec<_> =
+            evidence.results.iter().filter(|seen| ticket.is_meant(seen)).collect();
         let Some(first) = results.first() else {
             lost.push(ticket.id.clone());
             continue;
@@ -52,15 +46,18 @@ pub(super) fn reckon(tickets: &[Ticket], evidence: &Evidence) -> Vec<Line> {
             }
         }
     }
-    let foreign = by_job.keys().filter(|id| !known.contains(*id)).map(ToString::to_string);
+    let is_foreign = |seen: &&Seen| !tickets.iter().any(|ticket| ticket.is_meant(seen));
+    let foreign = evidence.results.iter().filter(is_foreign).map(|seen| seen.id().to_owned());
     let distinct: BTreeSet<_> = evidence.results.iter().map(Seen::id).collect();
+    let followers = tickets.iter().filter(|ticket| ticket.job.follows.is_some()).count();
     let mut lines = vec![
         Line::told("starts", tickets.len().to_string()),
+        Line::told("of them of a job that had run before", followers.to_string()),
         Line::none("lost: without a result", lost),
         Line::none("settled twice", twice),
         Line::none("repeats of a result that contradict it", contradicting),
         Line::none("wrong results", wrong),
-        Line::none("results of nobody's job", foreign.collect()),
+        Line::none("results of nobody's run", foreign.collect()),
         Line::told(
             "results that came more than once",
             (evidence.results.len() - distinct.len()).to_string(),

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use longshore::job::RunId;
 use serde_json::{Value, json};
 
 use super::{Line, reckon, table};
@@ -9,14 +10,18 @@ use crate::support::events::Seen;
 
 fn ticket(id: &str, work: Work) -> Ticket {
     Ticket {
-        job: PlannedJob { language: Language::Python, work, stop: Stop::Never },
+        job: PlannedJob { language: Language::Python, work, stop: Stop::Never, follows: None },
         id: id.to_owned(),
         message_id: format!("message-{id}"),
         token: format!("token-{id}"),
     }
 }
 
+/// A result of the run that the ticket of the job is about.
 fn result(event: &str, id: &str, data: &Value) -> Seen {
+    let run = RunId::derived(&id.parse().unwrap(), &format!("message-{id}"));
+    let mut data = data.clone();
+    data["run_id"] = run.as_str().into();
     Seen {
         exchange: "results".to_owned(),
         routing_key: "any".to_owned(),
@@ -72,7 +77,10 @@ fn every_fault_of_a_result_is_found() {
     let lost = result("1", "a", &json!({ "verdict": "lost" }));
     assert_eq!(fault(vec![lost]), "wrong results");
     let foreign = vec![success("1", "a"), success("9", "z")];
-    assert_eq!(fault(foreign), "results of nobody's job");
+    assert_eq!(fault(foreign), "results of nobody's run");
+    let mut another_run = success("9", "a");
+    another_run.event["data"]["run_id"] = json!("another");
+    assert_eq!(fault(vec![success("1", "a"), another_run]), "results of nobody's run");
 }
 
 #[test]
