@@ -12,10 +12,23 @@ use super::context::Context;
 use super::decide;
 use super::execute::Keeper;
 use super::tenure::Tenure;
+use crate::runner::Run;
 use crate::storage::{ETag, JobRecord, Journal, JournalError};
 
 /// The longest pause between two attempts to write a record.
 const MAX_WRITE_PAUSE: Duration = Duration::from_secs(30);
+
+/// A job that is ours.
+pub(super) struct Claimed {
+    /// What to run.
+    pub(super) run: Run,
+    /// Under which tenure.
+    pub(super) tenure: Arc<Tenure>,
+    /// Its record, as we wrote it.
+    pub(super) record: JobRecord,
+    /// The record's version.
+    pub(super) etag: ETag,
+}
 
 /// The record of a run that is ours, and the version that we know.
 pub(super) struct Account {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 
-use super::account::write;
+use super::account::{Claimed, write};
 use super::context::Context;
 use super::decide::{self, ClaimDecision, Incoming, Standing};
 use super::earlier;
@@ -14,19 +14,7 @@ use super::tenure::Tenure;
 use crate::broker::Delivery;
 use crate::job::{Event, Job};
 use crate::runner::Run;
-use crate::storage::{ETag, JobRecord, JournalError, RecordState, StoredMessage, Tombstone};
-
-/// A job that is ours.
-pub(super) struct Claimed {
-    /// What to run.
-    pub(super) run: Run,
-    /// Under which tenure.
-    pub(super) tenure: Arc<Tenure>,
-    /// Its record, as we wrote it.
-    pub(super) record: JobRecord,
-    /// The record's version.
-    pub(super) etag: ETag,
-}
+use crate::storage::{JobRecord, JournalError, RecordState, StoredMessage, Tombstone};
 
 /// What became of a claim.
 pub(super) enum Claim {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::ending;
-use super::recover::job_of;
 use super::reporter::Reporter;
+use super::validate::job_of;
 use crate::job::{Event, MessageError, RunId, Verdict};
 use crate::runner::{Run, failed_result};
 use crate::storage::{JobRecord, JournalError};

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::account::{Account, Written};
-use super::claim::Claimed;
+use super::account::{Account, Claimed, Written};
 use super::context::Context;
 use super::decide::{may_retry, tries};
 use super::reporter::Reporter;

@@ -33,6 +33,7 @@ mod slots;
 mod stop;
 mod sweep;
 mod tenure;
+mod validate;
 
 pub use active::ActiveRun;
 pub use execute::{Begin, Executed, Keeper, execute};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::account::Account;
+use super::account::{Account, Claimed};
 use super::active::ActiveGuard;
-use super::claim::{self, Claim, Claimed};
+use super::claim::{self, Claim};
 use super::context::Context;
 use super::decide::Incoming;
 use super::ending::FailedTry;
@@ -12,11 +12,10 @@ use super::execute::{Begin, Executed, because, execute};
 use super::reporter::Reporter;
 use super::slots::Slot;
 use super::tenure::Tenure;
+use super::validate::validate;
 use super::{ending, settle};
 use crate::broker::{Delivery, Inbox};
-use crate::job::{
-    Job, MessageError, State, Verdict, check_size, parse_executable, secrets_of_invalid,
-};
+use crate::job::{Job, State, Verdict};
 
 /// Follows one start message: validate → claim → ack → run → settle.
 ///
@@ -66,20 +65,6 @@ pub(super) async fn follow_start(
             settle::unavailable(&ctx, delivery, &job, &error.to_string()).await;
         }
     }
-}
-
-fn validate(ctx: &Context, delivery: &Delivery) -> Result<Job, MessageError> {
-    check_size(&delivery.body, ctx.settings.max_message_bytes)?;
-    let message_id = delivery.properties.message_id.as_deref();
-    parse_executable(&delivery.body)
-        .and_then(|executable| Job::validate(executable, &ctx.bounds, message_id))
-        .map_err(|error| without_secrets(ctx, error, &delivery.body))
-}
-
-/// What is wrong with a message, without what of it must not be seen.
-pub(super) fn without_secrets(ctx: &Context, error: MessageError, body: &[u8]) -> MessageError {
-    let mask = ctx.publisher.mask(&secrets_of_invalid(body));
-    error.with_texts(|text| mask.text(text))
 }
 
 fn incoming(job: &Job, delivery: &Delivery) -> Incoming {

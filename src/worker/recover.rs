@@ -9,15 +9,16 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::account::Claimed;
 use super::active::StopOrder;
-use super::claim::Claimed;
 use super::context::Context;
 use super::decide;
 use super::ending;
 use super::execute::Begin;
-use super::recipe::{run_claimed, without_secrets};
+use super::recipe::run_claimed;
 use super::tenure::Tenure;
-use crate::job::{Job, JobId, MessageError, Verdict, parse_executable};
+use super::validate::job_of;
+use crate::job::{Job, JobId, Verdict};
 use crate::runner::Run;
 use crate::runner::labels::Identity;
 use crate::runner::orchestrator::{ContainerInfo, ContainerState, EngineError};
@@ -268,27 +269,6 @@ async fn make_ours(
     record.state = RecordState::Active;
     let written = ctx.journal.replace(&record, etag).await?;
     Ok(written.map(|etag| (record, etag)))
-}
-
-/// The job of a record, and what of its message is beyond what this worker allows: it was accepted
-/// under other settings, and what runs already runs on.
-pub(super) fn job_of(
-    ctx: &Context,
-    record: &JobRecord,
-) -> Result<(Job, Option<MessageError>), MessageError> {
-    let (body, id) = (record.message.body.as_bytes(), record.message_id.as_deref());
-    let masked = |error| without_secrets(ctx, error, body);
-    let message = parse_executable(body).map_err(masked)?;
-    let (mut job, beyond) = match Job::validate(message.clone(), &ctx.bounds, id) {
-        Ok(job) => (job, None),
-        Err(beyond) => {
-            let wide = ctx.bounds.admitting(&message);
-            (Job::validate(message, &wide, id).map_err(masked)?, Some(masked(beyond)))
-        }
-    };
-    // A message without an id got a run of its own when it was claimed; it keeps that.
-    job.run_id = record.run_id.clone();
-    Ok((job, beyond))
 }
 
 #[cfg(test)]

@@ -1,0 +1,42 @@
+//! From a message to a job, by what this worker allows: of a delivery, and of a record in the journal.
+
+use super::context::Context;
+use crate::broker::Delivery;
+use crate::job::{Job, MessageError, check_size, parse_executable, secrets_of_invalid};
+use crate::storage::JobRecord;
+
+/// The job of a delivery.
+pub(super) fn validate(ctx: &Context, delivery: &Delivery) -> Result<Job, MessageError> {
+    check_size(&delivery.body, ctx.settings.max_message_bytes)?;
+    let message_id = delivery.properties.message_id.as_deref();
+    parse_executable(&delivery.body)
+        .and_then(|executable| Job::validate(executable, &ctx.bounds, message_id))
+        .map_err(|error| without_secrets(ctx, error, &delivery.body))
+}
+
+/// What is wrong with a message, without what of it must not be seen.
+fn without_secrets(ctx: &Context, error: MessageError, body: &[u8]) -> MessageError {
+    let mask = ctx.publisher.mask(&secrets_of_invalid(body));
+    error.with_texts(|text| mask.text(text))
+}
+
+/// The job of a record, and what of its message is beyond what this worker allows: it was accepted
+/// under other settings, and what runs already runs on.
+pub(super) fn job_of(
+    ctx: &Context,
+    record: &JobRecord,
+) -> Result<(Job, Option<MessageError>), MessageError> {
+    let (body, id) = (record.message.body.as_bytes(), record.message_id.as_deref());
+    let masked = |error| without_secrets(ctx, error, body);
+    let message = parse_executable(body).map_err(masked)?;
+    let (mut job, beyond) = match Job::validate(message.clone(), &ctx.bounds, id) {
+        Ok(job) => (job, None),
+        Err(beyond) => {
+            let wide = ctx.bounds.admitting(&message);
+            (Job::validate(message, &wide, id).map_err(masked)?, Some(masked(beyond)))
+        }
+    };
+    // A message without an id got a run of its own when it was claimed; it keeps that.
+    job.run_id = record.run_id.clone();
+    Ok((job, beyond))
+}
