@@ -23,10 +23,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Between two questions which segments there are.
 const LIST: Duration = Duration::from_secs(5);
 
-/// A gap between two looks at a segment that is longer makes its time free begin anew: its owner may
-/// have been there in between.
-const MAX_GAP: Duration = Duration::from_secs(3);
-
 /// Segments of others that one worker looks at: those next to its own in the order of numbers.
 const WATCHED: usize = 3;
 
@@ -75,18 +71,12 @@ fn watched(known: &BTreeSet<u32>, ours: &BTreeSet<u32>, home: u32) -> Vec<u32> {
     after.into_iter().chain(before).take(WATCHED).collect()
 }
 
-/// How long which segments have been free.
+/// How long which segments have been free: since when, and with which version of the owner's record. An
+/// owner that comes back between two looks writes another one before it renews a lease, however long
+/// nobody could look.
 #[derive(Default)]
 struct Free {
-    since: BTreeMap<u32, FreeSince>,
-}
-
-/// A segment that was free at every look.
-struct FreeSince {
-    begin: Instant,
-    last: Instant,
-    /// The version of its owner's record: an owner that comes back between two looks writes another.
-    owner: Option<ETag>,
+    since: BTreeMap<u32, (Instant, Option<ETag>)>,
 }
 
 impl Free {
@@ -95,16 +85,15 @@ impl Free {
         self.since.remove(&segment);
     }
 
-    /// Notes that a segment is free; gives for how long, without a gap and without its owner in between.
-    fn note(&mut self, segment: u32, owner: Option<&ETag>) -> Duration {
-        let now = Instant::now();
-        let noted = self
-            .since
-            .get(&segment)
-            .filter(|free| free.last.elapsed() <= MAX_GAP && free.owner.as_ref() == owner);
-        let begin = noted.map_or(now, |free| free.begin);
-        self.since.insert(segment, FreeSince { begin, last: now, owner: owner.cloned() });
-        begin.elapsed()
+    /// For how long a segment has been free; none where that is not known, or its owner was there since.
+    fn time(&self, segment: u32, owner: Option<&ETag>) -> Option<Duration> {
+        let noted = self.since.get(&segment).filter(|(_, seen)| seen.as_ref() == owner);
+        noted.map(|(begin, _)| begin.elapsed())
+    }
+
+    /// Notes that a segment was found free, after its owner's record had been read.
+    fn begin(&mut self, segment: u32, owner: Option<&ETag>) {
+        self.since.insert(segment, (Instant::now(), owner.cloned()));
     }
 }
 
@@ -133,7 +122,19 @@ async fn look(
         return Ok(Look::Held);
     }
     let owner = ctx.journal.owner(segment).await?;
-    let free_for = free.note(segment, owner.as_ref().map(|(_, version)| version));
+    let version = owner.as_ref().map(|(_, version)| version);
+    let free_for = match free.time(segment, version) {
+        Some(free_for) => free_for,
+        // Asked once more, now that the record is read: an owner that comes back after this writes another.
+        None if ctx.broker.is_locked(segment).await? => {
+            free.held(segment);
+            return Ok(Look::Held);
+        }
+        None => {
+            free.begin(segment, version);
+            Duration::ZERO
+        }
+    };
     let is_empty = ctx.journal.segment_jobs(segment).await?.is_empty();
     if is_empty && !needs_one {
         return Ok(Look::Empty);
@@ -318,25 +319,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_free_begins_anew_after_a_gap_and_after_an_owner() {
+    async fn the_time_free_begins_anew_when_its_owner_was_there_and_not_when_nobody_could_look() {
         let mut free = Free::default();
         let (owner, regained) = (ETag("1".to_owned()), ETag("2".to_owned()));
         let second = Duration::from_secs(1);
-        assert_eq!(free.note(1, Some(&owner)), Duration::ZERO);
+        assert_eq!(free.time(1, Some(&owner)), None);
+        free.begin(1, Some(&owner));
         tokio::time::advance(second * 2).await;
-        assert_eq!(free.note(1, Some(&owner)), second * 2);
-        tokio::time::advance(MAX_GAP + second).await;
-        assert_eq!(free.note(1, Some(&owner)), Duration::ZERO, "a gap");
+        assert_eq!(free.time(1, Some(&owner)), Some(second * 2));
+        tokio::time::advance(second * 60).await;
+        assert_eq!(free.time(1, Some(&owner)), Some(second * 62), "nobody looked meanwhile");
+        assert_eq!(free.time(1, Some(&regained)), None, "its owner was there between two looks");
+        free.begin(1, Some(&regained));
+        tokio::time::advance(second).await;
+        assert_eq!(free.time(1, Some(&regained)), Some(second));
         free.held(1);
-        tokio::time::advance(second).await;
-        assert_eq!(free.note(1, Some(&owner)), Duration::ZERO, "it was held");
-        tokio::time::advance(second).await;
-        assert_eq!(
-            free.note(1, Some(&regained)),
-            Duration::ZERO,
-            "its owner was there between two looks"
-        );
-        tokio::time::advance(second).await;
-        assert_eq!(free.note(1, Some(&regained)), second);
+        assert_eq!(free.time(1, Some(&regained)), None, "it was held");
     }
 }
