@@ -23,7 +23,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Between two questions which segments there are.
 const LIST: Duration = Duration::from_secs(5);
 
-/// Segments of others that one worker looks at: those next to its own in the order of numbers.
+/// Segments that somebody holds at which one worker looks: those next to its own in the order of numbers.
+/// Free ones on the way do not count, so that however many workers die at a time, each survivor waits for
+/// all of their segments at once.
 const WATCHED: usize = 3;
 
 /// What is waited beyond a lease. Counted from its proof, a bot is killed 1 s after its end at the latest,
@@ -61,14 +63,14 @@ fn takeover(
     if free_for >= wait { Takeover::Now } else { Takeover::Wait }
 }
 
-/// The segments to look at: of the `known` ones that are not `ours` the next after `home`, and on
-/// from the first.
-fn watched(known: &BTreeSet<u32>, ours: &BTreeSet<u32>, home: u32) -> Vec<u32> {
+/// The order to look at segments in: of the `known` ones that are not `ours` the next after `home`, and
+/// on from the first.
+fn in_order(known: &BTreeSet<u32>, ours: &BTreeSet<u32>, home: u32) -> Vec<u32> {
     let (before, after): (Vec<u32>, Vec<u32>) = known
         .iter()
         .filter(|segment| !ours.contains(segment))
         .partition(|segment| **segment < home);
-    after.into_iter().chain(before).take(WATCHED).collect()
+    after.into_iter().chain(before).collect()
 }
 
 /// How long which segments have been free: since when, and with which version of the owner's record. An
@@ -229,7 +231,11 @@ pub(super) async fn watch_others(ctx: Arc<Context>) {
         }
         let ours = ctx.tenures.all().iter().map(|tenure| tenure.segment).collect();
         let candidates = known.difference(&empty).copied().collect();
-        for segment in watched(&candidates, &ours, home.segment) {
+        let mut held = 0;
+        for segment in in_order(&candidates, &ours, home.segment) {
+            if held == WATCHED {
+                break;
+            }
             match look(&ctx, segment, &mut free, false).await {
                 Ok(Look::Taken(tenure, lock)) => {
                     tracing::warn!(segment, "take over the segment of a worker that is gone");
@@ -243,7 +249,8 @@ pub(super) async fn watch_others(ctx: Arc<Context>) {
                 Ok(Look::Empty) => {
                     empty.insert(segment);
                 }
-                Ok(Look::Held | Look::NotYet) => {}
+                Ok(Look::Held) => held += 1,
+                Ok(Look::NotYet) => {}
                 Err(error) => {
                     tracing::debug!(segment, %error, "look at segment");
                     break;
@@ -310,12 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_looks_at_a_few_of_its_next_neighbours() {
+    fn each_worker_looks_at_its_next_neighbours_first() {
         let known = BTreeSet::from([0, 1, 2, 5, 7, 9]);
-        assert_eq!(watched(&known, &BTreeSet::from([2]), 2), [5, 7, 9]);
-        assert_eq!(watched(&known, &BTreeSet::from([7, 9]), 7), [0, 1, 2]);
-        assert_eq!(watched(&known, &BTreeSet::from([0, 1, 2, 5, 7]), 7), [9]);
-        assert!(watched(&BTreeSet::from([3]), &BTreeSet::from([3]), 3).is_empty());
+        assert_eq!(in_order(&known, &BTreeSet::from([2]), 2), [5, 7, 9, 0, 1]);
+        assert_eq!(in_order(&known, &BTreeSet::from([7, 9]), 7), [0, 1, 2, 5]);
+        assert_eq!(in_order(&known, &BTreeSet::from([0, 1, 2, 5, 7]), 7), [9]);
+        assert!(in_order(&BTreeSet::from([3]), &BTreeSet::from([3]), 3).is_empty());
     }
 
     #[tokio::test(start_paused = true)]
