@@ -44,7 +44,7 @@ def main(id, config):
     number = 0
     while time.monotonic() < end:
         number += 1
-        print("line", number, flush=True)
+        print(f"line {number}", flush=True)
         time.sleep(0.02)
     return {"lines": number}
 "#;

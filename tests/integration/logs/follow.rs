@@ -23,7 +23,7 @@ def main(id, config):
     while True:
         number += 1
         stream = sys.stderr if number % 3 == 0 else sys.stdout
-        print("line", number, file=stream, flush=True)
+        print(f"line {number}", file=stream, flush=True)
         time.sleep(0.02)
 "#;
 
