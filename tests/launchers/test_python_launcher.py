@@ -410,6 +410,23 @@ class Asynchronous(LauncherCase):
         self.assertEqual((ended.code, ended.result), (143, TERMINATED))
         self.assertIn("cleaned up", ended.stdout)
 
+    def test_sigterm_takes_no_step_of_a_task_with_it(self):
+        for _ in range(10):
+            ended = self.terminate(
+                """
+                import asyncio, pathlib
+                async def busy():
+                    while True: await asyncio.sleep(0)
+                async def work():
+                    tasks = [asyncio.create_task(busy()) for _ in range(30)]
+                    pathlib.Path('ready').touch()
+                    await asyncio.gather(*tasks)
+                def main(id, config): asyncio.run(work())
+                """
+            )
+            self.assertEqual((ended.code, ended.result), (143, TERMINATED))
+            (self.root / "ready").unlink()
+
     def test_a_main_that_finishes_despite_the_cancellation(self):
         ended = self.terminate(
             """

@@ -27,6 +27,8 @@ import traceback
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULT = os.path.join(ROOT, "result.json")
 TERMINATED = 128 + signal.SIGTERM
+RETRY = 0.01  # seconds
+EVENT_LOOP = {"asyncio.base_events", "asyncio.events", "asyncio.selector_events", "asyncio.unix_events"}
 
 
 class Terminated(SystemExit):
@@ -48,7 +50,7 @@ class Run:
         self.terminated = {"status": "terminated", "message": f"{self.kind} execution terminated by signal"}
         self.line = b""  # the result, until it is printed
         self.task = None  # what runs an asynchronous main
-        self.signalled = self.ended = False
+        self.signalled = self.ended = self.put_off = False
 
     def start(self):
         signal.signal(signal.SIGTERM, self.on_sigterm)
@@ -110,7 +112,9 @@ class Run:
         code = (code or 0) & 0xFF
         return (failure(f"exited with code {code}") if code else self.success), code
 
-    def on_sigterm(self, *_):
+    def on_sigterm(self, _, frame):
+        if self.put_off:
+            self.put_off = self.signalled = False
         if self.ended or self.signalled:  # only threads are left, or it is the second signal
             if not self.ended:
                 self.settle(self.terminated, TERMINATED)
@@ -123,6 +127,14 @@ class Run:
             loop = self.task.get_loop()
             if current_task(loop) is None:  # it waits at an await: cancelling is enough
                 loop.call_soon_threadsafe(self.task.cancel)
+                return
+        if is_event_loops(frame):
+            # Raised here, it could take a step of a task with it, which then never ends: a moment later.
+            import threading
+
+            with contextlib.suppress(RuntimeError):  # no thread can be had
+                threading.Timer(RETRY, signal.pthread_kill, [threading.main_thread().ident, signal.SIGTERM]).start()
+                self.put_off = True
                 return
         raise Terminated(TERMINATED)
 
@@ -167,6 +179,11 @@ class Run:
             sys.__stdout__.flush()
             sys.__stdout__.buffer.write(line and line + b"\n")
             sys.__stdout__.flush()
+
+
+def is_event_loops(frame):
+    """Whether a frame is the event loop's own code, between two steps of the user's."""
+    return frame is not None and frame.f_globals.get("__name__") in EVENT_LOOP
 
 
 def load_main(path):
