@@ -27,7 +27,7 @@ import traceback
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULT = os.path.join(ROOT, "result.json")
 TERMINATED = 128 + signal.SIGTERM
-RETRY = 0.01  # seconds
+RETRY = 0.1  # seconds: the handler has ended by then, on a busy host too
 EVENT_LOOP = {"asyncio.base_events", "asyncio.events", "asyncio.selector_events", "asyncio.unix_events"}
 
 
@@ -50,7 +50,7 @@ class Run:
         self.terminated = {"status": "terminated", "message": f"{self.kind} execution terminated by signal"}
         self.line = b""  # the result, until it is printed
         self.task = None  # what runs an asynchronous main
-        self.signalled = self.ended = self.put_off = False
+        self.signalled = self.ended = False
 
     def start(self):
         signal.signal(signal.SIGTERM, self.on_sigterm)
@@ -113,8 +113,6 @@ class Run:
         return (failure(f"exited with code {code}") if code else self.success), code
 
     def on_sigterm(self, _, frame):
-        if self.put_off:
-            self.put_off = self.signalled = False
         if self.ended or self.signalled:  # only threads are left, or it is the second signal
             if not self.ended:
                 self.settle(self.terminated, TERMINATED)
@@ -134,7 +132,7 @@ class Run:
 
             with contextlib.suppress(RuntimeError):  # no thread can be had
                 threading.Timer(RETRY, signal.pthread_kill, [threading.main_thread().ident, signal.SIGTERM]).start()
-                self.put_off = True
+                self.signalled = False  # that one is the first
                 return
         raise Terminated(TERMINATED)
 
