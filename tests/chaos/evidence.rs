@@ -42,10 +42,10 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// Whether a result event is about this run of the job.
     pub(crate) fn is_meant(&self, seen: &Seen) -> bool {
-        let run = RunId::derived(&self.id.parse().unwrap(), &self.message_id);
+        let run = || RunId::derived(&self.id.parse().unwrap(), &self.message_id);
         // One that is refused has no run.
         let is_refused = self.job.work == Work::IsRefused;
-        seen.subject() == Some(&self.id) && (is_refused || seen.data()["run_id"] == run.as_str())
+        seen.subject() == Some(&self.id) && (is_refused || seen.data()["run_id"] == run().as_str())
     }
 }
 
