@@ -51,6 +51,7 @@ impl Queued {
             confirm_timeout: Duration::from_secs(30),
             reconnect_max: Duration::from_secs(1),
             retry_delays: vec![Duration::from_secs(1)],
+            lock_heartbeat: Duration::from_secs(3),
         };
         let shutdown = CancellationToken::new();
         let broker = Broker::connect(&settings, "throughput", &shutdown).unwrap();

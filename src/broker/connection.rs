@@ -1,38 +1,30 @@
-//! One connection that is rebuilt by itself.
+//! The broker, as the rest of the crate sees it: a connection for work, and one for locks.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
-use futures_util::StreamExt;
-use lapin::{Channel, Connection, Event};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::warn;
 
+use super::channel::Channel;
 use super::dial::dial;
 use super::endpoint::Endpoint;
-use super::error::{describe, failed};
+use super::error::failed;
+use super::inboxes::Inboxes;
+use super::link::{CLOSE_TIMEOUT, FIRST_PAUSE, Link, Live, back_off};
 use super::publisher::ChannelPool;
 use super::{BrokerError, Topology};
 use crate::settings::BrokerSettings;
 
-/// The first pause of a back-off; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// How often the connection is looked at, beside the events that lapin gives.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long the goodbye to the broker may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long opening a channel may take.
-const CHANNEL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A connection to `RabbitMQ` that comes back by itself. Clones share it.
+/// `RabbitMQ`, over connections that come back by themselves. Clones share them.
+///
+/// Work and locks never share a connection. What strangers publish comes in over the one for work,
+/// and may be its end; and a broker that is short of memory or disk stops reading every connection
+/// that has ever published. The other one publishes nothing and consumes nothing, so it goes on.
 #[derive(Clone)]
 pub struct Broker {
     pub(super) inner: Arc<Inner>,
@@ -46,12 +38,17 @@ pub(super) struct Inner {
     /// Segments whose lock this process holds: the broker lets one connection declare its own
     /// exclusive queue twice.
     pub(super) locked: Mutex<BTreeSet<u32>>,
+    pub(super) inboxes: Inboxes,
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
-    /// Ends the connection with the last clone.
+    /// Ends the connections with the last clone.
     _end: DropGuard,
-    current: watch::Receiver<Option<Arc<Connection>>>,
-    connected: watch::Receiver<bool>,
+    work: Link,
+    /// Made when it is first needed: whoever only publishes needs none.
+    locks: OnceLock<Link>,
+    endpoint: Endpoint,
+    name: String,
+    lock_heartbeat: Duration,
 }
 
 impl Broker {
@@ -71,29 +68,26 @@ impl Broker {
     ) -> Result<Self, BrokerError> {
         let endpoint = Endpoint::of(settings)?;
         let shutdown = shutdown.child_token();
-        let (current_out, current) = watch::channel(None);
-        let (connected_out, connected) = watch::channel(false);
+        let tasks = TaskTracker::new();
+        let purpose = (name.to_owned(), "work");
+        let work =
+            Link::start(endpoint.clone(), purpose, settings.reconnect_max, &tasks, &shutdown);
         let inner = Inner {
             topology: Topology::new(&settings.namespace, &settings.retry_delays),
-            publishing: ChannelPool::new(current.clone(), settings.publish_channels)?,
+            publishing: ChannelPool::new(work.current(), settings.publish_channels)?,
             confirm_timeout: settings.confirm_timeout,
             reconnect_max: settings.reconnect_max,
             locked: Mutex::default(),
-            tasks: TaskTracker::new(),
+            inboxes: Inboxes::default(),
+            tasks,
             shutdown: shutdown.clone(),
-            _end: shutdown.clone().drop_guard(),
-            current,
-            connected,
-        };
-        let supervisor = Supervisor {
+            _end: shutdown.drop_guard(),
+            work,
+            locks: OnceLock::new(),
             endpoint,
             name: name.to_owned(),
-            reconnect_max: settings.reconnect_max,
-            current: current_out,
-            connected: connected_out,
-            shutdown,
+            lock_heartbeat: settings.lock_heartbeat,
         };
-        inner.tasks.spawn(supervisor.run());
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -102,13 +96,17 @@ impl Broker {
     /// # Errors
     /// Why that was not possible, without a second try.
     pub async fn check(settings: &BrokerSettings) -> Result<(), BrokerError> {
-        let endpoint = Endpoint::of(settings)?;
-        let connection = dial(&endpoint, "longshore check").await?;
-        say_goodbye(&connection).await;
+        Self::visit(settings).await?.say_goodbye().await;
         Ok(())
     }
 
-    /// Ends the connection and waits, for a bounded time, until the goodbye is said.
+    /// Connects once, with nobody to connect again.
+    pub(super) async fn visit(settings: &BrokerSettings) -> Result<Live, BrokerError> {
+        let connection = dial(&Endpoint::of(settings)?, "longshore check").await?;
+        Ok(Live::new(connection, CancellationToken::new(), TaskTracker::new()))
+    }
+
+    /// Ends the connections and waits, for a bounded time, until the goodbye is said.
     pub async fn close(&self) {
         self.inner.shutdown.cancel();
         self.inner.tasks.close();
@@ -117,19 +115,26 @@ impl Broker {
         }
     }
 
-    /// Whether there is a connection right now.
+    /// Whether there is a connection for work right now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        *self.inner.connected.borrow()
+        *self.inner.work.connected().borrow()
     }
 
-    /// Follows whether there is a connection.
+    /// Follows whether there is a connection for work.
     #[must_use]
     pub fn connected(&self) -> watch::Receiver<bool> {
-        self.inner.connected.clone()
+        self.inner.work.connected()
     }
 
-    /// Waits until there is a connection.
+    /// Why the broker reads nothing from the connection for work, where that is so: it is short of
+    /// memory or disk.
+    #[must_use]
+    pub fn blocked(&self) -> Option<String> {
+        self.inner.work.blocked().borrow().clone()
+    }
+
+    /// Waits until there is a connection for work.
     ///
     /// # Errors
     /// [`BrokerError::Cancelled`] when the broker's shutdown comes first.
@@ -141,16 +146,43 @@ impl Broker {
         }
     }
 
+    /// Waits until there is a connection for work that the broker reads.
+    pub(super) async fn wait_usable(&self) -> Result<(), BrokerError> {
+        let mut blocked = self.inner.work.blocked();
+        loop {
+            self.wait_connected().await?;
+            tokio::select! {
+                read = blocked.wait_for(Option::is_none) => {
+                    drop(read.map_err(|_| BrokerError::Cancelled)?);
+                }
+                () = self.inner.shutdown.cancelled() => return Err(BrokerError::Cancelled),
+            }
+            if self.is_connected() {
+                return Ok(());
+            }
+        }
+    }
+
     /// The names of what is on the broker.
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.inner.topology
     }
 
-    /// A new channel on the connection of the moment.
+    /// A new channel on the connection for work.
     pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
-        let connection = self.inner.current.borrow().clone().ok_or(BrokerError::NotConnected)?;
-        open_channel(&connection).await
+        let live = self.inner.work.live()?;
+        Channel::open(&live).await.map_err(failed("opening a channel"))
+    }
+
+    /// The connection for locks. It is made when this is first called.
+    pub(super) fn locks(&self) -> &Link {
+        self.inner.locks.get_or_init(|| {
+            let inner = &self.inner;
+            let endpoint = inner.endpoint.clone().with_heartbeat(inner.lock_heartbeat);
+            let purpose = (format!("{} (locks)", inner.name), "locks");
+            Link::start(endpoint, purpose, inner.reconnect_max, &inner.tasks, &inner.shutdown)
+        })
     }
 
     /// Runs `work` to its end even where the caller gives up on it: a declaration or subscription
@@ -171,158 +203,11 @@ impl Broker {
         back_off(self.inner.reconnect_max)
     }
 
-    /// Waits for the next pause of `back_off` and then for a connection.
+    /// Waits for the next pause of `back_off` and then for a connection that the broker reads.
     pub(super) async fn pause(&self, pause: Option<Duration>) -> Result<(), BrokerError> {
         tokio::select! {
-            () = tokio::time::sleep(pause.unwrap_or(FIRST_PAUSE)) => self.wait_connected().await,
+            () = tokio::time::sleep(pause.unwrap_or(FIRST_PAUSE)) => self.wait_usable().await,
             () = self.inner.shutdown.cancelled() => Err(BrokerError::Cancelled),
         }
-    }
-}
-
-pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, BrokerError> {
-    let action = "opening a channel";
-    tokio::time::timeout(CHANNEL_TIMEOUT, connection.create_channel())
-        .await
-        .map_err(|_| BrokerError::Failed {
-            action: action.to_owned(),
-            reason: format!("no answer within {} s", CHANNEL_TIMEOUT.as_secs()),
-        })?
-        .map_err(failed(action))
-}
-
-/// Endless pauses with jitter, none longer than `max`. backon adds up to the same again as
-/// jitter, hence the halves.
-fn back_off(max: Duration) -> impl Iterator<Item = Duration> + Send {
-    let half = max / 2;
-    ExponentialBuilder::new()
-        .with_min_delay(FIRST_PAUSE.min(half))
-        .with_max_delay(half)
-        .with_jitter()
-        .without_max_times()
-        .build()
-}
-
-/// Keeps the connection up.
-struct Supervisor {
-    endpoint: Endpoint,
-    name: String,
-    reconnect_max: Duration,
-    current: watch::Sender<Option<Arc<Connection>>>,
-    connected: watch::Sender<bool>,
-    shutdown: CancellationToken,
-}
-
-impl Supervisor {
-    async fn run(self) {
-        let mut pauses = back_off(self.reconnect_max);
-        while let Some(connection) = self.connect_until_shutdown(&mut pauses).await {
-            let since = Instant::now();
-            info!(broker = %self.endpoint, "connected to RabbitMQ");
-            self.current.send_replace(Some(Arc::clone(&connection)));
-            self.connected.send_replace(true);
-            let reason = tokio::select! {
-                reason = lost(&connection) => Some(reason),
-                () = self.shutdown.cancelled() => None,
-            };
-            self.connected.send_replace(false);
-            self.current.send_replace(None);
-            let Some(reason) = reason else {
-                say_goodbye(&connection).await;
-                return;
-            };
-            warn!(broker = %self.endpoint, reason, "lost the connection to RabbitMQ");
-            // A broker that drops us as soon as we are in must not be hammered.
-            if since.elapsed() >= self.reconnect_max {
-                pauses = back_off(self.reconnect_max);
-            }
-            if !self.sleep(pauses.next()).await {
-                return;
-            }
-        }
-    }
-
-    async fn connect_until_shutdown(
-        &self,
-        pauses: &mut (impl Iterator<Item = Duration> + Send),
-    ) -> Option<Arc<Connection>> {
-        loop {
-            let attempt = tokio::select! {
-                attempt = dial(&self.endpoint, &self.name) => attempt,
-                () = self.shutdown.cancelled() => return None,
-            };
-            match attempt {
-                Ok(connection) => return Some(Arc::new(connection)),
-                Err(error) => {
-                    let pause = pauses.next();
-                    let seconds = pause.unwrap_or_default().as_secs_f32();
-                    warn!(%error, retry_in_seconds = seconds, "cannot connect to RabbitMQ");
-                    if !self.sleep(pause).await {
-                        return None;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Sleeps; `false` when the shutdown came first.
-    async fn sleep(&self, pause: Option<Duration>) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(pause.unwrap_or(self.reconnect_max)) => true,
-            () = self.shutdown.cancelled() => false,
-        }
-    }
-}
-
-/// Waits until the connection is gone, and says why.
-async fn lost(connection: &Connection) -> String {
-    let mut events = Box::pin(connection.events_listener());
-    let mut reason = None;
-    let mut interval = tokio::time::interval(WATCH_INTERVAL);
-    loop {
-        if !connection.status().connected() {
-            return reason.unwrap_or_else(|| "it was closed".to_owned());
-        }
-        tokio::select! {
-            event = events.next() => match event {
-                Some(Event::Error(error)) => reason = Some(describe(&error)),
-                Some(Event::ConnectionBlocked(reason)) => {
-                    warn!(reason, "RabbitMQ takes no messages for now: it is short of resources");
-                }
-                Some(Event::ConnectionUnblocked) => info!("RabbitMQ takes messages again"),
-                Some(_) => {}
-                None => return reason.unwrap_or_else(|| "it ended".to_owned()),
-            },
-            _ = interval.tick() => {}
-        }
-    }
-}
-
-async fn say_goodbye(connection: &Connection) {
-    let goodbye = connection.close(200, "goodbye".into());
-    match tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(%error, "closing the connection to RabbitMQ failed"),
-        Err(_) => warn!("closing the connection to RabbitMQ took too long"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_never_exceed_the_setting() {
-        let max = Duration::from_secs(30);
-        let pauses: Vec<_> = back_off(max).take(40).collect();
-        assert!(pauses.iter().all(|pause| *pause <= max), "{pauses:?}");
-        assert!(pauses[0] <= FIRST_PAUSE * 2);
-        assert!(pauses[39] >= max / 2);
-    }
-
-    #[test]
-    fn a_small_setting_is_kept_too() {
-        let max = Duration::from_millis(100);
-        assert!(back_off(max).take(10).all(|pause| pause <= max));
     }
 }

@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use lapin::Channel;
 use lapin::message::BasicGetMessage;
-use lapin::options::{
-    BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicQosOptions,
-};
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::ShortString;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::error::{NOT_FOUND, describe, failed, reply_code};
+use super::bounded::RequestError;
+use super::channel::{Channel, Incoming};
+use super::error::{NOT_FOUND, failed};
+use super::inboxes::Word;
 use super::message::short;
 use super::{Broker, BrokerError, Delivery, Inbox};
 
@@ -43,13 +41,15 @@ pub struct Consumer {
     flow: Flow,
     shutdown: CancellationToken,
     channel: Option<Channel>,
-    subscription: Option<lapin::Consumer>,
+    subscription: Option<Incoming>,
     /// Asking and subscribing, as a task of its own: what is given up half-way would stay on the
     /// broker with nobody to read it, and swallow a delivery.
     opening: Option<JoinHandle<Result<(Channel, Opened), BrokerError>>>,
     /// A delivery that has arrived and is not handed out yet.
     arrived: Option<Delivery>,
     pauses: Box<dyn Iterator<Item = Duration> + Send>,
+    /// Where others read how the inbox is consumed.
+    word: Word,
 }
 
 /// What asking the broker for deliveries gave.
@@ -57,7 +57,7 @@ enum Opened {
     /// One that was there already.
     Delivery(Box<BasicGetMessage>),
     /// They will come.
-    Subscription(lapin::Consumer),
+    Subscription(Box<Incoming>),
 }
 
 impl Broker {
@@ -76,6 +76,7 @@ impl Broker {
             subscription: None,
             opening: None,
             arrived: None,
+            word: self.inner.inboxes.enter(inbox),
         }
     }
 }
@@ -87,6 +88,7 @@ impl Consumer {
     /// without losing a delivery.
     pub async fn next(&mut self) -> Option<Delivery> {
         let shutdown = self.shutdown.clone();
+        self.word.wanted();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => None,
@@ -118,11 +120,15 @@ impl Consumer {
             if let Some(delivery) = self.arrived.take()
                 && delivery.is_live()
             {
+                if self.flow == Flow::OnDemand {
+                    self.word.paused();
+                }
                 return Ok(delivery);
             }
             if let Err(reason) = self.await_delivery().await {
                 let pause = self.pauses.next();
                 warn!(queue = self.queue, reason, "consuming was interrupted");
+                self.word.broken(&reason);
                 self.subscription = None;
                 self.channel = None;
                 self.broker.pause(pause).await?;
@@ -133,7 +139,7 @@ impl Consumer {
     /// Subscribes where that is not done yet, and waits for one delivery.
     async fn await_delivery(&mut self) -> Result<(), String> {
         if self.subscription.is_none() {
-            self.broker.wait_connected().await.map_err(|error| error.to_string())?;
+            self.broker.wait_usable().await.map_err(|error| error.to_string())?;
             self.open().await?;
             if self.arrived.is_some() {
                 return Ok(());
@@ -146,16 +152,18 @@ impl Consumer {
         // for its delivery time-out keeps what was delivered until the channel closes.
         let raw = match subscription.next().await {
             Some(Ok(raw)) => raw,
-            Some(Err(error)) => return Err(describe(&error)),
+            Some(Err(error)) => return Err(error.to_string()),
             None => return Err("the broker ended the subscription".to_owned()),
         };
         let channel = channel.clone();
-        self.take(raw, channel);
+        self.take(raw, &channel);
         Ok(())
     }
 
-    fn take(&mut self, raw: lapin::message::Delivery, channel: Channel) {
-        self.arrived = Some(Delivery::new(raw, self.inbox, self.queue.clone(), channel));
+    fn take(&mut self, raw: lapin::message::Delivery, channel: &Channel) {
+        self.word.consuming();
+        let receipt = channel.receipt(&raw);
+        self.arrived = Some(Delivery::new(raw, self.inbox, self.queue.clone(), receipt));
         self.pauses = Box::new(self.broker.back_off());
     }
 
@@ -172,8 +180,11 @@ impl Consumer {
             opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         self.channel = Some(channel.clone());
         match opened {
-            Opened::Delivery(message) => self.take(message.delivery, channel),
-            Opened::Subscription(subscription) => self.subscription = Some(subscription),
+            Opened::Delivery(message) => self.take(message.delivery, &channel),
+            Opened::Subscription(subscription) => {
+                self.word.consuming();
+                self.subscription = Some(*subscription);
+            }
         }
         Ok(())
     }
@@ -187,27 +198,14 @@ impl Consumer {
         // so after the cancel: the broker's answer need not be waited for. Else it must be, for
         // deliveries may be on their way.
         let nowait = self.flow == Flow::OnDemand && self.arrived.is_some();
-        let options = BasicCancelOptions { nowait };
-        let cancelled = channel.basic_cancel(subscription.tag(), options).await;
-        if let Err(error) = cancelled {
-            debug!(queue = self.queue, error = describe(&error), "cannot cancel a subscription");
+        if let Err(error) = channel.cancel(subscription, nowait).await {
+            debug!(queue = self.queue, %error, "cannot cancel a subscription");
             self.channel = None;
         } else {
-            give_back(subscription).await;
+            // With a prefetch of 1, and that one still unsettled, there is nothing.
+            subscription.give_back().await;
         }
         self.subscription = None;
-    }
-}
-
-/// Gives back what arrived between the last delivery and the cancel; with a prefetch of 1, and
-/// that one still unsettled, there is nothing.
-async fn give_back(subscription: &mut lapin::Consumer) {
-    while let Some(Ok(raw)) = subscription.next().await {
-        let options = BasicNackOptions { requeue: true, ..Default::default() };
-        if let Err(error) = raw.acker.nack(options).await {
-            debug!(error = describe(&error), "cannot give back a delivery");
-            return;
-        }
     }
 }
 
@@ -221,7 +219,7 @@ async fn open(
 ) -> Result<(Channel, Opened), BrokerError> {
     let action = format!("consuming from {queue:?}");
     let channel = match channel {
-        Some(channel) if channel.status().connected() => channel,
+        Some(channel) if channel.is_open() => channel,
         _ => broker.channel().await?,
     };
     if let Inbox::Mailbox(segment) = inbox {
@@ -232,7 +230,7 @@ async fn open(
     match ask(&channel, name, flow).await {
         Ok(opened) => Ok((channel, opened)),
         Err(error) => {
-            if reply_code(&error) == Some(NOT_FOUND) {
+            if error.reply_code() == Some(NOT_FOUND) {
                 broker.declare_or_warn().await;
             }
             Err(failed(action)(error))
@@ -240,19 +238,16 @@ async fn open(
     }
 }
 
-async fn ask(channel: &Channel, queue: ShortString, flow: Flow) -> lapin::Result<Opened> {
+async fn ask(channel: &Channel, queue: ShortString, flow: Flow) -> Result<Opened, RequestError> {
     let prefetch = match flow {
         Flow::OnDemand => {
-            let options = BasicGetOptions::default();
-            if let Some(message) = channel.basic_get(queue.clone(), options).await? {
+            if let Some(message) = channel.get(queue.clone()).await? {
                 return Ok(Opened::Delivery(Box::new(message)));
             }
             1
         }
         Flow::Prefetch(most) => most.max(1),
     };
-    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-    let options = BasicConsumeOptions::default();
-    let consumed = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await;
-    consumed.map(Opened::Subscription)
+    channel.qos(prefetch).await?;
+    Ok(Opened::Subscription(Box::new(channel.consume(queue).await?)))
 }

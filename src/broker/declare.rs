@@ -1,11 +1,11 @@
 //! Declaring the topology, as often as one likes.
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, ExchangeKind};
 use tracing::warn;
 
-use super::error::{describe, reply_code};
+use super::bounded::RequestError;
+use super::channel::{Channel, Declare};
 use super::message::short;
 use super::topology::{Argument, ExchangeSpec, QueueSpec, Routing};
 use super::{Broker, BrokerError, Inbox};
@@ -57,8 +57,7 @@ async fn declare_exchange(channel: &Channel, spec: &ExchangeSpec) -> Result<(), 
         Routing::Topic => ExchangeKind::Topic,
         Routing::Fanout => ExchangeKind::Fanout,
     };
-    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let declared = channel.exchange_declare(name, kind, options, FieldTable::default()).await;
+    let declared = channel.declare_exchange(name, kind).await;
     declared.map_err(|error| judge(&object, &error))
 }
 
@@ -73,22 +72,21 @@ async fn declare_queue(channel: &Channel, spec: &QueueSpec) -> Result<(), Broker
         };
         arguments.insert(short(name)?, value);
     }
-    let options = QueueDeclareOptions { durable: true, ..Default::default() };
     let name = short(&spec.name)?;
     channel
-        .queue_declare(name.clone(), options, arguments)
+        .declare_queue(name.clone(), Declare::Durable, arguments)
         .await
         .map_err(|error| judge(&object, &error))?;
     let (exchange, key) = (short(&spec.exchange)?, short(&spec.routing_key)?);
     channel
-        .queue_bind(name, exchange, key, QueueBindOptions::default(), FieldTable::default())
+        .bind_queue(name, exchange, key)
         .await
         .map_err(|error| judge(&format!("binding of {object}"), &error))
 }
 
-fn judge(object: &str, error: &lapin::Error) -> BrokerError {
-    let reason = describe(error);
-    match reply_code(error) {
+fn judge(object: &str, error: &RequestError) -> BrokerError {
+    let reason = error.to_string();
+    match error.reply_code() {
         Some(PRECONDITION_FAILED) => BrokerError::Mismatch { object: object.to_owned(), reason },
         _ => failed(object, reason),
     }

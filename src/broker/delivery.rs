@@ -1,10 +1,11 @@
 //! One delivery: what came, and how to be rid of it.
 
 use bytes::Bytes;
+use lapin::BasicProperties;
 use lapin::message::Delivery as RawDelivery;
-use lapin::options::{BasicAckOptions, BasicNackOptions};
-use lapin::{Acker, BasicProperties, Channel};
 
+use super::bounded::RequestError;
+use super::channel::Receipt;
 use super::{Inbox, MessageProperties};
 
 /// A delivery could not be acknowledged or given back, for its channel is gone. The broker will
@@ -35,13 +36,11 @@ pub struct Delivery {
     pub(super) inbox: Inbox,
     pub(super) queue: String,
     pub(super) original: BasicProperties,
-    acker: Acker,
-    /// Keeps the channel open while the delivery is unsettled, whatever becomes of the consumer.
-    _channel: Channel,
+    receipt: Receipt,
 }
 
 impl Delivery {
-    pub(super) fn new(raw: RawDelivery, inbox: Inbox, queue: String, channel: Channel) -> Self {
+    pub(super) fn new(raw: RawDelivery, inbox: Inbox, queue: String, receipt: Receipt) -> Self {
         Self {
             body: raw.data.into(),
             routing_key: raw.routing_key.to_string(),
@@ -50,8 +49,7 @@ impl Delivery {
             inbox,
             queue,
             original: raw.properties,
-            acker: raw.acker,
-            _channel: channel,
+            receipt,
         }
     }
 
@@ -66,7 +64,7 @@ impl Delivery {
     /// # Errors
     /// [`NotAcknowledged`]: expect the message again.
     pub async fn ack(&self) -> Result<(), NotAcknowledged> {
-        self.outcome(self.acker.ack(BasicAckOptions::default()).await)
+        self.outcome(self.receipt.ack().await)
     }
 
     /// Gives the message back to its queue, to be delivered at once, to whomever. The broker
@@ -75,13 +73,12 @@ impl Delivery {
     /// # Errors
     /// [`NotAcknowledged`], which comes to the same.
     pub async fn requeue(&self) -> Result<(), NotAcknowledged> {
-        let options = BasicNackOptions { requeue: true, ..Default::default() };
-        self.outcome(self.acker.nack(options).await)
+        self.outcome(self.receipt.requeue().await)
     }
 
     /// Whether it can still be settled.
     pub(super) fn is_live(&self) -> bool {
-        self.acker.usable()
+        self.receipt.is_live()
     }
 
     pub(super) fn not_acknowledged(&self, reason: &str) -> NotAcknowledged {
@@ -89,11 +86,11 @@ impl Delivery {
     }
 
     /// lapin's `false` is no error of its own, yet the broker has heard nothing.
-    fn outcome(&self, result: lapin::Result<bool>) -> Result<(), NotAcknowledged> {
+    fn outcome(&self, result: Result<bool, RequestError>) -> Result<(), NotAcknowledged> {
         match result {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.not_acknowledged("its channel is closed")),
-            Err(error) => Err(self.not_acknowledged(&super::error::describe(&error))),
+            Err(error) => Err(self.not_acknowledged(&error.to_string())),
         }
     }
 }

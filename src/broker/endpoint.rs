@@ -1,6 +1,7 @@
 //! Where the broker is: the URL, and a way to show it without its password.
 
 use std::fmt;
+use std::time::Duration;
 
 use lapin::uri::{AMQPUri, SASLMechanism};
 
@@ -42,6 +43,15 @@ impl Endpoint {
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         Ok(Self { uri, tls: TlsFiles::default() })
+    }
+
+    /// The same with a heartbeat of this length, or the URL's where that is shorter. None at all, which
+    /// a URL may ask for, is not shorter.
+    pub(super) fn with_heartbeat(mut self, heartbeat: Duration) -> Self {
+        let seconds = u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX).max(1);
+        let of_url = self.uri.query.heartbeat.filter(|seconds| *seconds > 0);
+        self.uri.query.heartbeat = Some(of_url.map_or(seconds, |of_url| of_url.min(seconds)));
+        self
     }
 }
 
@@ -94,5 +104,17 @@ mod tests {
         let heartbeat = |url| Endpoint::parse(url).unwrap().uri.query.heartbeat;
         assert_eq!(heartbeat("amqp://mq/?heartbeat=3"), Some(3));
         assert_eq!(heartbeat("amqp://mq/"), Some(HEARTBEAT_SECONDS));
+    }
+
+    #[test]
+    fn the_connection_for_locks_has_the_shorter_heartbeat_and_never_none() {
+        let heartbeat = |url, seconds| {
+            let endpoint = Endpoint::parse(url).unwrap();
+            endpoint.with_heartbeat(Duration::from_secs(seconds)).uri.query.heartbeat
+        };
+        assert_eq!(heartbeat("amqp://mq/", 3), Some(3));
+        assert_eq!(heartbeat("amqp://mq/?heartbeat=2", 3), Some(2));
+        assert_eq!(heartbeat("amqp://mq/?heartbeat=0", 3), Some(3));
+        assert_eq!(heartbeat("amqp://mq/", 0), Some(1));
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lapin::ErrorKind;
 
+use super::bounded::RequestError;
 use crate::tls::{Names, TlsProblem};
 
 /// The broker's reply code for an exchange or a queue that is not there.
@@ -111,6 +112,15 @@ pub enum PublishError {
         /// What happened.
         reason: String,
     },
+    /// The broker is short of memory or disk and reads nothing from us: the message may or may not
+    /// be there.
+    #[error(
+        "cannot publish to {target}: RabbitMQ is short of memory or disk and takes no messages for now"
+    )]
+    Blocked {
+        /// Where the message was going.
+        target: String,
+    },
     /// No confirm in time: the message may or may not be there.
     #[error("RabbitMQ did not confirm the message to {target} within {} s", after.as_secs_f64())]
     TimedOut {
@@ -164,6 +174,7 @@ impl PublishError {
         match self {
             Self::NotConnected { .. }
             | Self::Interrupted { .. }
+            | Self::Blocked { .. }
             | Self::TimedOut { .. }
             | Self::Nack { .. }
             | Self::NoExchange { .. } => true,
@@ -200,7 +211,17 @@ pub(super) fn describe(error: &lapin::Error) -> String {
     }
 }
 
+impl RequestError {
+    /// As [`reply_code`].
+    pub(super) fn reply_code(&self) -> Option<u16> {
+        match self {
+            Self::Failed(error) => reply_code(error),
+            Self::Lost | Self::NoAnswer(_) | Self::Blocked => None,
+        }
+    }
+}
+
 /// Shortens to `BrokerError::Failed`.
-pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(lapin::Error) -> BrokerError {
-    move |error| BrokerError::Failed { action: action.into(), reason: describe(&error) }
+pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(RequestError) -> BrokerError {
+    move |error| BrokerError::Failed { action: action.into(), reason: error.to_string() }
 }

@@ -1,22 +1,33 @@
 //! Owning a segment: an exclusive queue that nobody else can declare.
+//!
+//! Locks have a connection of their own, see [`Broker`]. Over it nothing is published and nothing is
+//! consumed, not even from the lock's queue: anybody might publish there.
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use lapin::Channel;
-use lapin::options::{BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::error::{describe, failed, reply_code};
+use super::bounded::{ANSWER_TIMEOUT, RequestError};
+use super::channel::{Channel, Declare};
+use super::error::{NOT_FOUND, failed};
 use super::message::short;
 use super::{Broker, BrokerError, OutgoingMessage, PublishError};
 
 /// The broker's reply code for an exclusive queue of another connection.
 const RESOURCE_LOCKED: u16 = 405;
 
-/// A segment that is ours, for as long as the connection lives.
+/// How long a connection for locks is waited for that is not there: one that is just being made is
+/// there by then, and who asks tries again anyway.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the answer to a knock may take before the other way is taken.
+const KNOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A segment that is ours, for as long as the connection for locks lives.
 ///
 /// The broker frees it by itself when the connection ends, also when this process is killed or its
 /// host is cut off. After a reconnect it must be claimed anew. A lock that is dropped without
@@ -26,6 +37,8 @@ pub struct SegmentLock {
     lost: CancellationToken,
     channel: Channel,
     broker: Broker,
+    /// Since when the broker gives no answer.
+    unanswered: Mutex<Option<Instant>>,
 }
 
 impl Broker {
@@ -41,36 +54,35 @@ impl Broker {
         let Some(mark) = Mark::set(&self, segment) else {
             return Ok(None);
         };
-        // A refusal closes the channel, so it is one of its own.
-        let channel = self.channel().await?;
-        let queue = self.topology().lock(segment);
         let action = format!("claiming the segment {segment}");
-        let name = short("name of the queue", &queue)
+        let name = short("name of the queue", &self.topology().lock(segment))
             .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
-        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
-        let declared = channel.queue_declare(name.clone(), options, FieldTable::default()).await;
-        match declared {
+        // A refusal closes the channel, so it is one of its own.
+        let channel = self.channel_for_locks().await?;
+        let mut arguments = FieldTable::default();
+        // What is published there is only somebody's knock, and is dropped.
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(0));
+        match channel.declare_queue(name, Declare::Exclusive, arguments).await {
             Ok(_) => {}
-            Err(error) if reply_code(&error) == Some(RESOURCE_LOCKED) => return Ok(None),
-            Err(error) => return Err(failed(action)(error)),
-        }
-        // What comes is only somebody's knock: the consumer's end tells that the queue is gone, be
-        // it with the connection or by an operator's hand.
-        let dropping = BasicConsumeOptions { no_ack: true, ..Default::default() };
-        let consumed =
-            channel.basic_consume(name, "".into(), dropping, FieldTable::default()).await;
-        let mut guard = consumed.map_err(failed(action))?;
-        let lost = self.inner.shutdown.child_token();
-        let gone = lost.clone();
-        self.inner.tasks.spawn(async move {
-            let end = async { while let Some(Ok(_)) = guard.next().await {} };
-            tokio::select! {
-                () = end => gone.cancel(),
-                () = gone.cancelled() => {}
+            Err(error) if error.reply_code() == Some(RESOURCE_LOCKED) => return Ok(None),
+            Err(error) => {
+                // The queue may be declared after all. It would stay with this connection, and the
+                // segment would be nobody's.
+                if error.is_undecided() {
+                    channel.live().replace(format!("{action}: {error}"));
+                }
+                return Err(failed(action)(error));
             }
-        });
+        }
+        let lost = channel.live().gone().child_token();
         mark.keep();
-        Ok(Some(SegmentLock { segment, lost, channel, broker: self }))
+        let unanswered = Mutex::default();
+        Ok(Some(SegmentLock { segment, lost, channel, broker: self, unanswered }))
+    }
+
+    async fn channel_for_locks(&self) -> Result<Channel, BrokerError> {
+        let live = self.locks().live_within(CONNECT_PATIENCE).await?;
+        Channel::open(&live).await.map_err(failed("opening a channel"))
     }
 }
 
@@ -88,21 +100,49 @@ pub enum Proof {
 impl Broker {
     /// Whether a segment is somebody's; ours count, too.
     ///
-    /// It is asked by an empty message to the lock's queue, which its owner drops: the broker says
-    /// whether there is such a queue. Declaring it passively would end a channel for each answer.
-    ///
     /// # Errors
     /// When there is no connection, or the broker failed otherwise: then nothing is known.
-    pub async fn is_locked(&self, segment: u32) -> Result<bool, PublishError> {
+    pub async fn is_locked(&self, segment: u32) -> Result<bool, BrokerError> {
+        match self.knock(segment).await {
+            Some(is_locked) => Ok(is_locked),
+            None => self.ask_for_lock(segment).await,
+        }
+    }
+
+    /// Publishes an empty message to the lock's queue, which drops it: the broker says whether there
+    /// is such a queue. That costs the broker no line in its log, unlike the other way, which ends a
+    /// channel for each answer; but a broker that is short of memory or disk does not answer.
+    async fn knock(&self, segment: u32) -> Option<bool> {
         let knock = OutgoingMessage {
             routing_key: self.topology().lock(segment),
             mandatory: true,
             ..OutgoingMessage::default()
         };
-        match self.publish(&knock).await {
-            Ok(()) => Ok(true),
-            Err(PublishError::Unroutable { .. }) => Ok(false),
-            Err(error) => Err(error),
+        match tokio::time::timeout(KNOCK_TIMEOUT, self.publish(&knock)).await {
+            Ok(Ok(())) => Some(true),
+            Ok(Err(PublishError::Unroutable { .. })) => Some(false),
+            Ok(Err(error)) => {
+                debug!(segment, %error, "cannot knock");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Asks for the lock's queue over the connection for locks.
+    async fn ask_for_lock(&self, segment: u32) -> Result<bool, BrokerError> {
+        let action = format!("asking for the lock of segment {segment}");
+        let name = short("name of the queue", &self.topology().lock(segment))
+            .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
+        let channel = self.channel_for_locks().await?;
+        let asked = channel.declare_queue(name, Declare::Passive, FieldTable::default()).await;
+        match asked {
+            Ok(_) => Ok(true),
+            Err(error) => match error.reply_code() {
+                Some(RESOURCE_LOCKED) => Ok(true),
+                Some(NOT_FOUND) => Ok(false),
+                _ => Err(failed(action)(error)),
+            },
         }
     }
 }
@@ -113,19 +153,32 @@ impl SegmentLock {
         let Ok(name) = short("name", &self.broker.topology().lock(self.segment)) else {
             return Proof::Lost;
         };
-        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        let asked = self.channel.queue_declare(name, passive, FieldTable::default());
+        let asked = self.channel.declare_queue(name, Declare::Passive, FieldTable::default());
         tokio::select! {
             answer = tokio::time::timeout(within, asked) => match answer {
-                Ok(Ok(_)) => Proof::Held,
+                Ok(Ok(_)) => {
+                    self.unanswered.lock().take();
+                    Proof::Held
+                }
                 Ok(Err(error)) => {
-                    debug!(segment = self.segment, error = describe(&error), "prove segment");
+                    debug!(segment = self.segment, %error, "prove segment");
                     Proof::Lost
                 }
-                Err(_) => Proof::Unknown,
+                Err(_) => self.no_answer(),
             },
             () = self.lost.cancelled() => Proof::Lost,
         }
+    }
+
+    /// A broker that gives no answer for long enough has lost the lock for us: another channel, or
+    /// another connection, may do better.
+    fn no_answer(&self) -> Proof {
+        let since = *self.unanswered.lock().get_or_insert_with(Instant::now);
+        if since.elapsed() < ANSWER_TIMEOUT {
+            return Proof::Unknown;
+        }
+        self.channel.abandon();
+        Proof::Lost
     }
 
     /// The segment that is ours.
@@ -134,7 +187,7 @@ impl SegmentLock {
         self.segment
     }
 
-    /// Cancelled once the segment is no longer ours: the connection is gone, or the queue.
+    /// Cancelled once the segment is no longer ours, for the connection is gone.
     #[must_use]
     pub fn lost(&self) -> CancellationToken {
         self.lost.clone()
@@ -142,14 +195,18 @@ impl SegmentLock {
 
     /// Gives the segment up, so that it is free at once.
     pub async fn release(self) {
-        if let Ok(name) = short("name", &self.broker.topology().lock(self.segment))
-            && let Err(error) = self.channel.queue_delete(name, QueueDeleteOptions::default()).await
-        {
-            debug!(
-                segment = self.segment,
-                error = describe(&error),
-                "cannot free a segment's lock"
-            );
+        let segment = self.segment;
+        let Ok(name) = short("name", &self.broker.topology().lock(segment)) else { return };
+        let Err(error) = self.channel.delete_queue(name).await else { return };
+        match error {
+            // The connection would keep it, although it is nobody's.
+            RequestError::NoAnswer(_) | RequestError::Blocked => {
+                warn!(segment, %error, "cannot free a segment's lock");
+                self.channel.live().replace(format!("freeing the lock of segment {segment}"));
+            }
+            RequestError::Failed(_) | RequestError::Lost => {
+                debug!(segment, %error, "cannot free a segment's lock");
+            }
         }
     }
 }

@@ -1,12 +1,15 @@
-//! RabbitMQ: topology, consuming, publishing, one connection that comes back by itself.
+//! RabbitMQ: topology, consuming, publishing, connections that come back by themselves.
 //!
-//! [`Broker`] is the connection. From it come [`Consumer`]s (the worker's queues),
-//! [`SegmentLock`]s, [`Subscription`]s (events, for clients), [`LogFollower`]s (log lines as they come), and publishing, always confirmed.
+//! [`Broker`] is the connection for work, and the one for locks. From it come [`Consumer`]s (the
+//! worker's queues), [`SegmentLock`]s, [`Subscription`]s (events, for clients), [`LogFollower`]s (log lines as they come), and publishing, always confirmed.
 //! [`EventSink`] is what the rest of the crate knows of events going out.
 //!
 //! Only here: lapin and deadpool. Not here: what a message means, when a delivery is settled,
 //! which verdict leads to which queue.
 
+mod backlog;
+mod bounded;
+mod channel;
 mod client;
 mod connection;
 mod consumer;
@@ -16,6 +19,8 @@ mod dial;
 mod endpoint;
 mod error;
 mod events;
+mod inboxes;
+mod link;
 mod live;
 mod lock;
 mod message;
@@ -26,12 +31,14 @@ mod sink;
 mod subscription;
 mod topology;
 
+pub use backlog::Backlog;
 pub use client::MessageOptions;
 pub use connection::Broker;
 pub use consumer::{Consumer, Flow};
 pub use delivery::{Delivery, NotAcknowledged};
 pub use error::{BrokerError, PublishError, SettleError};
 pub use events::RabbitSink;
+pub use inboxes::Reception;
 pub use live::{Heard, Listeners, LogFollower};
 pub use lock::{Proof, SegmentLock};
 pub use message::{

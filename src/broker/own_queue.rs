@@ -4,15 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use lapin::Channel;
-use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
-};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable};
 use tokio_util::sync::CancellationToken;
 
-use super::error::{describe, failed};
+use super::channel::{Channel, Declare, Incoming};
+use super::error::failed;
 use super::message::short;
 use super::{Broker, BrokerError};
 
@@ -47,7 +43,7 @@ pub(super) struct OwnQueue {
     max_waiting: u32,
     shutdown: CancellationToken,
     /// `None` after the connection was lost.
-    open: Option<(Channel, lapin::Consumer)>,
+    open: Option<(Channel, Incoming)>,
     pauses: Box<dyn Iterator<Item = Duration> + Send>,
 }
 
@@ -83,7 +79,7 @@ impl OwnQueue {
 
     async fn next_item(&mut self) -> Option<Result<Message, Lost>> {
         loop {
-            let Some((_, consumer)) = &mut self.open else {
+            let Some((channel, incoming)) = &mut self.open else {
                 let pause = self.pauses.next();
                 self.broker.pause(pause).await.ok()?;
                 let sources = Arc::clone(&self.sources);
@@ -94,12 +90,12 @@ impl OwnQueue {
                 }
                 continue;
             };
-            let delivery = match consumer.next().await {
+            let delivery = match incoming.next().await {
                 Some(Ok(delivery)) => delivery,
                 ended => {
                     self.open = None;
                     let reason = match ended {
-                        Some(Err(error)) => describe(&error),
+                        Some(Err(error)) => error.to_string(),
                         _ => "the broker ended the subscription".to_owned(),
                     };
                     return Some(Err(Lost { reason }));
@@ -107,7 +103,7 @@ impl OwnQueue {
             };
             self.pauses = Box::new(self.broker.back_off());
             // The ack only makes room; where it fails, the stream's end says so next.
-            drop(delivery.acker.ack(BasicAckOptions::default()).await);
+            drop(channel.receipt(&delivery).ack().await);
             return Some(Ok(Message {
                 exchange: delivery.exchange.to_string(),
                 routing_key: delivery.routing_key.to_string(),
@@ -121,29 +117,21 @@ async fn open(
     broker: Broker,
     sources: Arc<[Source]>,
     max_waiting: u32,
-) -> Result<(Channel, lapin::Consumer), BrokerError> {
+) -> Result<(Channel, Incoming), BrokerError> {
     let action = "subscribing";
     let channel = broker.channel().await?;
-    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let mut arguments = FieldTable::default();
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(max_waiting.into()));
-    let queue = channel.queue_declare("".into(), options, arguments).await;
-    let queue: ShortString = queue.map_err(failed(action))?.name().clone();
+    let declared = channel.declare_queue("".into(), Declare::Passing, arguments).await;
+    let queue = declared.map_err(failed(action))?.name;
     for source in sources.iter() {
         let invalid = |reason| BrokerError::Failed { action: action.to_owned(), reason };
         let exchange = short("name of the exchange", &source.exchange).map_err(invalid)?;
         let pattern = short("pattern", &source.pattern).map_err(invalid)?;
-        let options = QueueBindOptions::default();
-        channel
-            .queue_bind(queue.clone(), exchange, pattern, options, FieldTable::default())
-            .await
-            .map_err(failed(action))?;
+        let bound = channel.bind_queue(queue.clone(), exchange, pattern).await;
+        bound.map_err(failed(action))?;
     }
-    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(failed(action))?;
-    let options = BasicConsumeOptions::default();
-    let consumer = channel
-        .basic_consume(queue, "".into(), options, FieldTable::default())
-        .await
-        .map_err(failed(action))?;
-    Ok((channel, consumer))
+    channel.qos(PREFETCH).await.map_err(failed(action))?;
+    let incoming = channel.consume(queue).await.map_err(failed(action))?;
+    Ok((channel, incoming))
 }

@@ -1,16 +1,15 @@
 //! Publishing, always confirmed: two awaits, one to send and one until the broker has it.
 
-use std::sync::Arc;
-
 use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{BasicProperties, Confirmation};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::connection::open_channel;
-use super::error::{NOT_FOUND, describe, failed, reply_code};
+use super::bounded::RequestError;
+use super::channel::Channel;
+use super::error::{NOT_FOUND, failed};
+use super::link::Live;
 use super::message::{properties_of, short};
 use super::{Broker, BrokerError, OutgoingMessage, PublishError};
 
@@ -96,27 +95,28 @@ impl Broker {
         let exchange = short("name of the exchange", message.exchange).map_err(refused)?;
         let routing_key = short("routing key", message.routing_key).map_err(refused)?;
         let after = self.inner.confirm_timeout;
+        if self.blocked().is_some() {
+            return Err(PublishError::Blocked { target: target() });
+        }
         let publishing = async {
             let mut channel = self.inner.publishing.get().await.map_err(|error| match error {
                 BrokerError::NotConnected => PublishError::NotConnected { target: target() },
                 error => PublishError::Interrupted { target: target(), reason: error.to_string() },
             })?;
-            let options =
-                BasicPublishOptions { mandatory: message.mandatory, ..Default::default() };
             channel.unconfirmed = true;
-            let properties = message.properties.clone();
-            let confirmation = channel
-                .channel
-                .basic_publish(exchange, routing_key, options, message.body, properties)
-                .await
-                .map_err(|error| judge_error(&error, target()))?
-                .await
-                .map_err(|error| judge_error(&error, target()))?;
+            let content = (message.properties.clone(), message.body);
+            let way = (exchange, routing_key);
+            let published = channel.channel.publish(after, way, message.mandatory, content).await;
+            let confirmation = published.map_err(|error| judge_error(&error, target()))?;
             channel.unconfirmed = false;
             judge(confirmation, target())
         };
-        let timed_out = |_| PublishError::TimedOut { target: target(), after };
-        tokio::time::timeout(after, publishing).await.map_err(timed_out)?
+        // The pool of channels may be what takes so long.
+        let timed_out = |_| match self.blocked() {
+            Some(_) => PublishError::Blocked { target: target() },
+            None => PublishError::TimedOut { target: target(), after },
+        };
+        tokio::time::timeout(after, Box::pin(publishing)).await.map_err(timed_out)?
     }
 }
 
@@ -136,12 +136,20 @@ fn judge(confirmation: Confirmation, target: String) -> Result<(), PublishError>
 
 /// What the broker itself ended the channel for, the next attempt would meet again; anything else
 /// is the network.
-fn judge_error(error: &lapin::Error, target: String) -> PublishError {
-    let reason = describe(error);
-    match reply_code(error) {
-        Some(NOT_FOUND) => PublishError::NoExchange { target, reason },
-        Some(_) if error.is_amqp_soft_error() => PublishError::Refused { target, reason },
-        _ => PublishError::Interrupted { target, reason },
+fn judge_error(error: &RequestError, target: String) -> PublishError {
+    let reason = error.to_string();
+    match error {
+        RequestError::Failed(_) if error.reply_code() == Some(NOT_FOUND) => {
+            PublishError::NoExchange { target, reason }
+        }
+        RequestError::Failed(refusal) if refusal.is_amqp_soft_error() => {
+            PublishError::Refused { target, reason }
+        }
+        RequestError::Failed(_) | RequestError::Lost => {
+            PublishError::Interrupted { target, reason }
+        }
+        RequestError::NoAnswer(after) => PublishError::TimedOut { target, after: *after },
+        RequestError::Blocked => PublishError::Blocked { target },
     }
 }
 
@@ -150,7 +158,7 @@ pub(super) struct ChannelPool(Pool<ConfirmChannels>);
 
 impl ChannelPool {
     pub(super) fn new(
-        connection: watch::Receiver<Option<Arc<Connection>>>,
+        connection: watch::Receiver<Option<Live>>,
         max_size: usize,
     ) -> Result<Self, BrokerError> {
         let pool = Pool::builder(ConfirmChannels { connection }).max_size(max_size.max(1)).build();
@@ -172,7 +180,7 @@ impl ChannelPool {
 }
 
 struct ConfirmChannels {
-    connection: watch::Receiver<Option<Arc<Connection>>>,
+    connection: watch::Receiver<Option<Live>>,
 }
 
 struct ConfirmChannel {
@@ -188,11 +196,8 @@ impl Manager for ConfirmChannels {
 
     async fn create(&self) -> Result<ConfirmChannel, BrokerError> {
         let connection = self.connection.borrow().clone().ok_or(BrokerError::NotConnected)?;
-        let channel = open_channel(&connection).await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await
-            .map_err(failed("asking for publisher confirms"))?;
+        let channel = Channel::open(&connection).await.map_err(failed("opening a channel"))?;
+        channel.select_confirms().await.map_err(failed("asking for publisher confirms"))?;
         Ok(ConfirmChannel { channel, unconfirmed: false })
     }
 
@@ -201,7 +206,7 @@ impl Manager for ConfirmChannels {
         channel: &mut ConfirmChannel,
         _: &Metrics,
     ) -> RecycleResult<BrokerError> {
-        if channel.unconfirmed || !channel.channel.status().connected() {
+        if channel.unconfirmed || !channel.channel.is_open() {
             return Err(RecycleError::message("the channel is of no use any more"));
         }
         Ok(())
@@ -227,13 +232,14 @@ mod tests {
         use lapin::protocol::AMQPError;
         let closed = |code| {
             let error = AMQPError::from_id(code, "said the broker".into()).unwrap();
-            judge_error(&ErrorKind::ProtocolError(error).into(), "t".to_owned())
+            let error = lapin::Error::from(ErrorKind::ProtocolError(error));
+            judge_error(&error.into(), "t".to_owned())
         };
         assert!(matches!(closed(404), PublishError::NoExchange { .. }));
         assert!(!closed(406).is_transient());
         assert!(!closed(403).is_transient());
         assert!(closed(320).is_transient(), "a broker that shuts down comes back");
-        let heartbeat = ErrorKind::MissingHeartbeatError.into();
-        assert!(judge_error(&heartbeat, "t".to_owned()).is_transient());
+        let heartbeat = lapin::Error::from(ErrorKind::MissingHeartbeatError);
+        assert!(judge_error(&heartbeat.into(), "t".to_owned()).is_transient());
     }
 }

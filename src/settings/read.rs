@@ -33,6 +33,7 @@ impl Reader<'_> {
                 .filter_map(|delay| kind::whole(delay))
                 .map(std::time::Duration::from_secs)
                 .collect(),
+            lock_heartbeat: self.seconds(&t::SEGMENT_GRACE_SECONDS) / 5,
         }
     }
 

@@ -28,6 +28,9 @@ pub struct BrokerSettings {
     pub reconnect_max: Duration,
     /// `RETRY_DELAYS_SECONDS` (5,30,120): the back-off steps, one retry queue each.
     pub retry_delays: Vec<Duration>,
+    /// The time between heartbeats on the connection for locks: a fifth of `SEGMENT_GRACE_SECONDS`, so
+    /// that a dead connection is noticed, and made again, before the bots end themselves.
+    pub lock_heartbeat: Duration,
 }
 
 impl fmt::Debug for BrokerSettings {
@@ -40,6 +43,7 @@ impl fmt::Debug for BrokerSettings {
             .field("confirm_timeout", &self.confirm_timeout)
             .field("reconnect_max", &self.reconnect_max)
             .field("retry_delays", &self.retry_delays)
+            .field("lock_heartbeat", &self.lock_heartbeat)
             .finish()
     }
 }

@@ -12,7 +12,7 @@ use super::intake::take_stops;
 use super::place::PlaceLock;
 use super::recover;
 use super::tenure::{Asked, BEAT, PROOF_TIMEOUT, Tenure};
-use crate::broker::{BrokerError, Flow, Inbox, Proof, PublishError, SegmentLock};
+use crate::broker::{BrokerError, Flow, Inbox, Proof, SegmentLock};
 use crate::runner::Uptime;
 use crate::storage::{ETag, JournalError, OwnerRecord};
 
@@ -28,9 +28,6 @@ pub(super) enum ClaimError {
     /// The broker failed.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The broker did not say whether somebody owns it.
-    #[error(transparent)]
-    Knock(#[from] PublishError),
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),

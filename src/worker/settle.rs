@@ -2,7 +2,6 @@
 //! claimed run are in `ending`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::active::ActiveRun;
 use super::context::Context;
@@ -13,16 +12,11 @@ use crate::job::{Event, EventData, Job, JobId, MessageError, RunId, State, Statu
 use crate::runner::{Run, failed_result, rejected_result};
 use crate::storage::JobRecord;
 
-/// The longest that an ack is waited for: on a connection that is just breaking it may never come back.
-const ACK_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Acknowledges a delivery. One that cannot be acknowledged comes again, and is then told from a
 /// new one by its run; so whoever has journaled its job goes on in any case.
 pub(super) async fn ack(delivery: &Delivery, id: &JobId) {
-    match tokio::time::timeout(ACK_TIMEOUT, delivery.ack()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(job.id = %id, %error, "acknowledge delivery"),
-        Err(_) => tracing::warn!(job.id = %id, "acknowledge delivery: no word in time"),
+    if let Err(error) = delivery.ack().await {
+        tracing::warn!(job.id = %id, %error, "acknowledge delivery");
     }
 }
 

@@ -1,6 +1,8 @@
 //! The queue adapter against a real `RabbitMQ`.
 
+mod cuts;
 mod events;
+mod locks;
 mod network;
 mod settling;
 

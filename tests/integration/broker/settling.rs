@@ -167,6 +167,11 @@ async fn a_segment_has_one_owner_and_is_free_when_its_connection_ends() {
     assert!(one.try_lock(0).await.unwrap().is_none(), "not even in the same process");
     let second = within(other.try_lock(1)).await.unwrap().unwrap();
     assert!(!lock.lost().is_cancelled());
+    for broker in [&one, &other] {
+        for (segment, is_locked) in [(0, true), (1, true), (2, false)] {
+            assert_eq!(within(broker.is_locked(segment)).await.unwrap(), is_locked, "{segment}");
+        }
+    }
 
     let lost = lock.lost();
     one.close().await;

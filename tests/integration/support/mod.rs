@@ -9,6 +9,7 @@ pub(crate) mod bench;
 pub(crate) mod certificates;
 pub(crate) mod engine;
 pub(crate) mod events;
+pub(crate) mod frames;
 pub(crate) mod gates;
 pub(crate) mod messages;
 pub(crate) mod own_broker;

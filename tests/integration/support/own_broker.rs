@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig, PortBinding, ResourcesUlimits};
+use bollard::exec::{StartExecOptions, StartExecResults};
+use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, PortBinding, ResourcesUlimits};
 use bollard::query_parameters::{
     CreateContainerOptions, KillContainerOptions, StartContainerOptions,
     StopContainerOptionsBuilder,
 };
+use futures_util::StreamExt as _;
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
     QueueBindOptions, QueueDeclareOptions,
@@ -184,6 +186,23 @@ impl OwnBroker {
         while super::engine::is_running(&self.docker, &self.container).await {
             sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Has its `rabbitmqctl` do something.
+    pub(crate) async fn control(&self, arguments: &[&str]) {
+        let command = std::iter::once("rabbitmqctl").chain(arguments.iter().copied());
+        let options = ExecConfig {
+            cmd: Some(command.map(str::to_owned).collect()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..Default::default()
+        };
+        let created = self.docker.create_exec(&self.container, options).await.unwrap();
+        let started = self.docker.start_exec(&created.id, None::<StartExecOptions>).await.unwrap();
+        let StartExecResults::Attached { output, .. } = started else { panic!("not attached") };
+        let said: Vec<_> = output.map(|piece| piece.unwrap().to_string()).collect().await;
+        let ended = self.docker.inspect_exec(&created.id).await.unwrap();
+        assert_eq!(ended.exit_code, Some(0), "rabbitmqctl {arguments:?}: {}", said.concat());
     }
 
     /// Publishes a message for the workers; a queue must take it.

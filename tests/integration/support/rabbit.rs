@@ -34,6 +34,7 @@ impl Rabbit {
             confirm_timeout: Duration::from_secs(10),
             reconnect_max: Duration::from_secs(1),
             retry_delays: vec![RETRY_DELAY],
+            lock_heartbeat: Duration::from_secs(3),
         };
         Self { settings, shutdown: CancellationToken::new() }
     }

@@ -44,8 +44,8 @@ async fn a_backtest_runs_with_tls_to_broker_and_store_also_after_all_certificate
     mq.put("server", &second, Use::Server);
     client.put("client", &second, Use::Client);
     broker.start().await;
-    until("the worker is back with its new certificate", async || {
-        worker.log().matches("\"connected to RabbitMQ\"").count() == 2
+    until("both connections are back with the new certificate", async || {
+        worker.log().matches("\"connected to RabbitMQ\"").count() == 4
     })
     .await;
     backtest(&scene, &settings, &store, "after").await;

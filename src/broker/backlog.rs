@@ -1,0 +1,56 @@
+//! A look at the inboxes from outside: what waits in them, and whether anybody takes it.
+
+use lapin::types::FieldTable;
+
+use super::channel::{Channel, Declare};
+use super::error::{NOT_FOUND, failed};
+use super::message::short;
+use super::{Broker, BrokerError, Inbox, Topology};
+use crate::settings::BrokerSettings;
+
+/// What waits in an inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// Which.
+    pub inbox: Inbox,
+    /// The queue's name.
+    pub queue: String,
+    /// Messages that wait.
+    pub messages: u32,
+    /// Who takes them. A worker without a free slot does not count.
+    pub consumers: u32,
+}
+
+impl Broker {
+    /// Connects once, and looks at `inboxes` without changing anything. What is not there is left out.
+    ///
+    /// # Errors
+    /// As [`Broker::check`], and when the broker does not answer.
+    pub async fn backlogs(
+        settings: &BrokerSettings,
+        inboxes: &[Inbox],
+    ) -> Result<Vec<Backlog>, BrokerError> {
+        let topology = Topology::new(&settings.namespace, &settings.retry_delays);
+        let live = Self::visit(settings).await?;
+        let mut found = Vec::new();
+        for &inbox in inboxes {
+            let queue = topology.inbox(inbox);
+            let action = format!("looking at the queue {queue:?}");
+            let name = short("name of the queue", &queue)
+                .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
+            // A queue that is not there closes the channel.
+            let channel = Channel::open(&live).await.map_err(failed("opening a channel"))?;
+            let asked = channel.declare_queue(name, Declare::Passive, FieldTable::default()).await;
+            match asked {
+                Ok(state) => {
+                    let (messages, consumers) = (state.messages, state.consumers);
+                    found.push(Backlog { inbox, queue, messages, consumers });
+                }
+                Err(error) if error.reply_code() == Some(NOT_FOUND) => {}
+                Err(error) => return Err(failed(action)(error)),
+            }
+        }
+        live.say_goodbye().await;
+        Ok(found)
+    }
+}

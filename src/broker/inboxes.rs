@@ -1,0 +1,123 @@
+//! How each inbox is consumed right now, as its consumer says.
+
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{Broker, Inbox};
+
+/// How an inbox is consumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reception {
+    /// The broker sends what comes.
+    Consuming,
+    /// Nothing is asked for, on purpose: there is no room for what would come.
+    Paused,
+    /// The broker was asked, and has not answered yet.
+    Asking {
+        /// Since when.
+        since: Instant,
+    },
+    /// It is not consumed, though it should be.
+    Broken {
+        /// Since when.
+        since: Instant,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the consumers of a broker say.
+#[derive(Default)]
+pub(super) struct Inboxes(Mutex<Vec<(Inbox, Weak<Mutex<Reception>>)>>);
+
+impl Inboxes {
+    /// A place for the word of a consumer of `inbox`, for as long as it is kept.
+    pub(super) fn enter(&self, inbox: Inbox) -> Word {
+        let word = Arc::new(Mutex::new(Reception::Paused));
+        let mut all = self.0.lock();
+        all.retain(|(_, word)| word.strong_count() > 0);
+        all.push((inbox, Arc::downgrade(&word)));
+        Word(word)
+    }
+}
+
+impl Broker {
+    /// How each inbox is consumed for which there is a consumer.
+    #[must_use]
+    pub fn receptions(&self) -> Vec<(Inbox, Reception)> {
+        let all = self.inner.inboxes.0.lock();
+        let said =
+            all.iter().filter_map(|(inbox, word)| Some((*inbox, word.upgrade()?.lock().clone())));
+        said.collect()
+    }
+}
+
+/// What one consumer says.
+pub(super) struct Word(Arc<Mutex<Reception>>);
+
+impl Word {
+    /// A delivery is wanted.
+    pub(super) fn wanted(&self) {
+        let mut word = self.0.lock();
+        if *word == Reception::Paused {
+            *word = Reception::Asking { since: Instant::now() };
+        }
+    }
+
+    /// The broker sends what comes.
+    pub(super) fn consuming(&self) {
+        *self.0.lock() = Reception::Consuming;
+    }
+
+    /// Nothing is wanted for now.
+    pub(super) fn paused(&self) {
+        *self.0.lock() = Reception::Paused;
+    }
+
+    /// Consuming has failed. What counts is since when there is no consumer.
+    pub(super) fn broken(&self, reason: &str) {
+        let mut word = self.0.lock();
+        let since = match &*word {
+            Reception::Broken { since, .. } | Reception::Asking { since } => *since,
+            Reception::Consuming | Reception::Paused => Instant::now(),
+        };
+        *word = Reception::Broken { since, reason: reason.to_owned() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_inbox_is_broken_since_the_first_failure_until_it_is_consumed_again() {
+        let inboxes = Inboxes::default();
+        let word = inboxes.enter(Inbox::Stop);
+        let begun = Instant::now();
+        word.wanted();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        word.broken("one");
+        word.wanted();
+        word.broken("two");
+        let said = |word: &Word| word.0.lock().clone();
+        assert_eq!(said(&word), Reception::Broken { since: begun, reason: "two".to_owned() });
+        word.consuming();
+        word.wanted();
+        assert_eq!(said(&word), Reception::Consuming);
+        word.broken("three");
+        assert_ne!(said(&word), Reception::Broken { since: begun, reason: "three".to_owned() });
+    }
+
+    #[test]
+    fn the_word_of_a_consumer_goes_with_it() {
+        let inboxes = Inboxes::default();
+        drop(inboxes.enter(Inbox::Stop));
+        let _kept = inboxes.enter(Inbox::Mailbox(1));
+        let left = inboxes.0.lock().iter().map(|(inbox, _)| *inbox).collect::<Vec<_>>();
+        assert_eq!(left, [Inbox::Mailbox(1)]);
+    }
+}

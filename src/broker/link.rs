@@ -1,0 +1,319 @@
+//! One connection that is rebuilt by itself. A [`Broker`](super::Broker) has two: one for work, and
+//! one for locks.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::StreamExt;
+use lapin::{Connection, Event};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::BrokerError;
+use super::bounded::RequestError;
+use super::dial::dial;
+use super::endpoint::Endpoint;
+use super::error::describe;
+
+/// The first pause of a back-off; each further one is twice as long.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// How often the connection is looked at, beside the events that lapin gives.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the goodbye to the broker may take.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that comes back by itself.
+pub(super) struct Link {
+    current: watch::Receiver<Option<Live>>,
+    connected: watch::Receiver<bool>,
+    blocked: watch::Receiver<Option<String>>,
+}
+
+impl Link {
+    /// Starts to connect, and keeps connected until `shutdown`. `name` is shown in the management UI,
+    /// `purpose` in the log.
+    pub(super) fn start(
+        endpoint: Endpoint,
+        (name, purpose): (String, &'static str),
+        reconnect_max: Duration,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let (current_out, current) = watch::channel(None);
+        let (connected_out, connected) = watch::channel(false);
+        let (blocked_out, blocked) = watch::channel(None);
+        let supervisor = Supervisor {
+            endpoint,
+            name,
+            purpose,
+            reconnect_max,
+            current: current_out,
+            connected: connected_out,
+            blocked: blocked_out,
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        };
+        tasks.spawn(supervisor.run());
+        Self { current, connected, blocked }
+    }
+
+    /// The connection of the moment.
+    pub(super) fn live(&self) -> Result<Live, BrokerError> {
+        self.current.borrow().clone().ok_or(BrokerError::NotConnected)
+    }
+
+    /// The connection of the moment, or the next one if it comes in time.
+    pub(super) async fn live_within(&self, patience: Duration) -> Result<Live, BrokerError> {
+        let mut current = self.current.clone();
+        let waiting = current.wait_for(Option::is_some);
+        match tokio::time::timeout(patience, waiting).await {
+            Ok(Ok(live)) => live.clone().ok_or(BrokerError::NotConnected),
+            Ok(Err(_)) => Err(BrokerError::Cancelled),
+            Err(_) => Err(BrokerError::NotConnected),
+        }
+    }
+
+    /// Follows the connection of the moment.
+    pub(super) fn current(&self) -> watch::Receiver<Option<Live>> {
+        self.current.clone()
+    }
+
+    /// Follows whether there is a connection.
+    pub(super) fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
+    }
+
+    /// Follows why the broker reads nothing from the connection, where that is so.
+    pub(super) fn blocked(&self) -> watch::Receiver<Option<String>> {
+        self.blocked.clone()
+    }
+}
+
+/// One connection, until it is lost.
+#[derive(Clone)]
+pub(super) struct Live(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    /// Cancelled when it is lost.
+    gone: CancellationToken,
+    /// Cancelled when it is found to be of no use: its supervisor then replaces it.
+    useless: CancellationToken,
+    tasks: TaskTracker,
+    why: Mutex<Option<String>>,
+}
+
+impl Live {
+    /// A connection that nobody supervises.
+    pub(super) fn new(connection: Connection, gone: CancellationToken, tasks: TaskTracker) -> Self {
+        let useless = CancellationToken::new();
+        Self(Arc::new(Inner { connection, gone, useless, tasks, why: Mutex::default() }))
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// Cancelled when the connection is lost.
+    pub(super) fn gone(&self) -> &CancellationToken {
+        &self.0.gone
+    }
+
+    /// Whether the broker reads nothing from it for now.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.0.connection.status().blocked()
+    }
+
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(work);
+    }
+
+    /// Has the connection replaced: it is open, and of no use.
+    pub(super) fn replace(&self, why: String) {
+        self.0.why.lock().get_or_insert(why);
+        self.0.useless.cancel();
+    }
+
+    /// Judges the connection by what became of a request that every connection answers.
+    pub(super) fn judge(&self, error: RequestError, action: &str) -> RequestError {
+        match error {
+            RequestError::NoAnswer(_) if self.is_blocked() => RequestError::Blocked,
+            RequestError::NoAnswer(_) => {
+                self.replace(format!("{action}: {error}"));
+                error
+            }
+            error => error,
+        }
+    }
+
+    /// Closes the connection, within a bound.
+    pub(super) async fn say_goodbye(&self) {
+        let goodbye = self.0.connection.close(200, "goodbye".into());
+        match tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "closing the connection to RabbitMQ failed"),
+            Err(_) => warn!("closing the connection to RabbitMQ took too long"),
+        }
+    }
+}
+
+/// Endless pauses with jitter, none longer than `max`. backon adds up to the same again as
+/// jitter, hence the halves.
+pub(super) fn back_off(max: Duration) -> impl Iterator<Item = Duration> + Send {
+    let half = max / 2;
+    ExponentialBuilder::new()
+        .with_min_delay(FIRST_PAUSE.min(half))
+        .with_max_delay(half)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// Keeps the connection up.
+struct Supervisor {
+    endpoint: Endpoint,
+    name: String,
+    purpose: &'static str,
+    reconnect_max: Duration,
+    current: watch::Sender<Option<Live>>,
+    connected: watch::Sender<bool>,
+    blocked: watch::Sender<Option<String>>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Supervisor {
+    async fn run(self) {
+        let mut pauses = back_off(self.reconnect_max);
+        while let Some(connection) = self.connect_until_shutdown(&mut pauses).await {
+            let since = Instant::now();
+            let live = Live::new(connection, CancellationToken::new(), self.tasks.clone());
+            info!(broker = %self.endpoint, purpose = self.purpose, "connected to RabbitMQ");
+            self.current.send_replace(Some(live.clone()));
+            self.connected.send_replace(true);
+            let reason = tokio::select! {
+                reason = self.lost(live.connection()) => Some(reason),
+                () = live.0.useless.cancelled() => Some(live.0.why.lock().take().unwrap_or_default()),
+                () = self.shutdown.cancelled() => None,
+            };
+            let is_useless = live.0.useless.is_cancelled();
+            live.gone().cancel();
+            self.connected.send_replace(false);
+            self.current.send_replace(None);
+            self.blocked.send_replace(None);
+            let Some(reason) = reason else {
+                live.say_goodbye().await;
+                return;
+            };
+            warn!(broker = %self.endpoint, purpose = self.purpose, reason, "lost the connection to RabbitMQ");
+            if is_useless {
+                self.tasks.spawn(async move { live.say_goodbye().await });
+            }
+            // A broker that drops us as soon as we are in must not be hammered.
+            if since.elapsed() >= self.reconnect_max {
+                pauses = back_off(self.reconnect_max);
+            }
+            if !self.sleep(pauses.next()).await {
+                return;
+            }
+        }
+    }
+
+    async fn connect_until_shutdown(
+        &self,
+        pauses: &mut (impl Iterator<Item = Duration> + Send),
+    ) -> Option<Connection> {
+        loop {
+            let attempt = tokio::select! {
+                attempt = dial(&self.endpoint, &self.name) => attempt,
+                () = self.shutdown.cancelled() => return None,
+            };
+            match attempt {
+                Ok(connection) => return Some(connection),
+                Err(error) => {
+                    let pause = pauses.next();
+                    let retry_in_seconds = pause.unwrap_or_default().as_secs_f32();
+                    let purpose = self.purpose;
+                    warn!(%error, purpose, retry_in_seconds, "cannot connect to RabbitMQ");
+                    if !self.sleep(pause).await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until the connection is gone, and says why.
+    async fn lost(&self, connection: &Connection) -> String {
+        let mut events = Box::pin(connection.events_listener());
+        let mut reason = None;
+        let mut interval = tokio::time::interval(WATCH_INTERVAL);
+        loop {
+            if !connection.status().connected() {
+                return reason.unwrap_or_else(|| "it was closed".to_owned());
+            }
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Event::Error(error)) => reason = Some(describe(&error)),
+                    Some(Event::ConnectionBlocked(reason)) => self.block(Some(reason)),
+                    Some(Event::ConnectionUnblocked) => self.block(None),
+                    Some(_) => {}
+                    None => return reason.unwrap_or_else(|| "it ended".to_owned()),
+                },
+                _ = interval.tick() => {}
+            }
+        }
+    }
+
+    /// Notes that the broker reads nothing from the connection, or reads it again. Said once each.
+    fn block(&self, reason: Option<String>) {
+        let is_news = self.blocked.send_if_modified(|blocked| {
+            let is_news = blocked.is_some() != reason.is_some();
+            blocked.clone_from(&reason);
+            is_news
+        });
+        match reason {
+            _ if !is_news => {}
+            Some(reason) => warn!(
+                reason,
+                purpose = self.purpose,
+                "RabbitMQ takes no messages for now: it is short of memory or disk"
+            ),
+            None => info!(purpose = self.purpose, "RabbitMQ takes messages again"),
+        }
+    }
+
+    /// Sleeps; `false` when the shutdown came first.
+    async fn sleep(&self, pause: Option<Duration>) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(pause.unwrap_or(self.reconnect_max)) => true,
+            () = self.shutdown.cancelled() => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_never_exceed_the_setting() {
+        let max = Duration::from_secs(30);
+        let pauses: Vec<_> = back_off(max).take(40).collect();
+        assert!(pauses.iter().all(|pause| *pause <= max), "{pauses:?}");
+        assert!(pauses[0] <= FIRST_PAUSE * 2);
+        assert!(pauses[39] >= max / 2);
+    }
+
+    #[test]
+    fn a_small_setting_is_kept_too() {
+        let max = Duration::from_millis(100);
+        assert!(back_off(max).take(10).all(|pause| pause <= max));
+    }
+}
