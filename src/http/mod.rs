@@ -3,6 +3,7 @@
 
 mod connections;
 mod guard;
+mod inboxes;
 mod readiness;
 
 use axum::extract::State;

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::inboxes;
 use crate::broker::Broker;
 use crate::runner::ContainerOrchestrator;
 use crate::storage::ObjectStore;
@@ -90,17 +91,36 @@ impl Readiness {
                     .map(|engine| async move { engine.check().await.map_err(|e| e.to_string()) })
             ),
         );
-        let connected = watched.broker.is_some_and(|broker| broker.is_connected());
-        let broker = told("broker", connected, "connected", "not connected");
-        let segment = match watched.segment.and_then(|segment| *segment.borrow()) {
+        let home = watched.segment.and_then(|segment| *segment.borrow());
+        let inboxes = match &watched.broker {
+            Some(broker) => inboxes::check(broker, home.map(|(number, _)| number)),
+            None => told("inboxes", false, "", "have no consumer yet"),
+        };
+        let broker = connection(watched.broker.as_ref());
+        let segment = match home {
             Some((number, held)) => {
                 let is = format!("holds segment {number}");
                 told("segment", held, &is, &format!("has lost the lock of segment {number}"))
             }
             None => told("segment", false, "", "has none yet"),
         };
-        let checks = vec![broker, store, engine, segment];
+        let checks = vec![broker, store, engine, segment, inboxes];
         Report { ready: checks.iter().all(|check| check.ok), checks }
+    }
+}
+
+/// The connection for work. One that the broker reads nothing from for now is there: what runs, runs on,
+/// and its events wait.
+fn connection(broker: Option<&Broker>) -> Check {
+    let connected = broker.is_some_and(Broker::is_connected);
+    let blocked = broker.and_then(Broker::blocked).filter(|_| connected);
+    match blocked {
+        Some(reason) => {
+            let detail =
+                format!("connected, but RabbitMQ takes no messages for now: it is {reason}");
+            Check { name: "broker", ok: true, detail }
+        }
+        None => told("broker", connected, "connected", "not connected"),
     }
 }
 

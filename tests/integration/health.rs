@@ -30,8 +30,8 @@ async fn a_worker_lives_before_it_is_ready_and_says_what_is_missing() {
     assert_eq!((code, &report["ready"]), (503, &json!(false)));
     let checks = report["checks"].as_array().unwrap();
     let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["broker", "store", "engine", "segment"]);
-    for name in ["broker", "segment"] {
+    assert_eq!(names, ["broker", "store", "engine", "segment", "inboxes"]);
+    for name in ["broker", "segment", "inboxes"] {
         let check = checks.iter().find(|check| check["name"] == name).unwrap();
         assert_eq!(check["ok"], false, "{report:#}");
         assert!(!check["detail"].as_str().unwrap().is_empty(), "{report:#}");
