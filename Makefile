@@ -27,6 +27,11 @@ soak-logs: ## Kill workers and take the store away for ten minutes, and look for
 	@scripts/stack.sh up --only services
 	cargo test --locked --test integration -- logs::soak::soak_for_long --ignored --nocapture
 
+.PHONY: soak-broker
+soak-broker: ## Stall the connection to the broker at every frame, one after the other
+	@scripts/stack.sh up --only services
+	cargo test --locked --test integration -- cut_anywhere --ignored --nocapture
+
 .PHONY: chaos
 chaos: ## Break everything for twenty minutes while jobs run, and reckon up what came of it
 	@scripts/stack.sh up --only images

@@ -5,6 +5,7 @@
 
 mod chaos;
 mod crashes;
+mod cut_anywhere;
 mod earlier_runs;
 mod interleavings;
 mod killed_at_the_end;

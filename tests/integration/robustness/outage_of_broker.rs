@@ -43,7 +43,7 @@ pub(super) async fn cut_off_with_a_backtest(scene: &Scene) -> (Worker, Proxy, St
 }
 
 /// What a worker misses beside the broker when that is away.
-const IMPLIED: &[&str] = &["segment"];
+const IMPLIED: &[&str] = &["segment", "inboxes"];
 
 #[tokio::test]
 async fn a_worker_outlives_its_broker_and_says_afterwards_what_happened_meanwhile() {
