@@ -53,6 +53,7 @@ impl Bare {
             max_timeout: Duration::from_hours(1),
             log_interval: Duration::from_secs(30),
             max_attempts: 1,
+            min_health_interval: Duration::from_secs(5),
         };
         Self {
             docker: crate::support::servers::engine().await,

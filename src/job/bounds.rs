@@ -21,6 +21,8 @@ pub struct Bounds {
     pub log_interval: Duration,
     /// Attempts of a terminating run, where a message names none.
     pub max_attempts: u32,
+    /// The shortest time between two health checks of a container.
+    pub min_health_interval: Duration,
 }
 
 /// The resources of a container.
@@ -48,6 +50,10 @@ impl Bounds {
         bounds.allowed_networks.extend(message.network);
         let asked = message.timeout_seconds.map(Duration::from_secs);
         bounds.max_timeout = bounds.max_timeout.max(asked.unwrap_or(bounds.timeout));
+        if let Some(check) = &message.health_check {
+            let asked = Duration::from_secs(check.interval_seconds);
+            bounds.min_health_interval = bounds.min_health_interval.min(asked);
+        }
         bounds
     }
 }
@@ -80,6 +86,7 @@ mod tests {
             max_timeout: Duration::from_mins(1),
             log_interval: Duration::from_secs(30),
             max_attempts: 3,
+            min_health_interval: Duration::from_secs(5),
         }
     }
 

@@ -10,7 +10,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{JobId, RunId};
+use super::{JobId, RunId, env};
 
 /// A start message: what to run, and how. Debugging shows no value of config and environment.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -75,9 +75,10 @@ pub struct Executable {
     /// The container's network. By default the worker's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
-    /// More environment variables.
+    /// More environment variables. Those by which the shell, the loader or an interpreter runs or loads
+    /// something before the script are refused, and so are those that the worker sets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,254}$"}))]
+    #[schemars(extend("propertyNames" = env::names_schema(), "properties" = env::values_schema()))]
     pub env: BTreeMap<String, String>,
     /// What must not be seen in logs, results and events: names of variables in `env`, and places of texts in `config`
     /// as JSON Pointers, such as `/exchange/api_key`. Each text must have 4 to 8,192 bytes.
@@ -289,7 +290,7 @@ pub struct HealthCheck {
     /// The program and its arguments. Exit code 0 means well.
     #[schemars(length(min = 1))]
     pub command: Vec<String>,
-    /// Seconds between two checks.
+    /// Seconds between two checks. The worker's settings say how few there may be.
     #[serde(default = "default_health_interval_seconds")]
     #[schemars(range(min = 1, max = 3600))]
     pub interval_seconds: u64,

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, and nothing here imports another module of this crate.
 
 mod bounds;
+mod env;
 mod event;
 mod executable;
 mod id;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::bounds::{Bounds, Limits};
+use super::env;
 use super::secrets::find_secrets;
 use super::violation::{MAX_VIOLATIONS, MessageError, Violation, quoted, violation};
 use super::{
@@ -181,8 +182,8 @@ fn check_texts(executable: &Executable, found: &mut Vec<Violation>) {
         let path = format!("env.{name}");
         if !starts_well || !only_allowed || name.len() > 255 {
             found.push(violation(&path, "is not the name of an environment variable"));
-        } else if RESERVED_ENV.contains(&name.as_str()) {
-            found.push(violation(&path, "is set by Longshore itself"));
+        } else if let Some(problem) = env::refusal(name, value) {
+            found.push(violation(&path, problem));
         }
         if value.contains('\0') || value.len() > MAX_ENV_BYTES {
             let problem = format!("has a NUL or is longer than {MAX_ENV_BYTES} bytes");
@@ -193,22 +194,6 @@ fn check_texts(executable: &Executable, found: &mut Vec<Violation>) {
 
 /// Linux caps one environment string at 128 KiB; this leaves room for the name.
 const MAX_ENV_BYTES: usize = 120 * 1024;
-
-/// What the container's environment says already.
-const RESERVED_ENV: [&str; 12] = [
-    "ID",
-    "CONFIG",
-    "CONFIG_FILE",
-    "ENTRYPOINT_TYPE",
-    "CODE_MOUNT_DIR",
-    "SCRIPT_PATH",
-    "IS_LONG_RUNNING",
-    "BOT_ID",
-    "BOT_CONFIG",
-    "BACKTEST_ID",
-    "BACKTEST_CONFIG",
-    "PYTHONDONTWRITEBYTECODE",
-];
 
 /// More processors than any host has.
 const MOST_CPUS: f64 = 4096.0;
@@ -291,8 +276,8 @@ fn check_policies(executable: &Executable, bounds: &Bounds, found: &mut Vec<Viol
         between("health_check.retries", check.retries.into(), 1, 100);
         between("health_check.start_period_seconds", check.start_period_seconds, 0, 3600);
     }
-    if executable.health_check.as_ref().is_some_and(|check| check.command.is_empty()) {
-        found.push(violation("health_check.command", "is empty"));
+    if let Some(check) = &executable.health_check {
+        check_health(check, bounds.min_health_interval, found);
     }
     let terminating = !executable.is_long_running;
     if terminating && executable.restart.is_some() {
@@ -300,6 +285,20 @@ fn check_policies(executable: &Executable, bounds: &Bounds, found: &mut Vec<Viol
     }
     if terminating && executable.health_check.is_some() {
         found.push(violation("health_check", "is for long-running jobs only"));
+    }
+}
+
+fn check_health(check: &HealthCheck, least: Duration, found: &mut Vec<Violation>) {
+    if check.command.is_empty() {
+        found.push(violation("health_check.command", "is empty"));
+    }
+    let (interval, least) = (check.interval_seconds, least.as_secs());
+    if (1..least).contains(&interval) {
+        let problem = format!(
+            "is {interval}, less than the {least} that this worker allows \
+             (HEALTH_CHECK_MIN_INTERVAL_SECONDS)"
+        );
+        found.push(violation("health_check.interval_seconds", problem));
     }
 }
 

@@ -89,3 +89,4 @@ pub fn bounds(runner: &RunnerSettings, logs: &LogSettings) -> Bounds {
         max_attempts: runner.max_attempts,
     }
 }
+        min_health_interval: runner.min_health_interval,

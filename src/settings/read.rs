@@ -147,6 +147,7 @@ impl Reader<'_> {
             stop_timeout: self.seconds(&t::STOP_TIMEOUT_SECONDS),
             max_concurrent_starts: self.count(&t::MAX_CONCURRENT_STARTS),
             max_archive_bytes: self.whole(&t::CODE_MAX_ARCHIVE_MB),
+            min_health_interval: self.seconds(&t::HEALTH_CHECK_MIN_INTERVAL_SECONDS),
             max_extracted_bytes: self.whole(&t::CODE_MAX_EXTRACTED_MB),
             max_entries: self.count(&t::CODE_MAX_ENTRIES),
             max_ratio: self.whole(&t::CODE_MAX_RATIO),

@@ -122,6 +122,8 @@ pub struct RunnerSettings {
     pub max_attempts: u32,
     /// `STOP_TIMEOUT_SECONDS` (30): between SIGTERM and SIGKILL at a time-out or a drain.
     pub stop_timeout: Duration,
+    /// `HEALTH_CHECK_MIN_INTERVAL_SECONDS` (5): the shortest time between two health checks.
+    pub min_health_interval: Duration,
     /// `MAX_CONCURRENT_STARTS` (4): containers being started at a time.
     pub max_concurrent_starts: usize,
     /// `CODE_MAX_ARCHIVE_MB` (256): the largest zip, in bytes here.

@@ -191,6 +191,10 @@ settings! {
     /// The largest zip.
     CODE_MAX_ARCHIVE_MB = "runner.code_max_archive_mb", Value("256"), megabytes(1, 65_536);
     /// The most that a zip may unpack to.
+    /// The shortest time between two health checks that a message may name. Each check starts a
+    /// process in the container.
+    HEALTH_CHECK_MIN_INTERVAL_SECONDS = "runner.health_check_min_interval_seconds", Value("5"),
+        seconds(1, 30);
     CODE_MAX_EXTRACTED_MB = "runner.code_max_extracted_mb", Value("1024"), megabytes(1, 1 << 20);
     /// The most entries in a zip.
     CODE_MAX_ENTRIES = "runner.code_max_entries", Value("20000"), count(1, 10_000_000);

@@ -218,6 +218,20 @@ fn environment(id: &str) -> Vec<Message> {
     vec![
         with("env-ours", json!({"ID": "other"}), "env.ID: is set by Longshore itself"),
         with("env-config", json!({"CONFIG_FILE": "/x"}), "env.CONFIG_FILE: is set by Longshore"),
+        with(
+            "env-shell",
+            json!({"BASH_ENV": "/proc/self/environ"}),
+            "env.BASH_ENV: is not allowed",
+        ),
+        with(
+            "env-trace",
+            json!({"SHELLOPTS": "xtrace", "PS4": "$(id)"}),
+            "env.PS4: is not allowed",
+        ),
+        with("env-loader", json!({"LD_AUDIT": "/x.so"}), "env.LD_AUDIT: is not allowed"),
+        with("env-python", json!({"PYTHONINSPECT": "1"}), "env.PYTHONINSPECT: is not allowed"),
+        with("env-warnings", json!({"PYTHONWARNINGS": "a::b.c"}), "env.PYTHONWARNINGS: may only"),
+        with("env-node", json!({"NODE_OPTIONS": "-r /x"}), "env.NODE_OPTIONS: is not allowed"),
         with("env-equals", json!({"A=B": "x"}), no_name),
         with("env-empty-name", json!({"": "x"}), no_name),
         with("env-space", json!({"A B": "x"}), no_name),

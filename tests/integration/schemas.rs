@@ -78,6 +78,7 @@ fn bounds() -> Bounds {
         max_timeout: hour,
         log_interval: std::time::Duration::from_secs(30),
         max_attempts: 3,
+        min_health_interval: std::time::Duration::from_secs(5),
     }
 }
 
@@ -243,6 +244,32 @@ fn asyncapi_names_what_the_broker_knows() {
         assert_eq!(text(&format!("/channels/{channel}/bindings/amqp/exchange/name")), exchange);
     }
     assert_eq!(inboxes.map(|(_, inbox)| inbox), Inbox::SHARED);
+}
+
+/// Which variables are refused is said once, in the program.
+#[test]
+fn the_schema_refuses_the_variables_that_a_worker_refuses() {
+    let body = std::fs::read(root().join("examples/start.backtest.json")).unwrap();
+    for (name, value, is_allowed) in [
+        ("TZ", "UTC", true),
+        ("PATH", "/bin", true),
+        ("PYTHONHASHSEED", "0", true),
+        ("PYTHONWARNINGS", "ignore", true),
+        ("ID", "other", false),
+        ("LD_PRELOAD", "/x.so", false),
+        ("BASH_ENV", "/proc/self/environ", false),
+        ("PS4", "$(id)", false),
+        ("PYTHONPATH", "/x", false),
+        ("PYTHONWARNINGS", "all:0:antigravity.x:0:0", false),
+        ("NODE_OPTIONS", "--require /x", false),
+    ] {
+        let mut message: Value = serde_json::from_slice(&body).unwrap();
+        message["env"] = serde_json::json!({ name: value });
+        assert_eq!(validator("start").is_valid(&message), is_allowed, "the schema: {name}={value}");
+        let executable = parse_executable(message.to_string().as_bytes()).unwrap();
+        let judged = Job::validate(executable, &bounds(), None);
+        assert_eq!(judged.is_ok(), is_allowed, "a worker: {name}={value}: {judged:?}");
+    }
 }
 
 /// What the examples say is what the schema says.

@@ -14,6 +14,7 @@ fn bounds() -> Bounds {
         max_timeout: Duration::from_hours(1),
         log_interval: Duration::from_secs(30),
         max_attempts: 3,
+        min_health_interval: Duration::from_secs(5),
     }
 }
 
@@ -114,6 +115,21 @@ fn no_mistake_quotes_a_value_that_may_be_a_secret() {
         assert!(said.starts_with(expected), "{field}: {said}");
         assert!(!said.contains("hush") && !said.contains("1234567890"), "{field}: {said}");
     }
+}
+
+#[test]
+fn a_health_check_more_often_than_the_worker_allows_is_refused_with_the_setting() {
+    let with_interval = |seconds: u64| {
+        let mut bot = message();
+        bot["is_long_running"] = json!(true);
+        bot["health_check"] = json!({"command": ["true"], "interval_seconds": seconds});
+        validate(&bot)
+    };
+    let said = with_interval(4).unwrap_err().to_string();
+    let expected = "health_check.interval_seconds: is 4, less than the 5 that this worker allows \
+                    (HEALTH_CHECK_MIN_INTERVAL_SECONDS)";
+    assert_eq!(said, expected);
+    assert_eq!(with_interval(5).unwrap().health_check.unwrap().interval_seconds, 5);
 }
 
 #[test]

@@ -95,6 +95,7 @@ pub(crate) fn job() -> Job {
         max_timeout: std::time::Duration::from_secs(1),
         log_interval: std::time::Duration::from_secs(1),
         max_attempts: 1,
+        min_health_interval: std::time::Duration::from_secs(5),
     };
     Job::validate(executable.unwrap(), &bounds, Some("m")).unwrap()
 }

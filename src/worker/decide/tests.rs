@@ -176,6 +176,7 @@ fn job(restart: &serde_json::Value) -> Job {
         max_timeout: Duration::from_secs(1),
         log_interval: Duration::from_secs(1),
         max_attempts: 3,
+        min_health_interval: Duration::from_secs(5),
     };
     let executable = parse_executable(message.to_string().as_bytes()).unwrap();
     Job::validate(executable, &bounds, None).unwrap()

@@ -71,6 +71,7 @@ pub(super) fn job(is_long_running: bool) -> Job {
         max_timeout: Duration::from_secs(1),
         log_interval: Duration::from_secs(1),
         max_attempts: 3,
+        min_health_interval: Duration::from_secs(5),
     };
     Job::validate(parse_executable(message.to_string().as_bytes()).unwrap(), &bounds, None).unwrap()
 }

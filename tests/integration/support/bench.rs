@@ -47,6 +47,7 @@ pub(crate) fn settings() -> RunnerSettings {
         max_timeout: Duration::from_mins(1),
         max_attempts: 3,
         stop_timeout: Duration::from_secs(30),
+        min_health_interval: Duration::from_secs(1),
         max_concurrent_starts: 4,
         max_archive_bytes: 1 << 20,
         max_extracted_bytes: 1 << 20,
