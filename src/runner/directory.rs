@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use jiff::Timestamp;
 
 pub use self::read::FoundFile;
 use super::inventory::FoundDirectory;
@@ -218,6 +219,36 @@ impl JobDirectory {
 
     /// Lets every user write to the code, for a container that may: Longshore's own folder stays as
     /// it is, and what is ours cannot be removed.
+    /// When the kernel last saw the file `name` change, its owner and mode included; whoever may write to
+    /// it cannot set that back. `None` where that cannot be told.
+    pub async fn changed_at(&self, name: &'static str) -> Option<Timestamp> {
+        let changed_at = self.blocking(move |directory| {
+            let path = directory.root.join(name);
+            read::changed_at(&path).map_err(DirectoryError::io("looking at", &path))
+        });
+        changed_at.await.ok().flatten()
+    }
+
+    /// Gives the directory, and the files `writes` in it, to the user of the container that is about to
+    /// start, as far as this process may.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub async fn give_to(
+        &self,
+        user: User,
+        writes: Vec<&'static str>,
+        is_writable: bool,
+    ) -> Result<(), DirectoryError> {
+        self.blocking(move |directory| {
+            let root = &directory.root;
+            let given = give::to(root, user, &writes, is_writable);
+            given.map(drop).map_err(DirectoryError::io("giving its user", root))
+        })
+        .await
+    }
+
     ///
     /// # Errors
     ///

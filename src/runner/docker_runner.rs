@@ -14,7 +14,7 @@ use super::container::{ContainerBuilder, ContainerSpec, code_binds, container_na
 use super::directory::{DirectoryError, JobDirectory};
 use super::failure::RunFailure;
 use super::labels::Assignment;
-use super::lease::Uptime;
+use super::lease::{LeaseWatch, Uptime};
 use super::managed::{Held, Managed, ManagedContainers, Run};
 use super::orchestrator::{ContainerOrchestrator, ContainerStatus, EngineError};
 use super::outcome;
@@ -132,7 +132,7 @@ impl DockerRunner {
         let directory = self.directory_of(run);
         let created = async {
             let spec = tokio::select! {
-                spec = self.prepare(run, &directory, observer) => spec?,
+                spec = self.prepare(managed, &directory, observer) => spec?,
                 () = managed.stop.cancelled() => return Err(cancelled(managed)),
             };
             if !observer.may_start() {
@@ -167,15 +167,16 @@ impl DockerRunner {
     /// Fetch → image → script → the container's specification.
     async fn prepare(
         &self,
-        run: &Run,
+        managed: &Managed,
         directory: &JobDirectory,
         observer: &dyn RunObserver,
     ) -> Result<ContainerSpec, RunFailure> {
+        let run = &managed.run;
         self.fetch(run, directory).await?;
         self.engine.pull_image(self.image_of(run)).await?;
         let script = self.scripts.create(&run.job, directory).await?;
         if run.job.is_long_running {
-            self.write_first_lease(directory.root(), observer.proven_at())?;
+            self.write_first_lease(managed, directory.root(), observer.proven_at())?;
         }
         let profile = &self.settings.profile;
         if !profile.read_only_code {
@@ -255,6 +256,9 @@ impl DockerRunner {
     ) -> Result<(), RunFailure> {
         let managed = self.managed.begin(run).ok_or(RunFailure::AlreadyActive)?;
         managed.mark_adopted();
+        if run.job.is_long_running {
+            *managed.lease.lock() = LeaseWatch::taken_over(self.directory_of(run).root());
+        }
         self.hold(&managed, container, true, observer);
         observer.state(State::Running, Some(container));
         Ok(())

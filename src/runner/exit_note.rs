@@ -1,12 +1,21 @@
 //! The note that the entry script of a container leaves: that it began, what the kernel counted in the
 //! end, and whether the lease ran out. The engine tells what was used only while a container runs, at the price of a request
 //! or two a second, and not every engine tells of a child that ran out of memory.
+//!
+//! The script and the code are one user, so the code can write the note anew. Nothing in it is believed
+//! where it would decide about more than the run itself: that the script began is seen from the file's own
+//! time stamp, which the kernel keeps, and whether the lease ran out is checked against what the worker
+//! granted (`lease::LeaseWatch`).
 
-use crate::job::ResourceUse;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::job::{Limits, ResourceUse};
 
 use super::directory::{FoundFile, JobDirectory};
 
-/// Where the note lies in the job's directory. The code could write anything there: what cannot be
+/// Where the note lies in the job's directory. The code can write anything there: what cannot be
 /// read as a note is none, and no note makes of a failure more than another kind of failure.
 pub(super) const EXIT_NOTE: &str = ".longshore/exit-note";
 
@@ -32,16 +41,46 @@ pub struct ExitNote {
     pub lease_expired: bool,
 }
 
-/// Reads the note of a container that has ended.
-pub(super) async fn read(directory: &JobDirectory) -> ExitNote {
-    match directory.read(EXIT_NOTE, MAX_NOTE_BYTES).await {
+/// More processors than any host has, where a job has no limit of its own.
+const MOST_CPUS: f64 = 4096.0;
+
+/// How much longer than the engine says a container may have used processors: its own start counts.
+const CPU_MARGIN: Duration = Duration::from_secs(2);
+
+impl ExitNote {
+    /// What was used, without figures that no container with these limits can reach: the code wrote them.
+    pub(super) fn used_within(&self, limits: &Limits, ran: Duration) -> Option<ResourceUse> {
+        let most_seconds = limits.cpus.unwrap_or(MOST_CPUS) * (ran + CPU_MARGIN).as_secs_f64();
+        // Kernels count in batches, and may pass the limit by a little.
+        let most_bytes = limits.memory_mb.saturating_mul(9) / 8 * (1 << 20);
+        let used = self.used.as_ref()?;
+        let believed = ResourceUse {
+            cpu_seconds: used.cpu_seconds.filter(|seconds| *seconds <= most_seconds),
+            peak_memory_bytes: used.peak_memory_bytes.filter(|bytes| *bytes <= most_bytes),
+        };
+        (believed != ResourceUse::default()).then_some(believed)
+    }
+}
+
+/// Reads the note of a container that was created at this time and has ended.
+pub(super) async fn read(directory: &JobDirectory, created_at: Option<Timestamp>) -> ExitNote {
+    let mut note = match directory.read(EXIT_NOTE, MAX_NOTE_BYTES).await {
         Ok(FoundFile::Regular(note)) => std::str::from_utf8(&note).map(parse).unwrap_or_default(),
         Ok(FoundFile::Nothing | FoundFile::Unusable(_)) => ExitNote::default(),
         Err(error) => {
             tracing::debug!(%error, "read exit note of a container");
             ExitNote::default()
         }
-    }
+    };
+    note.begun |= was_written(directory.changed_at(EXIT_NOTE).await, created_at);
+    note
+}
+
+/// Whether something in the container has written to its note, even if nothing of that is left: whoever
+/// empties a file cannot set back when the file was changed. The worker's last change is older than
+/// the container.
+fn was_written(changed_at: Option<Timestamp>, created_at: Option<Timestamp>) -> bool {
+    changed_at.zip(created_at).is_some_and(|(changed, created)| changed >= created)
 }
 
 /// Reads a note: one line a figure, the file of the control group that it stands in and a line of it.
@@ -92,6 +131,39 @@ mod tests {
         assert!(!parse("oom_kill 0\n").oom_killed);
         let note = parse("begun\nlease expired\nmemory.peak 5\n");
         assert!(note.begun && note.lease_expired && !note.oom_killed);
+    }
+
+    #[test]
+    fn figures_that_no_container_can_reach_are_left_out() {
+        let limits = Limits { memory_mb: 64, cpu_shares: 512, cpus: Some(2.0), pids: 8 };
+        let used = |note: &str| parse(note).used_within(&limits, Duration::from_secs(5));
+        let honest = "memory.peak 67108864\ncpu.stat usage_usec 9500000\n";
+        assert_eq!(used(honest), Some(super::tests::used(9.5, Some(67_108_864))));
+        let forged = "memory.peak 99999999999999\ncpu.stat usage_usec 18446744073709551615\n";
+        assert_eq!(used(forged), None);
+        let half = "memory.peak 99999999999999\ncpu.stat usage_usec 1000000\n";
+        assert_eq!(used(half), Some(super::tests::used(1.0, None)));
+    }
+
+    #[tokio::test]
+    async fn that_the_script_began_shows_even_when_the_code_has_emptied_the_note() {
+        let temp = tempfile::tempdir().unwrap();
+        let (job, run) = ("bot-1".parse().unwrap(), "r-1".parse().unwrap());
+        let directory = JobDirectory::new(temp.path(), "ns", &job, &run, 1);
+        directory.create().await.unwrap();
+        let note = directory.root().join(EXIT_NOTE);
+        std::fs::create_dir(directory.root().join(".longshore")).unwrap();
+        std::fs::write(&note, "").unwrap();
+        // File systems may stamp in steps of some milliseconds.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let created_at = Some(Timestamp::now());
+        assert!(!read(&directory, created_at).await.begun);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        std::fs::write(&note, "begun\n").unwrap();
+        let file = std::fs::File::options().write(true).truncate(true).open(&note).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert!(read(&directory, created_at).await.begun);
+        assert!(!read(&directory, None).await.begun, "nothing to compare with");
     }
 
     #[test]

@@ -6,8 +6,10 @@
 //! process of a host reads alike: however late it is written or seen, it runs out at the same moment.
 //! Where the container has another kernel, it counts from when it is seen.
 
+mod watch;
+
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -20,6 +22,9 @@ use nix::time::{ClockId, clock_gettime};
 use super::archive::RESERVED_DIRECTORY;
 use super::docker_runner::DockerRunner;
 use super::failure::RunFailure;
+use super::managed::Managed;
+
+pub(super) use watch::LeaseWatch;
 
 /// Where the lease lies, in the job's directory.
 const FOLDER: &str = RESERVED_DIRECTORY;
@@ -96,17 +101,39 @@ pub(super) fn write(root: &Path, stamp: &str, grant: Grant) -> io::Result<()> {
     lease.write_all_at(text(stamp, grant).as_bytes(), 0)
 }
 
+/// The most of a lease that is read, in bytes: a whole one has fewer.
+const MAX_BYTES: u64 = 256;
+
+/// When the lease that lies in the job's directory ends; `None` where there is none, or it does not say that
+/// in the time of this kernel.
+fn left_at(root: &Path) -> Option<Uptime> {
+    let no_link = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let folder = open(&root.join(FOLDER), no_link | OFlag::O_DIRECTORY, Mode::empty()).ok()?;
+    let lease = File::from(openat(&folder, FILE, no_link, Mode::empty()).ok()?);
+    let mut text = String::new();
+    lease.take(MAX_BYTES).read_to_string(&mut text).ok()?;
+    let words: Vec<_> = text.split_whitespace().collect();
+    let [stamp, _, until, boot, again] = words[..] else { return None };
+    let is_whole_and_ours = stamp == again && Some(boot) == BOOT.as_deref();
+    let seconds = is_whole_and_ours.then(|| until.parse().ok()).flatten()?;
+    Some(Uptime(Duration::from_secs(seconds)))
+}
+
 impl DockerRunner {
     /// Writes the first lease of a bot, before its container starts on a proof of this moment.
     pub(super) fn write_first_lease(
         &self,
+        managed: &Managed,
         root: &Path,
         proven_at: Option<Uptime>,
     ) -> Result<(), RunFailure> {
         let grant = Grant::from(proven_at, self.lease).first();
+        let now = Uptime::now();
         write(root, "start", grant).map_err(|error| {
             RunFailure::Unavailable(format!("writing the lease in {}: {error}", root.display()))
-        })
+        })?;
+        *managed.lease.lock() = LeaseWatch::first(grant, now);
+        Ok(())
     }
 
     /// Gives every bot of a segment another `lifetime` to run, from the proof on that the segment is ours;
@@ -120,21 +147,23 @@ impl DockerRunner {
     ) {
         let grant = Grant::from(proven_at, lifetime);
         let managed = self.managed.long_running_of(segment);
-        let roots: Vec<_> = managed
-            .iter()
+        let bots: Vec<_> = managed
+            .into_iter()
             .filter(|managed| managed.container().is_some())
-            .map(|managed| self.directory_of(&managed.run).root().to_owned())
+            .map(|managed| (self.directory_of(&managed.run).root().to_owned(), managed))
             .collect();
-        if roots.is_empty() {
+        if bots.is_empty() {
             return;
         }
         let renewed = tokio::task::spawn_blocking(move || {
-            for root in roots {
+            for (root, managed) in bots {
+                let before = Uptime::now();
                 match write(&root, &stamp, grant) {
+                    Ok(()) => managed.lease.lock().renewed(grant, before, Uptime::now()),
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                         tracing::error!(directory = %root.display(), %error, "renew lease");
                     }
-                    _ => {}
+                    Err(_) => {}
                 }
             }
         });

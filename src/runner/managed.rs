@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::directory::JobDirectory;
+use super::lease::LeaseWatch;
 use crate::job::{Job, JobId};
 use crate::logs::LogHandle;
 
@@ -41,6 +42,8 @@ pub(super) struct Managed {
     pub(super) run: Run,
     /// Cancelled once somebody asked for the end.
     pub(super) stop: CancellationToken,
+    /// What we know of a bot's lease.
+    pub(super) lease: Mutex<LeaseWatch>,
     stop_reason: OnceLock<StopReason>,
     container: OnceLock<String>,
     launched_at: OnceLock<Instant>,
@@ -60,6 +63,7 @@ impl Managed {
         Self {
             run,
             stop: CancellationToken::new(),
+            lease: Mutex::default(),
             stop_reason: OnceLock::new(),
             container: OnceLock::new(),
             launched_at: OnceLock::new(),

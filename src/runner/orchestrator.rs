@@ -122,6 +122,8 @@ pub struct ContainerStatus {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Whether the engine was away while it was waited for, so that its end may be the engine's.
+    /// When it was made, before anything in it ran.
+    pub created_at: Option<Timestamp>,
     pub engine_was_away: bool,
 }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::docker_runner::{DockerRunner, RunObserver};
 use super::exit_note;
 use super::failure::RunFailure;
+use super::lease::Uptime;
 use super::managed::{Held, Leftovers, Managed, Run};
 use super::orchestrator::ContainerStatus;
 use super::result_file::{self, CollectedResult};
@@ -42,7 +43,8 @@ pub(super) async fn wait_and_collect(
     let mask = observer.mask(&run.job);
     let collected = result_file::collect(runner, run, &directory, &container, mask);
     let finished = logs.finish(LOG_FINISH_TIMEOUT);
-    let (value, note, summary) = tokio::join!(collected, exit_note::read(&directory), finished);
+    let note = exit_note::read(&directory, status.created_at);
+    let (value, note, summary) = tokio::join!(collected, note, finished);
     if !note.begun && verdict::is_not_started(&status) {
         let image = runner.image_of(run);
         let said = summary.tail.trim();
@@ -63,7 +65,8 @@ pub(super) async fn wait_and_collect(
         result: value.judged.clone(),
     });
     let mut result = assemble(runner, run, &container, &status, judgement, value, summary);
-    result.resources = note.used;
+    let ran = Duration::try_from_secs_f64(result.duration_seconds).unwrap_or_default();
+    result.resources = note.used_within(&run.job.limits, ran);
     Ok(result)
 }
 
@@ -71,7 +74,14 @@ pub(super) async fn wait_and_collect(
 fn own_end(managed: &Managed, status: &ContainerStatus, lease_expired: bool) -> EndCause {
     let long_running = managed.run.job.is_long_running;
     let unseen = managed.is_before_adoption(status.finished_at);
-    if long_running && lease_expired {
+    let has_run_out = managed.lease.lock().may_have_run_out(Uptime::now());
+    if long_running && lease_expired && !has_run_out {
+        tracing::warn!(
+            job.id = %managed.run.job.id,
+            "a bot says that its lease ran out, which was renewed in time: it is taken to have ended by itself"
+        );
+    }
+    if long_running && lease_expired && has_run_out {
         EndCause::LeaseExpired
     } else if verdict::is_lost_with_engine(status, long_running, unseen) {
         EndCause::EngineLost

@@ -118,22 +118,59 @@ pub(super) enum NextStep {
     Replace(Duration),
 }
 
-/// Pause before the next attempt of a run whose last one was lost.
+/// Pause before the next attempt of a run whose last one was lost; doubled while attempts are lost soon
+/// after their start, one after the other.
 const REPLACE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest of these pauses.
+const MAX_REPLACE_PAUSE: Duration = Duration::from_mins(1);
+
+/// An attempt that ran for this long was not lost soon after its start.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// The longest pause between two restarts.
 const MAX_RESTART_PAUSE: Duration = Duration::from_mins(5);
 
-/// Decides what comes after an attempt that ended with `result`, after `restarts` restarts. An
-/// attempt that was lost is replaced: a long-running job's always, a terminating run's while it has
-/// attempts left.
+/// How often a run has begun anew so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Because its message says so.
+    pub restarts: u32,
+    /// Because attempts were lost soon after their start, one after the other.
+    pub lost_in_a_row: u32,
+}
+
+impl Tally {
+    /// The tally once `next` has followed on an attempt that ended with `result`.
+    #[must_use]
+    pub(super) fn and(self, next: NextStep, result: &ExecutionResult) -> Self {
+        match next {
+            NextStep::Settle => self,
+            NextStep::Restart(_) => Self { restarts: self.restarts + 1, lost_in_a_row: 0 },
+            NextStep::Replace(_) if was_steady(result) => Self { lost_in_a_row: 0, ..self },
+            NextStep::Replace(_) => {
+                Self { lost_in_a_row: self.lost_in_a_row.saturating_add(1), ..self }
+            }
+        }
+    }
+}
+
+fn was_steady(result: &ExecutionResult) -> bool {
+    result.duration_seconds >= STEADY.as_secs_f64()
+}
+
+/// Decides what comes after an attempt that ended with `result`. An attempt that was lost is
+/// replaced: a long-running job's always, a terminating run's while it has attempts left.
 #[must_use]
-pub(super) fn after_end(job: &Job, result: &ExecutionResult, restarts: u32) -> NextStep {
+pub(super) fn after_end(job: &Job, result: &ExecutionResult, tally: Tally) -> NextStep {
     if result.verdict == Some(Verdict::Lost)
         && (job.is_long_running || may_retry(result.attempt, job.max_attempts))
     {
-        return NextStep::Replace(REPLACE_PAUSE);
+        let in_a_row = if was_steady(result) { 0 } else { tally.lost_in_a_row };
+        let pause = REPLACE_PAUSE.saturating_mul(2_u32.saturating_pow(in_a_row));
+        return NextStep::Replace(pause.min(MAX_REPLACE_PAUSE));
     }
+    let restarts = tally.restarts;
     let Some(policy) = &job.restart else {
         return NextStep::Settle;
     };

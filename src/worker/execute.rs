@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::active::ActiveRun;
-use super::decide::{NextStep, after_end};
+use super::decide::{NextStep, Tally, after_end};
 use super::reporter::Reporter;
 use crate::job::{ExecutionResult, ResultStatus, State, Verdict};
 use crate::runner::{DockerRunner, Run, RunFailure, failed_result};
@@ -58,7 +58,7 @@ pub async fn execute(
     reporter: &Reporter,
     keeper: &dyn Keeper,
 ) -> Executed {
-    let mut restarts = 0;
+    let mut tally = Tally::default();
     let mut last: Option<ExecutionResult> = None;
     loop {
         if matches!(begin, Begin::Launch) {
@@ -78,14 +78,12 @@ pub async fn execute(
             Ok(result) => result,
             Err(failure) => return give_up(runner, &run, failure).await,
         };
-        let pause = match after_end(&run.job, &result, restarts) {
+        let next = after_end(&run.job, &result, tally);
+        let pause = match next {
             NextStep::Settle => return Executed::Ended(Box::new(result)),
-            NextStep::Restart(pause) => {
-                restarts += 1;
-                pause
-            }
-            NextStep::Replace(pause) => pause,
+            NextStep::Restart(pause) | NextStep::Replace(pause) => pause,
         };
+        tally = tally.and(next, &result);
         runner.release(&run.job.id).await;
         let message = format!("{}; runs again in {} s", result.message, pause.as_secs());
         reporter.report(State::Restarting, None, Some(message));

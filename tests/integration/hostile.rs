@@ -1,6 +1,7 @@
 //! Strangers: workers get everything that could do them harm, and are none the worse for it.
 
 mod archives;
+mod forged;
 mod messages;
 mod profile;
 mod programs;

@@ -2,10 +2,11 @@
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use nix::libc::{ELOOP, O_NOFOLLOW, O_NONBLOCK};
 
 /// What stands under a name.
@@ -40,6 +41,13 @@ pub(super) fn read(path: &Path, max_bytes: u64) -> io::Result<FoundFile> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// When the file at `path` was changed last, by the kernel's own stamp.
+pub(super) fn changed_at(path: &Path) -> io::Result<Option<Timestamp>> {
+    let metadata = path.symlink_metadata()?;
+    let nanos = i32::try_from(metadata.ctime_nsec()).unwrap_or_default();
+    Ok(Timestamp::new(metadata.ctime(), nanos).ok())
 }
 
 fn read_open(file: File, max_bytes: u64) -> io::Result<FoundFile> {

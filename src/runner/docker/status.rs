@@ -22,6 +22,7 @@ pub(super) fn status(asked_for: &str, answer: ContainerInspectResponse) -> Conta
         exit_code: engine.exit_code.filter(|_| has_ended),
         oom_killed: engine.oom_killed.unwrap_or(false),
         error: engine.error.filter(|error| !error.is_empty()),
+        created_at: time(answer.created.as_deref()),
         started_at: time(engine.started_at.as_deref()),
         finished_at: time(engine.finished_at.as_deref()).filter(|_| has_ended),
         healthy: match engine.health.and_then(|health| health.status) {

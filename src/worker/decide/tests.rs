@@ -191,19 +191,23 @@ fn ended(verdict: Verdict) -> ExecutionResult {
     serde_json::from_value(result).unwrap()
 }
 
+fn after(restarts: u32) -> Tally {
+    Tally { restarts, ..Tally::default() }
+}
+
 #[test]
 fn code_runs_again_only_where_the_message_says_so() {
     let quiet = job(&json!(null));
     let on_failure = job(&json!({"when": "on_failure", "max_restarts": 2, "backoff_seconds": 4}));
     let always = job(&json!({"when": "always"}));
-    let again = |job: &Job, verdict| after_end(job, &ended(verdict), 0) != NextStep::Settle;
+    let again = |job: &Job, verdict| after_end(job, &ended(verdict), after(0)) != NextStep::Settle;
     for verdict in Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Lost) {
         assert!(!again(&quiet, verdict), "{verdict}");
         let failed = matches!(verdict, Verdict::Failed | Verdict::OutOfMemory);
         assert_eq!(again(&on_failure, verdict), failed, "{verdict}");
         assert_eq!(again(&always, verdict), failed || verdict == Verdict::Succeeded, "{verdict}");
     }
-    let pause = |restarts| after_end(&on_failure, &ended(Verdict::Failed), restarts);
+    let pause = |restarts| after_end(&on_failure, &ended(Verdict::Failed), after(restarts));
     assert_eq!(pause(0), NextStep::Restart(Duration::from_secs(4)));
     assert_eq!(pause(1), NextStep::Restart(Duration::from_secs(8)));
     assert_eq!(pause(2), NextStep::Settle);
@@ -213,17 +217,37 @@ fn code_runs_again_only_where_the_message_says_so() {
 fn a_lost_attempt_is_replaced_a_bots_always_and_a_backtests_while_it_has_attempts() {
     let mut job = job(&json!(null));
     let lost = |attempt| ExecutionResult { attempt, ..ended(Verdict::Lost) };
-    assert_eq!(after_end(&job, &lost(99), 99), NextStep::Replace(REPLACE_PAUSE));
+    assert_eq!(after_end(&job, &lost(99), after(99)), NextStep::Replace(REPLACE_PAUSE));
     job.is_long_running = false;
-    assert_eq!(after_end(&job, &lost(2), 0), NextStep::Replace(REPLACE_PAUSE));
-    assert_eq!(after_end(&job, &lost(3), 0), NextStep::Settle);
+    assert_eq!(after_end(&job, &lost(2), after(0)), NextStep::Replace(REPLACE_PAUSE));
+    assert_eq!(after_end(&job, &lost(3), after(0)), NextStep::Settle);
+}
+
+#[test]
+fn attempts_that_are_lost_soon_one_after_the_other_are_replaced_less_and_less_often() {
+    let job = job(&json!(null));
+    let soon = ended(Verdict::Lost);
+    let steady = ExecutionResult { duration_seconds: 10.0, ..ended(Verdict::Lost) };
+    let mut tally = Tally::default();
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        let next = after_end(&job, &soon, tally);
+        tally = tally.and(next, &soon);
+        if let NextStep::Replace(pause) = next {
+            pauses.push(pause.as_secs());
+        }
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    let next = after_end(&job, &steady, tally);
+    assert_eq!(next, NextStep::Replace(REPLACE_PAUSE));
+    assert_eq!(tally.and(next, &steady), Tally::default());
 }
 
 proptest! {
     #[test]
     fn restarts_come_to_an_end_and_pauses_have_a_bound(most in 1_u32..1000, restarts in 0_u32..2000) {
         let policy = json!({"when": "always", "max_restarts": most, "backoff_seconds": 300});
-        match after_end(&job(&policy), &ended(Verdict::Failed), restarts) {
+        match after_end(&job(&policy), &ended(Verdict::Failed), after(restarts)) {
             NextStep::Restart(pause) => {
                 prop_assert!(restarts < most);
                 prop_assert!(pause <= MAX_RESTART_PAUSE);

@@ -174,7 +174,7 @@ impl Worker {
                 Ended::ByItself | Ended::AsAsked => Verdict::Succeeded,
             };
             let result = self.result(&claimed.record, claimed.attempt, verdict);
-            let next = decide::after_end(&self.world().job, &result, 0);
+            let next = decide::after_end(&self.world().job, &result, decide::Tally::default());
             if next == NextStep::Settle {
                 return Executed::Ended(Box::new(result), Some(container));
             }
