@@ -159,7 +159,7 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(spec.labels.clone().into_iter().collect()),
         working_dir: Some(spec.working_dir.clone()),
-        user: Some(spec.profile.user.to_string()),
+        user: Some(spec.user.to_string()),
         host_config: Some(host),
         ..Default::default()
     }

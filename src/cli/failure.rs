@@ -105,6 +105,7 @@ impl From<LocalError> for Failure {
             // A directory of this machine: nothing to look up in the settings.
             LocalError::Store(error) => Self::Failed { error: error.into(), mend: None },
             LocalError::Engine(error) => error.into(),
+            LocalError::TempDir(error) => Self::Failed { error: error.into(), mend: None },
         }
     }
 }

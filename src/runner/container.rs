@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::labels::{self, Assignment};
 use crate::job::{HealthCheck, Job, Limits, Network};
-use crate::settings::{Profile, User};
+use crate::settings::{Profile, User, Users};
 
 /// The largest config that travels in the environment as well, in bytes of JSON.
 /// Linux caps one environment string at 128 KiB; beyond this the file has to do.
@@ -39,7 +39,11 @@ pub struct ContainerSpec {
     pub binds: Vec<Bind>,
     /// Where the program starts.
     pub working_dir: String,
-    /// As whom the program runs, and what it can write, open and start.
+    /// As whom the program runs.
+    pub user: User,
+    /// Whether no other container of the engine may run as this user.
+    pub is_only_users: bool,
+    /// What the program can write, open and start.
     pub profile: Profile,
     /// What the program may do that its user could not; nothing for a job.
     pub capabilities: Vec<&'static str>,
@@ -51,6 +55,14 @@ pub struct ContainerSpec {
     pub stop_timeout: Duration,
     /// How the engine tells whether it is well.
     pub health_check: Option<HealthCheck>,
+}
+
+impl ContainerSpec {
+    /// Lets it run as `user`, which its labels say, too: others find out by them which users are taken.
+    pub fn run_as(&mut self, user: User, alone: bool) {
+        (self.user, self.is_only_users) = (user, alone);
+        self.labels.insert(labels::USER.to_owned(), user.uid.to_string());
+    }
 }
 
 impl fmt::Debug for ContainerSpec {
@@ -88,7 +100,8 @@ pub fn container_name(job: &Job, assignment: &Assignment<'_>) -> String {
 
 /// The profile where none is given.
 const LEAST: Profile = Profile {
-    user: User::ROOT,
+    users: Users::One(User::ROOT),
+    seccomp: None,
     read_only_root: true,
     read_only_code: true,
     tmp_mb: 1,
@@ -119,6 +132,8 @@ impl ContainerBuilder {
                 labels: BTreeMap::new(),
                 binds: Vec::new(),
                 working_dir: WORKING_DIR.to_owned(),
+                user: User::ROOT,
+                is_only_users: false,
                 profile: LEAST,
                 capabilities: Vec::new(),
                 network: Network::None,

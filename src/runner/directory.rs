@@ -3,6 +3,7 @@
 //! It is bound into the container, so what lies in it may belong to root, be read-only or be made
 //! to trip whoever cleans up.
 
+mod give;
 mod open;
 mod read;
 mod remove;
@@ -16,13 +17,14 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
 use jiff::Timestamp;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use self::read::FoundFile;
 use super::inventory::FoundDirectory;
 use crate::job::{JobId, RunId};
 use crate::runner::archive::staging_of;
+use crate::settings::User;
 
 /// How often the parents are made anew when another attempt's end removes them meanwhile.
 const MAX_CREATE_TRIES: u32 = 8;
@@ -217,8 +219,6 @@ impl JobDirectory {
         .await
     }
 
-    /// Lets every user write to the code, for a container that may: Longshore's own folder stays as
-    /// it is, and what is ours cannot be removed.
     /// When the kernel last saw the file `name` change, its owner and mode included; whoever may write to
     /// it cannot set that back. `None` where that cannot be told.
     pub async fn changed_at(&self, name: &'static str) -> Option<Timestamp> {
@@ -249,6 +249,8 @@ impl JobDirectory {
         .await
     }
 
+    /// Lets every user write to the code, for a container that may: Longshore's own folder stays as
+    /// it is, and what is ours cannot be removed.
     ///
     /// # Errors
     ///

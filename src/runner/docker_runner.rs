@@ -10,22 +10,22 @@ use std::time::Duration;
 use super::archive::ArchiveCaps;
 use super::cleanup;
 use super::code::{CodeCaps, CodeError, CodeManager};
-use super::container::{ContainerBuilder, ContainerSpec, code_binds, container_name};
+use super::container::{ContainerBuilder, code_binds, container_name};
+use super::creation::Prepared;
 use super::directory::{DirectoryError, JobDirectory};
 use super::failure::RunFailure;
+use super::ground::Ground;
 use super::labels::Assignment;
 use super::lease::{LeaseWatch, Uptime};
 use super::managed::{Held, Managed, ManagedContainers, Run};
-use super::orchestrator::{ContainerOrchestrator, ContainerStatus, EngineError};
+use super::orchestrator::{ContainerOrchestrator, ContainerStatus, EngineError, EngineRoot};
 use super::outcome;
 use super::script::ScriptManager;
+use super::temp_dir;
 use crate::job::{ExecutionResult, Job, JobId, State};
 use crate::logs::{LiveTap, LogCollector, LogSource, Mask};
 use crate::settings::RunnerSettings;
 use crate::storage::ObjectStore;
-
-/// Pause between two attempts to remove what an engine that went away may have started.
-const ENGINE_RETRY: Duration = Duration::from_secs(1);
 
 /// Is told where a run is on its way. Must not block.
 pub trait RunObserver: Send + Sync {
@@ -72,6 +72,7 @@ pub struct DockerRunner {
     /// How long a bot may run on without a word from us.
     pub(super) lease: Duration,
     pub(super) managed: ManagedContainers,
+    pub(super) ground: Ground,
 }
 
 impl DockerRunner {
@@ -91,7 +92,26 @@ impl DockerRunner {
         let code = CodeManager::new(Arc::clone(&store), code_caps(&settings));
         let managed = ManagedContainers::default();
         let scripts = ScriptManager::default();
-        Self { engine, store, logs, code, scripts, settings, namespace, worker, lease, managed }
+        let ground = Ground::of(EngineRoot::Host);
+        Self {
+            engine,
+            store,
+            logs,
+            code,
+            scripts,
+            settings,
+            namespace,
+            worker,
+            lease,
+            managed,
+            ground,
+        }
+    }
+
+    /// On the ground that host and engine share, where the engine is not the host's root.
+    #[must_use]
+    pub fn on(self, ground: Ground) -> Self {
+        Self { ground, ..self }
     }
 
     /// Runs a job: a long-running one until it is up (the result's status is `running`), a
@@ -131,18 +151,18 @@ impl DockerRunner {
         observer.state(State::Preparing, None);
         let directory = self.directory_of(run);
         let created = async {
-            let spec = tokio::select! {
-                spec = self.prepare(managed, &directory, observer) => spec?,
-                () = managed.stop.cancelled() => return Err(cancelled(managed)),
+            let prepared = tokio::select! {
+                prepared = self.prepare(managed, &directory, observer) => prepared?,
+                () = managed.stop.cancelled() => return Err(managed.cancelled()),
             };
             if !observer.may_start() {
-                return Err(not_shown());
+                return Err(RunFailure::not_shown());
             }
-            let container = self.create(run, &spec).await?;
+            let container = self.create(run, &directory, prepared).await?;
             if !observer.may_start() {
                 // Starting it took too long. Nobody holds it: it must not be left.
                 self.make_sure_of_none(&container).await;
-                return Err(not_shown());
+                return Err(RunFailure::not_shown());
             }
             Ok(container)
         };
@@ -170,8 +190,9 @@ impl DockerRunner {
         managed: &Managed,
         directory: &JobDirectory,
         observer: &dyn RunObserver,
-    ) -> Result<ContainerSpec, RunFailure> {
+    ) -> Result<Prepared, RunFailure> {
         let run = &managed.run;
+        temp_dir::close_namespace(&self.settings.temp_dir, &self.namespace, self.ground.passage)?;
         self.fetch(run, directory).await?;
         self.engine.pull_image(self.image_of(run)).await?;
         let script = self.scripts.create(&run.job, directory).await?;
@@ -183,13 +204,14 @@ impl DockerRunner {
             directory.open_to_all().await?;
         }
         let binds = code_binds(directory.root(), &run.job, &script.writes, profile.read_only_code);
-        Ok(ContainerBuilder::new(self.image_of(run))
+        let spec = ContainerBuilder::new(self.image_of(run))
             .with_job(&run.job, &self.assignment_of(run))
             .with_command(script.shell, &script.container_path)
             .with_profile(profile)
             .with_binds(binds)
             .with_stop_timeout(self.settings.stop_timeout)
-            .build())
+            .build();
+        Ok(Prepared { spec, writes: script.writes })
     }
 
     /// Fetches the code. A directory that is there already was left by this very attempt when its
@@ -213,37 +235,6 @@ impl DockerRunner {
     fn assignment_of(&self, run: &Run) -> Assignment<'_> {
         let (segment, attempt) = (run.segment, run.attempt);
         Assignment { namespace: &self.namespace, segment, attempt }
-    }
-
-    /// Creates and starts the container. One of the same name that is left over from an earlier
-    /// run of this job is in nobody's hands any more, for the job is ours: it gives way.
-    async fn create(&self, run: &Run, spec: &ContainerSpec) -> Result<String, RunFailure> {
-        match self.engine.create_and_start(spec).await {
-            Err(EngineError::NameTaken { name }) => {
-                tracing::warn!(container.name = %name, job.id = %run.job.id, "remove leftover container");
-                self.engine.remove(&name).await?;
-                Ok(self.engine.create_and_start(spec).await?)
-            }
-            Err(error @ EngineError::Unreachable { .. }) => {
-                self.make_sure_of_none(&spec.name).await;
-                Err(error.into())
-            }
-            created => Ok(created?),
-        }
-    }
-
-    /// An engine that went away may have started the container all the same. Whoever tries the job
-    /// next must not meet it: it is removed as soon as the engine is back, or its lease has run out.
-    async fn make_sure_of_none(&self, name: &str) {
-        let removed = async {
-            while let Err(error) = self.engine.remove(name).await {
-                tracing::warn!(container.name = name, %error, "remove what may have been started");
-                tokio::time::sleep(ENGINE_RETRY).await;
-            }
-        };
-        if tokio::time::timeout(self.lease * 2, removed).await.is_err() {
-            tracing::error!(container.name = name, "leave behind what may have been started");
-        }
     }
 
     /// Takes up a run whose container is there already, running or ended: what a restarted worker
@@ -388,11 +379,6 @@ impl DockerRunner {
     }
 }
 
-fn not_shown() -> RunFailure {
-    let reason = "the worker could not show that the job's segment is still its own";
-    RunFailure::Unavailable(reason.to_owned())
-}
-
 fn code_caps(settings: &RunnerSettings) -> CodeCaps {
     CodeCaps {
         max_archive_bytes: settings.max_archive_bytes,
@@ -405,10 +391,6 @@ fn code_caps(settings: &RunnerSettings) -> CodeCaps {
             max_time: settings.unpack_timeout,
         },
     }
-}
-
-fn cancelled(managed: &Managed) -> RunFailure {
-    RunFailure::Cancelled { reason: managed.stop_reason().and_then(|reason| reason.0) }
 }
 
 #[cfg(test)]

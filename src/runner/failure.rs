@@ -4,6 +4,7 @@ use super::code::CodeError;
 use super::directory::DirectoryError;
 use super::orchestrator::EngineError;
 use super::script::ScriptError;
+use super::temp_dir::TempDirError;
 use crate::job::Verdict;
 
 /// Why a run did not get as far as its container's end.
@@ -27,6 +28,12 @@ pub enum RunFailure {
 }
 
 impl RunFailure {
+    /// A container must not start, or not run on: it may be somebody else's to start.
+    pub(super) fn not_shown() -> Self {
+        let reason = "the worker could not show that the job's segment is still its own";
+        Self::Unavailable(reason.to_owned())
+    }
+
     /// How a run ends that ends with this failure; `None` where no run began.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
@@ -63,6 +70,12 @@ impl From<ScriptError> for RunFailure {
 
 impl From<DirectoryError> for RunFailure {
     fn from(error: DirectoryError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<TempDirError> for RunFailure {
+    fn from(error: TempDirError) -> Self {
         Self::Unavailable(error.to_string())
     }
 }

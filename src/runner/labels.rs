@@ -21,6 +21,8 @@ pub const NAMESPACE: &str = "runtime.namespace";
 pub const RUN: &str = "runtime.run";
 /// The attempt within the run.
 pub const ATTEMPT: &str = "runtime.attempt";
+/// The number of the user that the container runs as.
+pub const USER: &str = "runtime.user";
 
 /// Under whose ownership a container runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +87,24 @@ pub fn managed(namespace: &str, segment: Option<u32>) -> BTreeMap<String, String
         labels.insert(SEGMENT.to_owned(), segment.to_string());
     }
     labels
+}
+
+/// The filter for the containers of jobs of every namespace.
+#[must_use]
+pub fn managed_by_anybody() -> BTreeMap<String, String> {
+    BTreeMap::from([(MANAGED.to_owned(), "true".to_owned())])
+}
+
+/// The filter for the containers that run as a user.
+#[must_use]
+pub fn run_as(uid: u32) -> BTreeMap<String, String> {
+    BTreeMap::from([(USER.to_owned(), uid.to_string())])
+}
+
+/// The user that a container runs as, where it says so.
+#[must_use]
+pub fn user(labels: &BTreeMap<String, String>) -> Option<u32> {
+    labels.get(USER)?.parse().ok()
 }
 
 /// The labels of a container that does work for us, not for a job: seen by nobody who looks for

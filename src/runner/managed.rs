@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::directory::JobDirectory;
+use super::failure::RunFailure;
 use super::lease::LeaseWatch;
 use crate::job::{Job, JobId};
 use crate::logs::LogHandle;
@@ -84,6 +85,11 @@ impl Managed {
     /// Why it was asked to stop, once it was.
     pub(super) fn stop_reason(&self) -> Option<StopReason> {
         self.stop_reason.get().cloned()
+    }
+
+    /// That it was asked to stop before it ran.
+    pub(super) fn cancelled(&self) -> RunFailure {
+        RunFailure::Cancelled { reason: self.stop_reason().and_then(|reason| reason.0) }
     }
 
     /// The engine's id of the container, once it has started.

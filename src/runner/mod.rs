@@ -7,11 +7,13 @@ pub mod archive;
 mod cleanup;
 pub mod code;
 pub mod container;
+mod creation;
 pub mod directory;
 pub mod docker;
 mod docker_runner;
 pub mod exit_note;
 mod failure;
+mod ground;
 mod inventory;
 pub mod labels;
 mod lease;
@@ -20,6 +22,7 @@ pub mod orchestrator;
 mod outcome;
 mod result_file;
 pub mod script;
+pub mod temp_dir;
 pub mod verdict;
 
 #[cfg(test)]
@@ -27,6 +30,7 @@ pub(crate) mod recorder;
 
 pub use docker_runner::{DockerRunner, RunObserver};
 pub use failure::RunFailure;
+pub use ground::Ground;
 pub use inventory::FoundDirectory;
 #[cfg(test)]
 pub(crate) use lease::FIRST_IS_SHORTER_BY;

@@ -45,6 +45,12 @@ pub enum EngineError {
         /// The name.
         name: String,
     },
+    /// Another container of the engine runs as the user that this one was to have alone.
+    #[error("another container on this engine runs as the user {user}")]
+    UserTaken {
+        /// The user.
+        user: u32,
+    },
     /// There is no such container.
     #[error("there is no container {container}")]
     NoContainer {
@@ -78,7 +84,10 @@ impl EngineError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Pull { .. } | Self::Operation { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Pull { .. }
+            | Self::UserTaken { .. }
+            | Self::Operation { .. } => true,
             Self::ImageMissing { .. }
             | Self::NameTaken { .. }
             | Self::NoContainer { .. }
@@ -113,6 +122,8 @@ pub struct ContainerStatus {
     pub oom_killed: bool,
     /// The engine's own error, such as a program that could not be started.
     pub error: Option<String>,
+    /// When it was made, before anything in it ran.
+    pub created_at: Option<Timestamp>,
     /// When it started.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -122,9 +133,18 @@ pub struct ContainerStatus {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Whether the engine was away while it was waited for, so that its end may be the engine's.
-    /// When it was made, before anything in it ran.
-    pub created_at: Option<Timestamp>,
     pub engine_was_away: bool,
+}
+
+/// Whose root an engine is, on the host that it shares with the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineRoot {
+    /// The host's own.
+    Host,
+    /// That of a user's namespace, as of a rootless engine: the user, where that can be told.
+    User(Option<u32>),
+    /// The host's, but containers have their users mapped to others.
+    Mapped,
 }
 
 /// One container in a list.
@@ -162,7 +182,8 @@ pub trait ContainerOrchestrator: Send + Sync {
     /// for all who wait for it.
     async fn pull_image(&self, image: &str) -> Result<(), EngineError>;
 
-    /// Makes a container and starts it; gives its id. One whose start failed is removed again.
+    /// Makes a container and starts it; gives its id. One whose start failed is removed again, and so is
+    /// one that is to have its user alone where another container runs as that user.
     /// Whoever stops waiting for this may leave one behind, which its labels tell.
     async fn create_and_start(&self, spec: &ContainerSpec) -> Result<String, EngineError>;
 
@@ -214,6 +235,9 @@ pub trait ContainerOrchestrator: Send + Sync {
 
     /// The engine's own id, which tells it from every other engine.
     async fn identity(&self) -> Result<String, EngineError>;
+
+    /// Whose root it is.
+    async fn root(&self) -> Result<EngineRoot, EngineError>;
 
     /// Whether an image is here already.
     async fn has_image(&self, image: &str) -> Result<bool, EngineError>;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::container::ContainerSpec;
 use super::orchestrator::{
     ContainerInfo, ContainerOrchestrator, ContainerRunResult, ContainerState, ContainerStatus,
-    EngineError,
+    EngineError, EngineRoot,
 };
 use crate::logs::Frame;
 
@@ -221,6 +221,10 @@ impl ContainerOrchestrator for Recorder {
     async fn identity(&self) -> Result<String, EngineError> {
         self.record(Call::Identity);
         Ok("recorder".to_owned())
+    }
+
+    async fn root(&self) -> Result<EngineRoot, EngineError> {
+        Ok(EngineRoot::Host)
     }
 
     async fn has_image(&self, image: &str) -> Result<bool, EngineError> {

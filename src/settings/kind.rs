@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::profile::User;
+use super::users::{FEWEST, Users};
 
 /// What a whole number counts. Megabytes and kilobytes are binary: 1 MB is 1,048,576 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +62,8 @@ pub enum Kind {
     Image,
     /// An absolute path of a directory.
     Directory,
-    /// A user of the kernel by number, and perhaps a group.
-    User,
+    /// A user of the kernel by number, and perhaps a group, or a range of users.
+    Users,
     /// An absolute path of a file.
     File,
     /// An IP address and a port.
@@ -137,7 +137,7 @@ impl Kind {
             Self::Directory | Self::File => {
                 is_plain(text, 1024) && text.starts_with('/') && text != "/"
             }
-            Self::User => text.parse::<User>().is_ok(),
+            Self::Users => text.parse::<Users>().is_ok(),
             Self::Address => text.parse::<SocketAddr>().is_ok(),
             Self::LogFilter => is_log_filter(text),
             Self::Bool => boolean(text).is_some(),
@@ -180,7 +180,10 @@ impl Kind {
                 .to_owned(),
             Self::Image => "an image such as python:3.11-slim".to_owned(),
             Self::Directory => "an absolute path below /".to_owned(),
-            Self::User => "a user's number, or user:group, such as 65532:65532".to_owned(),
+            Self::Users => format!(
+                "a user's number, user:group, such as 65532:65532, or a range of at least {FEWEST} users \
+                 without root, such as 65536-99999"
+            ),
             Self::File => "the absolute path of a file".to_owned(),
             Self::Address => "an IP address and a port, such as 127.0.0.1:8080".to_owned(),
             Self::LogFilter => "off, error, warn, info, debug or trace, or a filter such as \

@@ -11,9 +11,11 @@ mod loader;
 mod mistake;
 mod profile;
 mod read;
+mod seccomp;
 mod sections;
 mod sources;
 pub mod table;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -22,11 +24,13 @@ pub use kind::{Kind, Unit, mask_url};
 pub use loader::{Effective, Loader, Reader};
 pub use mistake::{Mistake, Origin, SettingsErrors};
 pub use profile::{NoUser, Profile, User};
+pub use seccomp::SeccompProfile;
 pub use sections::{
     BrokerSettings, EngineLog, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
     StoreSettings, TelemetrySettings, WorkerSettings,
 };
 pub use sources::{FILE_VARIABLE, Sources};
+pub use users::Users;
 
 use crate::job::Bounds;
 
@@ -87,6 +91,6 @@ pub fn bounds(runner: &RunnerSettings, logs: &LogSettings) -> Bounds {
         max_timeout: runner.max_timeout,
         log_interval: logs.interval,
         max_attempts: runner.max_attempts,
+        min_health_interval: runner.min_health_interval,
     }
 }
-        min_health_interval: runner.min_health_interval,

@@ -4,12 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::kind;
+use super::seccomp::SeccompProfile;
+use super::users::Users;
 
 /// What every container may do, whatever its message says. The defaults keep the most away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// `BOT_USER` (65532:65532): as whom programs run.
-    pub user: User,
+    /// `BOT_USER` (65536-99999): as whom programs run.
+    pub users: Users,
+    /// `BOT_SECCOMP_PROFILE` (the engine's): which system calls they may make.
+    pub seccomp: Option<SeccompProfile>,
     /// `BOT_READ_ONLY_ROOT` (true): nothing of the image's file system can be written, and `/tmp`
     /// is memory.
     pub read_only_root: bool,

@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use super::kind;
 use super::loader::Reader;
 use super::mistake::Mistake;
-use super::profile::Profile;
+use super::profile::{Profile, User};
+use super::seccomp::SeccompProfile;
 use super::sections::{
     BrokerSettings, EngineLog, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
     StoreSettings, TelemetrySettings, WorkerSettings,
 };
 use super::table::{self as t, Setting};
+use super::users::Users;
 use crate::job::{Limits, Network};
 use crate::tls::TlsFiles;
 
@@ -145,9 +147,9 @@ impl Reader<'_> {
             max_timeout: self.seconds(&t::JOB_MAX_TIMEOUT_SECONDS),
             max_attempts: self.small(&t::JOB_MAX_ATTEMPTS),
             stop_timeout: self.seconds(&t::STOP_TIMEOUT_SECONDS),
+            min_health_interval: self.seconds(&t::HEALTH_CHECK_MIN_INTERVAL_SECONDS),
             max_concurrent_starts: self.count(&t::MAX_CONCURRENT_STARTS),
             max_archive_bytes: self.whole(&t::CODE_MAX_ARCHIVE_MB),
-            min_health_interval: self.seconds(&t::HEALTH_CHECK_MIN_INTERVAL_SECONDS),
             max_extracted_bytes: self.whole(&t::CODE_MAX_EXTRACTED_MB),
             max_entries: self.count(&t::CODE_MAX_ENTRIES),
             max_ratio: self.whole(&t::CODE_MAX_RATIO),
@@ -170,9 +172,21 @@ impl Reader<'_> {
         runner
     }
 
+    fn seccomp(&self) -> Option<SeccompProfile> {
+        let (variable, path) = self.file(&t::BOT_SECCOMP_PROFILE)?;
+        match SeccompProfile::read(&path) {
+            Ok(profile) => Some(profile),
+            Err(problem) => {
+                self.together(format!("{variable}: {} {problem}", path.display()));
+                None
+            }
+        }
+    }
+
     fn profile(&self) -> Profile {
         let profile = Profile {
-            user: self.parsed(&t::BOT_USER).unwrap_or_default(),
+            users: self.parsed(&t::BOT_USER).unwrap_or(Users::One(User::default())),
+            seccomp: self.seccomp(),
             read_only_root: self.flag(&t::BOT_READ_ONLY_ROOT),
             read_only_code: self.flag(&t::BOT_READ_ONLY_CODE),
             tmp_mb: self.parsed(&t::BOT_TMP_MB).unwrap_or_default(),

@@ -148,8 +148,13 @@ settings! {
     BOT_CPUS = "runner.cpus", Unset("as many as there are"), Decimal { min: 0.01, max: 4096.0 };
     /// Processes and threads of a container at most. A message may ask for less.
     BOT_PIDS_LIMIT = "runner.pids_limit", Value("256"), count(1, 4_194_304);
-    /// As whom programs run, by number; not root, and nobody on the host. `0:0` is root.
-    BOT_USER = "runner.user", Value("65532:65532"), Kind::User;
+    /// As whom programs run, by number: a range of users, of which each container has one alone, so that
+    /// what the kernel counts by user is a job's own; or one user for all. None of them should be anybody on
+    /// the host. `0:0` is root. An engine that maps users takes 30000-65533 for a range beyond 65535.
+    BOT_USER = "runner.user", Value("65536-99999"), Kind::Users;
+    /// A seccomp profile in Docker's JSON, which says what system calls programs may make. Read when the
+    /// worker starts.
+    BOT_SECCOMP_PROFILE = "runner.seccomp_profile", Unset("the engine's default"), File;
     /// Whether the image's file system is read-only, with a `/tmp` in memory. Where it is not,
     /// what a program writes fills the engine's disk.
     BOT_READ_ONLY_ROOT = "runner.read_only_root", Value("true"), Bool;
@@ -186,15 +191,15 @@ settings! {
     JOB_MAX_ATTEMPTS = "runner.max_attempts", Value("3"), count(1, 100);
     /// Time between SIGTERM and SIGKILL at a time-out or a drain.
     STOP_TIMEOUT_SECONDS = "runner.stop_timeout_seconds", Value("30"), seconds(0, 600);
+    /// The shortest time between two health checks that a message may name. Each check starts a
+    /// process in the container.
+    HEALTH_CHECK_MIN_INTERVAL_SECONDS = "runner.health_check_min_interval_seconds", Value("5"),
+        seconds(1, 30);
     /// Containers that are being started at a time.
     MAX_CONCURRENT_STARTS = "runner.max_concurrent_starts", Value("4"), count(1, 256);
     /// The largest zip.
     CODE_MAX_ARCHIVE_MB = "runner.code_max_archive_mb", Value("256"), megabytes(1, 65_536);
     /// The most that a zip may unpack to.
-    /// The shortest time between two health checks that a message may name. Each check starts a
-    /// process in the container.
-    HEALTH_CHECK_MIN_INTERVAL_SECONDS = "runner.health_check_min_interval_seconds", Value("5"),
-        seconds(1, 30);
     CODE_MAX_EXTRACTED_MB = "runner.code_max_extracted_mb", Value("1024"), megabytes(1, 1 << 20);
     /// The most entries in a zip.
     CODE_MAX_ENTRIES = "runner.code_max_entries", Value("20000"), count(1, 10_000_000);

@@ -51,7 +51,8 @@ fn the_defaults_are_those_of_the_documentation() {
     let limits = Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 };
     assert_eq!((runner.limits, runner.docker_host), (limits, None));
     let profile = Profile {
-        user: User { uid: 65_532, gid: 65_532 },
+        users: Users::Range { first: 65_536, last: 99_999 },
+        seccomp: None,
         read_only_root: true,
         read_only_code: true,
         tmp_mb: 64,

@@ -21,7 +21,8 @@ use crate::http::{self, Readiness};
 use crate::logs::{LiveFeed, LogCollector};
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::EngineError;
-use crate::runner::{ContainerOrchestrator, DockerRunner};
+use crate::runner::temp_dir::{self, TempDirError};
+use crate::runner::{ContainerOrchestrator, DockerRunner, Ground};
 use crate::settings::Settings;
 use crate::storage::{Journal, ObjectStore, S3Store, StoreError, probe};
 
@@ -34,6 +35,9 @@ pub enum WorkerError {
     /// The broker's settings cannot be used, or its objects do not fit.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The jobs' directories would not be safe from others.
+    #[error(transparent)]
+    TempDir(#[from] TempDirError),
     /// The address for health checks cannot be had.
     #[error("HTTP_LISTEN: cannot listen on {address}: {source}")]
     Http {
@@ -91,6 +95,7 @@ async fn begin(
     closing: &CancellationToken,
     shutdown: &CancellationToken,
 ) -> Result<Option<Worker>, WorkerError> {
+    temp_dir::check(&settings.runner.temp_dir)?;
     let store: Arc<dyn ObjectStore> = Arc::new(S3Store::new(&settings.store)?);
     readiness.watch_store(Arc::clone(&store));
     let broker = Broker::connect(&settings.broker, &settings.worker.name, closing)?;
@@ -105,14 +110,18 @@ async fn begin(
         }
         let connect = || async {
             let engine = DockerOrchestrator::connect(&settings.runner, Progress::Log).await?;
-            let identity = engine.identity().await?;
-            Ok::<_, EngineError>((engine, identity))
+            let (identity, root) = (engine.identity().await?, engine.root().await?);
+            Ok::<_, EngineError>((engine, identity, Ground::of(root)))
         };
         wait_for("container engine", connect).await
     };
-    let Some((engine, identity)) = shutdown.run_until_cancelled(connected).await else {
+    let Some((engine, identity, ground)) = shutdown.run_until_cancelled(connected).await else {
         return Ok(None);
     };
+    temp_dir::close_namespace(&settings.runner.temp_dir, namespace, ground.passage)?;
+    if let Some(warning) = ground.warning() {
+        tracing::warn!("{warning}");
+    }
     let engine: Arc<dyn ContainerOrchestrator> = Arc::new(engine);
     readiness.watch_engine(Arc::clone(&engine));
     if !declare(shutdown, || broker.declare_topology()).await? {
@@ -124,7 +133,7 @@ async fn begin(
     logs.start();
     live::serve(tasks, &broker, &logs, lines, closing);
     retention::serve(tasks, &store, settings, closing);
-    let ctx = Arc::new(context(settings, broker, store, (engine, identity), &logs));
+    let ctx = Arc::new(context(settings, broker, store, (engine, identity, ground), &logs));
     readiness.watch_segment(ctx.tenures.watch_ownership());
     match shutdown.run_until_cancelled(Box::pin(adopt::find_home(&ctx))).await {
         None => {
@@ -187,7 +196,7 @@ fn context(
     settings: &Settings,
     broker: Broker,
     store: Arc<dyn ObjectStore>,
-    (engine, identity): (Arc<dyn ContainerOrchestrator>, String),
+    (engine, identity, ground): (Arc<dyn ContainerOrchestrator>, String, Ground),
     logs: &Arc<LogCollector>,
 ) -> Context {
     let namespace = settings.broker.namespace.clone();
@@ -208,7 +217,8 @@ fn context(
         namespace.clone(),
         settings.worker.name.clone(),
         settings.worker.segment_grace,
-    );
+    )
+    .on(ground);
     Context {
         broker,
         journal: Journal::new(store, namespace),

@@ -2,7 +2,7 @@
 //! the runner is the worker's own; only events and objects go elsewhere.
 
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ use crate::broker::EventSink;
 use crate::job::{ExecutionResult, Job, Verdict};
 use crate::logs::{LiveTap, LogCollector};
 use crate::runner::docker::{DockerOrchestrator, Progress};
-use crate::runner::orchestrator::EngineError;
-use crate::runner::{DockerRunner, Run, Uptime, failed_result};
+use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
+use crate::runner::temp_dir::{self, TempDirError};
+use crate::runner::{DockerRunner, Ground, Run, Uptime, failed_result};
 use crate::settings::{LogSettings, RunnerSettings};
 use crate::storage::{Bucket, DirectoryStore, ObjectStore, StoreError};
 
@@ -40,6 +41,9 @@ pub enum LocalError {
     /// The engine cannot be reached.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// No directory for the code would be safe from others.
+    #[error(transparent)]
+    TempDir(#[from] TempDirError),
 }
 
 /// What a local run needs.
@@ -67,14 +71,16 @@ pub struct LocalRun<'a> {
 /// # Errors
 /// [`LocalError`] where it could not begin. How the run itself ended is in the result.
 pub async fn run_local(
-    local: LocalRun<'_>,
+    mut local: LocalRun<'_>,
     stop: CancellationToken,
 ) -> Result<ExecutionResult, LocalError> {
+    local.runner.temp_dir = own_temp_dir(local.runner.temp_dir)?;
     let store: Arc<dyn ObjectStore> = Arc::new(DirectoryStore::new(local.directory));
     store.ensure_buckets().await?;
     let key = &local.job.code_key;
     store.upload(Bucket::Code, key, local.archive, "application/zip").await?;
     let engine = Arc::new(DockerOrchestrator::connect(&local.runner, local.progress).await?);
+    let ground = Ground::of(engine.root().await?);
     // Any user may run jobs here, and none may get in another's way.
     let log_settings = LogSettings { spool_dir: std::env::temp_dir(), ..local.logs };
     let logs = Arc::new(LogCollector::new(Arc::clone(&store), log_settings));
@@ -90,7 +96,8 @@ pub async fn run_local(
         namespace.clone(),
         WORKER.to_owned(),
         LEASE,
-    );
+    )
+    .on(ground);
     let publisher = Publisher {
         sink: local.sink,
         source: format!("/longshore/{namespace}"),
@@ -110,6 +117,18 @@ pub async fn run_local(
         tracing::warn!("the last lines of the log may be missing");
     }
     Ok(result)
+}
+
+/// `TEMP_DIR`, or where that is another user's, as a worker's on this host may be, one of our own.
+fn own_temp_dir(temp_dir: PathBuf) -> Result<PathBuf, TempDirError> {
+    match temp_dir::check(&temp_dir) {
+        Err(TempDirError::Foreign { me, .. }) => {
+            let own = std::env::temp_dir().join(format!("longshore-run-{me}"));
+            temp_dir::check(&own)?;
+            Ok(own)
+        }
+        checked => checked.map(|()| temp_dir),
+    }
 }
 
 async fn to_its_end(

@@ -6,8 +6,11 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use nix::unistd::geteuid;
 
 use crate::storage::Place;
 
@@ -48,7 +51,7 @@ impl PlaceLock {
         let path = temp_dir.join(format!(".{namespace}.segment-{segment}.lock"));
         fs::create_dir_all(temp_dir)?;
         for _ in 0..MAX_TRIES {
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+            let file = open(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
@@ -62,6 +65,19 @@ impl PlaceLock {
         }
         Ok(None)
     }
+}
+
+/// Opens a lock file of our own: no link is followed, and nothing is taken that somebody else put there.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.uid() != geteuid().as_raw() {
+        let problem = format!("{} is not a file of this worker's own", path.display());
+        return Err(io::Error::other(problem));
+    }
+    Ok(file)
 }
 
 impl Drop for PlaceLock {
@@ -84,6 +100,15 @@ mod tests {
         assert!(here().host.len() > 30, "{:?}", here());
         assert_ne!(here(), place("other".to_owned(), Path::new("/t")));
         assert_ne!(here(), place("e".to_owned(), Path::new("/other")));
+    }
+
+    #[test]
+    fn a_lock_file_that_is_a_link_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let elsewhere = root.path().join("elsewhere");
+        std::os::unix::fs::symlink(&elsewhere, root.path().join(".ns.segment-3.lock")).unwrap();
+        assert!(PlaceLock::try_take(root.path(), "ns", 3).is_err());
+        assert!(!elsewhere.exists());
     }
 
     #[test]

@@ -372,12 +372,31 @@ async fn compat_15_a_program_has_no_capabilities_and_can_be_another_user() {
     let bench = Bench::new().await;
     let script = "id -u; id -g; grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status";
     let mut spec = bench.shell("caps", script);
-    spec.profile.user = User { uid: 10_001, gid: 10_002 };
+    spec.user = User { uid: 10_001, gid: 10_002 };
     let run = bench.engine.run_and_wait(&spec, None).await.unwrap();
     let words: Vec<_> = run.output.split_whitespace().collect();
     let none = "0000000000000000";
     let expected = ["10001", "10002", "CapEff:", none, "CapBnd:", none, "NoNewPrivs:", "1"];
     assert_eq!(words, expected);
+}
+
+#[tokio::test]
+async fn a_user_that_another_container_has_is_not_given_to_a_second_one() {
+    let bench = Bench::new().await;
+    let user = User { uid: 1_234_567, gid: 1_234_567 };
+    let [mut first, mut second] = ["1", "2"].map(|name| bench.shell(name, "sleep 60"));
+    for spec in [&mut first, &mut second] {
+        spec.run_as(user, true);
+    }
+    let id = bench.start(&first).await;
+    let taken = EngineError::UserTaken { user: user.uid };
+    assert_eq!(bench.engine.create_and_start(&second).await, Err(taken.clone()));
+    // Also of one that has ended, until it is removed.
+    bench.engine.stop(&id, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(bench.engine.create_and_start(&second).await, Err(taken));
+    assert_eq!(bench.count().await, 1, "what is refused leaves nothing");
+    bench.engine.remove(&id).await.unwrap();
+    bench.start(&second).await;
 }
 
 #[tokio::test]

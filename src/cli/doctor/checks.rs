@@ -9,6 +9,7 @@ use crate::broker::{Backlog, Broker, BrokerError, Inbox};
 use crate::job::Runtime;
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
+use crate::runner::temp_dir::TempDirError;
 use crate::settings::{
     BrokerSettings, Loader, Reader, RunnerSettings, Settings, SettingsErrors, StoreSettings,
     mask_url,
@@ -200,6 +201,11 @@ fn settings(loader: &Loader) -> Vec<Finding> {
 /// Whether the jobs' directories can be made, and whether one job at its largest fits in.
 fn temp_dir(directory: &Path, needed_bytes: u64) -> Finding {
     let need = format!("one job may unpack to {} MB (CODE_MAX_EXTRACTED_MB)", needed_bytes >> 20);
+    if let Err(error @ (TempDirError::Foreign { .. } | TempDirError::Open { .. })) =
+        crate::runner::temp_dir::check(directory)
+    {
+        return Finding::fail("temp dir", error.to_string(), "a worker does not start with it");
+    }
     writable("temp dir", "TEMP_DIR", directory, needed_bytes, need)
 }
 

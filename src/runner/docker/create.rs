@@ -14,6 +14,7 @@ use super::engine::{Engine, said};
 use super::lifecycle;
 use crate::job::{HealthCheck, Limits};
 use crate::runner::container::ContainerSpec;
+use crate::runner::labels;
 use crate::runner::orchestrator::EngineError;
 use crate::settings::{EngineLog, Profile};
 
@@ -34,8 +35,15 @@ pub(super) async fn create_and_start(
     let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
     let created = engine.docker.create_container(Some(options), body(spec, log)).await;
     let id = created.map_err(|error| refused(engine, spec, error))?.id;
-    let started = engine.docker.start_container(&id, None::<StartContainerOptions>).await;
-    let Err(error) = started else {
+    let started = async {
+        if spec.is_only_users {
+            // Once ours is there: whoever looks after us sees it.
+            has_user_alone(engine, &id, spec.user.uid).await?;
+        }
+        let started = engine.docker.start_container(&id, None::<StartContainerOptions>).await;
+        started.map_err(engine.failed("starting", &spec.name))
+    };
+    let Err(error) = started.await else {
         return Ok(id);
     };
     if let Err(left) = lifecycle::remove(engine, &id).await {
@@ -46,7 +54,16 @@ pub(super) async fn create_and_start(
             "could not remove a container that did not start"
         );
     }
-    Err(engine.failed("starting", &spec.name)(error))
+    Err(error)
+}
+
+/// Makes sure that no other container runs as the user of this one.
+async fn has_user_alone(engine: &Engine, id: &str, user: u32) -> Result<(), EngineError> {
+    let with_it = lifecycle::list(engine, &labels::run_as(user)).await?;
+    if with_it.iter().any(|other| other.id != id) {
+        return Err(EngineError::UserTaken { user });
+    }
+    Ok(())
 }
 
 fn refused(engine: &Engine, spec: &ContainerSpec, error: Error) -> EngineError {
@@ -69,7 +86,7 @@ fn body(spec: &ContainerSpec, log: EngineLog) -> ContainerCreateBody {
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(spec.labels.clone().into_iter().collect()),
         working_dir: Some(spec.working_dir.clone()),
-        user: Some(spec.profile.user.to_string()),
+        user: Some(spec.user.to_string()),
         stop_signal: Some("SIGTERM".to_owned()),
         stop_timeout: Some(signed(spec.stop_timeout.as_secs())),
         healthcheck: spec.health_check.as_ref().map(health),
@@ -107,7 +124,7 @@ fn host(spec: &ContainerSpec, log: EngineLog) -> HostConfig {
         runtime: profile.oci_runtime.clone(),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(spec.capabilities.iter().map(|&name| name.to_owned()).collect()),
-        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        security_opt: Some(security(profile)),
         log_config: Some(HostConfigLogConfig {
             typ: Some(LOG_DRIVER.to_owned()),
             config: Some(HashMap::from([
@@ -118,6 +135,11 @@ fn host(spec: &ContainerSpec, log: EngineLog) -> HostConfig {
         }),
         ..Default::default()
     }
+}
+
+fn security(profile: &Profile) -> Vec<String> {
+    let seccomp = profile.seccomp.as_ref().map(|own| format!("seccomp={}", own.as_json()));
+    std::iter::once("no-new-privileges".to_owned()).chain(seccomp).collect()
 }
 
 /// `/tmp` in memory. Programs may be started from it, for that is where native parts of packages
@@ -178,7 +200,7 @@ mod tests {
     use crate::runner::container::ContainerBuilder;
     use crate::runner::container::tests::job;
     use crate::runner::labels::Assignment;
-    use crate::settings::User;
+    use crate::settings::{User, Users};
 
     const LOG: EngineLog = EngineLog { file_mb: 64, files: 2 };
 
@@ -209,7 +231,7 @@ mod tests {
         assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
         assert_eq!(host.pids_limit, Some(32));
         let mut spec = spec();
-        spec.profile.user = User { uid: 1000, gid: 1001 };
+        spec.user = User { uid: 1000, gid: 1001 };
         assert_eq!(body(&spec, LOG).user.as_deref(), Some("1000:1001"));
     }
 
@@ -217,7 +239,8 @@ mod tests {
     fn what_a_program_may_write_open_and_start_is_the_profiles() {
         let mut spec = spec();
         spec.profile = Profile {
-            user: User::ROOT,
+            users: Users::One(User::ROOT),
+            seccomp: None,
             read_only_root: true,
             read_only_code: true,
             tmp_mb: 2,

@@ -1,13 +1,14 @@
 //! The connection to the engine, and what its errors mean.
 
 use std::error::Error as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker};
 
 use super::ends::Ends;
-use crate::runner::orchestrator::EngineError;
+use crate::runner::orchestrator::{EngineError, EngineRoot};
 
 /// Where the engine is when nothing else is said.
 const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
@@ -38,6 +39,12 @@ impl Engine {
         Ok(Self { docker, ends: Arc::default(), endpoint: endpoint.into() })
     }
 
+    /// The user that owns the engine's socket, which is the one that a rootless engine runs as.
+    pub(super) fn socket_owner(&self) -> Option<u32> {
+        let socket = self.endpoint.strip_prefix("unix://")?;
+        std::fs::metadata(socket).ok().map(|metadata| metadata.uid())
+    }
+
     /// Turns the error of `operation` on `container` into ours.
     pub(super) fn failed(
         &self,
@@ -47,6 +54,20 @@ impl Engine {
         let container = container.to_owned();
         let endpoint = Arc::clone(&self.endpoint);
         move |error| meaning(&endpoint, operation, container, &error)
+    }
+}
+
+/// Whose root an engine is that says this about its security.
+pub(super) fn root(security: &[String], socket_owner: Option<u32>) -> EngineRoot {
+    let says = |name: &str| {
+        security.iter().any(|option| option.split(',').any(|part| part == format!("name={name}")))
+    };
+    if says("rootless") {
+        EngineRoot::User(socket_owner)
+    } else if says("userns") {
+        EngineRoot::Mapped
+    } else {
+        EngineRoot::Host
     }
 }
 
@@ -118,6 +139,17 @@ mod tests {
 
     fn judged(error: &Error) -> EngineError {
         meaning("unix:///x", "starting", "c".to_owned(), error)
+    }
+
+    #[test]
+    fn an_engine_says_whose_root_it_is() {
+        let root = |options: &[&str]| {
+            super::root(&options.iter().map(|&one| one.to_owned()).collect::<Vec<_>>(), Some(7))
+        };
+        assert_eq!(root(&[]), EngineRoot::Host);
+        assert_eq!(root(&["name=seccomp,profile=default", "name=cgroupns"]), EngineRoot::Host);
+        assert_eq!(root(&["name=seccomp,profile=default", "name=userns"]), EngineRoot::Mapped);
+        assert_eq!(root(&["name=rootless", "name=userns"]), EngineRoot::User(Some(7)));
     }
 
     #[test]

@@ -1,19 +1,20 @@
 //! Waiting for a container, ending it, asking after it, removing it.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bollard::errors::Error;
 use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
 use super::engine::Engine;
 use super::status;
-use crate::runner::orchestrator::{ContainerState, ContainerStatus, EngineError};
+use crate::runner::orchestrator::{ContainerInfo, ContainerState, ContainerStatus, EngineError};
 
 /// Pauses between two questions to an engine that does not answer.
 const OUTAGE_FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -119,6 +120,19 @@ pub(super) async fn inspect(
     let answer = engine.docker.inspect_container(container, None::<InspectContainerOptions>).await;
     let answer = answer.map_err(engine.failed("inspecting", container))?;
     Ok(status::status(container, answer))
+}
+
+/// The containers, ended ones included, that carry all of these labels.
+pub(super) async fn list(
+    engine: &Engine,
+    labels: &BTreeMap<String, String>,
+) -> Result<Vec<ContainerInfo>, EngineError> {
+    let labels = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+    let filters: HashMap<&str, Vec<String>> = HashMap::from([("label", labels)]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let found = engine.docker.list_containers(Some(options)).await;
+    let found = found.map_err(engine.failed("listing", "containers"))?;
+    Ok(found.into_iter().filter_map(status::info).collect())
 }
 
 /// SIGTERM, then SIGKILL after `grace`.

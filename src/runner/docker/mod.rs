@@ -14,11 +14,10 @@ mod logs;
 mod progress;
 mod status;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::query_parameters::ListContainersOptionsBuilder;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::Semaphore;
@@ -31,6 +30,7 @@ use images::Images;
 use super::container::ContainerSpec;
 use super::orchestrator::{
     ContainerInfo, ContainerOrchestrator, ContainerRunResult, ContainerStatus, EngineError,
+    EngineRoot,
 };
 use crate::logs::Frame;
 use crate::settings::{EngineLog, RunnerSettings};
@@ -141,12 +141,7 @@ impl ContainerOrchestrator for DockerOrchestrator {
         &self,
         labels: &BTreeMap<String, String>,
     ) -> Result<Vec<ContainerInfo>, EngineError> {
-        let labels = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
-        let filters: HashMap<&str, Vec<String>> = HashMap::from([("label", labels)]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let found = self.engine.docker.list_containers(Some(options)).await;
-        let found = found.map_err(self.engine.failed("listing", "containers"))?;
-        Ok(found.into_iter().filter_map(status::info).collect())
+        lifecycle::list(&self.engine, labels).await
     }
 
     async fn remove(&self, container: &str) -> Result<(), EngineError> {
@@ -167,6 +162,12 @@ impl ContainerOrchestrator for DockerOrchestrator {
             container: "the engine".to_owned(),
             reason: "it names none".to_owned(),
         })
+    }
+
+    async fn root(&self) -> Result<EngineRoot, EngineError> {
+        let info = self.engine.docker.info().await;
+        let info = info.map_err(self.engine.failed("asking the user of", "the engine"))?;
+        Ok(engine::root(&info.security_options.unwrap_or_default(), self.engine.socket_owner()))
     }
 
     async fn has_image(&self, image: &str) -> Result<bool, EngineError> {

@@ -52,7 +52,8 @@ async fn code_that_may_be_written_can_be_by_whomever_it_runs_as() {
     let files = [("backtest.py", source), ("lib/there.py", "")];
     let key = scene.put_code("writable", &files).await;
     let result = scene.run(&PYTHON_BACKTEST.message(&scene.id("writable"), &key)).await;
-    assert_eq!(result.expect("succeeded")["result"], 65_532);
+    let user = result.expect("succeeded")["result"].as_u64().unwrap();
+    assert!((65_536..=99_999).contains(&user), "{user}");
     scene.finish([worker]).await;
 }
 

@@ -1,0 +1,209 @@
+//! `TEMP_DIR`: whose it is, and who may pass through it.
+//!
+//! The jobs' directories have secrets, code and results in them. So the directory of a namespace is closed to
+//! every other user of the host, and nobody but root and the worker may own what leads there: whoever owns
+//! a directory can exchange what is in it.
+
+use std::fs::{self, DirBuilder, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+
+/// Others may write to such a directory, but not remove or rename what is not theirs.
+const STICKY: u32 = 0o1000;
+
+/// Group and others may write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Why `TEMP_DIR` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TempDirError {
+    /// Somebody else owns it, or a part of it.
+    #[error(
+        "TEMP_DIR: {} belongs to the user {owner}, and this process is the user {me}: its owner could \
+         exchange the code of jobs and read their secrets. Set TEMP_DIR to a directory of this user's own, or \
+         give it this one (chown {me} {})",
+        path.display(), path.display()
+    )]
+    Foreign {
+        /// What.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        me: u32,
+    },
+    /// Others may write to it.
+    #[error(
+        "TEMP_DIR: other users may write to {} (its mode is {mode:o}), and could exchange the code of jobs: \
+         take that from them (chmod go-w {}), or set TEMP_DIR to another directory",
+        path.display(), path.display()
+    )]
+    Open {
+        /// Where.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is no directory, or cannot be made or looked at.
+    #[error("TEMP_DIR: {} cannot be used: {source}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl TempDirError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+}
+
+/// Whether the others of the host may pass through a namespace's directory, which some engines need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// Nobody but us and root.
+    Closed,
+    /// Everybody who knows the way, but nobody sees what there is.
+    Open,
+}
+
+impl Passage {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Closed => 0o700,
+            Self::Open => 0o711,
+        }
+    }
+}
+
+/// Makes the directory where it is missing, and makes sure that nobody else can exchange what is in it.
+///
+/// # Errors
+/// [`TempDirError`], which says what to do.
+pub fn check(temp_dir: &Path) -> Result<(), TempDirError> {
+    let mode = Passage::Open.mode();
+    let made = DirBuilder::new().recursive(true).mode(mode).create(temp_dir);
+    made.map_err(TempDirError::io(temp_dir))?;
+    // The link, too, where it is one: its owner could lead it elsewhere.
+    let link = fs::symlink_metadata(temp_dir).map_err(TempDirError::io(temp_dir))?;
+    let directory = fs::metadata(temp_dir).map_err(TempDirError::io(temp_dir))?;
+    for found in [&link, &directory] {
+        refuse_foreign(temp_dir, found, true)?;
+    }
+    let mode = directory.permissions().mode() & 0o7777;
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        return Err(TempDirError::Open { path: temp_dir.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// Makes a namespace's directory where it is missing, and gives it the mode that it must have. `TEMP_DIR` is
+/// checked again: somebody may have removed it and made another one since.
+///
+/// # Errors
+/// [`TempDirError`], which says what to do.
+pub fn close_namespace(
+    temp_dir: &Path,
+    namespace: &str,
+    passage: Passage,
+) -> Result<(), TempDirError> {
+    check(temp_dir)?;
+    let path = temp_dir.join(namespace);
+    let made = DirBuilder::new().mode(passage.mode()).create(&path);
+    if let Err(error) = made
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(TempDirError::io(&path)(error));
+    }
+    let found = fs::symlink_metadata(&path).map_err(TempDirError::io(&path))?;
+    refuse_foreign(&path, &found, false)?;
+    if !found.is_dir() {
+        return Err(TempDirError::io(&path)(io::ErrorKind::NotADirectory.into()));
+    }
+    if found.permissions().mode() & 0o7777 != passage.mode() {
+        let mode = Permissions::from_mode(passage.mode());
+        fs::set_permissions(&path, mode).map_err(TempDirError::io(&path))?;
+    }
+    Ok(())
+}
+
+fn refuse_foreign(path: &Path, found: &Metadata, root_is_fine: bool) -> Result<(), TempDirError> {
+    let (owner, me) = (found.uid(), geteuid().as_raw());
+    if owner == me || (root_is_fine && owner == 0) {
+        return Ok(());
+    }
+    Err(TempDirError::Foreign { path: path.to_owned(), owner, me })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{lchown, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_directory_of_our_own_is_made_and_taken() {
+        let root = tempfile::tempdir().unwrap();
+        let temp_dir = root.path().join("a/b");
+        check(&temp_dir).unwrap();
+        check(&temp_dir).unwrap();
+        let link = root.path().join("link");
+        symlink(&temp_dir, &link).unwrap();
+        check(&link).unwrap();
+    }
+
+    #[test]
+    fn a_directory_in_which_others_may_exchange_things_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        for (given, is_fine) in [(0o777, false), (0o775, false), (0o1777, true), (0o755, true)] {
+            fs::set_permissions(root.path(), Permissions::from_mode(given)).unwrap();
+            let checked = check(root.path());
+            assert_eq!(checked.is_ok(), is_fine, "{given:o}: {checked:?}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_refused_with_both_of_them() {
+        if !geteuid().is_root() {
+            return; // Only root can give files away.
+        }
+        let root = tempfile::tempdir().unwrap();
+        let temp_dir = root.path().join("jobs");
+        check(&temp_dir).unwrap();
+        close_namespace(&temp_dir, "ns", Passage::Closed).unwrap();
+        lchown(temp_dir.join("ns"), Some(12_345), None).unwrap();
+        let refused = close_namespace(&temp_dir, "ns", Passage::Closed).unwrap_err().to_string();
+        assert!(refused.contains("jobs/ns belongs to the user 12345"), "{refused}");
+        lchown(&temp_dir, Some(12_345), None).unwrap();
+        let refused = check(&temp_dir).unwrap_err().to_string();
+        assert!(refused.contains("user 12345") && refused.contains("is the user 0"), "{refused}");
+        // Also a link of another user to a directory of our own.
+        let link = root.path().join("link");
+        symlink(root.path(), &link).unwrap();
+        lchown(&link, Some(12_345), None).unwrap();
+        assert!(matches!(check(&link), Err(TempDirError::Foreign { .. })));
+    }
+
+    #[test]
+    fn a_namespaces_directory_is_closed_to_others_also_one_that_was_open_before() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("ns");
+        close_namespace(root.path(), "ns", Passage::Open).unwrap();
+        assert_eq!(mode(&path), 0o711);
+        close_namespace(root.path(), "ns", Passage::Closed).unwrap();
+        assert_eq!(mode(&path), 0o700);
+        fs::remove_dir(&path).unwrap();
+        symlink(root.path(), &path).unwrap();
+        assert!(close_namespace(root.path(), "ns", Passage::Closed).is_err());
+    }
+}
