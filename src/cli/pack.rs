@@ -73,7 +73,7 @@ fn hash(file: File) -> io::Result<String> {
 }
 
 /// What a directory may hold to be packed: what a worker unpacks where its settings say nothing else.
-const MAX_FILES: usize = 20_000;
+const MAX_FILES: usize = 50_000;
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// Packs a directory: the same files give the same bytes, whenever and wherever.

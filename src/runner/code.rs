@@ -10,14 +10,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
-use super::archive::{ArchiveCaps, ArchiveError, Extracted, extract};
+use super::archive::{ArchiveCaps, ArchiveError, Extracted, composed, extract};
 use super::directory::{DirectoryError, JobDirectory};
 use crate::job::Job;
 use crate::storage::{Bucket, ObjectStore, StoreError};
 
 /// How many of an archive's files a message names.
 const SHOWN_FILES: usize = 5;
+
+/// Archives that are unpacked at a time: each can take some 50 MB of memory for its names, and one
+/// keeps a processor busy.
+const MAX_UNPACKING: usize = 2;
 
 /// How much code one job may bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +39,14 @@ pub enum CodeError {
     /// The zip could not be fetched.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The zip is larger than allowed.
+    #[error("the code {key:?} is larger than the {max_bytes} bytes allowed (CODE_MAX_ARCHIVE_MB)")]
+    TooLarge {
+        /// Its key in the code bucket.
+        key: String,
+        /// The most that is allowed.
+        max_bytes: u64,
+    },
     /// The zip could not be unpacked.
     #[error("the code {key:?} cannot be unpacked: {source}")]
     Archive {
@@ -82,10 +95,10 @@ impl CodeError {
     pub fn is_rejection(&self) -> bool {
         match self {
             Self::Store(error) => {
-                matches!(error, StoreError::NotFound { .. } | StoreError::TooLarge { .. })
+                matches!(error, StoreError::NotFound { .. } | StoreError::InvalidKey { .. })
             }
             Self::Archive { source, .. } => source.is_rejection(),
-            Self::Checksum { .. } | Self::ScriptMissing { .. } => true,
+            Self::TooLarge { .. } | Self::Checksum { .. } | Self::ScriptMissing { .. } => true,
             Self::Directory(_) | Self::Io { .. } => false,
         }
     }
@@ -95,13 +108,14 @@ impl CodeError {
 pub struct CodeManager {
     store: Arc<dyn ObjectStore>,
     caps: CodeCaps,
+    unpacking: Arc<Semaphore>,
 }
 
 impl CodeManager {
     /// One for all jobs.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, caps: CodeCaps) -> Self {
-        Self { store, caps }
+        Self { store, caps, unpacking: Arc::new(Semaphore::new(MAX_UNPACKING)) }
     }
 
     /// Makes the job's directory and puts its code there. After an error nothing is there.
@@ -131,7 +145,11 @@ impl CodeManager {
     async fn fill(&self, job: &Job, directory: &JobDirectory) -> Result<Extracted, CodeError> {
         let zip = directory.archive();
         let max_bytes = self.caps.max_archive_bytes;
-        self.store.download(Bucket::Code, &job.code_key, &zip, max_bytes).await?;
+        let downloaded = self.store.download(Bucket::Code, &job.code_key, &zip, max_bytes).await;
+        downloaded.map_err(|error| match error {
+            StoreError::TooLarge { key, max_bytes, .. } => CodeError::TooLarge { key, max_bytes },
+            error => error.into(),
+        })?;
         let unpacking = Unpacking {
             key: job.code_key.clone(),
             sha256: job.code_sha256.clone(),
@@ -140,9 +158,11 @@ impl CodeManager {
             root: directory.root().to_owned(),
             caps: self.caps.archive,
         };
+        // Nobody closes it; without a permit it would be unpacked all the same.
+        let permit = Arc::clone(&self.unpacking).acquire_owned().await;
         let turn = directory.turn().await;
         let working = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let (_permit, _turn) = (permit, turn);
             unpacking.run()
         });
         working.await.unwrap_or_else(|error| {
@@ -186,6 +206,7 @@ impl Unpacking {
     }
 
     fn find_script(&self) -> Result<(), CodeError> {
+        respell(&self.root, &self.script).map_err(io_error("reading", &self.root))?;
         let path = self.root.join(&self.script);
         if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
             return Ok(());
@@ -194,6 +215,30 @@ impl Unpacking {
             some_files(&self.root, &self.script).map_err(io_error("reading", &self.root))?;
         Err(CodeError::ScriptMissing { key: self.key.clone(), script: self.script.clone(), found })
     }
+}
+
+/// Names the script and the folders above it as the message does, where the zip writes their accents
+/// in the other form, as zips from macOS do: `é` in two characters.
+fn respell(root: &Path, script: &str) -> io::Result<()> {
+    let mut place = root.to_owned();
+    for part in script.split('/') {
+        let wanted = place.join(part);
+        if !part.is_ascii() && fs::symlink_metadata(&wanted).is_err() {
+            for entry in fs::read_dir(&place)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                if name.to_str().is_some_and(|name| composed(name) == composed(part)) {
+                    fs::rename(entry.path(), &wanted)?;
+                    break;
+                }
+            }
+        }
+        if !fs::symlink_metadata(&wanted).is_ok_and(|metadata| metadata.is_dir()) {
+            break;
+        }
+        place = wanted;
+    }
+    Ok(())
 }
 
 /// A file's SHA-256 in lower-case hexadecimal, without the file in memory.

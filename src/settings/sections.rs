@@ -130,7 +130,7 @@ pub struct RunnerSettings {
     pub max_archive_bytes: u64,
     /// `CODE_MAX_EXTRACTED_MB` (1024): the most it may unpack to, in bytes here.
     pub max_extracted_bytes: u64,
-    /// `CODE_MAX_ENTRIES` (20000): the most entries in a zip.
+    /// `CODE_MAX_ENTRIES` (50000): the most files in a zip, and the most folders.
     pub max_entries: usize,
     /// `CODE_MAX_RATIO` (200): how many times its own size a zip may unpack to.
     pub max_ratio: u64,

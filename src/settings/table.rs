@@ -201,8 +201,9 @@ settings! {
     CODE_MAX_ARCHIVE_MB = "runner.code_max_archive_mb", Value("256"), megabytes(1, 65_536);
     /// The most that a zip may unpack to.
     CODE_MAX_EXTRACTED_MB = "runner.code_max_extracted_mb", Value("1024"), megabytes(1, 1 << 20);
-    /// The most entries in a zip.
-    CODE_MAX_ENTRIES = "runner.code_max_entries", Value("20000"), count(1, 10_000_000);
+    /// The most files in a zip, links counted as what they point to, and the most folders. Large
+    /// numeric stacks have some 30,000. Reading the names takes about 1 KB of memory each.
+    CODE_MAX_ENTRIES = "runner.code_max_entries", Value("50000"), count(1, 10_000_000);
     /// How many times its own size a zip may unpack to.
     CODE_MAX_RATIO = "runner.code_max_ratio", Value("200"), count(1, 1_000_000);
     /// The most folders that an entry of a zip may lie in, its own name counted as one.

@@ -71,7 +71,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((runner.max_timeout.as_secs(), runner.stop_timeout.as_secs()), (86_400, 30));
     assert_eq!((runner.max_attempts, runner.max_concurrent_starts), (3, 4));
     assert_eq!((runner.max_archive_bytes, runner.max_extracted_bytes), (256 << 20, 1 << 30));
-    assert_eq!((runner.max_entries, runner.max_result_bytes), (20_000, 64 << 20));
+    assert_eq!((runner.max_entries, runner.max_result_bytes), (50_000, 64 << 20));
     assert_eq!((runner.max_ratio, runner.unpack_timeout.as_secs()), (200, 120));
     assert_eq!((runner.max_depth, runner.max_name_bytes), (64, 1024));
     assert_eq!(worker.max_message_bytes, 2 << 20);

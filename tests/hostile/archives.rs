@@ -7,7 +7,8 @@ use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
 use super::zips::{
-    END_BYTES, RawEntry, extra, file, folder, local, with_comment, with_end, with_zip64_end, zip,
+    END_BYTES, RawEntry, extra, file, folder, link, local, with_comment, with_end, with_zip64_end,
+    zip,
 };
 
 /// What the cases are made for: a little more of each is too much.
@@ -39,6 +40,11 @@ fn named(name: impl AsRef<[u8]>) -> Vec<u8> {
     zip(&[file("main.py", "pass"), file(name, "x")])
 }
 
+/// The same from a system on which a backslash separates folders.
+fn dos(name: &str) -> Vec<u8> {
+    zip(&[file("main.py", "pass"), RawEntry { system: 0, mode: 0, ..file(name, "x") }])
+}
+
 fn with(change: impl FnOnce(&mut RawEntry)) -> Vec<u8> {
     let mut entry = file("odd", "hello");
     change(&mut entry);
@@ -65,6 +71,9 @@ fn names() -> Vec<Archive> {
         case("drive-no-slash", named("c:x"), "has an absolute path"),
         case("backslash-parent", named("..\\x"), "has a backslash in its name"),
         case("backslash-inside", named("a\\..\\..\\x"), "has a backslash in its name"),
+        case("backslash-from-dos", dos("..\\..\\x"), "leaves the archive's root by '..'"),
+        case("share-from-dos", dos("\\\\host\\x"), "has an absolute path"),
+        case("ours-from-dos", dos(".longshore\\launch.py"), "is in .longshore"),
         case("share", named("\\\\host\\share"), "has a backslash in its name"),
         case("nul", named("main.py\0.txt"), control),
         case("nul-at-the-end", named("main.py\0"), control),
@@ -92,7 +101,7 @@ fn names() -> Vec<Archive> {
 /// Names that some readers, or some eyes, take for others.
 fn spellings() -> Vec<Archive> {
     let order = "has a character in its name that hides or reorders others";
-    let alike = "only in the case of its letters";
+    let other_name = with(|entry| entry.local_name = Some(b"../".to_vec()));
     let unicode_path = |name: &str| {
         let told = [&[1][..], &super::zips::crc32(b"odd").to_le_bytes(), name.as_bytes()].concat();
         with(|entry| entry.extra = extra(0x7075, &told))
@@ -102,30 +111,43 @@ fn spellings() -> Vec<Archive> {
         case("isolate", named("a\u{2066}b"), order),
         case("byte-order-mark", named("\u{feff}main.py"), order),
         case("line-separator", named("a\u{2028}b"), order),
-        case("case-of-a-file", two(file("Lib.py", "1"), file("lib.py", "2")), alike),
-        case("case-of-a-folder", two(file("Lib/a", "1"), file("lib/b", "2")), alike),
-        case("case-of-folder-and-file", two(file("Lib/a", "1"), file("lib", "2")), alike),
-        case("case-beyond-ascii", two(file("É.py", "1"), file("é.py", "2")), alike),
-        case("kelvin", two(file("\u{212a}.py", "1"), file("k.py", "2")), alike),
-        case("second-name-leaves", unicode_path("../x"), "leaves the archive's root by '..'"),
-        case("second-name-absolute", unicode_path("/etc/passwd"), "has an absolute path"),
+        case("second-name-leaves", unicode_path("../x"), r#""../x" has a second name, "odd""#),
+        case("second-name-absolute", unicode_path("/etc/passwd"), "has a second name, \"odd\""),
+        case("second-name-plain", unicode_path("backtest.py"), "has a second name, \"odd\""),
+        case("other-name-in-its-header", other_name, r#"another name in its own header, "../""#),
     ]
 }
 
 fn kinds() -> Vec<Archive> {
     let mode = |mode| with(|entry| entry.mode = mode);
     let method = |method| with(|entry| entry.method = method);
-    let from_dos = with(|entry| (entry.mode, entry.system) = (0o120_777, 0));
+    let from_dos = zip(&[RawEntry { system: 0, ..link("odd", "../x") }]);
     let link_to_a_folder = zip(&[RawEntry { mode: 0o120_777, ..file("link/", "") }]);
-    let through_a_link =
-        two(RawEntry { mode: 0o120_777, ..file("link", "/etc") }, file("link/cron.d", "x"));
+    let through_a_link = two(link("link", "d"), file("link/cron.d", "x"));
+    let outside = "which is outside the archive";
+    let never_ends = "a folder that it lies in, which would never end";
     let special = "is neither a file nor a folder";
     let unsupported = "is compressed by an unsupported method";
     vec![
-        case("symlink", mode(0o120_777), r#""odd" is a symbolic link"#),
-        case("symlink-from-dos", from_dos, "is a symbolic link"),
-        case("symlink-with-a-slash", link_to_a_folder, "is a symbolic link"),
-        case("through-a-symlink", through_a_link, "is a symbolic link"),
+        case("link-outside", zip(&[link("odd", "../x")]), r#""odd" is a symbolic link to "../x""#),
+        case("link-outside-by-a-detour", two(link("l", "d/../../x"), file("d/a", "")), outside),
+        case("link-through-a-link", two(link("l", "d/../x"), link("d", "..")), outside),
+        case("link-absolute", zip(&[link("l", "/etc/passwd")]), "an absolute path outside"),
+        case("link-from-dos", from_dos, outside),
+        case("link-with-a-slash", link_to_a_folder, "is marked as a symbolic link"),
+        case("through-a-link", through_a_link, "is a symbolic link where others need a folder"),
+        case("link-to-itself", zip(&[link("l", "l")]), "leads in a circle"),
+        case("links-in-a-circle", two(link("a", "b"), link("b", "a")), "leads in a circle"),
+        case("link-to-its-folder", zip(&[link("d/l", "../d")]), never_ends),
+        case("link-to-the-root", zip(&[link("l", ".")]), never_ends),
+        case("folders-in-each-other", two(link("a/b", "../c"), link("c/d", "../a")), never_ends),
+        case("link-to-nothing-at-all", zip(&[link("l", "")]), "to what cannot be a path"),
+        case("link-to-a-nul", zip(&[link("l", "a\0b")]), "to what cannot be a path"),
+        case("link-not-utf-8", zip(&[link("l", b"\xff")]), "to a path that is not UTF-8"),
+        case("link-to-a-long-name", zip(&[link("l", "a/".repeat(3000))]), "more than 4095 bytes"),
+        case("link-over-ours", zip(&[link(".longshore", "d")]), "is in .longshore"),
+        case("link-and-file", two(link("a", "b"), file("a", "")), r#""a" is there twice"#),
+        case("links-by-the-dozen", links_of_links(), "more than the 20 files or folders"),
         case("character-device", mode(0o020_666), special),
         case("block-device", mode(0o060_666), special),
         case("fifo", mode(0o010_644), special),
@@ -169,12 +191,17 @@ fn relations() -> Vec<Archive> {
     let of_both = "a file where others need a folder";
     vec![
         case("same-name", two(file("a", "1"), file("a", "2")), r#""a" is there twice"#),
-        case("same-folder", two(folder("a/"), folder("a/")), r#""a/" is there twice"#),
+        case(
+            "same-folder-with-content",
+            two(folder("a/"), file("a/", "x")),
+            "\"a/\" is there twice",
+        ),
         case("same-place", two(file("a", "1"), file("./a", "2")), r#""./a" is there twice"#),
         case("file-and-folder", two(file("a", "1"), folder("a/")), r#""a/" is there twice"#),
         case("file-above", two(file("a", "1"), file("a/b", "2")), of_both),
         case("file-below", two(file("a/b", "1"), file("a", "2")), of_both),
-        case("shared-data", shared_data, r#""a" shares bytes with the entry "b""#),
+        case("folder-and-file", two(folder("a/"), file("a", "1")), of_both),
+        case("shared-data", shared_data, r#""b" has another name in its own header, "a""#),
         case("quoted-entry", quoted, r#""a" shares bytes with the entry "b""#),
         case("swallowed-entry", swallowed, r#""a" shares bytes with the entry "b""#),
         case("into-the-directory", into_directory, "reaches into the archive's directory"),
@@ -261,8 +288,12 @@ fn wholes() -> Vec<Archive> {
     vec![
         case("no-bytes", Vec::new(), "not a usable zip: the file is empty"),
         case("no-entries", zip(&[]), "not a usable zip: it holds no entries"),
-        case("text", b"import os\n".repeat(100), no_zip),
-        case("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec(), no_zip),
+        case("text", b"key: value\n".repeat(100), no_zip),
+        case("script", b"import os\n".repeat(100), "it is a Python script: pack it into a zip"),
+        case("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec(), "it is a gzip file, perhaps"),
+        case("web-page", b"<!doctype html><html></html>".to_vec(), "it is a web page: upload"),
+        case("rar", b"Rar!\x1a\x07\x01\0".repeat(9), "it is a RAR archive: unpack it and pack"),
+        case("tar", [&[b'x'; 257][..], b"ustar\x0000"].concat(), "it is a tar archive: unpack it"),
         case("noise", noise(5000), no_zip),
         case("magic-only", b"PK\x03\x04".to_vec(), cut),
         case("cut-at-the-end", good[..good.len() - 10].to_vec(), cut),
@@ -270,9 +301,19 @@ fn wholes() -> Vec<Archive> {
         case("cut-at-the-front", good[100..].to_vec(), no_zip),
         case("many-entries", zip(&many), "more than the 20 files or folders allowed"),
         case("many-implied-folders", zip(&folders), "more than the 20 files or folders"),
-        case("a-crowd-of-entries", crowd(40_000, 60), "its directory of entries is too large"),
+        case("a-crowd-of-entries", crowd(60_000, 60), "its directory of entries is too large"),
         case("entries-that-talk", talkers(20), "its directory of entries is too large"),
     ]
+}
+
+/// Folders of links to the folder before, so that each holds twice as much.
+fn links_of_links() -> Vec<u8> {
+    let mut entries = vec![file("0/a", "1"), file("0/b", "2")];
+    for level in 1..6 {
+        let before = format!("../{}", level - 1);
+        entries.extend(["a", "b"].map(|name| link(format!("{level}/{name}"), &before)));
+    }
+    zip(&entries)
 }
 
 /// So many entries with names of such a length.
@@ -358,7 +399,6 @@ pub(crate) fn odd() -> Vec<Archive> {
     let good = || zip(&[file("main.py", "pass"), file("b", "y")]);
     let nested = (0..5).fold(good(), |inner, level| zip(&[file(format!("{level}.zip"), inner)]));
     let hidden = with_end(good(), 8, &[1, 0, 1, 0]);
-    let other_name = with(|entry| entry.local_name = Some(b"../".to_vec()));
     let wide = "\u{ff0e}\u{ff0e}\u{ff0f}x";
     vec![
         case("prefix", [&b"#!/bin/sh\nexit 1\n"[..], &good()].concat(), ""),
@@ -367,7 +407,17 @@ pub(crate) fn odd() -> Vec<Archive> {
         case("nested-zips", nested, ""),
         case("entry-left-out", hidden, ""),
         case("directory-larger-than-all", with_end(good(), 12, &[0, 0, 0, 0x7f]), ""),
-        case("other-name-in-its-header", other_name, ""),
+        case("case-of-a-file", two(file("Lib.py", "1"), file("lib.py", "2")), ""),
+        case("case-of-folder-and-file", two(file("Lib/a", "1"), file("lib", "2")), ""),
+        case("case-beyond-ascii", two(file("É.py", "1"), file("é.py", "2")), ""),
+        case("both-forms", two(file("\u{e9}.py", "1"), file("e\u{301}.py", "2")), ""),
+        case("same-folder", two(folder("a/"), folder("a/")), ""),
+        case("same-folder-otherwise", two(folder("a/"), folder("./a/")), ""),
+        case("backslashes-from-dos", dos("lib\\a.py"), ""),
+        case("link-to-nothing", two(link("l", "none"), file("d/a", "")), ""),
+        case("link-to-a-file", two(link("bin/l", "../d/a"), file("d/a", "1")), ""),
+        case("link-to-a-folder", two(link("l", "d"), file("d/a", "1")), ""),
+        case("link-to-the-own-result", two(link("l", "result.json"), file("result.json", "")), ""),
         case("wide-dots", named(wide), ""),
         case("set-user-id", with(|entry| entry.mode = 0o104_755), ""),
         case("own-result", named("result.json"), ""),

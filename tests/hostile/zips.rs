@@ -48,6 +48,11 @@ pub(crate) fn folder(name: &str) -> RawEntry {
     RawEntry { mode: 0o040_755, ..file(name, "") }
 }
 
+/// A symbolic link.
+pub(crate) fn link(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> RawEntry {
+    RawEntry { mode: 0o120_777, ..file(name, target) }
+}
+
 /// An extra field of this kind.
 pub(crate) fn extra(kind: u16, data: &[u8]) -> Vec<u8> {
     let length = u16::try_from(data.len()).unwrap();

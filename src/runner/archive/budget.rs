@@ -6,6 +6,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// What one read costs beside the bytes that it gives: an entry is read in several pieces, and takes
+/// more memory than its bytes, however short its name is.
+const READ_COST: u64 = 48;
+
 /// What may still be read, and until when; shared with whoever looks at it from outside.
 #[derive(Debug, Clone)]
 pub(super) struct Budget(Rc<State>);
@@ -69,7 +73,7 @@ impl<R: Read> Read for Budgeted<R> {
         self.budget.in_time()?;
         let count = self.inner.read(buffer)?;
         if let Some(left) = self.budget.0.left.get() {
-            let left = left.saturating_sub(count as u64);
+            let left = left.saturating_sub(READ_COST + count as u64);
             self.budget.0.left.set(Some(left));
             if left == 0 {
                 return Err(io::Error::other("the directory of entries is too large"));

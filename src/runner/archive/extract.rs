@@ -9,23 +9,29 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::budget::{Budget, Budgeted};
+use super::links::LinkedFile;
+use super::names::Folding;
 use super::plan::{Plan, PlannedFile, plan};
+use super::sniff::{HEAD_BYTES, what_it_is};
 use super::{ArchiveCaps, ArchiveError, Extracted, quoted};
 
-/// What an entry may take in the archive's own directory, beside its name, in bytes.
-const HEADER_BYTES: u64 = 512;
+/// What the entries may take in the archive's own directory, each on average, in bytes: a header of
+/// 46, a name, dates, and the cost of reading them. It bounds the memory that they take.
+const ENTRY_BYTES: u64 = 384;
 /// What may be read to find that directory, in bytes; zip searches the last 64 KiB.
 const SEARCH_BYTES: u64 = 1024 * 1024;
+/// What is read at a time for one header, in bytes: the next one may be far away.
+const HEADER_BUFFER_BYTES: usize = 512;
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 64 * 1024;
 
-type Archive = ZipArchive<BufReader<Budgeted<File>>>;
+type Archive = ZipArchive<Budgeted<BufReader<File>>>;
 
 /// Unpacks the zip into the directory `into`, which must be empty or not there.
 ///
 /// The work is done beside it, in `{into}.partial`, and moved when it is complete. Nothing of it
 /// stays after a failure. Files become 0644, or 0755 where the zip marks them as executable,
-/// folders 0755.
+/// folders 0755. A symbolic link becomes the file or the folder of the archive that it points to.
 ///
 /// # Errors
 ///
@@ -45,18 +51,21 @@ fn unpack(
     caps: &ArchiveCaps,
     budget: &Budget,
 ) -> Result<Extracted, ArchiveError> {
-    let mut archive = open(zip, budget)?;
-    let mut file = BufReader::new(open_file(zip)?);
+    let mut archive = open(zip, caps, budget)?;
+    let mut file = BufReader::with_capacity(HEADER_BUFFER_BYTES, open_file(zip)?);
     let room = Room::of(caps, file.get_ref(), zip)?;
-    let plan = plan(&mut archive, &mut file, caps)?;
     let staging = staging_of(into);
     // A crash may have left one; what it holds belongs to nobody.
     remove(&staging)?;
-    let outcome = write_all(&mut archive, plan, &staging, room, budget).and_then(|extracted| {
+    let mut work = || {
+        make_directory(&staging)?;
+        let plan = plan(&mut archive, &mut file, caps, Folding::of(&staging)?)?;
+        let extracted = write_all(&mut archive, plan, &staging, room, budget)?;
         let action = || format!("moving {} to {}", staging.display(), into.display());
         fs::rename(&staging, into).map_err(|error| ArchiveError::io(action())(error))?;
         Ok(extracted)
-    });
+    };
+    let outcome = work();
     if outcome.is_err()
         && let Err(error) = remove(&staging)
     {
@@ -97,9 +106,8 @@ impl Room {
 
 fn budget_of(caps: &ArchiveCaps) -> Budget {
     let entries = u64::try_from(caps.max_entries).unwrap_or(u64::MAX);
-    let names = u64::try_from(caps.max_name_bytes).unwrap_or(u64::MAX);
-    let an_entry = HEADER_BYTES.saturating_add(names);
-    Budget::of(SEARCH_BYTES.saturating_add(entries.saturating_mul(an_entry)), caps.max_time)
+    let bytes = SEARCH_BYTES.saturating_add(entries.saturating_mul(ENTRY_BYTES));
+    Budget::of(bytes, caps.max_time)
 }
 
 /// Where the files of `into` stand until they are complete.
@@ -122,28 +130,31 @@ fn open_file(zip: &Path) -> Result<File, ArchiveError> {
     File::open(zip).map_err(ArchiveError::io(format!("opening {}", zip.display())))
 }
 
-fn open(zip: &Path, budget: &Budget) -> Result<Archive, ArchiveError> {
+fn open(zip: &Path, caps: &ArchiveCaps, budget: &Budget) -> Result<Archive, ArchiveError> {
     let mut file = open_file(zip)?;
-    let mut magic = Vec::new();
+    let mut head = Vec::new();
     let reading = || ArchiveError::io(format!("reading {}", zip.display()));
-    Read::by_ref(&mut file).take(4).read_to_end(&mut magic).map_err(reading())?;
-    if magic.is_empty() {
+    Read::by_ref(&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(reading())?;
+    if head.is_empty() {
         return Err(ArchiveError::not_a_zip("the file is empty"));
     }
-    let reader = BufReader::new(Budgeted::new(file, budget.clone()));
-    match ZipArchive::new(reader) {
+    // Each read of a header counts, so the buffer lies below.
+    match ZipArchive::new(Budgeted::new(BufReader::new(file), budget.clone())) {
         Ok(archive) => {
             budget.lift();
             Ok(archive)
         }
-        Err(_) if budget.is_spent() => {
-            Err(ArchiveError::not_a_zip("its directory of entries is too large"))
-        }
+        Err(_) if budget.is_spent() => Err(ArchiveError::not_a_zip(format!(
+            "its directory of entries is too large for the {} entries allowed (CODE_MAX_ENTRIES)",
+            caps.max_entries
+        ))),
         Err(ZipError::Io(error)) if error.raw_os_error().is_some() => Err(reading()(error)),
-        Err(error) if magic == *b"PK\x03\x04" => {
+        Err(error) if head.starts_with(b"PK\x03\x04") => {
             Err(ArchiveError::not_a_zip(format!("it is damaged or was cut short ({error})")))
         }
-        Err(error) => Err(ArchiveError::not_a_zip(format!("it is something else ({error})"))),
+        Err(error) => Err(ArchiveError::not_a_zip(
+            what_it_is(&head).unwrap_or_else(|| format!("it is something else ({error})")),
+        )),
     }
 }
 
@@ -155,7 +166,6 @@ fn write_all(
     budget: &Budget,
 ) -> Result<Extracted, ArchiveError> {
     let in_time = || budget.in_time().map_err(ArchiveError::io("unpacking".to_owned()));
-    make_directory(staging)?;
     for directory in &plan.directories {
         in_time()?;
         make_directory(&staging.join(directory))?;
@@ -167,7 +177,23 @@ fn write_all(
         room.left -= written;
         bytes += written;
     }
-    Ok(Extracted { files: plan.files.len(), bytes, notes: plan.notes })
+    for linked in &plan.linked {
+        in_time()?;
+        // As if it were a copy: whoever copies the directory pays for each name.
+        room.left =
+            room.left.checked_sub(linked.bytes).ok_or_else(|| room.exceeded_at(&linked.path))?;
+        bytes += linked.bytes;
+        link_file(linked, staging)?;
+    }
+    Ok(Extracted { files: plan.files.len() + plan.linked.len(), bytes, notes: plan.notes })
+}
+
+/// Gives a file another name, or copies it where the file system cannot do that.
+fn link_file(linked: &LinkedFile, staging: &Path) -> Result<(), ArchiveError> {
+    let (from, to) = (staging.join(&*linked.to), staging.join(&linked.path));
+    fs::hard_link(&from, &to)
+        .or_else(|_| fs::copy(&from, &to).map(drop))
+        .map_err(ArchiveError::io(format!("writing {}", to.display())))
 }
 
 fn make_directory(path: &Path) -> Result<(), ArchiveError> {
@@ -187,7 +213,7 @@ fn write_file(
     room: &Room,
     budget: &Budget,
 ) -> Result<u64, ArchiveError> {
-    let path = staging.join(&planned.path);
+    let path = staging.join(&*planned.path);
     if planned.declared_bytes > room.left {
         return Err(room.exceeded_at(&planned.path));
     }

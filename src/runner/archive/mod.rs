@@ -7,8 +7,12 @@
 
 mod budget;
 mod extract;
+mod headers;
+mod links;
+mod names;
 mod pack;
 mod plan;
+mod sniff;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +21,7 @@ use std::time::Duration;
 
 pub use extract::extract;
 pub(in crate::runner) use extract::staging_of;
+pub(in crate::runner) use names::composed;
 pub use pack::{Packed, zip_directory};
 
 /// Ours inside a job's directory: configuration, launcher, lease. No archive may write there.
@@ -28,7 +33,7 @@ pub const RESULT_FILE: &str = "result.json";
 /// How much an archive may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArchiveCaps {
-    /// Entries, and likewise folders that their names imply.
+    /// Files, those in the place of links included, and likewise folders.
     pub max_entries: usize,
     /// Bytes of all files together, unpacked.
     pub max_extracted_bytes: u64,
@@ -88,13 +93,18 @@ pub enum ArchiveError {
         reason: String,
     },
     /// It has more entries than allowed.
-    #[error("the archive has more than the {max_entries} files or folders allowed")]
+    #[error(
+        "the archive has more than the {max_entries} files or folders allowed (CODE_MAX_ENTRIES)"
+    )]
     TooManyEntries {
         /// The most that is allowed.
         max_entries: usize,
     },
     /// It holds more than allowed.
-    #[error("the archive holds more than the {max_bytes} bytes allowed, as seen at {entry}")]
+    #[error(
+        "the archive holds more than the {max_bytes} bytes allowed, as seen at {entry} \
+         (CODE_MAX_EXTRACTED_MB)"
+    )]
     TooLarge {
         /// The entry with which it became too much, quoted.
         entry: String,
@@ -102,7 +112,10 @@ pub enum ArchiveError {
         max_bytes: u64,
     },
     /// It is out of all proportion to what it holds.
-    #[error("the archive unpacks to more than {max_ratio} times its own size, as seen at {entry}")]
+    #[error(
+        "the archive unpacks to more than {max_ratio} times its own size, as seen at {entry} \
+         (CODE_MAX_RATIO)"
+    )]
     OutOfProportion {
         /// The entry with which it became too much, quoted.
         entry: String,
@@ -110,7 +123,10 @@ pub enum ArchiveError {
         max_ratio: u64,
     },
     /// It keeps the machine busy for longer than allowed.
-    #[error("the archive was not unpacked within the {} s allowed", max_time.as_secs())]
+    #[error(
+        "the archive was not unpacked within the {} s allowed (CODE_UNPACK_TIMEOUT_SECONDS)",
+        max_time.as_secs()
+    )]
     TooSlow {
         /// The longest that is allowed.
         max_time: Duration,
@@ -146,6 +162,10 @@ impl ArchiveError {
 
     fn io(action: String) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, source }
+    }
+
+    fn too_many(caps: &ArchiveCaps) -> Self {
+        Self::TooManyEntries { max_entries: caps.max_entries }
     }
 
     fn not_a_zip(reason: impl Into<String>) -> Self {

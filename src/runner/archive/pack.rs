@@ -9,7 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::extract::{CopyError, copy};
-use super::plan::{Spellings, entry_path};
+use super::names::entry_path;
 use super::{ArchiveCaps, ArchiveError, RESERVED_DIRECTORY, quoted};
 
 /// Folders that no program needs to run: history, caches, a Python for another machine, and ours.
@@ -28,7 +28,7 @@ pub struct Packed {
 /// caps.
 ///
 /// `.git`, `__pycache__`, `.venv` and `.longshore` are left out, at any depth. Symbolic links that
-/// stay within the directory are packed as what they point to, for an archive may hold none.
+/// stay within the directory are packed as what they point to, so that any reader finds it.
 ///
 /// # Errors
 ///
@@ -70,7 +70,6 @@ fn pack(
     let mut zip = ZipWriter::new(out);
     let mut packed = Packed { files: 0, bytes: 0 };
     let mut folders = 0;
-    let mut spellings = Spellings::default();
     let mut to_do =
         vec![Folder { place: root.to_owned(), name: String::new(), above: vec![root.to_owned()] }];
     while let Some(folder) = to_do.pop() {
@@ -84,9 +83,7 @@ fn pack(
             if !place.starts_with(root) {
                 return Err(ArchiveError::bad(&name, "is a link that leaves the directory"));
             }
-            entry_path(&name, caps)
-                .and_then(|_| spellings.add(&name))
-                .map_err(|problem| ArchiveError::bad(&name, problem))?;
+            entry_path(&name, caps).map_err(|problem| ArchiveError::bad(&name, problem))?;
             let metadata = fs::metadata(&place)
                 .map_err(ArchiveError::io(format!("reading {}", place.display())))?;
             if metadata.is_dir() {
@@ -105,7 +102,7 @@ fn pack(
                 return Err(ArchiveError::bad(&name, "is neither a file nor a folder"));
             }
             if packed.files > caps.max_entries || folders > caps.max_entries {
-                return Err(ArchiveError::TooManyEntries { max_entries: caps.max_entries });
+                return Err(ArchiveError::too_many(caps));
             }
         }
     }

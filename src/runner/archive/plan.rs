@@ -1,21 +1,26 @@
 //! What an archive would write, judged before anything is written.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::collections::BTreeSet;
+use std::io::{Read, Seek};
 use std::ops::Range;
+use std::rc::Rc;
 
 use zip::ZipArchive;
 use zip::read::ZipFile;
 
-use super::{ArchiveCaps, ArchiveError, RESERVED_DIRECTORY, RESULT_FILE};
+use super::headers::{Header, check_names, first_duplicate};
+use super::links::{self, LinkedFile, MAX_TARGET_BYTES, Node, Nodes};
+use super::names::{EntryPath, Folding, Spellings, entry_path, parents};
+use super::{ArchiveCaps, ArchiveError, RESULT_FILE, quoted};
 
-/// Longest single part of a path on Linux (`NAME_MAX`), in bytes.
-const MAX_PART_BYTES: usize = 255;
-
-/// The type bits of a Unix mode, and the two types that are let through.
+/// The type bits of a Unix mode, and the types that are let through.
 const TYPE_MASK: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
+const SYMBOLIC_LINK: u32 = 0o120_000;
+
+/// The most notes on what is left out.
+const MAX_NOTES: usize = 20;
 
 /// Everything that is to be written. Paths are relative and plain, with `/` between their parts.
 #[derive(Debug, Default)]
@@ -24,6 +29,8 @@ pub(super) struct Plan {
     pub(super) directories: BTreeSet<String>,
     /// Every file, in the archive's order.
     pub(super) files: Vec<PlannedFile>,
+    /// Files that stand in the place of links, to be made after all others.
+    pub(super) linked: Vec<LinkedFile>,
     /// What is left out, one sentence each.
     pub(super) notes: Vec<String>,
 }
@@ -31,189 +38,230 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct PlannedFile {
     pub(super) index: usize,
-    pub(super) path: String,
+    pub(super) path: Rc<str>,
     pub(super) is_executable: bool,
     pub(super) declared_bytes: u64,
 }
 
-/// A name that passed, and whether it names a folder.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct EntryPath {
-    pub(super) path: String,
-    pub(super) is_directory: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Directory,
+    File,
+    Link,
 }
 
 /// Judges every entry's name, type and place.
 ///
-/// `file` is the archive's file once more, for what zip does not tell.
+/// `file` is the archive's file once more, for what zip does not tell; `folding` says which names
+/// are one file where they are to be written.
 pub(super) fn plan<R: Read + Seek>(
     archive: &mut ZipArchive<R>,
     file: &mut (impl Read + Seek),
     caps: &ArchiveCaps,
+    folding: Folding,
 ) -> Result<Plan, ArchiveError> {
     if archive.is_empty() {
         return Err(ArchiveError::not_a_zip("it holds no entries"));
     }
-    let too_many = || ArchiveError::TooManyEntries { max_entries: caps.max_entries };
-    if archive.len() > caps.max_entries {
-        return Err(too_many());
-    }
     refuse_duplicates(archive, file)?;
-    let mut plan = Plan::default();
-    let mut seen = HashSet::new();
-    let mut spellings = Spellings::default();
+    let mut planning = Planning::new(caps, folding);
     let mut occupied = Vec::with_capacity(archive.len());
     for index in 0..archive.len() {
         let name = name_of(archive, index);
-        let entry =
-            archive.by_index_raw(index).map_err(|error| ArchiveError::bad(&name, unfit(&error)))?;
+        let bad = |problem: String| ArchiveError::bad(&name, problem);
+        let entry = archive.by_index_raw(index).map_err(|error| bad(unfit(&error)))?;
         occupied.push((bytes_of(&entry), index));
-        let entry_path =
-            judge(&entry, &name, caps).map_err(|problem| ArchiveError::bad(&name, problem))?;
-        let Some(EntryPath { path, is_directory }) = entry_path else { continue };
-        if !seen.insert(path.clone()) {
-            return Err(ArchiveError::bad(&name, "is there twice"));
-        }
-        spellings.add(&path).map_err(|problem| ArchiveError::bad(&name, problem))?;
-        plan.directories.extend(parents(&path).map(str::to_owned));
-        if is_directory {
-            plan.directories.insert(path);
-        } else if path == RESULT_FILE {
-            plan.notes.push(format!(
+        let header = headers(file, &entry).map_err(bad)?;
+        // Names from systems that separate folders by backslashes, such as old .NET.
+        let slashed = if header.has_backslashes() { name.replace('\\', "/") } else { name.clone() };
+        let judged = judge(&entry, &slashed, caps).map_err(bad)?;
+        let Some((path, kind)) = judged else { continue };
+        if path == RESULT_FILE {
+            planning.note(format!(
                 "the archive's own {RESULT_FILE} is left out: that is where the result goes"
             ));
-        } else {
-            plan.files.push(PlannedFile {
-                index,
-                path,
-                is_executable: mode_of(&entry) & 0o111 != 0,
-                declared_bytes: entry.size(),
-            });
+            continue;
         }
-        if plan.directories.len() > caps.max_entries {
-            return Err(too_many());
+        let is_executable = mode_of(&entry) & 0o111 != 0;
+        let declared_bytes = entry.size();
+        drop(entry);
+        let node = match kind {
+            Kind::Directory => Node::Directory,
+            Kind::File => Node::File(declared_bytes),
+            Kind::Link => Node::Link(target_of(archive, index).map_err(bad)?),
+        };
+        let path = planning.add(&name, path, node)?;
+        if kind == Kind::File {
+            planning.plan.files.push(PlannedFile { index, path, is_executable, declared_bytes });
         }
-    }
-    if let Some(file) = plan.files.iter().find(|file| plan.directories.contains(&file.path)) {
-        return Err(ArchiveError::bad(&file.path, "is a file where others need a folder"));
     }
     refuse_overlaps(archive, occupied)?;
-    Ok(plan)
+    planning.finish()
 }
 
-/// Where an entry goes; `None` for the root itself.
+struct Planning<'a> {
+    caps: &'a ArchiveCaps,
+    nodes: Nodes,
+    spellings: Spellings,
+    /// Entries that are no folders.
+    entries: usize,
+    notes_left_out: usize,
+    plan: Plan,
+}
+
+impl<'a> Planning<'a> {
+    fn new(caps: &'a ArchiveCaps, folding: Folding) -> Self {
+        Self {
+            caps,
+            nodes: Nodes::new(),
+            spellings: Spellings::on(folding),
+            entries: 0,
+            notes_left_out: 0,
+            plan: Plan::default(),
+        }
+    }
+
+    fn note(&mut self, note: String) {
+        if self.plan.notes.len() < MAX_NOTES {
+            self.plan.notes.push(note);
+        } else {
+            self.notes_left_out += 1;
+        }
+    }
+
+    /// Gives an entry its place, and the folders above it theirs.
+    fn add(&mut self, name: &str, path: String, node: Node) -> Result<Rc<str>, ArchiveError> {
+        self.spellings.add(&path).map_err(|problem| ArchiveError::bad(name, problem))?;
+        for parent in parents(&path) {
+            match self.nodes.get(parent) {
+                None => self.insert(parent.into(), Node::Directory)?,
+                Some(Node::Directory) => {}
+                Some(Node::File(_)) => {
+                    return Err(ArchiveError::bad(parent, "is a file where others need a folder"));
+                }
+                Some(Node::Link(_)) => {
+                    let problem = "is a symbolic link where others need a folder";
+                    return Err(ArchiveError::bad(parent, problem));
+                }
+            }
+        }
+        let path: Rc<str> = path.into();
+        match (self.nodes.get(&path), &node) {
+            (None, _) => self.insert(Rc::clone(&path), node)?,
+            // A folder that is named twice, or named after what is in it.
+            (Some(Node::Directory), Node::Directory) => {}
+            (Some(Node::Directory), _) => {
+                return Err(ArchiveError::bad(name, "is a file where others need a folder"));
+            }
+            (Some(_), _) => return Err(ArchiveError::bad(name, "is there twice")),
+        }
+        Ok(path)
+    }
+
+    fn insert(&mut self, path: Rc<str>, node: Node) -> Result<(), ArchiveError> {
+        if node == Node::Directory {
+            self.plan.directories.insert(path.to_string());
+        } else {
+            self.entries += 1;
+        }
+        self.nodes.insert(path, node);
+        let most = self.entries.max(self.plan.directories.len());
+        if most > self.caps.max_entries {
+            return Err(ArchiveError::too_many(self.caps));
+        }
+        Ok(())
+    }
+
+    /// Replaces the links, once everything has its place.
+    fn finish(mut self) -> Result<Plan, ArchiveError> {
+        let replaced = links::replace(&self.nodes, self.caps)?;
+        for (link, target) in &replaced.dangling {
+            let (link, target) = (quoted(link), quoted(target));
+            self.note(format!(
+                "the symbolic link {link} is left out: it points to {target}, which is not in the \
+                 archive"
+            ));
+        }
+        if self.notes_left_out > 0 {
+            self.plan.notes.push(format!("{} more are left out", self.notes_left_out));
+        }
+        self.plan.directories.extend(replaced.directories);
+        self.plan.linked = replaced.files;
+        let files = self.plan.files.len() + self.plan.linked.len();
+        if files.max(self.plan.directories.len()) > self.caps.max_entries {
+            return Err(ArchiveError::too_many(self.caps));
+        }
+        Ok(self.plan)
+    }
+}
+
+/// What an entry's headers say, where they agree.
+fn headers<R: Read>(
+    file: &mut (impl Read + Seek),
+    entry: &ZipFile<'_, R>,
+) -> Result<Header, String> {
+    let unreadable = |error| format!("cannot be read: {error}");
+    let central = Header::central_at(file, entry.central_header_start()).map_err(unreadable)?;
+    let local = Header::local_at(file, entry.header_start()).map_err(unreadable)?;
+    check_names(&central, &local)?;
+    if central.effective_name() != entry.name_raw() {
+        return Err("cannot be read: its name is not clear".to_owned());
+    }
+    Ok(central)
+}
+
+/// Where an entry goes, and what it is; `None` for the root itself.
 fn judge<R: Read>(
     entry: &ZipFile<'_, R>,
     name: &str,
     caps: &ArchiveCaps,
-) -> Result<Option<EntryPath>, String> {
+) -> Result<Option<(String, Kind)>, String> {
     // A name in an old code page could hide what its bytes are.
     if entry.name_raw().iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
         return Err("has a control character in its name".to_owned());
     }
     let found = entry_path(name, caps)?;
     if entry.encrypted() {
-        return Err("is encrypted".to_owned());
+        return Err("is encrypted, and there is no password: pack it without".to_owned());
     }
     if !zip::SUPPORTED_COMPRESSION_METHODS.contains(&entry.compression()) {
         return Err(format!("is compressed by an unsupported method, {}", entry.compression()));
     }
     let is_directory = found.as_ref().is_none_or(|found| found.is_directory);
-    match mode_of(entry) & TYPE_MASK {
-        0 | REGULAR => {}
-        DIRECTORY if is_directory => {}
+    let kind = match mode_of(entry) & TYPE_MASK {
+        0 | REGULAR if is_directory => Kind::Directory,
+        0 | REGULAR => Kind::File,
+        DIRECTORY if is_directory => Kind::Directory,
         DIRECTORY => return Err("is marked as a folder, and its name is a file's".to_owned()),
-        0o120_000 => return Err("is a symbolic link".to_owned()),
+        SYMBOLIC_LINK if is_directory => {
+            return Err("is marked as a symbolic link, and its name is a folder's".to_owned());
+        }
+        SYMBOLIC_LINK => Kind::Link,
         _ => return Err("is neither a file nor a folder".to_owned()),
-    }
+    };
     if is_directory && entry.size() > 0 {
         return Err("is a folder with content of its own".to_owned());
     }
-    Ok(found)
+    Ok(found.map(|EntryPath { path, .. }| (path, kind)))
 }
 
-/// A name as a plain relative path. Refuses what another reader could take for another place,
-/// rather than to repair it.
-pub(super) fn entry_path(name: &str, caps: &ArchiveCaps) -> Result<Option<EntryPath>, String> {
-    if name.len() > caps.max_name_bytes {
-        return Err(format!("has a name longer than {} bytes", caps.max_name_bytes));
+/// Where a link points to: its content.
+fn target_of<R: Read + Seek>(archive: &mut ZipArchive<R>, index: usize) -> Result<String, String> {
+    let entry = archive.by_index(index).map_err(|error| unfit(&error))?;
+    let mut target = Vec::new();
+    let most = MAX_TARGET_BYTES as u64 + 1;
+    let read = entry.take(most).read_to_end(&mut target);
+    read.map_err(|error| format!("cannot be unpacked: {error}"))?;
+    if target.len() > MAX_TARGET_BYTES {
+        return Err(format!("is a symbolic link to more than {MAX_TARGET_BYTES} bytes"));
     }
-    if name.chars().any(char::is_control) {
-        return Err("has a control character in its name".to_owned());
-    }
-    if name.chars().any(hides_others) {
-        return Err("has a character in its name that hides or reorders others".to_owned());
-    }
-    if name.contains('\\') {
-        return Err("has a backslash in its name".to_owned());
-    }
-    let drive = matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
-    if name.starts_with('/') || drive {
-        return Err("has an absolute path".to_owned());
-    }
-    let is_directory = name.ends_with('/');
-    let mut parts = Vec::new();
-    for part in name.strip_suffix('/').unwrap_or(name).split('/') {
-        match part {
-            "" => return Err("has an empty part in its name".to_owned()),
-            ".." => return Err("leaves the archive's root by '..'".to_owned()),
-            "." => {}
-            part if part.len() > MAX_PART_BYTES => {
-                return Err(format!("has a part longer than {MAX_PART_BYTES} bytes in its name"));
-            }
-            part => parts.push(part),
+    match String::from_utf8(target) {
+        Ok(target) if target.contains('\0') || target.is_empty() => {
+            Err("is a symbolic link to what cannot be a path".to_owned())
         }
+        Ok(target) => Ok(target),
+        Err(_) => Err("is a symbolic link to a path that is not UTF-8".to_owned()),
     }
-    if parts.len() > caps.max_depth {
-        return Err(format!("lies deeper than {} folders", caps.max_depth));
-    }
-    match parts.as_slice() {
-        [] if is_directory || name == "." => return Ok(None),
-        [] => return Err("has no name".to_owned()),
-        [first, ..] if first.eq_ignore_ascii_case(RESERVED_DIRECTORY) => {
-            return Err(format!("is in {RESERVED_DIRECTORY}, which is Longshore's own"));
-        }
-        [RESULT_FILE, rest @ ..] if is_directory || !rest.is_empty() => {
-            return Err(format!("makes a folder of {RESULT_FILE}, where the result goes"));
-        }
-        _ => {}
-    }
-    Ok(Some(EntryPath { path: parts.join("/"), is_directory }))
-}
-
-/// Whether a reader of a name would be misled by it: marks of direction, separators of lines, and
-/// the mark of byte order, which is seen nowhere.
-fn hides_others(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
-/// Names as they are first spelled. On many hosts two that differ only in case are one file, so
-/// that one of the two would stand in for the other.
-#[derive(Default)]
-pub(super) struct Spellings(HashMap<String, String>);
-
-impl Spellings {
-    pub(super) fn add(&mut self, path: &str) -> Result<(), String> {
-        for place in parents(path).chain([path]) {
-            let folded = place.to_lowercase();
-            match self.0.get(&folded) {
-                Some(first) if first == place => {}
-                Some(first) => {
-                    let first = super::quoted(first);
-                    return Err(format!("differs from {first} only in the case of its letters"));
-                }
-                None => {
-                    self.0.insert(folded, place.to_owned());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// `a/b/c` → `a`, `a/b`.
-fn parents(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').map(|(at, _)| &path[..at])
 }
 
 fn name_of<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> String {
@@ -246,7 +294,7 @@ fn refuse_overlaps<R: Read + Seek>(
         occupied.last().filter(|last| last.0.end > archive.central_directory_start());
     match (into_next, into_directory) {
         (Some(two), _) => {
-            let other = super::quoted(&name_of(archive, two[1].1));
+            let other = quoted(&name_of(archive, two[1].1));
             let problem = format!("shares bytes with the entry {other}");
             Err(ArchiveError::bad(&name_of(archive, two[0].1), problem))
         }
@@ -258,7 +306,6 @@ fn refuse_overlaps<R: Read + Seek>(
     }
 }
 
-/// zip keeps one of two entries of the same name, and says only that there were two.
 fn refuse_duplicates<R: Read + Seek>(
     archive: &ZipArchive<R>,
     file: &mut (impl Read + Seek),
@@ -267,29 +314,9 @@ fn refuse_duplicates<R: Read + Seek>(
         return Ok(());
     }
     match first_duplicate(file, archive.central_directory_start()) {
-        Ok(name) => Err(ArchiveError::bad(&name, "is there twice")),
+        Ok(None) => Ok(()),
+        Ok(Some(name)) => Err(ArchiveError::bad(&name, "is there twice")),
         Err(_) => Err(ArchiveError::not_a_zip("two of its entries have the same name")),
-    }
-}
-
-/// Walks the directory of entries, header by header, to the first name that was there before.
-fn first_duplicate(file: &mut (impl Read + Seek), directory_start: u64) -> io::Result<String> {
-    const HEADER_BYTES: usize = 46;
-    const LENGTHS_AT: [usize; 3] = [28, 30, 32];
-    let mut seen = HashSet::new();
-    file.seek(SeekFrom::Start(directory_start))?;
-    loop {
-        let mut header = [0; HEADER_BYTES];
-        file.read_exact(&mut header)?;
-        let [name, extra, comment] =
-            LENGTHS_AT.map(|at| u16::from_le_bytes([header[at], header[at + 1]]));
-        let mut raw = vec![0; usize::from(name)];
-        file.read_exact(&mut raw)?;
-        file.seek_relative(i64::from(extra) + i64::from(comment))?;
-        let shown = String::from_utf8_lossy(&raw).into_owned();
-        if !seen.insert(raw) {
-            return Ok(shown);
-        }
     }
 }
 

@@ -167,7 +167,11 @@ async fn compat_14_every_failure_is_told_apart_and_leaves_no_file() {
     };
     let cases: [(Answer, bool, &str); 10] = [
         (|key| Err(gone(key)), true, r#"no object "bot-1.zip" in the bucket "custom-bots""#),
-        (|_| Ok(vec![0; 10_001]), true, "larger than the 10000 bytes allowed"),
+        (
+            |_| Ok(vec![0; 10_001]),
+            true,
+            "\"bot-1.zip\" is larger than the 10000 bytes allowed (CODE_MAX_ARCHIVE_MB)",
+        ),
         (|_| Ok(b"text".to_vec()), true, r#"the code "bot-1.zip" cannot be unpacked: the archive"#),
         (symlink, true, r#""l" is a symbolic link"#),
         (
@@ -199,4 +203,16 @@ async fn a_directory_that_is_in_use_is_left_alone() {
     assert!(matches!(error, CodeError::Directory(DirectoryError::Taken { .. })), "{error}");
     assert!(!error.is_rejection());
     assert!(first.directory.root().join("src/main.py").is_file());
+}
+
+#[tokio::test]
+async fn a_script_is_found_in_whichever_form_the_zip_writes_its_accents() {
+    let decomposed: Answer =
+        |_| Ok(zip(&[file("stra\u{74}e\u{301}gie/gro\u{308}\u{df}e.py", "x")]));
+    let fetched =
+        fetch(decomposed, |job| "strat\u{e9}gie/gr\u{f6}\u{df}e.py".clone_into(&mut job.script))
+            .await;
+    fetched.outcome.unwrap();
+    let script = fetched.directory.root().join("strat\u{e9}gie/gr\u{f6}\u{df}e.py");
+    assert_eq!(fs::read_to_string(script).unwrap(), "x");
 }

@@ -87,7 +87,7 @@ async fn the_largest_directories_of_entries_do_not_fill_the_memory() {
     let before = Before::plant(&scene);
     let mut worker = scene.worker().await;
     let cases = [
-        ("many", archives::crowd(20_001, 60), "more than the 20000 files or folders"),
+        ("many", archives::crowd(50_001, 60), "more than the 50000 files or folders"),
         ("long", archives::crowd(18_000, 1000), ""),
         ("longest", archives::crowd(300, 60_000), ""),
         ("talkers", archives::talkers(400), ""),

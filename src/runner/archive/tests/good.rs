@@ -8,7 +8,7 @@ use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
 use super::{Bench, CAPS, tree};
-use crate::hostile::zips::{RawEntry, file, folder, zip};
+use crate::hostile::zips::{RawEntry, file, folder, link, zip};
 
 #[test]
 fn an_archive_comes_out_as_it_went_in() {
@@ -137,4 +137,92 @@ fn what_a_crash_left_beside_the_target_does_not_get_into_it() {
     fs::create_dir_all(bench.dir.path().join("out.partial/old")).unwrap();
     bench.extract(CAPS).unwrap();
     assert_eq!(bench.rest(), ["out/", "out/main.py"]);
+}
+
+#[test]
+fn links_to_files_and_folders_of_the_archive_become_what_they_point_to() {
+    // As `zip -y` packs an installed npm package and a shared library; the order is any.
+    let bench = Bench::new(&zip(&[
+        link("node_modules/.bin/semver", "../semver/bin/semver.js"),
+        RawEntry { mode: 0o100_755, ..file("node_modules/semver/bin/semver.js", "#!") },
+        link("lib/libfoo.so", "libfoo.so.1"),
+        link("lib/libfoo.so.1", "libfoo.so.1.2"),
+        file("lib/libfoo.so.1.2", "ELF"),
+        link("lib64", "lib"),
+        file("main.py", "x"),
+    ]));
+    let extracted = bench.extract(CAPS).unwrap();
+    assert_eq!((extracted.files, extracted.bytes), (9, 2 + 2 + 6 * 3 + 1));
+    let expected = [
+        "lib/",
+        "lib/libfoo.so",
+        "lib/libfoo.so.1",
+        "lib/libfoo.so.1.2",
+        "lib64/",
+        "lib64/libfoo.so",
+        "lib64/libfoo.so.1",
+        "lib64/libfoo.so.1.2",
+        "main.py",
+        "node_modules/",
+        "node_modules/.bin/",
+        "node_modules/.bin/semver",
+        "node_modules/semver/",
+        "node_modules/semver/bin/",
+        "node_modules/semver/bin/semver.js",
+    ];
+    assert_eq!(tree(&bench.out()), expected);
+    let tool = bench.out().join("node_modules/.bin/semver");
+    let metadata = fs::symlink_metadata(&tool).unwrap();
+    assert!(metadata.is_file() && metadata.permissions().mode() & 0o777 == 0o755);
+    assert_eq!(fs::read_to_string(bench.out().join("lib64/libfoo.so")).unwrap(), "ELF");
+}
+
+#[test]
+fn a_link_counts_as_much_as_the_file_that_it_points_to() {
+    let files = [file("a", vec![0; 600_000]), link("b", "a")];
+    let said = Bench::new(&zip(&files)).extract(CAPS).unwrap_err().to_string();
+    assert!(said.contains(r#"as seen at "b" (CODE_MAX_EXTRACTED_MB)"#), "{said}");
+}
+
+#[test]
+fn a_link_that_points_to_nothing_is_left_out_and_told() {
+    let bench = Bench::new(&zip(&[link("python", "python3"), file("main.py", "x")]));
+    let extracted = bench.extract(CAPS).unwrap();
+    assert_eq!(tree(&bench.out()), ["main.py"]);
+    assert!(extracted.notes[0].contains(r#"link "python" is left out: it points to "python3""#));
+}
+
+#[test]
+fn folders_do_not_count_as_files() {
+    let folders = (0..20).map(|number| folder(&format!("{number}/")));
+    let files = (0..20).map(|number| file(format!("{number}/x"), ""));
+    let bench = Bench::new(&zip(&folders.chain(files).collect::<Vec<_>>()));
+    assert_eq!(bench.extract(CAPS).unwrap().files, CAPS.max_entries);
+}
+
+#[test]
+fn a_folder_that_is_named_twice_is_one_folder() {
+    let entries = [folder("lib/"), file("lib/a", "x"), folder("lib/"), folder("./lib/")];
+    let bench = Bench::new(&zip(&entries));
+    bench.extract(CAPS).unwrap();
+    assert_eq!(tree(&bench.out()), ["lib/", "lib/a"]);
+}
+
+#[test]
+fn names_that_differ_in_case_are_two_files_where_the_host_has_them_as_two() {
+    let names = ["p/client.py", "p/Client.py", "\u{e9}", "e\u{301}"];
+    let bench = Bench::new(&zip(&names.map(|name| file(name, name))));
+    bench.extract(CAPS).unwrap();
+    for name in names {
+        assert_eq!(fs::read_to_string(bench.out().join(name)).unwrap(), name);
+    }
+}
+
+#[test]
+fn backslashes_separate_folders_where_the_zip_is_from_windows() {
+    let dos = |name: &str, data: &str| RawEntry { mode: 0, system: 0, ..file(name, data) };
+    let entries = [dos("lib\\", ""), dos("lib\\sub\\a.py", "x"), dos("lib\\", "")];
+    let bench = Bench::new(&zip(&entries));
+    bench.extract(CAPS).unwrap();
+    assert_eq!(tree(&bench.out()), ["lib/", "lib/sub/", "lib/sub/a.py"]);
 }

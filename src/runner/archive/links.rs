@@ -1,0 +1,330 @@
+//! Symbolic links inside an archive: each is replaced by what it points to. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::rc::Rc;
+
+use super::names::entry_path;
+use super::{ArchiveCaps, ArchiveError, quoted};
+
+/// The longest target of a link on Linux (`PATH_MAX`), in bytes.
+pub(super) const MAX_TARGET_BYTES: usize = 4095;
+
+/// Links that lead to links, as many as Linux follows.
+const MAX_HOPS: usize = 40;
+
+/// What an entry is, by its path. Every folder above one is there, too.
+pub(super) type Nodes = BTreeMap<Rc<str>, Node>;
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Node {
+    /// A folder.
+    Directory,
+    /// A file, and how many bytes it says it has.
+    File(u64),
+    /// A symbolic link, and what it says.
+    Link(String),
+}
+
+/// What stands in the place of the links.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    /// Folders beyond those that are there.
+    pub(super) directories: BTreeSet<String>,
+    /// Where each further file goes, and the file that it is.
+    pub(super) files: Vec<LinkedFile>,
+    /// Links that point to nothing, and where to: on Linux they would be there, and lead nowhere.
+    pub(super) dangling: Vec<(String, String)>,
+}
+
+/// A file once more, in the place of a link.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LinkedFile {
+    pub(super) path: String,
+    pub(super) to: Rc<str>,
+    pub(super) bytes: u64,
+}
+
+/// Where a link leads.
+enum Found<'a> {
+    File(&'a Rc<str>, u64),
+    Directory(String),
+    Nothing,
+}
+
+/// Replaces every link, or says which one cannot be.
+pub(super) fn replace(nodes: &Nodes, caps: &ArchiveCaps) -> Result<Replaced, ArchiveError> {
+    let mut replacing = Replacing { nodes, caps, replaced: Replaced::default() };
+    for (path, node) in nodes {
+        if let Node::Link(target) = node {
+            replacing.link(path, path, target, &mut Vec::new())?;
+        }
+    }
+    Ok(replacing.replaced)
+}
+
+struct Replacing<'a> {
+    nodes: &'a Nodes,
+    caps: &'a ArchiveCaps,
+    replaced: Replaced,
+}
+
+impl Replacing<'_> {
+    /// Puts what the link `link` points to at `at`. `within` are the folders that are being put
+    /// somewhere, one inside the other.
+    fn link(
+        &mut self,
+        at: &str,
+        link: &str,
+        target: &str,
+        within: &mut Vec<String>,
+    ) -> Result<(), ArchiveError> {
+        let found = find(self.nodes, link, target).map_err(|why| ArchiveError::bad(link, why))?;
+        match found {
+            Found::Nothing if at == link => {
+                self.replaced.dangling.push((link.to_owned(), target.to_owned()));
+            }
+            Found::Nothing => {}
+            Found::File(to, bytes) => self.file(at, to, bytes)?,
+            Found::Directory(directory) => {
+                let lies_in_it = directory.is_empty() || is_below(link, &directory);
+                if lies_in_it || within.contains(&directory) {
+                    let problem = format!(
+                        "is a symbolic link to {}, a folder that it lies in, which would never end",
+                        quoted(target)
+                    );
+                    return Err(ArchiveError::bad(link, problem));
+                }
+                within.push(directory);
+                self.directory(at, within)?;
+                within.pop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the last of the folders `within` at `at`, with all that is in it.
+    fn directory(&mut self, at: &str, within: &mut Vec<String>) -> Result<(), ArchiveError> {
+        let nodes = self.nodes;
+        let root = within.last().map(|directory| format!("{directory}/")).unwrap_or_default();
+        self.add_directory(at)?;
+        let below = nodes.range::<str, _>((Bound::Included(root.as_str()), Bound::Unbounded));
+        for (path, node) in below.take_while(|(path, _)| path.starts_with(&root)) {
+            let place = format!("{at}/{}", &path[root.len()..]);
+            match node {
+                Node::Directory => self.add_directory(&place)?,
+                Node::File(bytes) => self.file(&place, path, *bytes)?,
+                Node::Link(target) => self.link(&place, path, target, within)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn add_directory(&mut self, at: &str) -> Result<(), ArchiveError> {
+        self.check(at)?;
+        self.replaced.directories.insert(at.to_owned());
+        let is_too_many = self.replaced.directories.len() > self.caps.max_entries;
+        self.within_cap(is_too_many)
+    }
+
+    fn file(&mut self, at: &str, to: &Rc<str>, bytes: u64) -> Result<(), ArchiveError> {
+        self.check(at)?;
+        self.replaced.files.push(LinkedFile { path: at.to_owned(), to: Rc::clone(to), bytes });
+        let is_too_many = self.replaced.files.len() > self.caps.max_entries;
+        self.within_cap(is_too_many)
+    }
+
+    fn within_cap(&self, is_too_many: bool) -> Result<(), ArchiveError> {
+        if is_too_many { Err(ArchiveError::too_many(self.caps)) } else { Ok(()) }
+    }
+
+    /// The place of a copy keeps to what every name must keep to.
+    fn check(&self, at: &str) -> Result<(), ArchiveError> {
+        entry_path(at, self.caps).map(drop).map_err(|problem| ArchiveError::bad(at, problem))
+    }
+}
+
+/// Whether a path is in a folder, at any depth.
+fn is_below(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Follows a link as Linux does, part by part.
+fn find<'a>(nodes: &'a Nodes, link: &str, target: &str) -> Result<Found<'a>, String> {
+    let mut place = link.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
+    let mut to_do = Vec::new();
+    let mut hops = 0;
+    follow(target, &mut to_do)?;
+    while let Some(part) = to_do.pop() {
+        if part == ".." {
+            if place.is_empty() {
+                let target = quoted(target);
+                return Err(format!(
+                    "is a symbolic link to {target}, which is outside the archive"
+                ));
+            }
+            place.truncate(place.rfind('/').unwrap_or_default());
+            continue;
+        }
+        let child = if place.is_empty() { part } else { format!("{place}/{part}") };
+        match nodes.get_key_value(child.as_str()) {
+            None => return Ok(Found::Nothing),
+            Some((_, Node::Directory)) => place = child,
+            Some((path, Node::File(bytes))) if to_do.is_empty() => {
+                return Ok(Found::File(path, *bytes));
+            }
+            // A file is no folder.
+            Some((_, Node::File(_))) => return Ok(Found::Nothing),
+            Some((_, Node::Link(next))) => {
+                hops += 1;
+                if hops > MAX_HOPS {
+                    let target = quoted(target);
+                    return Err(format!("is a symbolic link to {target}, which leads in a circle"));
+                }
+                follow(next, &mut to_do)?;
+            }
+        }
+    }
+    Ok(Found::Directory(place))
+}
+
+/// Puts the parts of a link's target before those that are still to be followed.
+fn follow(target: &str, to_do: &mut Vec<String>) -> Result<(), String> {
+    if target.starts_with('/') {
+        let target = quoted(target);
+        return Err(format!(
+            "is a symbolic link to {target}, an absolute path outside the archive"
+        ));
+    }
+    let parts = target.split('/').filter(|part| !matches!(*part, "" | "."));
+    to_do.extend(parts.rev().map(str::to_owned));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPS: ArchiveCaps = ArchiveCaps {
+        max_entries: 30,
+        max_extracted_bytes: 1000,
+        max_depth: 8,
+        max_name_bytes: 100,
+        max_ratio: 10,
+        max_time: std::time::Duration::from_secs(1),
+    };
+
+    /// `a/` is a folder, `a -> b` a link, all else a file.
+    fn nodes(entries: &[&str]) -> Nodes {
+        let mut nodes = Nodes::new();
+        for entry in entries {
+            let (path, node) = match (entry.split_once(" -> "), entry.strip_suffix('/')) {
+                (Some((path, target)), _) => (path, Node::Link(target.to_owned())),
+                (None, Some(path)) => (path, Node::Directory),
+                (None, None) => (*entry, Node::File(1)),
+            };
+            for parent in super::super::names::parents(path) {
+                nodes.insert(parent.into(), Node::Directory);
+            }
+            nodes.insert(path.into(), node);
+        }
+        nodes
+    }
+
+    fn replaced(entries: &[&str]) -> Result<Vec<String>, String> {
+        let replaced = replace(&nodes(entries), &CAPS).map_err(|error| error.to_string())?;
+        let directories = replaced.directories.iter().map(|path| format!("{path}/"));
+        let files = replaced.files.iter().map(|file| format!("{} = {}", file.path, file.to));
+        let dangling = replaced.dangling.iter().map(|(path, _)| format!("{path} = nothing"));
+        Ok(directories.chain(files).chain(dangling).collect())
+    }
+
+    #[test]
+    fn a_link_is_the_file_that_it_points_to() {
+        let cases: [(&[&str], &[&str]); 7] = [
+            (&["m/.bin/s -> ../s/bin/s.js", "m/s/bin/s.js"], &["m/.bin/s = m/s/bin/s.js"]),
+            (
+                &["l.so -> l.so.1", "l.so.1 -> l.so.1.2", "l.so.1.2"],
+                &["l.so = l.so.1.2", "l.so.1 = l.so.1.2"],
+            ),
+            (&["a -> ./x/../x//f", "x/f"], &["a = x/f"]),
+            (&["a -> d/f", "d -> e", "e/f"], &["d/", "a = e/f", "d/f = e/f"]),
+            (&["a -> none", "f"], &["a = nothing"]),
+            (&["a -> none/../f", "f"], &["a = nothing"]),
+            (&["a -> f/g", "b -> f/../f", "f"], &["a = nothing", "b = nothing"]),
+        ];
+        for (entries, expected) in cases {
+            assert_eq!(replaced(entries).unwrap(), expected, "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_to_a_folder_is_that_folder_with_all_that_is_in_it() {
+        let entries = [
+            "lib64 -> lib",
+            "lib/a",
+            "lib/sub/b",
+            "lib/c -> a",
+            "lib/d -> ../other",
+            "other/e",
+            "libx",
+        ];
+        let expected = [
+            "lib/d/",
+            "lib64/",
+            "lib64/d/",
+            "lib64/sub/",
+            "lib/c = lib/a",
+            "lib/d/e = other/e",
+            "lib64/a = lib/a",
+            "lib64/c = lib/a",
+            "lib64/d/e = other/e",
+            "lib64/sub/b = lib/sub/b",
+        ];
+        assert_eq!(replaced(&entries).unwrap(), expected);
+        let workspace = ["node_modules/p -> ../packages/p", "packages/p/index.js"];
+        let expected = ["node_modules/p/", "node_modules/p/index.js = packages/p/index.js"];
+        assert_eq!(replaced(&workspace).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_link_that_leaves_or_never_ends_is_refused_by_its_name() {
+        let outside = "which is outside the archive";
+        let circle = "which leads in a circle";
+        let never = "a folder that it lies in";
+        let cases: [(&[&str], &str, &str); 11] = [
+            (&["a -> ../x", "x"], "a", outside),
+            (&["d/a -> ../../d/x", "d/x"], "d/a", outside),
+            (&["d/a -> ../..", "d/x"], "d/a", outside),
+            (&["a -> /etc/passwd"], "a", "an absolute path outside the archive"),
+            (&["a -> b", "b -> /etc"], "a", "an absolute path outside the archive"),
+            (&["a -> a"], "a", circle),
+            (&["a -> b", "b -> c", "c -> a"], "a", circle),
+            (&["a -> ."], "a", never),
+            (&["d/a -> ../d", "d/x"], "d/a", never),
+            (&["d/e/a -> ../..", "x"], "d/e/a", never),
+            (&["a/to -> ../b", "b/to -> ../a", "a/x", "b/x"], "a/to", never),
+        ];
+        for (entries, name, problem) in cases {
+            let said = replaced(entries).expect_err(name);
+            let is_named = said.starts_with(&format!("the archive's entry {name:?} is a symbolic"));
+            assert!(is_named && said.contains(problem), "{entries:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn links_multiply_files_within_the_caps_alone() {
+        let mut entries = vec!["l0/f".to_owned(), "l0/g".to_owned()];
+        for level in 1..8 {
+            entries.push(format!("l{level}/a -> ../l{}", level - 1));
+            entries.push(format!("l{level}/b -> ../l{}", level - 1));
+        }
+        let entries: Vec<_> = entries.iter().map(String::as_str).collect();
+        let said = replaced(&entries).unwrap_err();
+        assert!(said.contains("CODE_MAX_ENTRIES"), "{said}");
+        let deep = ["a/b/c/d/e/f -> ../../../../../x", "x/y/z/w"];
+        let said = replaced(&deep).unwrap_err();
+        assert!(said.contains("CODE_MAX_DEPTH"), "{said}");
+    }
+}
