@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use longshore::job::{
-    Bounds, Job, MIN_SECRET_BYTES, MessageError, check_size, parse_executable, parse_stop,
+    Bounds, Job, MIN_SECRET_BYTES, MessageError, decoded, parse_executable, parse_stop,
 };
 use longshore::settings::{Settings, Sources};
 
@@ -28,7 +28,12 @@ static DEFAULTS: LazyLock<(Bounds, usize)> = LazyLock::new(|| {
 
 pub(super) fn check(bytes: &[u8]) {
     let (bounds, max_bytes) = &*DEFAULTS;
-    let read = check_size(bytes, *max_bytes).and_then(|()| parse_executable(bytes));
+    let text = match decoded(bytes, None, *max_bytes) {
+        Ok(text) => text,
+        Err(error) => return assert_told(&error),
+    };
+    assert!(text.len() <= *max_bytes);
+    let read = parse_executable(&text);
     let judged = read.and_then(|executable| {
         let wire = serde_json::to_vec(&executable).unwrap();
         assert_eq!(parse_executable(&wire).unwrap(), executable, "it does not survive the wire");
@@ -38,7 +43,7 @@ pub(super) fn check(bytes: &[u8]) {
         Ok(job) => assert_sound(&job, bounds),
         Err(error) => assert_told(&error),
     }
-    match parse_stop(bytes) {
+    match parse_stop(&text) {
         Ok(stop) => assert!(stop.timeout_seconds <= 600 && is_id(stop.id.as_str())),
         Err(error) => assert_told(&error),
     }
@@ -74,6 +79,8 @@ fn assert_sound(job: &Job, bounds: &Bounds) {
     let key = &job.code_key;
     assert!((1..=1024).contains(&key.len()) && !key.contains(char::is_control));
     assert!(key.split('/').all(|part| part != ".." && part != "."));
+    assert!(!key.ends_with('/') && !key.contains('\\'));
+    assert!(!job.script.contains('\\'));
     if let Some(hash) = &job.code_sha256 {
         assert!(hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()));
     }
@@ -94,6 +101,7 @@ fn assert_sound(job: &Job, bounds: &Bounds) {
         assert!(!name.starts_with(|c: char| c.is_ascii_digit()), "{name:?}");
         assert!(value.len() <= 120 * 1024 && !value.contains('\0'), "{name:?}");
     }
+    assert!(job.env.len() <= 1000);
     assert!(job.secrets.len() <= 100);
     assert!(job.secrets.iter().all(|secret| secret.len() >= MIN_SECRET_BYTES));
     assert!((1..=3600).contains(&job.log_interval.as_secs()));

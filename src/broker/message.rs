@@ -117,6 +117,8 @@ pub struct MessageProperties {
     pub reply_to: Option<String>,
     /// The body's media type.
     pub content_type: Option<String>,
+    /// How the body is compressed, or whatever else its publisher says here.
+    pub content_encoding: Option<String>,
     /// When it was published, to the second.
     pub timestamp: Option<Timestamp>,
     /// The trace, as W3C Trace Context.
@@ -141,10 +143,10 @@ impl MessageProperties {
             correlation_id: text(properties.correlation_id()),
             reply_to: text(properties.reply_to()),
             content_type: text(properties.content_type()),
+            content_encoding: text(properties.content_encoding()),
             timestamp: properties
                 .timestamp()
-                .and_then(|seconds| i64::try_from(seconds).ok())
-                .and_then(|seconds| Timestamp::from_second(seconds).ok()),
+                .and_then(|count| published_at(count, Timestamp::now())),
             traceparent: header(TRACEPARENT_HEADER)
                 .and_then(as_text)
                 .filter(|text| is_traceparent(text)),
@@ -152,6 +154,24 @@ impl MessageProperties {
             since: count(SINCE_HEADER),
         }
     }
+}
+
+/// The earliest time that a message can have been published, in seconds since 1970: the year 2000.
+const EARLIEST_SECOND: u64 = 946_684_800;
+
+/// How far ahead of our clock a publisher's may be, in seconds. A message from further ahead would
+/// outweigh every stop until then.
+const MAX_AHEAD_SECONDS: u64 = 86_400;
+
+/// When a message was published. AMQP counts seconds since 1970; many clients write milliseconds,
+/// microseconds or nanoseconds, which differ so much in size that one count fits one unit alone. What
+/// fits none counts as absent.
+fn published_at(count: u64, now: Timestamp) -> Option<Timestamp> {
+    let latest = u64::try_from(now.as_second()).unwrap_or_default() + MAX_AHEAD_SECONDS;
+    let units = [1, 1_000, 1_000_000, 1_000_000_000];
+    let seconds = units.map(|unit| count / unit);
+    let second = seconds.into_iter().find(|second| (EARLIEST_SECOND..=latest).contains(second))?;
+    Timestamp::from_second(i64::try_from(second).ok()?).ok()
 }
 
 /// Whether a text could be a trace, of this version of W3C Trace Context or a later one. Anything else

@@ -47,6 +47,44 @@ proptest! {
 }
 
 #[test]
+fn the_unit_of_a_timestamp_is_told_by_its_size() {
+    let now: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
+    let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+    let second = u64::try_from(now.as_second()).unwrap();
+    for (count, expected) in [
+        (second, Some(now)),
+        (second * 1_000 + 999, Some(now)),
+        (second * 1_000_000 + 999_999, Some(now)),
+        (second * 1_000_000_000 + 7, Some(now)),
+        (second + 86_400, at("2026-11-29T12:00:00Z")),
+        (second - 86_400 * 365, at("2025-11-28T12:00:00Z")),
+        ((second + 3600) * 1000, at("2026-11-28T13:00:00Z")),
+        (946_684_800, at("2000-01-01T00:00:00Z")),
+        (second + 86_401, None),
+        ((second + 86_401) * 1_000, None),
+        (0, None),
+        (1, None),
+        (946_684_799, None),
+        (99_999_999_999, None),
+        // Ticks of .NET, which count from the year 1.
+        (639_159_552_000_000_000, None),
+        (u64::MAX, None),
+    ] {
+        assert_eq!(published_at(count, now), expected, "{count}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_timestamp_is_absurd(count in any::<u64>()) {
+        let now = Timestamp::from_second(1_795_867_200).unwrap();
+        if let Some(at) = published_at(count, now) {
+            prop_assert!((946_684_800..=1_795_867_200 + 86_400).contains(&at.as_second()));
+        }
+    }
+}
+
+#[test]
 fn what_could_not_be_a_trace_does_not_go_on() {
     let traced = |text: &str| {
         let value = AMQPValue::LongString(text.into());

@@ -210,7 +210,9 @@ fn config(text: &str) -> Result<Value, Failure> {
 }
 
 fn object(body: &[u8], source: &str) -> Result<Map<String, Value>, Failure> {
-    serde_json::from_slice(body)
+    // Editors on Windows put it there.
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    serde_json::from_slice(text)
         .map_err(|error| Failure::Usage(format!("{source} is not a JSON object: {error}")))
 }
 

@@ -22,14 +22,14 @@ use super::{JobId, RunId, env};
             "if": {"properties": {"entrypoint": {"const": "bot"}}},
             "then": {"properties": {"entrypoint_files": {
                 "required": ["bot"],
-                "properties": {"bot": {"minLength": 1, "maxLength": 1024, "pattern": "^[^/]"}}
+                "properties": {"bot": {"minLength": 1, "maxLength": 1024, "pattern": r"^[^/\\][^\\]*$"}}
             }}}
         },
         {
             "if": {"properties": {"entrypoint": {"const": "backtest"}}},
             "then": {"properties": {"entrypoint_files": {
                 "required": ["backtest"],
-                "properties": {"backtest": {"minLength": 1, "maxLength": 1024, "pattern": "^[^/]"}}
+                "properties": {"backtest": {"minLength": 1, "maxLength": 1024, "pattern": r"^[^/\\][^\\]*$"}}
             }}}
         },
         {
@@ -48,8 +48,11 @@ pub struct Executable {
     /// The script of each entrypoint, relative to the archive's root.
     #[schemars(example = serde_json::json!({"bot": "main.py", "backtest": "backtest.py"}))]
     pub entrypoint_files: BTreeMap<String, String>,
-    /// The key of the zip in the code bucket.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\u0000-\u001f\u007f]+$"))]
+    /// The key of the zip in the code bucket. It does not end in a slash and has no backslash.
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = r"^[^\u0000-\u001f\u007f\\]*[^\u0000-\u001f\u007f\\/]$")
+    )]
     pub file_path: String,
     /// Handed to the code as it is.
     pub config: Map<String, Value>,
@@ -75,10 +78,15 @@ pub struct Executable {
     /// The container's network. By default the worker's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
-    /// More environment variables. Those by which the shell, the loader or an interpreter runs or loads
-    /// something before the script are refused, and so are those that the worker sets.
+    /// More environment variables, at most 1,000, with 512 KiB in all. Those by which the shell, the
+    /// loader or an interpreter runs or loads something before the script are refused, and so are those
+    /// that the worker sets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("propertyNames" = env::names_schema(), "properties" = env::values_schema()))]
+    #[schemars(extend(
+        "propertyNames" = env::names_schema(),
+        "properties" = env::values_schema(),
+        "maxProperties" = 1000
+    ))]
     pub env: BTreeMap<String, String>,
     /// What must not be seen in logs, results and events: names of variables in `env`, and places of texts in `config`
     /// as JSON Pointers, such as `/exchange/api_key`. Each text must have 4 to 8,192 bytes.
@@ -287,8 +295,8 @@ pub enum RestartWhen {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HealthCheck {
-    /// The program and its arguments. Exit code 0 means well.
-    #[schemars(length(min = 1))]
+    /// The program and its arguments, at most 64 KiB in all. Exit code 0 means well.
+    #[schemars(length(min = 1, max = 256))]
     pub command: Vec<String>,
     /// Seconds between two checks. The worker's settings say how few there may be.
     #[serde(default = "default_health_interval_seconds")]

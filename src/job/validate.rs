@@ -154,6 +154,9 @@ fn check_script(executable: &Executable, found: &mut Vec<Violation>) -> String {
     if !plain || parts.is_empty() {
         let problem = format!("{} is not a relative path inside the archive", quoted(file));
         found.push(violation(&format!("entrypoint_files.{kind}"), problem));
+    } else if file.contains('\\') {
+        let problem = format!("{} has a backslash: separate folders by '/'", quoted(file));
+        found.push(violation(&format!("entrypoint_files.{kind}"), problem));
     }
     parts.join("/")
 }
@@ -164,7 +167,13 @@ fn check_texts(executable: &Executable, found: &mut Vec<Violation>) {
         let problem = "must be 1 to 1,024 characters, none of them a control character";
         found.push(violation("file_path", problem));
     } else if key.split('/').any(|part| part == ".." || part == ".") {
-        found.push(violation("file_path", format!("{key:?} has a '.' or '..' part")));
+        found.push(violation("file_path", format!("{} has a '.' or '..' part", quoted(key))));
+    } else if key.ends_with('/') {
+        let problem = format!("{} ends in '/': it must name a zip, not a folder", quoted(key));
+        found.push(violation("file_path", problem));
+    } else if key.contains('\\') {
+        let problem = format!("{} has a backslash: separate folders by '/'", quoted(key));
+        found.push(violation("file_path", problem));
     }
     if let Some(hash) = &executable.code_sha256 {
         let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
@@ -172,7 +181,27 @@ fn check_texts(executable: &Executable, found: &mut Vec<Violation>) {
             found.push(violation("code_sha256", "is not 64 lower-case hexadecimal digits"));
         }
     }
-    for (name, value) in &executable.env {
+    check_env(executable, found);
+}
+
+fn check_env(executable: &Executable, found: &mut Vec<Violation>) {
+    let env = &executable.env;
+    if env.len() > MAX_VARIABLES {
+        let problem = format!(
+            "has {} variables, more than the {MAX_VARIABLES} allowed: put the rest into config",
+            env.len()
+        );
+        return found.push(violation("env", problem));
+    }
+    let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    if bytes > MAX_ENV_TOTAL_BYTES {
+        let problem = format!(
+            "takes {bytes} bytes, names included, more than the {MAX_ENV_TOTAL_BYTES} allowed: put \
+             what is large into config, or into a file of the zip"
+        );
+        found.push(violation("env", problem));
+    }
+    for (name, value) in env {
         if found.len() >= MAX_VIOLATIONS {
             found.push(violation("env", "has more that is wrong than is told here"));
             break;
@@ -195,6 +224,18 @@ fn check_texts(executable: &Executable, found: &mut Vec<Violation>) {
 /// Linux caps one environment string at 128 KiB; this leaves room for the name.
 const MAX_ENV_BYTES: usize = 120 * 1024;
 
+/// The most variables: the engine takes seconds for tens of thousands, and every process that a
+/// program starts copies them.
+const MAX_VARIABLES: usize = 1000;
+
+/// All variables together, in bytes, as they stand in memory. Linux takes 2 MiB for the environment
+/// and arguments of a program, and the config may be among them, twice.
+const MAX_ENV_TOTAL_BYTES: usize = 512 * 1024;
+
+/// The most parts of a health check's command, and their bytes: the engine runs it again and again.
+const MAX_COMMAND_PARTS: usize = 256;
+const MAX_COMMAND_BYTES: usize = 64 * 1024;
+
 /// More processors than any host has.
 const MOST_CPUS: f64 = 4096.0;
 
@@ -206,21 +247,21 @@ fn check_limits(
     let Some(asked) = asked else {
         return *most;
     };
-    let mut whole = |field: &str, value: Option<u64>, least: u64, most: u64| {
+    let mut whole = |field: &str, value: Option<u64>, least: u64, most: u64, setting: &str| {
         let value = value.unwrap_or(most);
         if value < least || value > most {
-            let problem = format!("is {value}, not between {least} and {most}");
+            let problem = format!("is {value}, not between {least} and {most} ({setting})");
             found.push(violation(&format!("limits.{field}"), problem));
         }
         value
     };
-    let memory_mb = whole("memory_mb", asked.memory_mb, 6, most.memory_mb);
-    let cpu_shares = whole("cpu_shares", asked.cpu_shares, 2, most.cpu_shares);
-    let pids = whole("pids", asked.pids, 1, most.pids);
+    let memory_mb = whole("memory_mb", asked.memory_mb, 6, most.memory_mb, "BOT_MEMORY_LIMIT_MB");
+    let cpu_shares = whole("cpu_shares", asked.cpu_shares, 2, most.cpu_shares, "BOT_CPU_SHARES");
+    let pids = whole("pids", asked.pids, 1, most.pids, "BOT_PIDS_LIMIT");
     if let Some(cpus) = asked.cpus {
         let ceiling = most.cpus.unwrap_or(MOST_CPUS);
         if !(0.01..=ceiling).contains(&cpus) {
-            let problem = format!("is {cpus}, not between 0.01 and what this worker allows");
+            let problem = format!("is {cpus}, not between 0.01 and {ceiling} (BOT_CPUS)");
             found.push(violation("limits.cpus", problem));
         }
     }
@@ -242,7 +283,9 @@ fn check_timeout(
     let timeout = asked.unwrap_or(bounds.timeout);
     if timeout > bounds.max_timeout {
         let (asked, most) = (timeout.as_secs(), bounds.max_timeout.as_secs());
-        let problem = format!("is {asked}, more than the {most} that this worker allows");
+        let problem = format!(
+            "is {asked}, more than the {most} that this worker allows (JOB_MAX_TIMEOUT_SECONDS)"
+        );
         found.push(violation("timeout_seconds", problem));
     }
     Some(timeout)
@@ -252,7 +295,8 @@ fn check_policies(executable: &Executable, bounds: &Bounds, found: &mut Vec<Viol
     if let Some(network) = executable.network
         && !bounds.allowed_networks.contains(&network)
     {
-        let problem = format!("{:?} is not allowed on this worker", network.as_str());
+        let network = network.as_str();
+        let problem = format!("{network:?} is not allowed on this worker (BOT_ALLOWED_NETWORKS)");
         found.push(violation("network", problem));
     }
     let mut between = |path: &str, value: u64, least: u64, most: u64| {
@@ -291,6 +335,14 @@ fn check_policies(executable: &Executable, bounds: &Bounds, found: &mut Vec<Viol
 fn check_health(check: &HealthCheck, least: Duration, found: &mut Vec<Violation>) {
     if check.command.is_empty() {
         found.push(violation("health_check.command", "is empty"));
+    }
+    let bytes: usize = check.command.iter().map(String::len).sum();
+    if check.command.len() > MAX_COMMAND_PARTS || bytes > MAX_COMMAND_BYTES {
+        let problem = format!(
+            "has more than {MAX_COMMAND_PARTS} parts or {MAX_COMMAND_BYTES} bytes: put it into a \
+             script of the zip"
+        );
+        found.push(violation("health_check.command", problem));
     }
     let (interval, least) = (check.interval_seconds, least.as_secs());
     if (1..least).contains(&interval) {

@@ -36,7 +36,7 @@ const MAX_CLAIM_PAUSE: Duration = Duration::from_secs(10);
 /// How often a claim that somebody else's write crossed is tried again.
 const MAX_CROSSINGS: usize = 10;
 
-/// Claims a job for the segment of `tenure`.
+/// Claims a job for the segment of `tenure`; `text` is its message, unpacked.
 ///
 /// Writes before it looks for a stop; a stop is noted before it looks for the job: so one of the two
 /// always sees the other. It also writes before it looks whose the segment is; a new owner notes
@@ -46,6 +46,7 @@ pub(super) async fn claim(
     ctx: &Context,
     tenure: &Arc<Tenure>,
     job: &Job,
+    text: &str,
     delivery: &Delivery,
     incoming: &Incoming,
 ) -> Result<Claim, JournalError> {
@@ -65,7 +66,7 @@ pub(super) async fn claim(
                 earlier::keep_end(ctx, old, &job.run_id).await?;
             }
         }
-        let record = new_record(ctx, tenure, job, delivery, old);
+        let record = new_record(ctx, tenure, job, (text, delivery), old);
         // The index first: a record without its index would not be found again.
         ctx.journal.add_to_segment(tenure.segment, &job.id).await?;
         is_entered = true;
@@ -162,7 +163,7 @@ fn new_record(
     ctx: &Context,
     tenure: &Tenure,
     job: &Job,
-    delivery: &Delivery,
+    (text, delivery): (&str, &Delivery),
     old: Option<&JobRecord>,
 ) -> JobRecord {
     let properties = &delivery.properties;
@@ -181,7 +182,7 @@ fn new_record(
         claimed_at: Timestamp::now(),
         finished_at: None,
         message: StoredMessage {
-            body: String::from_utf8_lossy(&delivery.body).into_owned(),
+            body: text.to_owned(),
             correlation_id: properties.correlation_id.clone(),
             reply_to: properties.reply_to.clone(),
             traceparent: properties.traceparent.clone(),

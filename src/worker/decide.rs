@@ -81,6 +81,24 @@ pub(super) fn cancels(tombstone: &Tombstone, incoming: &Incoming, now: Timestamp
     }
 }
 
+/// What is said of a start that a noted stop cancels: which stop that was, and why it counts.
+#[must_use]
+pub(super) fn why_cancelled(tombstone: &Tombstone, incoming: &Incoming) -> String {
+    let reason = tombstone.reason.as_deref().map(|reason| format!(" ({reason})"));
+    let stop = format!("a stop of {:.0}{}", tombstone.at, reason.unwrap_or_default());
+    let why = match (&tombstone.run_id, incoming.published_at) {
+        (Some(_), _) => "which names this run".to_owned(),
+        (None, Some(published_at)) => {
+            format!("which came after the start was published, at {published_at:.0}")
+        }
+        (None, None) => format!(
+            "which counts because the start has no AMQP timestamp: a stop then holds for {} s",
+            STOP_MEMORY.as_secs()
+        ),
+    };
+    format!("cancelled before it ran by {stop}, {why}")
+}
+
 /// Whether an active run is about to end because of a stop that has been noted.
 #[must_use]
 pub(crate) fn is_stopping(tombstone: &Tombstone, active: &JobRecord) -> bool {

@@ -6,9 +6,9 @@ use super::account::{Account, Claimed};
 use super::active::ActiveGuard;
 use super::claim::{self, Claim};
 use super::context::Context;
-use super::decide::Incoming;
+use super::decide::{Incoming, why_cancelled};
 use super::ending::FailedTry;
-use super::execute::{Begin, Executed, because, execute};
+use super::execute::{Begin, Executed, execute};
 use super::reporter::Reporter;
 use super::slots::Slot;
 use super::tenure::Tenure;
@@ -27,8 +27,8 @@ pub(super) async fn follow_start(
     delivery: Delivery,
     slot: Slot,
 ) {
-    let job = match validate(&ctx, &delivery) {
-        Ok(job) => job,
+    let (job, text) = match validate(&ctx, &delivery) {
+        Ok(valid) => valid,
         Err(error) => return settle::reject(&ctx, delivery, &error).await,
     };
     let inbox = Inbox::of_start(job.is_long_running);
@@ -40,7 +40,7 @@ pub(super) async fn follow_start(
         Err(active) => return settle::already_active(&ctx, delivery, &job, &active).await,
     };
     let incoming = incoming(&job, &delivery);
-    match claim::claim(&ctx, &tenure, &job, &delivery, &incoming).await {
+    match claim::claim(&ctx, &tenure, &job, &text, &delivery, &incoming).await {
         Ok(Claim::Taken(claimed)) => {
             guard.run.claim(&tenure);
             settle::ack(&delivery, &job.id).await;
@@ -49,7 +49,7 @@ pub(super) async fn follow_start(
         Ok(Claim::Cancelled(claimed, tombstone)) => {
             guard.run.claim(&tenure);
             settle::ack(&delivery, &job.id).await;
-            let why = format!("cancelled before it ran{}", because(tombstone.reason.as_deref()));
+            let why = why_cancelled(&tombstone, &incoming);
             ending::settle_unrun(&ctx, *claimed, Verdict::Cancelled, why).await;
         }
         Ok(Claim::TooLate) => {

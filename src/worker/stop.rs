@@ -6,9 +6,11 @@ use jiff::Timestamp;
 
 use super::active::StopOrder;
 use super::context::Context;
+use super::decide::STOP_MEMORY;
 use super::settle;
+use super::validate::text_of;
 use crate::broker::{Delivery, Inbox, MessageOptions, PublishError};
-use crate::job::{MessageError, RunId, State, Status, StopRequest, check_size, parse_stop};
+use crate::job::{MessageError, RunId, State, Status, StopRequest, parse_stop};
 use crate::storage::{JobRecord, JournalError, RecordState, Tombstone};
 
 /// Why a stop could not be followed this time.
@@ -25,8 +27,8 @@ enum StopError {
 /// The stop is noted before anybody looks for the job, and a job is noted before anybody looks for
 /// a stop: so one of the two always sees the other.
 pub(super) async fn follow_stop(ctx: &Context, delivery: Delivery) {
-    let fits = check_size(&delivery.body, ctx.settings.max_message_bytes);
-    let stop = match fits.and_then(|()| parse_stop(&delivery.body)) {
+    let text = text_of(ctx, &delivery);
+    let stop = match text.and_then(|text| parse_stop(&text)) {
         Ok(stop) => stop,
         Err(error) => return reject_stop(ctx, delivery, &error).await,
     };
@@ -89,11 +91,21 @@ async fn carry_out(
             .await
             .map_err(|source| StopError::Forward { segment, source }),
         None => {
-            let message = "no run of this job is active; a start that was published before this \
-                           stop will be cancelled";
-            answer(ctx, delivery, stop, State::NotRunning, message).await;
+            answer(ctx, delivery, stop, State::NotRunning, &not_running(stop)).await;
             Ok(())
         }
+    }
+}
+
+/// The answer to a stop that found nothing to stop.
+fn not_running(stop: &StopRequest) -> String {
+    match &stop.run_id {
+        Some(run) => format!("run {run} of this job is not active; its start will be cancelled"),
+        None => format!(
+            "no run of this job is active; a start that was published before this stop will be \
+             cancelled, and one without a timestamp if it comes within {} s",
+            STOP_MEMORY.as_secs()
+        ),
     }
 }
 

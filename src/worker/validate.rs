@@ -1,17 +1,30 @@
 //! From a message to a job, by what this worker allows: of a delivery, and of a record in the journal.
 
+use std::borrow::Cow;
+
 use super::context::Context;
 use crate::broker::Delivery;
-use crate::job::{Job, MessageError, check_size, parse_executable, secrets_of_invalid};
+use crate::job::{Job, MessageError, decoded, parse_executable, secrets_of_invalid};
 use crate::storage::JobRecord;
 
-/// The job of a delivery.
-pub(super) fn validate(ctx: &Context, delivery: &Delivery) -> Result<Job, MessageError> {
-    check_size(&delivery.body, ctx.settings.max_message_bytes)?;
+/// The job of a delivery, and its message as text.
+pub(super) fn validate(ctx: &Context, delivery: &Delivery) -> Result<(Job, String), MessageError> {
+    let text = text_of(ctx, delivery)?;
     let message_id = delivery.properties.message_id.as_deref();
-    parse_executable(&delivery.body)
+    let job = parse_executable(&text)
         .and_then(|executable| Job::validate(executable, &ctx.bounds, message_id))
-        .map_err(|error| without_secrets(ctx, error, &delivery.body))
+        .map_err(|error| without_secrets(ctx, error, &text))?;
+    // What was read as JSON is UTF-8.
+    Ok((job, String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// The text of a start or stop message, however its publisher packed it.
+pub(super) fn text_of<'a>(
+    ctx: &Context,
+    delivery: &'a Delivery,
+) -> Result<Cow<'a, [u8]>, MessageError> {
+    let encoding = delivery.properties.content_encoding.as_deref();
+    decoded(&delivery.body, encoding, ctx.settings.max_message_bytes)
 }
 
 /// What is wrong with a message, without what of it must not be seen.

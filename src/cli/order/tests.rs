@@ -67,9 +67,9 @@ fn mistakes_name_the_flag_or_the_field() {
         change(&mut flags);
         problem(&flags)
     };
-    assert!(with(|f| f.job.id = None).contains("missing field `id`"));
+    assert!(with(|f| f.job.id = None).contains("id: is missing, and must be a string"));
     assert!(with(|f| f.job.id = Some("../x".into())).contains("id: \"../x\" is not an id"));
-    assert!(with(|f| f.job.files.clear()).contains("missing field `runtime`"));
+    assert!(with(|f| f.job.files.clear()).contains("runtime: is missing"));
     assert!(with(|f| f.job.env = vec!["A".into()]).contains("--env \"A\" is not"));
     assert!(with(|f| f.job.job_config = Some("[1]".into())).contains("--job-config is not a JSON"));
     let gone = with(|f| f.job.job_config = Some("@/nowhere".into()));

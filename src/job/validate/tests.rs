@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::hostile::messages;
-use crate::job::{check_size, parse_executable, parse_stop};
+use crate::job::{decoded, parse_executable, parse_stop};
 
 fn bounds() -> Bounds {
     Bounds {
@@ -66,28 +66,40 @@ fn a_bot_has_no_time_out_unless_it_asks() {
 fn every_mistake_names_its_json_path() {
     let cases = [
         ("id", json!("../x"), "id: \"../x\" is not an id"),
-        ("runtime", json!("ruby3"), "runtime: unknown variant `ruby3`"),
-        ("entrypoint", json!("cron"), "entrypoint: unknown variant `cron`"),
+        (
+            "runtime",
+            json!("ruby3"),
+            "runtime: must be \"python3.11\" or \"nodejs20\", not \"ruby3\"",
+        ),
+        ("entrypoint", json!("cron"), "entrypoint: must be \"bot\" or \"backtest\", not \"cron\""),
         ("entrypoint_files", json!({"bot": "main.py"}), "entrypoint_files: has no file for"),
         ("entrypoint_files", json!({"backtest": "../x.py"}), "entrypoint_files.backtest: "),
         ("entrypoint_files", json!({"backtest": "/x.py"}), "entrypoint_files.backtest: "),
+        (
+            "entrypoint_files",
+            json!({"backtest": "src\\x.py"}),
+            "entrypoint_files.backtest: \"src\\\\x.py\" has a backslash",
+        ),
         ("file_path", json!(""), "file_path: must be"),
         ("file_path", json!("a/../b"), "file_path: \"a/../b\" has a"),
-        ("config", json!([1]), "config: invalid type: sequence, expected a map"),
-        ("is_long_running", json!("yes"), "is_long_running: invalid type"),
+        ("file_path", json!("bots/a.zip/"), "file_path: \"bots/a.zip/\" ends in '/'"),
+        ("file_path", json!("/"), "file_path: \"/\" ends in '/'"),
+        ("file_path", json!("bots\\a.zip"), "file_path: \"bots\\\\a.zip\" has a backslash"),
+        ("config", json!([1]), "config: must be an object, not an array"),
+        ("is_long_running", json!("yes"), "is_long_running: must be true or false, not a string"),
         ("limits", json!({"memory_mb": 4096}), "limits.memory_mb: is 4096, not between"),
-        ("limits", json!({"memory": 1}), "limits.memory: unknown field `memory`"),
+        ("limits", json!({"memory": 1}), "limits.memory: is not a field of limits; did you mean"),
         ("limits", json!({"cpus": 0}), "limits.cpus: is 0"),
         ("network", json!("bridge"), "network: \"bridge\" is not allowed"),
         ("timeout_seconds", json!(0), "timeout_seconds: is 0"),
         ("timeout_seconds", json!(9999), "timeout_seconds: is 9999, more than"),
-        ("timeout_seconds", json!(-1), "timeout_seconds: invalid value"),
+        ("timeout_seconds", json!(-1), "timeout_seconds: is -1, less than the 1 required"),
         ("env", json!({"A B": "x"}), "env.A B: is not the name"),
         ("env", json!({"CONFIG": "x"}), "env.CONFIG: is set by Longshore"),
         ("code_sha256", json!("AB"), "code_sha256: is not 64"),
         ("max_attempts", json!(0), "max_attempts: is 0"),
         ("restart", json!({"when": "always"}), "restart: is for long-running jobs only"),
-        ("typo", json!(1), "typo: unknown field `typo`, expected one of"),
+        ("typo", json!(1), "typo: is not a field of a start message, which has "),
     ];
     for (field, value, expected) in cases {
         let said = problem_with(field, value);
@@ -98,14 +110,15 @@ fn every_mistake_names_its_json_path() {
 #[test]
 fn no_mistake_quotes_a_value_that_may_be_a_secret() {
     let cases = [
-        ("env", json!({"API_KEY": 1_234_567_890}), "env.API_KEY: invalid type: integer, expected"),
-        ("env", json!({"API_KEY": ["hush"]}), "env.API_KEY: invalid type: sequence, expected"),
-        ("env", json!("hush, expected x"), "env: invalid type: string, expected a map"),
-        ("config", json!("hush"), "config: invalid type: string, expected a map"),
+        ("env", json!({"API_KEY": 1_234_567_890}), "env.API_KEY: must be a string, not a number"),
+        ("env", json!({"API_KEY": ["hush"]}), "env.API_KEY: must be a string, not an array"),
+        ("env", json!("hush, expected x"), "env: must be an object, not a string"),
+        ("config", json!("hush"), "config: must be an object, not a string"),
+        ("id", json!({"hush": "hush"}), "id: must be a string, not an object"),
         (
             "timeout_seconds",
             json!("hush \" `x`"),
-            "timeout_seconds: invalid type: string, expected",
+            "timeout_seconds: must be a whole number, not a string",
         ),
         ("env", json!({"API_KEY": "hush\u{0}"}), "env.API_KEY: has a NUL"),
         ("secrets", json!(["hush"]), "secrets[0]: is no variable in env"),
@@ -130,6 +143,43 @@ fn a_health_check_more_often_than_the_worker_allows_is_refused_with_the_setting(
                     (HEALTH_CHECK_MIN_INTERVAL_SECONDS)";
     assert_eq!(said, expected);
     assert_eq!(with_interval(5).unwrap().health_check.unwrap().interval_seconds, 5);
+}
+
+#[test]
+fn variables_are_bounded_in_number_and_in_size() {
+    let env = |count: usize, bytes: usize| {
+        let one = |number| (format!("V{number}"), json!("x".repeat(bytes)));
+        Value::Object((0..count).map(one).collect())
+    };
+    let with = |env: Value| {
+        let mut message = message();
+        message["env"] = env;
+        validate(&message).map(|job| job.env.len()).map_err(|error| error.to_string())
+    };
+    assert_eq!(with(env(MAX_VARIABLES, 100)), Ok(MAX_VARIABLES));
+    let said = with(env(60_000, 0)).unwrap_err();
+    assert_eq!(
+        said,
+        "env: has 60000 variables, more than the 1000 allowed: put the rest into config"
+    );
+    let said = with(env(18, 110_000)).unwrap_err();
+    assert!(said.starts_with("env: takes 1980"), "{said}");
+    assert!(said.contains("more than the 524288 allowed"), "{said}");
+}
+
+#[test]
+fn a_health_checks_command_is_bounded() {
+    let with = |command: Vec<String>| {
+        let mut bot = message();
+        bot["is_long_running"] = json!(true);
+        bot["health_check"] = json!({"command": command});
+        validate(&bot).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(with(vec!["true".to_owned(); MAX_COMMAND_PARTS]), Ok(()));
+    for command in [vec![String::new(); 257], vec!["x".repeat(MAX_COMMAND_BYTES + 1)]] {
+        let said = with(command).unwrap_err();
+        assert!(said.starts_with("health_check.command: has more than 256 parts"), "{said}");
+    }
 }
 
 #[test]
@@ -163,7 +213,7 @@ fn every_hostile_message_is_refused_for_its_reason_in_few_words() {
     assert!(cases.len() >= 60);
     let mut wrong = Vec::new();
     for messages::Message { name, body, reason, has_id } in cases {
-        let read = check_size(&body, 2 << 20).and_then(|()| parse_executable(&body));
+        let read = decoded(&body, None, 2 << 20).and_then(|text| parse_executable(&text));
         let judged = read.and_then(|executable| Job::validate(executable, &bounds(), Some("m")));
         let error = judged.expect_err(name);
         let said = error.to_string();

@@ -101,6 +101,32 @@ fn a_stop_cancels_what_was_published_before_it() {
 }
 
 #[test]
+fn a_start_that_is_cancelled_is_told_by_which_stop_and_why() {
+    let mut stop = Tombstone {
+        id: "job".parse().unwrap(),
+        run_id: None,
+        reason: Some("enough".to_owned()),
+        at: at(1_795_867_200),
+    };
+    assert_eq!(
+        why_cancelled(&stop, &incoming("r1", None)),
+        "cancelled before it ran by a stop of 2026-11-28T12:00:00Z (enough), which counts because \
+         the start has no AMQP timestamp: a stop then holds for 60 s"
+    );
+    assert_eq!(
+        why_cancelled(&stop, &incoming("r1", Some(1_795_867_195))),
+        "cancelled before it ran by a stop of 2026-11-28T12:00:00Z (enough), which came after the \
+         start was published, at 2026-11-28T11:59:55Z"
+    );
+    stop.reason = None;
+    stop.run_id = Some(run("r1"));
+    assert_eq!(
+        why_cancelled(&stop, &incoming("r1", None)),
+        "cancelled before it ran by a stop of 2026-11-28T12:00:00Z, which names this run"
+    );
+}
+
+#[test]
 fn a_run_is_stopping_where_the_stop_is_meant_for_it() {
     let stop = |run_id: Option<&str>, second| Tombstone {
         id: "job".parse().unwrap(),
