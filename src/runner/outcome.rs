@@ -186,11 +186,11 @@ fn assemble(
     let mut result = running(run, &runner.worker, Some(container.to_owned()));
     settle_fields(&mut result, judgement);
     result.exit_code = status.exit_code;
-    result.started_at = status.started_at;
     result.finished_at = status.finished_at.unwrap_or_else(Timestamp::now);
-    result.duration_seconds = status
+    result.started_at = began_at(status.created_at, status.started_at, result.finished_at);
+    result.duration_seconds = result
         .started_at
-        .map_or(0.0, |started| result.finished_at.duration_since(started).as_secs_f64().max(0.0));
+        .map_or(0.0, |began| result.finished_at.duration_since(began).as_secs_f64().max(0.0));
     result.output = summary.tail;
     result.objects.output_key = summary.output_key;
     result.objects.log_keys = summary.log_keys;
@@ -212,6 +212,22 @@ fn assemble(
         }
     }
     result
+}
+
+/// When a run began. The engine notes the start once its own work on it is done, so that a short run
+/// may have ended by then. Where a run was shorter than that work, it counts from when its container
+/// was made: a little too long, but never shorter than it was.
+fn began_at(
+    created: Option<Timestamp>,
+    started: Option<Timestamp>,
+    finished: Timestamp,
+) -> Option<Timestamp> {
+    let (Some(created), Some(started)) = (created, started) else {
+        return started;
+    };
+    let is_in_order = created <= started && created <= finished;
+    let is_too_coarse = finished.duration_since(started) < started.duration_since(created);
+    Some(if is_in_order && is_too_coarse { created } else { started })
 }
 
 fn settle_fields(result: &mut ExecutionResult, judgement: Judgement) {
@@ -282,4 +298,29 @@ pub fn rejected(error: &MessageError, worker: &str, segment: Option<u32>) -> Exe
         Judgement { verdict: Verdict::Rejected, message: error.to_string() },
     );
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_over_before_the_engine_noted_its_start_has_a_duration() {
+        let at = |millis: i64| Timestamp::from_millisecond(1_795_867_200_000 + millis).unwrap();
+        for (created, started, finished, began) in [
+            (Some(0), Some(250), 240, Some(0)),
+            (Some(0), Some(250), 250, Some(0)),
+            (Some(0), Some(250), 300, Some(0)),
+            (Some(0), Some(250), 600, Some(250)),
+            (Some(0), Some(250), 600_000, Some(250)),
+            (None, Some(250), 260, Some(250)),
+            (Some(0), None, 260, None),
+            // Clocks that were set meanwhile.
+            (Some(500), Some(250), 260, Some(250)),
+            (Some(0), Some(250), -5, Some(250)),
+        ] {
+            let found = began_at(created.map(at), started.map(at), at(finished));
+            assert_eq!(found, began.map(at), "{created:?} {started:?} {finished}");
+        }
+    }
 }

@@ -33,6 +33,7 @@ mod hostile;
 mod images;
 mod lifecycle;
 mod logs;
+mod messages;
 mod readme;
 mod robustness;
 mod routing;
