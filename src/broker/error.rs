@@ -129,8 +129,8 @@ pub enum PublishError {
         /// How long was waited.
         after: Duration,
     },
-    /// The broker said that it did not take the message; a queue may be full.
-    #[error("RabbitMQ did not accept the message to {target}")]
+    /// The broker said that not every queue took the message; one may be full.
+    #[error("RabbitMQ did not accept the message to {target}: a queue that it leads to rejects it")]
     Nack {
         /// Where the message was going.
         target: String,

@@ -1,10 +1,12 @@
 //! Events going out over `RabbitMQ`.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     Broker, EventSink, HeaderValue, OutgoingMessage, PublishError, ReplyTo, SinkError,
@@ -15,17 +17,28 @@ use crate::job::Event;
 /// The media type of an event.
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 
+/// Between two warnings that the broker does not confirm events.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
 /// Publishes events to the exchanges of status and results.
 pub struct RabbitSink {
     broker: Broker,
     give_up: CancellationToken,
+    unconfirmed: Mutex<Unconfirmed>,
+}
+
+/// What the broker has not confirmed since the last warning.
+#[derive(Default)]
+struct Unconfirmed {
+    events: u64,
+    warned_at: Option<Instant>,
 }
 
 impl RabbitSink {
     /// A sink over `broker`. `give_up` ends waiting for a broker that is away.
     #[must_use]
     pub fn new(broker: Broker, give_up: CancellationToken) -> Self {
-        Self { broker, give_up }
+        Self { broker, give_up, unconfirmed: Mutex::default() }
     }
 
     async fn send(&self, event: &Event, reply: Option<&ReplyTo>) -> Result<(), PublishError> {
@@ -36,17 +49,48 @@ impl RabbitSink {
             topology.status_exchange()
         };
         let message = message(event, exchange)?;
-        self.broker.publish_until_confirmed(&message, &self.give_up).await?;
+        let published = if event.is_result() {
+            self.broker.publish_once_connected(&message, &self.give_up).await
+        } else {
+            self.broker.publish_until_answered(&message, &self.give_up).await
+        };
+        if let Err(error @ (PublishError::Nack { .. } | PublishError::TimedOut { .. })) = &published
+        {
+            self.warn(error, &message.exchange);
+        }
+        published?;
         let Some(reply) = reply.filter(|_| event.is_result()) else {
             return Ok(());
         };
-        match self.broker.publish_until_confirmed(&answer(message, reply), &self.give_up).await {
+        match self.broker.publish_once_connected(&answer(message, reply), &self.give_up).await {
             Err(error @ (PublishError::Unroutable { .. } | PublishError::Refused { .. })) => {
                 info!(%error, event.id, "nobody waits for this answer any more");
                 Ok(())
             }
+            // The exchange of results has it, so that nobody else shall hear it again for this one's sake.
+            Err(error @ PublishError::Nack { .. }) => {
+                warn!(%error, event.id, "dropped the answer to a reply queue that is full");
+                Ok(())
+            }
             done => done,
         }
+    }
+
+    /// Warns from time to time that the broker does not confirm events, and names the likely cause.
+    fn warn(&self, error: &PublishError, exchange: &str) {
+        let mut unconfirmed = self.unconfirmed.lock();
+        unconfirmed.events += 1;
+        if unconfirmed.warned_at.is_some_and(|at| at.elapsed() < WARN_EVERY) {
+            return;
+        }
+        let events = std::mem::take(&mut unconfirmed.events);
+        unconfirmed.warned_at = Some(Instant::now());
+        warn!(
+            %error, events,
+            "RabbitMQ does not confirm events: a queue that is bound to {exchange} is probably full and \
+             rejects what comes (x-overflow: reject-publish), or has lost its quorum; its owner must empty \
+             or unbind it"
+        );
     }
 }
 

@@ -66,13 +66,54 @@ impl Broker {
         message: &OutgoingMessage,
         give_up: &CancellationToken,
     ) -> Result<(), PublishError> {
+        self.publish_while(message, give_up, PublishError::is_transient).await
+    }
+
+    /// Publishes as [`Broker::publish_until_confirmed`] does, but takes a no for an answer: a bound queue may
+    /// be full for as long as its owner likes.
+    ///
+    /// # Errors
+    /// As there, and [`PublishError::Nack`].
+    pub async fn publish_until_answered(
+        &self,
+        message: &OutgoingMessage,
+        give_up: &CancellationToken,
+    ) -> Result<(), PublishError> {
+        let is_nack = |error: &PublishError| matches!(error, PublishError::Nack { .. });
+        let again = |error: &PublishError| error.is_transient() && !is_nack(error);
+        self.publish_while(message, give_up, again).await
+    }
+
+    /// Publishes as [`Broker::publish_until_answered`] does, and takes silence for an answer, too: a bound
+    /// queue may have lost its quorum. Only a connection that is away is waited for.
+    ///
+    /// # Errors
+    /// As there, and [`PublishError::TimedOut`].
+    pub async fn publish_once_connected(
+        &self,
+        message: &OutgoingMessage,
+        give_up: &CancellationToken,
+    ) -> Result<(), PublishError> {
+        let is_answer = |error: &PublishError| {
+            matches!(error, PublishError::Nack { .. } | PublishError::TimedOut { .. })
+        };
+        let again = |error: &PublishError| error.is_transient() && !is_answer(error);
+        self.publish_while(message, give_up, again).await
+    }
+
+    async fn publish_while(
+        &self,
+        message: &OutgoingMessage,
+        give_up: &CancellationToken,
+        again: impl Fn(&PublishError) -> bool,
+    ) -> Result<(), PublishError> {
         let cancelled =
             || PublishError::Cancelled { target: target(&message.exchange, &message.routing_key) };
         let attempts = async {
             let mut pauses = self.back_off();
             loop {
                 match self.publish(message).await {
-                    Err(error) if error.is_transient() => {
+                    Err(error) if again(&error) => {
                         warn!(%error, "cannot publish yet");
                         self.pause(pauses.next()).await.map_err(|_| cancelled())?;
                         if let PublishError::NoExchange { .. } = error {

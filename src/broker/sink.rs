@@ -37,8 +37,9 @@ pub struct SinkError {
 /// Takes events. There are two: `RabbitMQ` and the terminal.
 #[async_trait]
 pub trait EventSink: Send + Sync {
-    /// Publishes an event, and a result to `reply` as well. Returns when the event is safe. May
-    /// be called again with the same event: readers drop repeats by the event's id.
+    /// Publishes an event, and a result to `reply` as well. Returns when the event is safe, or when somebody
+    /// who is to have it does not take it; a broker that is away is waited for. May be called again with
+    /// the same event: readers drop repeats by the event's id.
     ///
     /// # Errors
     /// When the event is not known to be out.

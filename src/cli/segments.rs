@@ -43,7 +43,7 @@ pub(super) async fn run(arguments: &SegmentsArguments, context: &Context) -> Out
     for number in journal.owned_segments().await? {
         if let Some((owner, _)) = journal.owner(number).await? {
             let is_held = client.broker.is_locked(number).await?;
-            let jobs = journal.segment_jobs(number).await?.len();
+            let jobs = journal.segment_index(number).await?.jobs.len();
             segments.push(Segment { owner, is_held, jobs });
         }
     }

@@ -27,6 +27,7 @@ struct Watched {
     store: Option<Arc<dyn ObjectStore>>,
     engine: Option<Arc<dyn ContainerOrchestrator>>,
     segment: Option<watch::Receiver<Option<(u32, bool)>>>,
+    unconfirmed: Option<watch::Receiver<usize>>,
 }
 
 /// Whether a worker can work.
@@ -74,6 +75,11 @@ impl Readiness {
         self.set(|watched| watched.segment = Some(segment));
     }
 
+    /// How many results wait for the broker's confirm.
+    pub fn watch_unconfirmed(&self, unconfirmed: watch::Receiver<usize>) {
+        self.set(|watched| watched.unconfirmed = Some(unconfirmed));
+    }
+
     /// Asks everything, at the same time and within bounds.
     pub async fn report(&self) -> Report {
         let watched = self.watched.lock().clone();
@@ -104,7 +110,10 @@ impl Readiness {
             }
             None => told("segment", false, "", "has none yet"),
         };
-        let checks = vec![broker, store, engine, segment, inboxes];
+        let waiting = watched.unconfirmed.map_or(0, |unconfirmed| *unconfirmed.borrow());
+        // A subscriber that takes nothing is no fault of this worker.
+        let results = told("results", true, &unconfirmed(waiting), "");
+        let checks = vec![broker, store, engine, segment, inboxes, results];
         Report { ready: checks.iter().all(|check| check.ok), checks }
     }
 }
@@ -121,6 +130,14 @@ fn connection(broker: Option<&Broker>) -> Check {
             Check { name: "broker", ok: true, detail }
         }
         None => told("broker", connected, "connected", "not connected"),
+    }
+}
+
+fn unconfirmed(results: usize) -> String {
+    match results {
+        0 => "all are confirmed".to_owned(),
+        1 => "1 result waits for the broker's confirm".to_owned(),
+        more => format!("{more} results wait for the broker's confirm"),
     }
 }
 

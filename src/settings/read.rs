@@ -218,6 +218,7 @@ impl Reader<'_> {
             max_long_running: self.count(&t::MAX_LONG_RUNNING),
             max_message_bytes: self.count(&t::MESSAGE_MAX_KB),
             drain_grace: self.seconds(&t::DRAIN_GRACE_SECONDS),
+            publish_retry_max: self.seconds(&t::PUBLISH_RETRY_MAX_SECONDS),
         }
     }
 

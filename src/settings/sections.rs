@@ -194,6 +194,9 @@ pub struct WorkerSettings {
     pub max_message_bytes: usize,
     /// `DRAIN_GRACE_SECONDS` (60): how long terminating runs may go on after SIGTERM.
     pub drain_grace: Duration,
+    /// `PUBLISH_RETRY_MAX_SECONDS` (300): the longest pause before a result that the broker did not
+    /// confirm is published again.
+    pub publish_retry_max: Duration,
 }
 
 /// Container logs.

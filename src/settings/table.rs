@@ -234,6 +234,9 @@ settings! {
     MESSAGE_MAX_KB = "worker.message_max_kb", Value("2048"), kilobytes(1, 16_384);
     /// How long terminating runs may go on after SIGTERM.
     DRAIN_GRACE_SECONDS = "worker.drain_grace_seconds", Value("60"), seconds(0, DAY);
+    /// The longest pause before a result that RabbitMQ did not confirm is published again. It begins with
+    /// 5 seconds and doubles. Each time, whoever takes results hears it once more, under the same event id.
+    PUBLISH_RETRY_MAX_SECONDS = "worker.publish_retry_max_seconds", Value("300"), seconds(1, DAY);
 
     /// Time between two shipments of log lines, where a message names none.
     LOG_INTERVAL_SECONDS = "logs.interval_seconds", Value("30"), seconds(1, 3600);

@@ -1,7 +1,7 @@
 //! The journal: who runs what, in the state bucket.
 //!
 //! A typed layer over [`ObjectStore`]: `jobs/{id}.json`, `ended/{id}/{run}.json`, `stops/{id}.json`,
-//! the index `segments/{n}/{id}` and `owners/{n}.json`, all below the namespace, so that two namespaces
+//! the index `segments/{n}/{id}`, `segments/{n}/unconfirmed/` and `owners/{n}.json`, all below the namespace, so that two namespaces
 //! may share a bucket. When to write what is the worker's business.
 
 mod record;
@@ -12,12 +12,17 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::record::{JobRecord, OwnerRecord, Place, RecordState, StoredMessage, Tombstone};
+pub use self::record::{
+    JobRecord, OwnerRecord, Place, RecordState, SegmentIndex, StoredMessage, Tombstone, Unconfirmed,
+};
 use super::{Bucket, Condition, ETag, ObjectStore, StoreError};
 use crate::job::{Event, JobId, RunId};
 
 /// The largest record that is read, in bytes: a start message and a result event, with room.
 const MAX_RECORD_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Where results that the broker has not confirmed stand below a segment.
+const UNCONFIRMED: &str = "unconfirmed/";
 
 const JSON: &str = "application/json";
 
@@ -108,12 +113,42 @@ impl Journal {
         Ok(self.store.delete(Bucket::State, &self.segment_key(segment, id)).await?)
     }
 
-    /// The jobs in a segment's index, by id.
-    pub async fn segment_jobs(&self, segment: u32) -> Result<Vec<JobId>, JournalError> {
+    /// What a segment's index says.
+    pub async fn segment_index(&self, segment: u32) -> Result<SegmentIndex, JournalError> {
         let prefix = self.segment_prefix(segment);
-        let keys = self.store.list(Bucket::State, &prefix).await?;
-        let ids = keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok());
-        Ok(ids.collect())
+        let mut index = SegmentIndex::default();
+        for key in self.store.list(Bucket::State, &prefix).await? {
+            let Some(name) = key.strip_prefix(&prefix) else { continue };
+            if let Ok(id) = name.parse() {
+                index.jobs.push(id);
+            } else if name.starts_with(UNCONFIRMED) {
+                index.unconfirmed.push(key);
+            }
+        }
+        Ok(index)
+    }
+
+    /// Keeps a result that the broker did not confirm, for the owner of a segment; gives its key. The same
+    /// event has the same key.
+    pub async fn keep_unconfirmed(
+        &self,
+        segment: u32,
+        unconfirmed: &Unconfirmed,
+    ) -> Result<String, JournalError> {
+        let digest = digest_of(&unconfirmed.event.id);
+        let key = format!("{}{UNCONFIRMED}{digest}.json", self.segment_prefix(segment));
+        self.write_json(&key, unconfirmed, Condition::None).await?;
+        Ok(key)
+    }
+
+    /// A result that the broker did not confirm, where it is still kept.
+    pub async fn unconfirmed(&self, key: &str) -> Result<Option<Unconfirmed>, JournalError> {
+        Ok(self.read_json(key).await?.map(|(unconfirmed, _)| unconfirmed))
+    }
+
+    /// Removes a result that the broker has confirmed. That it is not there is not an error.
+    pub async fn remove_unconfirmed(&self, key: &str) -> Result<(), JournalError> {
+        Ok(self.store.delete(Bucket::State, key).await?)
     }
 
     /// Whether a job is in a segment's index.
@@ -155,8 +190,7 @@ impl Journal {
     /// Keeps the result event of a message that could not be followed; gives the one that is kept
     /// already where the message has come before.
     pub async fn keep_rejection(&self, event: &Event) -> Result<Event, JournalError> {
-        let digest = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, event.id.as_bytes());
-        let key = format!("{}/rejected/{digest}.json", self.namespace);
+        let key = format!("{}/rejected/{}.json", self.namespace, digest_of(&event.id));
         if self.write_json(&key, event, Condition::Absent).await?.is_some() {
             return Ok(event.clone());
         }
@@ -257,6 +291,11 @@ impl Journal {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// An event's id as a part of a key.
+fn digest_of(event_id: &str) -> uuid::Uuid {
+    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, event_id.as_bytes())
 }
 
 #[cfg(test)]

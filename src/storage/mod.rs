@@ -27,6 +27,7 @@ pub use error::StoreError;
 pub use journal::{
     JobRecord, Journal, JournalError, OwnerRecord, Place, RecordState, StoredMessage, Tombstone,
 };
+pub use journal::{SegmentIndex, Unconfirmed};
 pub use s3::S3Store;
 
 /// The four buckets, by what they are for.

@@ -65,7 +65,7 @@ impl Account {
     }
 
     /// Under which tenure the run is ours.
-    pub(super) fn tenure(&self) -> &Tenure {
+    pub(super) fn tenure(&self) -> &Arc<Tenure> {
         &self.tenure
     }
 

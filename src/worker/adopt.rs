@@ -137,7 +137,7 @@ async fn look(
             Duration::ZERO
         }
     };
-    let is_empty = ctx.journal.segment_jobs(segment).await?.is_empty();
+    let is_empty = ctx.journal.segment_index(segment).await?.is_empty();
     if is_empty && !needs_one {
         return Ok(Look::Empty);
     }
@@ -268,7 +268,7 @@ async fn look_after_ours(ctx: &Arc<Context>, home: &Tenure) {
         if let Err(error) = recover::look_again(ctx, &tenure).await {
             tracing::debug!(segment, %error, "look after segment");
         } else if segment != home.segment
-            && matches!(ctx.journal.segment_jobs(segment).await, Ok(jobs) if jobs.is_empty())
+            && matches!(ctx.journal.segment_index(segment).await, Ok(index) if index.is_empty())
         {
             tenure.resign();
         }

@@ -63,7 +63,7 @@ pub(super) async fn claim(
                 return Ok(answer);
             }
             if old.run_id != job.run_id {
-                earlier::keep_end(ctx, old, &job.run_id).await?;
+                earlier::keep_end(ctx, tenure, old, &job.run_id).await?;
             }
         }
         let record = new_record(ctx, tenure, job, (text, delivery), old);

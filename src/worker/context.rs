@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::active::ActiveRuns;
 use super::gate::Gate;
+use super::outbox::Outbox;
 use super::reporter::Publisher;
 use super::slots::Slots;
 use super::tenure::Tenures;
@@ -27,6 +28,8 @@ pub(super) struct Context {
     pub runner: Arc<DockerRunner>,
     /// Events.
     pub publisher: Publisher,
+    /// Results that the broker has not confirmed.
+    pub outbox: Outbox,
     /// What a message may ask for.
     pub bounds: Bounds,
     /// The queue side's settings.

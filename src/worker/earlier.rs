@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::ending;
 use super::reporter::Reporter;
+use super::tenure::Tenure;
 use super::validate::job_of;
 use crate::job::{Event, MessageError, RunId, Verdict};
 use crate::runner::{Run, failed_result};
@@ -23,13 +24,14 @@ use crate::storage::{JobRecord, JournalError};
 /// broker: when it comes, it is told that it was cancelled.
 pub(super) async fn keep_end(
     ctx: &Context,
+    tenure: &Arc<Tenure>,
     old: &JobRecord,
     by: &RunId,
 ) -> Result<(), JournalError> {
     if let Some(event) = &old.result {
         ctx.journal.keep_end(old, event).await?;
         if ctx.journal.is_in_segment(old.segment, &old.id).await? {
-            ending::publish_again(ctx, old).await;
+            ending::publish_again(ctx, tenure, old).await;
         }
         return Ok(());
     }

@@ -7,22 +7,26 @@ use jiff::Timestamp;
 use super::account::{Account, Claimed, Written};
 use super::context::Context;
 use super::decide::{may_retry, tries};
+use super::outbox;
 use super::reporter::Reporter;
 use super::settle::gave_up;
+use super::slots::Slot;
 use super::tenure::Tenure;
 use crate::broker::{Inbox, OutgoingMessage, ReplyTo, RetryStep};
 use crate::job::{Event, EventData, ExecutionResult, State, Verdict};
 use crate::runner::{Run, failed_result};
 use crate::storage::{JobRecord, JournalError, RecordState, StoredMessage};
 
-/// The end of a claimed run: verdict to the journal, a dead letter for a rejected one, events until
-/// confirmed, container and directory away, the index last. A crash at any point is taken up from
-/// the journal.
+/// The end of a claimed run: the verdict goes to the journal, a rejected one to the dead letters, the
+/// events to the broker or to the outbox, container and directory away, the index last. A crash at any
+/// point is taken up from the journal. The slot is free once the journal has the end and the container is
+/// gone: nobody who listens can keep it.
 pub(super) async fn settle(
     ctx: &Context,
     reporter: Reporter,
     account: &Account,
     result: ExecutionResult,
+    slot: Option<Slot>,
 ) {
     let verdict = result.verdict;
     let event = reporter.result_event(result);
@@ -43,10 +47,15 @@ pub(super) async fn settle(
     let reply = reply_to(&record.message);
     let publish = async {
         let announced = announce(ctx, &record, &event).await;
-        reporter.finish(&event, reply.as_ref()).await && announced
+        reporter.drain().await;
+        outbox::publish(ctx, account.tenure(), &event, reply).await && announced
     };
     // The journal has the end, and the store what was written: nobody needs the container.
-    let (published, ()) = tokio::join!(publish, ctx.runner.release(&record.id));
+    let release = async {
+        ctx.runner.release(&record.id).await;
+        drop(slot);
+    };
+    let (published, ()) = tokio::join!(publish, release);
     let was_stopped = matches!(verdict, Some(Verdict::Stopped | Verdict::Cancelled));
     forget(ctx, account.tenure(), &record, was_stopped, published).await;
 }
@@ -98,22 +107,23 @@ pub(super) async fn settle_unrun(
     claimed: Claimed,
     verdict: Verdict,
     why: String,
+    slot: Option<Slot>,
 ) {
     let Claimed { run, tenure, record, etag } = claimed;
     let result = failed_result(&run, ctx.runner.worker(), verdict, why);
     let trace = record.message.traceparent.clone();
     let reporter = Reporter::new(ctx.publisher.clone(), run, trace);
     let account = Account::new(Arc::clone(ctx), tenure, record, etag);
-    settle(ctx, reporter, &account, result).await;
+    settle(ctx, reporter, &account, result, slot).await;
 }
 
 /// Publishes the end of a run that a last owner settled, but perhaps did not publish. Gives whether
-/// the broker confirmed it.
-pub(super) async fn publish_again(ctx: &Context, record: &JobRecord) -> bool {
+/// it is safe: see [`outbox::publish`].
+pub(super) async fn publish_again(ctx: &Context, tenure: &Arc<Tenure>, record: &JobRecord) -> bool {
     match &record.result {
         Some(event) => {
             announce(ctx, record, event).await
-                && ctx.publisher.end(event, reply_to(&record.message).as_ref()).await
+                && outbox::publish(ctx, tenure, event, reply_to(&record.message)).await
         }
         None => true,
     }
@@ -134,16 +144,17 @@ pub(super) async fn try_again_or_give_up(
     reporter: Reporter,
     account: &Account,
     failed: &FailedTry<'_>,
+    slot: Option<Slot>,
 ) {
     let FailedTry { run, attempt, since, reason } = *failed;
     let tries = tries(run.job.is_long_running, attempt, since);
     let step = ctx.broker.topology().retry_step_or_last(tries);
     if let Some(step) = step.filter(|_| may_retry(tries, run.job.max_attempts)) {
-        return retry(ctx, reporter, account, failed, &step).await;
+        return retry(ctx, reporter, account, failed, &step, slot).await;
     }
     let message = gave_up(tries, reason);
     let result = failed_result(run, ctx.runner.worker(), Verdict::Unavailable, message);
-    settle(ctx, reporter, account, result).await;
+    settle(ctx, reporter, account, result, slot).await;
 }
 
 /// Puts a claimed run back to the broker, for later.
@@ -153,12 +164,12 @@ async fn retry(
     account: &Account,
     failed: &FailedTry<'_>,
     step: &RetryStep,
+    slot: Option<Slot>,
 ) {
     let FailedTry { run, attempt, since, reason } = *failed;
     let seconds = step.delay().as_secs();
     let message = format!("attempt {attempt} failed, tried again in {seconds} s: {reason}");
     reporter.report(State::Restarting, None, Some(message));
-    reporter.drain().await;
     let waiting = account.write(|record| {
         record.state = RecordState::Waiting;
         record.attempt = attempt + 1;
@@ -167,6 +178,8 @@ async fn retry(
     if waiting.await != Written::Yes {
         return;
     }
+    drop(slot);
+    reporter.drain().await;
     let record = account.record().await;
     end_active(ctx, &record);
     let (message, inbox) = (outgoing(&record), Inbox::of_start(run.job.is_long_running));

@@ -11,11 +11,12 @@ use super::active::ActiveRuns;
 use super::context::Context;
 use super::gate::Gate;
 use super::intake::{take_starts, take_stops};
+use super::outbox::Outbox;
 use super::reporter::Publisher;
 use super::segment::STOP_PREFETCH;
 use super::slots::Slots;
 use super::tenure::Tenures;
-use super::{adopt, live, place, retention, sweep};
+use super::{adopt, live, outbox, place, retention, sweep};
 use crate::broker::{Broker, BrokerError, Flow, Inbox, RabbitSink};
 use crate::http::{self, Readiness};
 use crate::logs::{LiveFeed, LogCollector};
@@ -133,7 +134,10 @@ async fn begin(
     logs.start();
     live::serve(tasks, &broker, &logs, lines, closing);
     retention::serve(tasks, &store, settings, closing);
-    let ctx = Arc::new(context(settings, broker, store, (engine, identity, ground), &logs));
+    let (outbox, unconfirmed) = Outbox::new();
+    readiness.watch_unconfirmed(outbox.watch());
+    let ctx = context(settings, broker, store, (engine, identity, ground), &logs, outbox);
+    let ctx = Arc::new(ctx);
     readiness.watch_segment(ctx.tenures.watch_ownership());
     match shutdown.run_until_cancelled(Box::pin(adopt::find_home(&ctx))).await {
         None => {
@@ -147,6 +151,8 @@ async fn begin(
     let no_more_segments = CancellationToken::new();
     let worker = Worker { ctx, logs, no_more_segments };
     worker.keep_segments(tasks);
+    let publishing = outbox::publish_again(Arc::clone(&worker.ctx), unconfirmed);
+    tasks.spawn(closing.clone().run_until_cancelled_owned(publishing));
     worker.take_messages();
     Ok(Some(worker))
 }
@@ -198,6 +204,7 @@ fn context(
     store: Arc<dyn ObjectStore>,
     (engine, identity, ground): (Arc<dyn ContainerOrchestrator>, String, Ground),
     logs: &Arc<LogCollector>,
+    outbox: Outbox,
 ) -> Context {
     let namespace = settings.broker.namespace.clone();
     let give_up = CancellationToken::new();
@@ -224,6 +231,7 @@ fn context(
         journal: Journal::new(store, namespace),
         runner: Arc::new(runner),
         publisher,
+        outbox,
         bounds: settings.bounds(),
         settings: settings.worker.clone(),
         place: place::place(identity, &settings.runner.temp_dir),

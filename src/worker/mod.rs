@@ -22,6 +22,7 @@ mod life;
 mod lifecycle;
 mod live;
 mod local;
+mod outbox;
 mod place;
 mod recipe;
 mod recover;

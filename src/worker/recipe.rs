@@ -50,7 +50,7 @@ pub(super) async fn follow_start(
             guard.run.claim(&tenure);
             settle::ack(&delivery, &job.id).await;
             let why = why_cancelled(&tombstone, &incoming);
-            ending::settle_unrun(&ctx, *claimed, Verdict::Cancelled, why).await;
+            ending::settle_unrun(&ctx, *claimed, Verdict::Cancelled, why, Some(slot)).await;
         }
         Ok(Claim::TooLate) => {
             tenure.resign();
@@ -103,15 +103,14 @@ pub(super) async fn run_claimed(
             ctx.runner.forget(&run.job.id);
             reporter.drain().await;
         }
-        Executed::Ended(result) => ending::settle(&ctx, reporter, &account, *result).await,
+        Executed::Ended(result) => ending::settle(&ctx, reporter, &account, *result, slot).await,
         Executed::Failed { attempt, reason } => {
             ctx.gate.close();
             // One after the first that began here follows one that ran.
             let since = if attempt > run.attempt { attempt } else { since };
             let failed = FailedTry { run: &run, attempt, since, reason: &reason };
-            ending::try_again_or_give_up(&ctx, reporter, &account, &failed).await;
+            ending::try_again_or_give_up(&ctx, reporter, &account, &failed, slot).await;
         }
     }
-    drop(slot);
     drop(guard);
 }

@@ -22,7 +22,7 @@ use crate::job::{Job, JobId, Verdict};
 use crate::runner::Run;
 use crate::runner::labels::Identity;
 use crate::runner::orchestrator::{ContainerInfo, ContainerState, EngineError};
-use crate::storage::{ETag, JobRecord, JournalError, RecordState};
+use crate::storage::{ETag, JobRecord, JournalError, RecordState, SegmentIndex};
 
 /// Between SIGTERM and SIGKILL where a stop is followed whose message is gone: the default of one.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,8 +45,9 @@ pub(super) async fn look_again(
     ctx: &Arc<Context>,
     tenure: &Arc<Tenure>,
 ) -> Result<(), RecoverError> {
-    let jobs = ctx.journal.segment_jobs(tenure.segment).await?;
-    if jobs.iter().any(|id| ctx.active.get(id).is_none()) {
+    let index = ctx.journal.segment_index(tenure.segment).await?;
+    remember_unconfirmed(ctx, tenure, &index);
+    if index.jobs.iter().any(|id| ctx.active.get(id).is_none()) {
         recover(ctx, tenure).await
     } else {
         Ok(())
@@ -62,7 +63,9 @@ pub(super) async fn recover(ctx: &Arc<Context>, tenure: &Arc<Tenure>) -> Result<
             ctx.runner.remove_leftover(&info.id).await;
         }
     }
-    for id in ctx.journal.segment_jobs(segment).await? {
+    let index = ctx.journal.segment_index(segment).await?;
+    remember_unconfirmed(ctx, tenure, &index);
+    for id in index.jobs {
         if ctx.active.get(&id).is_some() {
             containers.retain(|(job, _), _| *job != id);
             continue;
@@ -85,7 +88,7 @@ pub(super) async fn recover(ctx: &Arc<Context>, tenure: &Arc<Tenure>) -> Result<
                     ctx.runner.remove_leftover(&info.id).await;
                 }
                 if let Some((record, _)) = finished
-                    && !tidy_finished(ctx, &record).await
+                    && !tidy_finished(ctx, tenure, &record).await
                 {
                     continue;
                 }
@@ -112,14 +115,21 @@ fn is_a_later_owners(record: &JobRecord, tenure: &Tenure) -> bool {
     record.segment == tenure.segment && record.epoch > tenure.epoch
 }
 
+/// Takes into mind which results of the segment the broker has not confirmed.
+fn remember_unconfirmed(ctx: &Context, tenure: &Arc<Tenure>, index: &SegmentIndex) {
+    for key in &index.unconfirmed {
+        ctx.outbox.remember(tenure, key, ctx.settings.publish_retry_max);
+    }
+}
+
 /// Ends what the last owner began with a run that it settled: its directories, its result event.
-/// Gives whether the event is out.
-async fn tidy_finished(ctx: &Arc<Context>, record: &JobRecord) -> bool {
+/// Gives whether the event is safe.
+async fn tidy_finished(ctx: &Arc<Context>, tenure: &Arc<Tenure>, record: &JobRecord) -> bool {
     if let Ok((job, _)) = job_of(ctx, record) {
         let run = Run { job: Arc::new(job), attempt: record.attempt, segment: record.segment };
         ctx.runner.remove_leftover_directories(&run, None).await;
     }
-    ending::publish_again(ctx, record).await
+    ending::publish_again(ctx, tenure, record).await
 }
 
 type Found = (ContainerInfo, Identity);
@@ -222,7 +232,7 @@ async fn take_up(
             if let Some(error) = beyond {
                 let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
                 let why = format!("cannot run again under the settings of now: {error}");
-                ending::settle_unrun(ctx, claimed, Verdict::Rejected, why).await;
+                ending::settle_unrun(ctx, claimed, Verdict::Rejected, why, None).await;
                 return Ok(());
             }
             (Begin::Launch, attempt)
@@ -230,7 +240,7 @@ async fn take_up(
         Continuation::Lost => {
             let message = format!("all {} attempts died with their hosts", record.attempt);
             let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
-            ending::settle_unrun(ctx, claimed, Verdict::Lost, message).await;
+            ending::settle_unrun(ctx, claimed, Verdict::Lost, message, None).await;
             return Ok(());
         }
     };

@@ -1,6 +1,7 @@
 //! Says what happens to a run: status events in order, without holding up the run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -71,13 +72,21 @@ impl Publisher {
     pub async fn publish(&self, event: &Event, reply: Option<&ReplyTo>) -> bool {
         match self.sink.publish(event, reply).await {
             Ok(()) => true,
+            // Whoever publishes says so from time to time, and what must not be lost is published again.
+            Err(error) if error.is_transient => {
+                tracing::debug!(event.id, %error, "an event was not confirmed");
+                false
+            }
             Err(error) => {
-                tracing::error!(event.id, %error, "publish event");
+                tracing::error!(event.id, %error, "could not publish an event");
                 false
             }
         }
     }
 }
+
+/// How long the status events of a run that has ended may hold up its result.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Publishes the status events of one run, one after the other.
 pub struct Reporter {
@@ -182,12 +191,21 @@ impl Reporter {
         publisher.end(event, reply).await
     }
 
-    /// Waits until everything that was reported is published.
+    /// Waits until everything that was reported is published, or dropped after a while.
     pub async fn drain(self) -> Publisher {
-        let Self { publisher, waiting, task, .. } = self;
+        let Self { publisher, waiting, mut task, .. } = self;
         drop(waiting);
-        if let Err(error) = task.await {
-            tracing::error!(%error, "publish status events");
+        match tokio::time::timeout(DRAIN_TIMEOUT, &mut task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "could not publish status events"),
+            Err(_) => {
+                task.abort();
+                let seconds = DRAIN_TIMEOUT.as_secs();
+                tracing::warn!(
+                    seconds,
+                    "dropped status events that the broker did not take in time"
+                );
+            }
         }
         publisher
     }

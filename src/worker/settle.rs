@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::active::ActiveRun;
 use super::context::Context;
 use super::decide::{is_stopping, may_retry, tries};
+use super::outbox;
 use super::reporter::Reporter;
 use crate::broker::{Delivery, Inbox, MessageProperties, ReplyTo};
 use crate::job::{Event, EventData, Job, JobId, MessageError, RunId, State, Status, Verdict};
@@ -42,8 +43,8 @@ pub(super) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageErr
             return put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
         }
     };
-    if !ctx.publisher.publish(&event, reply_to(&delivery.properties).as_ref()).await {
-        return;
+    if !publish_end(ctx, &event, reply_to(&delivery.properties)).await {
+        return put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
     }
     if let Err(error) = ctx.broker.dead_letter(&delivery, &reason).await {
         tracing::error!(%error, "dead-letter message");
@@ -171,11 +172,10 @@ pub(super) async fn republish(
     job: &Job,
     result: Option<&Event>,
 ) {
-    if let Some(event) = result {
-        let reply = reply_to(&delivery.properties);
-        if !ctx.publisher.end(event, reply.as_ref()).await {
-            return;
-        }
+    if let Some(event) = result
+        && !publish_end(ctx, event, reply_to(&delivery.properties)).await
+    {
+        return put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
     }
     ack(&delivery, &job.id).await;
 }
@@ -213,8 +213,19 @@ pub(super) async fn unavailable(ctx: &Context, delivery: Delivery, job: &Job, re
     let traceparent = delivery.properties.traceparent.clone();
     let reporter = Reporter::new(ctx.publisher.clone(), run, traceparent);
     let event = reporter.result_event(result);
-    if reporter.finish(&event, reply_to(&delivery.properties).as_ref()).await {
+    if publish_end(ctx, &event, reply_to(&delivery.properties)).await {
         ack(&delivery, &job.id).await;
+    } else {
+        put_aside(ctx, &delivery, tries, attempt).await;
+    }
+}
+
+/// Publishes the end of a run that is not claimed, or has the journal keep it for our own segment where the
+/// broker does not confirm it. Gives whether it is safe.
+async fn publish_end(ctx: &Context, event: &Event, reply: Option<ReplyTo>) -> bool {
+    match ctx.tenures.home_now() {
+        Some(home) => outbox::publish(ctx, &home, event, reply).await,
+        None => ctx.publisher.end(event, reply.as_ref()).await,
     }
 }
 

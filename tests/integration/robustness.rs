@@ -14,6 +14,7 @@ mod outage_of_broker;
 mod outage_of_store;
 mod restarts;
 mod retries;
+mod slow_readers;
 mod start_up;
 mod stops;
 mod two_engines;

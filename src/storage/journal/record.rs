@@ -7,6 +7,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::{Event, JobId, RunId};
 
+/// A result that the broker has not confirmed. It is published again until it does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unconfirmed {
+    /// The result event.
+    pub event: Event,
+    /// The queue that the start message asked to answer to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// What that answer must carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+}
+
+/// What a segment's index says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SegmentIndex {
+    /// The jobs that are not settled, by id.
+    pub jobs: Vec<JobId>,
+    /// The keys of results that the broker has not confirmed.
+    pub unconfirmed: Vec<String>,
+}
+
+impl SegmentIndex {
+    /// Whether nothing is left to do for the segment.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.unconfirmed.is_empty()
+    }
+}
+
 /// The record of a job's latest run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {

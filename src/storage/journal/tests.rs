@@ -69,6 +69,7 @@ async fn what_is_about_the_segment_itself_is_no_job() {
         store.put(Bucket::State, key, "{}".into(), JSON, Condition::None).await.unwrap();
     }
     journal.add_to_segment(4, &"job-1".parse().unwrap()).await.unwrap();
-    let found = journal.segment_jobs(4).await.unwrap();
-    assert_eq!(found, ["job-1".parse::<JobId>().unwrap()]);
+    let found = journal.segment_index(4).await.unwrap();
+    assert_eq!(found.jobs, ["job-1".parse::<JobId>().unwrap()]);
+    assert!(found.unconfirmed.is_empty());
 }

@@ -333,13 +333,13 @@ pub(super) async fn journal_keeps_its_promises(
     for _ in 0..2 {
         journal.add_to_segment(segment, &id).await.unwrap();
     }
-    assert!(journal.segment_jobs(segment).await.unwrap().contains(&id));
+    assert!(journal.segment_index(segment).await.unwrap().jobs.contains(&id));
     assert!(journal.is_in_segment(segment, &id).await.unwrap());
     assert!(!journal.is_in_segment(segment + 1, &id).await.unwrap());
     for _ in 0..2 {
         journal.remove_from_segment(segment, &id).await.unwrap();
     }
-    assert!(!journal.segment_jobs(segment).await.unwrap().contains(&id));
+    assert!(!journal.segment_index(segment).await.unwrap().jobs.contains(&id));
 
     owners_follow_one_another(&journal, &*store, segment).await;
 

@@ -1,0 +1,162 @@
+//! Ends that the broker has not confirmed.
+//!
+//! The broker refuses an event, or never confirms it, when one of the queues that are bound for it is full
+//! and rejects, or has lost its quorum. The other queues have the event by then. Such a subscriber must not
+//! hold up the worker: the event is kept in the journal, the run is over, and the event is published again
+//! with growing pauses. Only keys are in memory. What does not fit there is found again by the next look at
+//! the segment, as is what a dead worker left.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::sleep;
+
+use super::context::Context;
+use super::tenure::Tenure;
+use crate::broker::ReplyTo;
+use crate::job::Event;
+use crate::storage::{JournalError, Unconfirmed};
+
+/// The first pause before an event is published again; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How many unconfirmed events a worker has in mind, at about 200 bytes each.
+const MAX_IN_MIND: usize = 1024;
+
+/// How many events are published again at a time: one that gets no answer must not hold up the others.
+const AT_A_TIME: usize = 4;
+
+/// One event that waits.
+struct Waiting {
+    tenure: Arc<Tenure>,
+    key: String,
+    pause: Duration,
+}
+
+/// The door to whoever publishes again.
+pub(super) struct Outbox {
+    to_loop: mpsc::Sender<Waiting>,
+    in_mind: Mutex<HashSet<String>>,
+    count: watch::Sender<usize>,
+}
+
+/// What has been put into the outbox and not been looked at yet.
+pub(super) struct Incoming(mpsc::Receiver<Waiting>);
+
+impl Outbox {
+    /// An empty one, and what [`publish_again`] needs.
+    pub(super) fn new() -> (Self, Incoming) {
+        let (to_loop, from_workers) = mpsc::channel(MAX_IN_MIND);
+        let outbox = Self { to_loop, in_mind: Mutex::default(), count: watch::Sender::new(0) };
+        (outbox, Incoming(from_workers))
+    }
+
+    /// Follows how many events wait.
+    pub(super) fn watch(&self) -> watch::Receiver<usize> {
+        self.count.subscribe()
+    }
+
+    /// Takes an event into mind that the journal keeps under `key`. One that does not fit is found again
+    /// by the next look at its segment.
+    pub(super) fn remember(&self, tenure: &Arc<Tenure>, key: &str, most: Duration) {
+        let mut in_mind = self.in_mind.lock();
+        if in_mind.len() >= MAX_IN_MIND || in_mind.contains(key) {
+            return;
+        }
+        let pause = FIRST_PAUSE.min(most);
+        let waiting = Waiting { tenure: Arc::clone(tenure), key: key.to_owned(), pause };
+        if self.to_loop.try_send(waiting).is_ok() {
+            in_mind.insert(key.to_owned());
+            self.count.send_replace(in_mind.len());
+        }
+    }
+
+    fn forget(&self, key: &str) {
+        let mut in_mind = self.in_mind.lock();
+        in_mind.remove(key);
+        self.count.send_replace(in_mind.len());
+    }
+}
+
+/// Publishes the end of a run, or of a message that was refused. Where the broker does not confirm it, the
+/// journal keeps it for the segment of `tenure`. Gives whether the end is safe: with the broker, or kept.
+pub(super) async fn publish(
+    ctx: &Context,
+    tenure: &Arc<Tenure>,
+    event: &Event,
+    reply: Option<ReplyTo>,
+) -> bool {
+    if ctx.publisher.end(event, reply.as_ref()).await {
+        return true;
+    }
+    if ctx.give_up.is_cancelled() {
+        return false;
+    }
+    let (reply_to, correlation_id) =
+        reply.map(|reply| (Some(reply.queue), reply.correlation_id)).unwrap_or_default();
+    let unconfirmed = Unconfirmed { event: event.clone(), reply_to, correlation_id };
+    match ctx.journal.keep_unconfirmed(tenure.segment, &unconfirmed).await {
+        Ok(key) => {
+            ctx.outbox.remember(tenure, &key, ctx.settings.publish_retry_max);
+            true
+        }
+        Err(error) => {
+            tracing::warn!(event.id, %error, "could not keep a result that the broker did not confirm");
+            false
+        }
+    }
+}
+
+/// Publishes what waits, for as long as it is polled.
+pub(super) async fn publish_again(ctx: Arc<Context>, incoming: Incoming) {
+    let Incoming(mut incoming) = incoming;
+    let turns = Semaphore::new(AT_A_TIME);
+    let mut waiting = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(next) = incoming.recv() => waiting.push(until_confirmed(&ctx, &turns, next)),
+            Some(key) = waiting.next() => ctx.outbox.forget(&key),
+        }
+    }
+}
+
+/// Publishes one event with growing pauses until that is confirmed, or the segment is somebody else's. Gives
+/// its key.
+async fn until_confirmed(ctx: &Context, turns: &Semaphore, waiting: Waiting) -> String {
+    let Waiting { tenure, key, mut pause } = waiting;
+    loop {
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = tenure.over().cancelled() => return key,
+        }
+        let turn = turns.acquire().await;
+        match publish_kept(ctx, &key).await {
+            Ok(true) => return key,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(key, %error, "could not read or remove an unconfirmed result");
+            }
+        }
+        drop(turn);
+        pause = (pause * 2).min(ctx.settings.publish_retry_max);
+    }
+}
+
+/// Publishes an event that the journal keeps; gives whether nothing is left to do.
+async fn publish_kept(ctx: &Context, key: &str) -> Result<bool, JournalError> {
+    let Some(kept) = ctx.journal.unconfirmed(key).await? else {
+        return Ok(true);
+    };
+    let Unconfirmed { event, reply_to, correlation_id } = kept;
+    let reply = ReplyTo::of(reply_to.as_deref(), correlation_id.as_deref());
+    if !ctx.publisher.end(&event, reply.as_ref()).await {
+        return Ok(false);
+    }
+    ctx.journal.remove_unconfirmed(key).await?;
+    Ok(true)
+}
