@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use longshore::broker::{Binding, Broker, Feed, MessageOptions, Subscription};
 use longshore::job::{Executable, parse_executable};
-use longshore::settings::BrokerSettings;
+use longshore::settings::{BrokerSettings, DeadLetterBounds};
 use longshore::tls::TlsFiles;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +52,8 @@ impl Queued {
             reconnect_max: Duration::from_secs(1),
             retry_delays: vec![Duration::from_secs(1)],
             lock_heartbeat: Duration::from_secs(3),
+            dead_letters: DeadLetterBounds::default(),
+            reply_to_prefixes: Vec::new(),
         };
         let shutdown = CancellationToken::new();
         let broker = Broker::connect(&settings, "throughput", &shutdown).unwrap();

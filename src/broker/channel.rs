@@ -105,9 +105,10 @@ impl Channel {
         &self,
         name: ShortString,
         kind: ExchangeKind,
+        arguments: FieldTable,
     ) -> Result<(), RequestError> {
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-        let asked = self.raw.exchange_declare(name, kind, options, FieldTable::default());
+        let asked = self.raw.exchange_declare(name, kind, options, arguments);
         self.ask(ANSWER_TIMEOUT, asked).await
     }
 

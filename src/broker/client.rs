@@ -52,7 +52,7 @@ impl Broker {
         self.publish(&self.order(Inbox::Stop, stop, options)?).await
     }
 
-    /// Forwards a stop message to the mailbox of a segment, once.
+    /// Forwards a stop message to the mailbox of a segment, once. Only workers may.
     ///
     /// # Errors
     /// [`PublishError::Unroutable`] when the segment has never had an owner.
@@ -62,7 +62,9 @@ impl Broker {
         stop: &StopRequest,
         options: &MessageOptions,
     ) -> Result<(), PublishError> {
-        self.publish(&self.order(Inbox::Mailbox(segment), stop, options)?).await
+        let mut order = self.order(Inbox::Mailbox(segment), stop, options)?;
+        order.exchange = self.topology().workers_exchange();
+        self.publish(&order).await
     }
 
     fn order(

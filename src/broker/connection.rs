@@ -17,7 +17,7 @@ use super::error::failed;
 use super::inboxes::Inboxes;
 use super::link::{CLOSE_TIMEOUT, FIRST_PAUSE, Link, Live, back_off};
 use super::publisher::ChannelPool;
-use super::{BrokerError, Topology};
+use super::{BrokerError, ReplyRules, Topology};
 use crate::settings::BrokerSettings;
 
 /// `RabbitMQ`, over connections that come back by themselves. Clones share them.
@@ -32,6 +32,7 @@ pub struct Broker {
 
 pub(super) struct Inner {
     pub(super) topology: Topology,
+    pub(super) reply_rules: ReplyRules,
     pub(super) publishing: ChannelPool,
     pub(super) confirm_timeout: Duration,
     pub(super) reconnect_max: Duration,
@@ -73,7 +74,9 @@ impl Broker {
         let work =
             Link::start(endpoint.clone(), purpose, settings.reconnect_max, &tasks, &shutdown);
         let inner = Inner {
-            topology: Topology::new(&settings.namespace, &settings.retry_delays),
+            topology: Topology::new(&settings.namespace, &settings.retry_delays)
+                .with_dead_letters(settings.dead_letters),
+            reply_rules: ReplyRules::new(&settings.namespace, &settings.reply_to_prefixes),
             publishing: ChannelPool::new(work.current(), settings.publish_channels)?,
             confirm_timeout: settings.confirm_timeout,
             reconnect_max: settings.reconnect_max,
@@ -167,6 +170,12 @@ impl Broker {
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.inner.topology
+    }
+
+    /// Which queues a result may be sent to.
+    #[must_use]
+    pub fn reply_rules(&self) -> &ReplyRules {
+        &self.inner.reply_rules
     }
 
     /// A new channel on the connection for work.

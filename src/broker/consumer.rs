@@ -12,7 +12,7 @@ use super::bounded::RequestError;
 use super::channel::{Channel, Incoming};
 use super::error::{NOT_FOUND, failed};
 use super::inboxes::Word;
-use super::message::short;
+use super::message::{Sender, short};
 use super::{Broker, BrokerError, Delivery, Inbox};
 
 /// How a consumer takes deliveries.
@@ -163,7 +163,10 @@ impl Consumer {
     fn take(&mut self, raw: lapin::message::Delivery, channel: &Channel) {
         self.word.consuming();
         let receipt = channel.receipt(&raw);
-        self.arrived = Some(Delivery::new(raw, self.inbox, self.queue.clone(), receipt));
+        let is_internal = self.broker.topology().is_internal(raw.exchange.as_str());
+        let sender = if is_internal { Sender::Worker } else { Sender::Publisher };
+        let queue = self.queue.clone();
+        self.arrived = Some(Delivery::new(raw, self.inbox, queue, receipt, sender));
         self.pauses = Box::new(self.broker.back_off());
     }
 

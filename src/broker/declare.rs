@@ -29,10 +29,28 @@ impl Broker {
         for queue in self.topology().queues() {
             declare_queue(&channel, &queue).await?;
         }
-        Ok(())
+        self.declare_dead(&channel).await
     }
 
-    /// Declares the mailbox of a segment. The exchange of jobs must be there.
+    /// Declares the queue of dead letters. One that is there with other bounds stays as it is: there
+    /// are messages in it, and a change of a setting must not keep workers from starting.
+    async fn declare_dead(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let spec = self.topology().dead_spec();
+        match declare_queue(channel, &spec).await {
+            Err(BrokerError::Mismatch { object, reason }) => {
+                warn!(
+                    object,
+                    reason,
+                    "the dead letters keep the bounds that they have; \
+                     to apply DEAD_LETTERS_MAX and DEAD_LETTERS_MAX_MB, empty and delete the queue"
+                );
+                bind_queue(&self.channel().await?, &spec).await
+            }
+            declared => declared,
+        }
+    }
+
+    /// Declares the mailbox of a segment. The exchanges of workers must be there.
     ///
     /// # Errors
     /// As [`Broker::declare_topology`].
@@ -57,7 +75,12 @@ async fn declare_exchange(channel: &Channel, spec: &ExchangeSpec) -> Result<(), 
         Routing::Topic => ExchangeKind::Topic,
         Routing::Fanout => ExchangeKind::Fanout,
     };
-    let declared = channel.declare_exchange(name, kind).await;
+    let mut arguments = FieldTable::default();
+    if let Some(alternate) = &spec.alternate {
+        arguments
+            .insert("alternate-exchange".into(), AMQPValue::LongString(alternate.as_str().into()));
+    }
+    let declared = channel.declare_exchange(name, kind, arguments).await;
     declared.map_err(|error| judge(&object, &error))
 }
 
@@ -74,14 +97,24 @@ async fn declare_queue(channel: &Channel, spec: &QueueSpec) -> Result<(), Broker
     }
     let name = short(&spec.name)?;
     channel
-        .declare_queue(name.clone(), Declare::Durable, arguments)
+        .declare_queue(name, Declare::Durable, arguments)
         .await
         .map_err(|error| judge(&object, &error))?;
-    let (exchange, key) = (short(&spec.exchange)?, short(&spec.routing_key)?);
-    channel
-        .bind_queue(name, exchange, key)
-        .await
-        .map_err(|error| judge(&format!("binding of {object}"), &error))
+    bind_queue(channel, spec).await
+}
+
+async fn bind_queue(channel: &Channel, spec: &QueueSpec) -> Result<(), BrokerError> {
+    let object = format!("queue {:?}", spec.name);
+    let short = |text: &str| short("name", text).map_err(|reason| failed(&object, reason));
+    let (name, key) = (short(&spec.name)?, short(&spec.routing_key)?);
+    for exchange in &spec.exchanges {
+        let (name, exchange, key) = (name.clone(), short(exchange)?, key.clone());
+        channel
+            .bind_queue(name, exchange, key)
+            .await
+            .map_err(|error| judge(&format!("binding of {object}"), &error))?;
+    }
+    Ok(())
 }
 
 fn judge(object: &str, error: &RequestError) -> BrokerError {

@@ -6,6 +6,7 @@ use lapin::message::Delivery as RawDelivery;
 
 use super::bounded::RequestError;
 use super::channel::Receipt;
+use super::message::Sender;
 use super::{Inbox, MessageProperties};
 
 /// A delivery could not be acknowledged or given back, for its channel is gone. The broker will
@@ -31,6 +32,8 @@ pub struct Delivery {
     pub routing_key: String,
     /// Whether it may have been delivered before.
     pub redelivered: bool,
+    /// Who sent it.
+    pub sender: Sender,
     /// What the message says about itself.
     pub properties: MessageProperties,
     pub(super) inbox: Inbox,
@@ -40,12 +43,19 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(raw: RawDelivery, inbox: Inbox, queue: String, receipt: Receipt) -> Self {
+    pub(super) fn new(
+        raw: RawDelivery,
+        inbox: Inbox,
+        queue: String,
+        receipt: Receipt,
+        sender: Sender,
+    ) -> Self {
         Self {
             body: raw.data.into(),
             routing_key: raw.routing_key.to_string(),
             redelivered: raw.redelivered,
-            properties: MessageProperties::read(&raw.properties),
+            properties: MessageProperties::read(&raw.properties, sender),
+            sender,
             inbox,
             queue,
             original: raw.properties,

@@ -62,6 +62,11 @@ impl RabbitSink {
         let Some(reply) = reply.filter(|_| event.is_result()) else {
             return Ok(());
         };
+        // The one place where a publisher chooses what a worker writes to.
+        if let Some(problem) = self.broker.reply_rules().problem(&reply.queue) {
+            warn!(event.id, problem, "a result was not sent to the queue that its start names");
+            return Ok(());
+        }
         match self.broker.publish_once_connected(&answer(message, reply), &self.give_up).await {
             Err(error @ (PublishError::Unroutable { .. } | PublishError::Refused { .. })) => {
                 info!(%error, event.id, "nobody waits for this answer any more");

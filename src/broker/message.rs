@@ -25,12 +25,22 @@ pub const QUEUE_HEADER: &str = "x-longshore-queue";
 /// The trace that a message belongs to, as W3C Trace Context.
 pub const TRACEPARENT_HEADER: &str = "traceparent";
 
+/// What the names of our own headers begin with. They are read of messages that a worker sent, and of
+/// no others.
+const OUR_HEADERS: &str = "x-longshore-";
+
+/// The name by which a client asks for answers without a queue. The broker puts a name of its own in
+/// its place where a client publishes by AMQP 0-9-1; a message with this one came by another
+/// protocol, and a copy of it would end our channel.
+const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
+
 /// Headers that a copy does not take over: what the broker writes about deaths it writes itself,
 /// and `CC` and `BCC` would send the copy to more places than one.
 const NOT_COPIED: [&str; 4] = ["x-death", "x-delivery-count", "CC", "BCC"];
 
-/// Beginnings of further headers that a copy does not take over.
-const NOT_COPIED_PREFIXES: [&str; 2] = ["x-first-death-", "x-last-death-"];
+/// Beginnings of further headers that a copy does not take over. Ours are set anew: a copy goes by
+/// ways on which they are believed.
+const NOT_COPIED_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", OUR_HEADERS];
 
 /// Bytes of foreign headers that a copy takes over at most. Headers must fit into one frame
 /// (128 KiB), and ours come on top; a message that no longer fits would end the connection.
@@ -106,6 +116,15 @@ impl OutgoingMessage {
     }
 }
 
+/// Who sent a message, as the exchange shows that it came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// A worker of this namespace.
+    Worker,
+    /// Whoever may publish.
+    Publisher,
+}
+
 /// What a received message says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageProperties {
@@ -131,11 +150,13 @@ pub struct MessageProperties {
 
 impl MessageProperties {
     /// Reads what a foreign client wrote: whatever is not of the expected type counts as absent.
-    pub(super) fn read(properties: &BasicProperties) -> Self {
+    /// Headers of ours count as absent too, unless a worker sent the message.
+    pub(super) fn read(properties: &BasicProperties, sender: Sender) -> Self {
         let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
         let header = |name: &str| properties.headers().as_ref()?.inner().get(name);
         let count = |name: &str| {
-            let number = header(name).and_then(as_number);
+            let ours = |name| header(name).filter(|_| sender == Sender::Worker);
+            let number = ours(name).and_then(as_number);
             number.and_then(|number| u32::try_from(number).ok()).map_or(1, |count| count.max(1))
         };
         Self {
@@ -263,7 +284,9 @@ pub(super) fn properties_of_copy(
     if let Some(value) = original.correlation_id() {
         copy = copy.with_correlation_id(value.clone());
     }
-    if let Some(value) = original.reply_to() {
+    if let Some(value) = original.reply_to()
+        && value.as_str() != DIRECT_REPLY_TO
+    {
         copy = copy.with_reply_to(value.clone());
     }
     if let Some(value) = original.message_id() {

@@ -9,8 +9,13 @@ fn with_header(name: &str, value: AMQPValue) -> BasicProperties {
     BasicProperties::default().with_headers(table)
 }
 
+/// As a worker's own message is read.
+fn read(properties: &BasicProperties) -> MessageProperties {
+    MessageProperties::read(properties, Sender::Worker)
+}
+
 fn attempt(value: AMQPValue) -> u32 {
-    MessageProperties::read(&with_header(ATTEMPT_HEADER, value)).attempt
+    read(&with_header(ATTEMPT_HEADER, value)).attempt
 }
 
 /// One value of every type that a client can send.
@@ -40,7 +45,7 @@ proptest! {
     #[test]
     fn headers_of_any_type_are_read_without_a_crash(value in any_value()) {
         prop_assert!(attempt(value.clone()) >= 1);
-        let traced = MessageProperties::read(&with_header(TRACEPARENT_HEADER, value.clone()));
+        let traced = read(&with_header(TRACEPARENT_HEADER, value.clone()));
         let is_text = matches!(value, AMQPValue::LongString(_));
         prop_assert!(traced.traceparent.is_none() || is_text);
     }
@@ -88,7 +93,7 @@ proptest! {
 fn what_could_not_be_a_trace_does_not_go_on() {
     let traced = |text: &str| {
         let value = AMQPValue::LongString(text.into());
-        MessageProperties::read(&with_header(TRACEPARENT_HEADER, value)).traceparent
+        read(&with_header(TRACEPARENT_HEADER, value)).traceparent
     };
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     assert_eq!(traced(trace).as_deref(), Some(trace));
@@ -99,7 +104,7 @@ fn what_could_not_be_a_trace_does_not_go_on() {
 
 #[test]
 fn an_attempt_is_read_in_whatever_width_the_client_chose() {
-    assert_eq!(MessageProperties::read(&BasicProperties::default()).attempt, 1);
+    assert_eq!(read(&BasicProperties::default()).attempt, 1);
     assert_eq!(attempt(AMQPValue::ShortShortUInt(3)), 3);
     assert_eq!(attempt(AMQPValue::LongInt(3)), 3);
     assert_eq!(attempt(AMQPValue::LongLongInt(3)), 3);
@@ -119,7 +124,8 @@ fn a_name_that_is_too_long_is_an_error_and_not_a_crash() {
 #[test]
 fn a_copy_keeps_what_is_the_publishers_and_leaves_what_is_the_brokers() {
     let mut table = FieldTable::default();
-    for name in ["mine", "x-death", "x-first-death-queue", "CC", ATTEMPT_HEADER] {
+    let forged = [ATTEMPT_HEADER, SINCE_HEADER, REASON_HEADER, QUEUE_HEADER];
+    for name in ["mine", "x-death", "x-first-death-queue", "CC"].into_iter().chain(forged) {
         table.insert(name.into(), AMQPValue::LongString("old".into()));
     }
     let original = BasicProperties::default()
@@ -150,4 +156,30 @@ fn a_copy_leaves_headers_that_would_not_fit_into_a_frame() {
     let headers = copy.headers().clone().unwrap();
     let names: Vec<_> = headers.inner().keys().map(ShortString::as_str).collect();
     assert_eq!(names, [REASON_HEADER]);
+}
+
+#[test]
+fn headers_of_ours_are_believed_of_workers_alone() {
+    let mut table = FieldTable::default();
+    for name in [ATTEMPT_HEADER, SINCE_HEADER] {
+        table.insert(name.into(), AMQPValue::LongLongInt(7));
+    }
+    let properties = BasicProperties::default().with_headers(table);
+    let counted = |sender| {
+        let read = MessageProperties::read(&properties, sender);
+        (read.attempt, read.since)
+    };
+    assert_eq!(counted(Sender::Worker), (7, 7));
+    assert_eq!(counted(Sender::Publisher), (1, 1));
+}
+
+#[test]
+fn a_copy_asks_for_no_answer_that_would_end_its_channel() {
+    let asks = |queue: &str| {
+        let original = BasicProperties::default().with_reply_to(queue.into());
+        properties_of_copy(&original, &[]).reply_to().as_ref().map(ToString::to_string)
+    };
+    assert_eq!(asks("amq.rabbitmq.reply-to"), None);
+    let own = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUAx";
+    assert_eq!(asks(own).as_deref(), Some(own));
 }

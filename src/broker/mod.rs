@@ -26,6 +26,7 @@ mod lock;
 mod message;
 mod own_queue;
 mod publisher;
+mod reply;
 mod settle;
 mod sink;
 mod subscription;
@@ -43,8 +44,10 @@ pub use live::{Heard, Listeners, LogFollower};
 pub use lock::{Proof, SegmentLock};
 pub use message::{
     ATTEMPT_HEADER, HeaderValue, MessageProperties, OutgoingMessage, REASON_HEADER, SINCE_HEADER,
+    Sender,
 };
 pub use message::{QUEUE_HEADER, TRACEPARENT_HEADER};
+pub use reply::ReplyRules;
 pub use sink::{EventSink, ReplyTo, SinkError};
 pub use subscription::{Binding, Feed, Subscription, SubscriptionError};
 pub use topology::{Inbox, RetryStep, Topology};

@@ -33,20 +33,22 @@ impl Broker {
         step: &RetryStep,
         attempt: u32,
     ) -> Result<(), SettleError> {
-        let headers = [(ATTEMPT_HEADER, HeaderValue::Number(attempt.into()))];
+        let headers = counted(attempt, delivery.properties.since);
         // Not the delivery's own key: one that was published straight to the queue has another,
-        // which leads nowhere from the exchange of jobs.
+        // which leads nowhere from the exchange of returns.
         let key = delivery.inbox.routing_key();
         self.copy_and_ack(delivery, &step.name, &key, &headers).await
     }
 
-    /// Sends a delivery to another inbox, with body, headers and properties as they are.
+    /// Sends a delivery to another inbox, with body, headers and properties as they are. It goes by
+    /// the workers' exchange, so that what it says of its attempts is believed there as it was here.
     ///
     /// # Errors
     /// See [`SettleError`].
     pub async fn redirect(&self, delivery: &Delivery, to: Inbox) -> Result<(), SettleError> {
-        let exchange = self.topology().jobs_exchange();
-        self.copy_and_ack(delivery, &exchange, &to.routing_key(), &[]).await
+        let exchange = self.topology().workers_exchange();
+        let headers = counted(delivery.properties.attempt, delivery.properties.since);
+        self.copy_and_ack(delivery, &exchange, &to.routing_key(), &headers).await
     }
 
     /// Sends a message whose delivery has been acknowledged long ago through a retry queue to
@@ -103,9 +105,12 @@ impl Broker {
     /// # Errors
     /// See [`SettleError`].
     pub async fn dead_letter(&self, delivery: &Delivery, reason: &str) -> Result<(), SettleError> {
+        let [attempt, since] = counted(delivery.properties.attempt, delivery.properties.since);
         let headers = [
             (REASON_HEADER, HeaderValue::Text(shorten(reason, MAX_REASON).to_owned())),
             (QUEUE_HEADER, HeaderValue::Text(delivery.queue.clone())),
+            attempt,
+            since,
         ];
         self.copy_and_ack(delivery, &self.topology().dead(), &delivery.routing_key, &headers).await
     }
@@ -133,6 +138,12 @@ impl Broker {
             .map_err(SettleError::Copy)?;
         Ok(delivery.ack().await?)
     }
+}
+
+/// What a copy says of its attempts.
+fn counted(attempt: u32, since: u32) -> [(&'static str, HeaderValue); 2] {
+    [(ATTEMPT_HEADER, attempt), (SINCE_HEADER, since)]
+        .map(|(header, number)| (header, HeaderValue::Number(number.into())))
 }
 
 /// The first `max` bytes of `text`, or a little less where that would cut a character.

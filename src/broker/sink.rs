@@ -14,11 +14,13 @@ pub struct ReplyTo {
 }
 
 impl ReplyTo {
-    /// From the two properties of a message; none where it names no queue.
+    /// From the two properties of a message; none where it names no queue, or one without a name.
     #[must_use]
     pub fn of(queue: Option<&str>, correlation_id: Option<&str>) -> Option<Self> {
         let correlation_id = correlation_id.map(str::to_owned);
-        queue.map(|queue| Self { queue: queue.to_owned(), correlation_id })
+        queue
+            .filter(|queue| !queue.is_empty())
+            .map(|queue| Self { queue: queue.to_owned(), correlation_id })
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::settings::DeadLetterBounds;
+
 /// How often the broker may hand out one message before it is dead-lettered.
 ///
 /// Only a message that takes its worker down each time comes that far: everything else is settled
@@ -34,7 +36,7 @@ impl Inbox {
         if long_running { Self::StartLongRunning } else { Self::StartTerminating }
     }
 
-    /// The routing key on the exchange of jobs that leads to this queue, and to no other.
+    /// The routing key that leads to this queue, and to no other, from every exchange it is bound to.
     #[must_use]
     pub fn routing_key(self) -> String {
         match self {
@@ -66,6 +68,7 @@ impl RetryStep {
 pub struct Topology {
     namespace: String,
     retry_delays: Vec<Duration>,
+    dead_letters: DeadLetterBounds,
 }
 
 /// How an exchange routes.
@@ -80,6 +83,8 @@ pub(super) enum Routing {
 pub(super) struct ExchangeSpec {
     pub(super) name: String,
     pub(super) routing: Routing,
+    /// Where messages go that lead nowhere from here.
+    pub(super) alternate: Option<String>,
 }
 
 /// The value of a queue's argument.
@@ -89,12 +94,13 @@ pub(super) enum Argument {
     Number(i64),
 }
 
-/// A durable quorum queue, bound to one exchange.
+/// A durable quorum queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct QueueSpec {
     pub(super) name: String,
     pub(super) arguments: Vec<(&'static str, Argument)>,
-    pub(super) exchange: String,
+    /// The exchanges that it is bound to, all by the same key.
+    pub(super) exchanges: Vec<String>,
     pub(super) routing_key: String,
 }
 
@@ -102,7 +108,20 @@ impl Topology {
     /// The topology of `namespace`, with one retry queue for each of `retry_delays`.
     #[must_use]
     pub fn new(namespace: &str, retry_delays: &[Duration]) -> Self {
-        Self { namespace: namespace.to_owned(), retry_delays: retry_delays.to_vec() }
+        let (namespace, retry_delays) = (namespace.to_owned(), retry_delays.to_vec());
+        Self { namespace, retry_delays, dead_letters: DeadLetterBounds::default() }
+    }
+
+    /// The same with other bounds on the dead letters.
+    #[must_use]
+    pub fn with_dead_letters(self, dead_letters: DeadLetterBounds) -> Self {
+        Self { dead_letters, ..self }
+    }
+
+    /// How much the queue of dead letters keeps.
+    #[must_use]
+    pub fn dead_letters(&self) -> DeadLetterBounds {
+        self.dead_letters
     }
 
     /// The first part of every name.
@@ -115,6 +134,28 @@ impl Topology {
     #[must_use]
     pub fn jobs_exchange(&self) -> String {
         self.name("jobs")
+    }
+
+    /// The topic exchange by which workers send messages to each other. Publishers have no business
+    /// with it: what comes by it is believed where it says how often it was tried.
+    #[must_use]
+    pub fn workers_exchange(&self) -> String {
+        self.name("workers")
+    }
+
+    /// The topic exchange by which messages come back that have waited for a retry. What comes by it
+    /// is believed likewise. What leads nowhere from here goes to the dead letters: the queues that
+    /// dead-letter to it keep a message until some queue has taken it.
+    #[must_use]
+    pub fn returns_exchange(&self) -> String {
+        self.name("returns")
+    }
+
+    /// Whether a message that came by this exchange was sent by a worker. Who may only publish to
+    /// the exchange of jobs cannot make a message come by another one, whatever headers it has.
+    #[must_use]
+    pub(super) fn is_internal(&self, exchange: &str) -> bool {
+        exchange == self.workers_exchange() || exchange == self.returns_exchange()
     }
 
     /// The topic exchange of status events.
@@ -202,10 +243,16 @@ impl Topology {
 
     /// Every durable exchange.
     pub(super) fn exchanges(&self) -> Vec<ExchangeSpec> {
-        let topic = |name| ExchangeSpec { name, routing: Routing::Topic };
-        let fanout = |name| ExchangeSpec { name, routing: Routing::Fanout };
+        let topic = |name| ExchangeSpec { name, routing: Routing::Topic, alternate: None };
+        let fanout = |name| ExchangeSpec { name, routing: Routing::Fanout, alternate: None };
+        let returns =
+            ExchangeSpec { alternate: Some(self.dead()), ..topic(self.returns_exchange()) };
         let mut all = vec![
+            // No alternate exchange here: the broker would count a message with a wrong key as
+            // routed, and a publisher who asks for `mandatory` would not be told.
             topic(self.jobs_exchange()),
+            topic(self.workers_exchange()),
+            returns,
             topic(self.status_exchange()),
             topic(self.results_exchange()),
             topic(self.logs_exchange()),
@@ -216,27 +263,42 @@ impl Topology {
         all
     }
 
-    /// Every durable queue but the mailboxes, which their owners declare.
+    /// Every durable queue but that of the dead letters, and the mailboxes, which their owners declare.
     pub(super) fn queues(&self) -> Vec<QueueSpec> {
         let mut all: Vec<_> = Inbox::SHARED.iter().map(|inbox| self.inbox_spec(*inbox)).collect();
-        all.push(QueueSpec {
-            name: self.dead(),
-            arguments: vec![quorum()],
-            exchange: self.dead(),
-            routing_key: String::new(),
-        });
         all.extend(self.steps().into_iter().map(|step| self.retry_spec(step)));
         all
     }
 
-    /// A queue that a worker takes messages from.
+    /// The queue of dead letters. Nobody reads it by himself, so it is bounded, and drops the oldest.
+    pub(super) fn dead_spec(&self) -> QueueSpec {
+        let number = |number: u64| Argument::Number(i64::try_from(number).unwrap_or(i64::MAX));
+        QueueSpec {
+            name: self.dead(),
+            arguments: vec![
+                quorum(),
+                ("x-max-length", number(self.dead_letters.messages)),
+                ("x-max-length-bytes", number(self.dead_letters.bytes)),
+                ("x-overflow", Argument::Text("drop-head".to_owned())),
+            ],
+            exchanges: vec![self.dead()],
+            routing_key: String::new(),
+        }
+    }
+
+    /// A queue that a worker takes messages from. A mailbox is for workers alone: publishers cannot
+    /// reach it by the exchange of jobs.
     pub(super) fn inbox_spec(&self, inbox: Inbox) -> QueueSpec {
         let mut arguments = dead_lettering(self.dead());
         arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)));
+        let mut exchanges = vec![self.workers_exchange(), self.returns_exchange()];
+        if !matches!(inbox, Inbox::Mailbox(_)) {
+            exchanges.push(self.jobs_exchange());
+        }
         QueueSpec {
             name: self.inbox(inbox),
             arguments,
-            exchange: self.jobs_exchange(),
+            exchanges,
             routing_key: inbox.routing_key(),
         }
     }
@@ -246,13 +308,13 @@ impl Topology {
     /// this key leads it back: one queue a step serves every inbox. Expired messages leave a queue
     /// at its head only, hence one queue a delay.
     fn retry_spec(&self, step: RetryStep) -> QueueSpec {
-        let mut arguments = dead_lettering(self.jobs_exchange());
+        let mut arguments = dead_lettering(self.returns_exchange());
         let millis = i64::try_from(step.delay.as_millis()).unwrap_or(i64::MAX);
         arguments.push(("x-message-ttl", Argument::Number(millis)));
         QueueSpec {
             name: step.name.clone(),
             arguments,
-            exchange: step.name,
+            exchanges: vec![step.name],
             routing_key: String::new(),
         }
     }
@@ -274,63 +336,4 @@ fn dead_lettering(exchange: String) -> Vec<(&'static str, Argument)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn topology() -> Topology {
-        Topology::new("ns", &[5, 30, 120].map(Duration::from_secs))
-    }
-
-    #[test]
-    fn each_attempt_waits_in_the_step_of_its_number_until_they_are_exhausted() {
-        let name = |attempt| topology().retry_step(attempt).map(|step| step.name);
-        assert_eq!(name(1).as_deref(), Some("ns.retry.5s"));
-        assert_eq!(name(2).as_deref(), Some("ns.retry.30s"));
-        assert_eq!(name(3).as_deref(), Some("ns.retry.120s"));
-        assert_eq!(name(4), None);
-        assert_eq!(name(u32::MAX), None);
-        assert_eq!(name(0), name(1), "an attempt 0 is nonsense, not a crash");
-    }
-
-    #[test]
-    fn delays_under_a_second_have_names_of_their_own() {
-        let topology = Topology::new("ns", &[250, 1500, 2000].map(Duration::from_millis));
-        let names: Vec<_> = topology.steps().into_iter().map(|step| step.name).collect();
-        assert_eq!(names, ["ns.retry.250ms", "ns.retry.1500ms", "ns.retry.2s"]);
-    }
-
-    #[test]
-    fn equal_delays_share_a_queue() {
-        let topology = Topology::new("ns", &[5, 5, 5].map(Duration::from_secs));
-        assert_eq!(topology.steps().len(), 1);
-        assert_eq!(topology.retry_step(3), topology.retry_step(1));
-    }
-
-    #[test]
-    fn everything_is_in_the_namespace_and_every_binding_leads_to_a_declared_exchange() {
-        let topology = topology();
-        let exchanges: Vec<_> = topology.exchanges().into_iter().map(|spec| spec.name).collect();
-        let mut queues = topology.queues();
-        queues.push(topology.inbox_spec(Inbox::Mailbox(7)));
-        for queue in &queues {
-            assert!(queue.name.starts_with("ns."), "{}", queue.name);
-            assert!(exchanges.contains(&queue.exchange), "{}", queue.exchange);
-        }
-        assert!(exchanges.iter().all(|name| name.starts_with("ns.")));
-        assert!(queues.iter().any(|queue| queue.name == "ns.segment.7"));
-    }
-
-    #[test]
-    fn whatever_dead_letters_does_so_at_least_once() {
-        for queue in topology().queues().iter().filter(|queue| queue.name != "ns.dead") {
-            let argument = |name: &str| {
-                queue.arguments.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
-            };
-            let text = |text: &str| Some(Argument::Text(text.to_owned()));
-            assert_eq!(argument("x-queue-type"), text("quorum"));
-            assert_eq!(argument("x-dead-letter-strategy"), text("at-least-once"));
-            assert_eq!(argument("x-overflow"), text("reject-publish"));
-            assert!(argument("x-dead-letter-exchange").is_some());
-        }
-    }
-}
+mod tests;

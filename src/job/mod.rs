@@ -35,4 +35,4 @@ pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
 pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
 pub use validate::Job;
 pub use verdict::Verdict;
-pub use violation::{MessageError, Violation};
+pub use violation::{MessageError, Violation, quoted};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Entrypoint, JobId, RunId};
+use super::{Entrypoint, Job, JobId, RunId};
 
 /// One thing that is wrong with a message, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,17 @@ pub struct MessageError {
 }
 
 impl MessageError {
+    /// What is wrong with a property of a message whose body can be followed.
+    #[must_use]
+    pub fn of_property(name: &str, problem: &str, job: &Job) -> Self {
+        Self {
+            violations: vec![violation(&format!("property {name}"), problem)],
+            id: Some(job.id.clone()),
+            entrypoint: Some(job.entrypoint),
+            run_id: Some(job.run_id.clone()),
+        }
+    }
+
     /// The same with `change` made to every text of it.
     #[must_use]
     pub fn with_texts(mut self, change: impl Fn(String) -> String) -> Self {
@@ -63,7 +74,7 @@ pub(super) fn violation(path: &str, problem: impl AsRef<str>) -> Violation {
 const MAX_QUOTED_CHARS: usize = 160;
 
 /// A text of the message, in quotes.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     match text.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),

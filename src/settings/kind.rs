@@ -95,6 +95,11 @@ pub enum Kind {
         /// How many at most.
         count: usize,
     },
+    /// Beginnings of names, comma-separated.
+    Prefixes {
+        /// How many at most.
+        count: usize,
+    },
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Some of these words, comma-separated, at least one.
@@ -155,6 +160,10 @@ impl Kind {
                         && delays.windows(2).all(|pair| pair[0] < pair[1])
                 })
             }
+            Self::Prefixes { count } => {
+                let prefixes: Vec<&str> = list(text).collect();
+                prefixes.len() <= count && prefixes.iter().all(|prefix| is_plain(prefix, 255))
+            }
             Self::Choice(words) => words.contains(&text),
             Self::Choices(words) => list(text).all(|word| words.contains(&word)),
         }
@@ -198,6 +207,9 @@ impl Kind {
                 "1 to {count} whole numbers of seconds from 1 to {max}, ascending, \
                  comma-separated"
             ),
+            Self::Prefixes { count } => {
+                format!("1 to {count} beginnings of names, comma-separated, none of them empty")
+            }
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Choices(words) => format!("one or more of {}, comma-separated", words.join(", ")),
         }
@@ -205,7 +217,7 @@ impl Kind {
 
     /// Whether it is several values.
     pub(super) fn is_list(self) -> bool {
-        matches!(self, Self::Delays { .. } | Self::Choices(_))
+        matches!(self, Self::Delays { .. } | Self::Prefixes { .. } | Self::Choices(_))
     }
 
     /// Whether a value must not be shown as it is.

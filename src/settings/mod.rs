@@ -26,8 +26,8 @@ pub use mistake::{Mistake, Origin, SettingsErrors};
 pub use profile::{NoUser, Profile, User};
 pub use seccomp::SeccompProfile;
 pub use sections::{
-    BrokerSettings, EngineLog, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
-    StoreSettings, TelemetrySettings, WorkerSettings,
+    BrokerSettings, DeadLetterBounds, EngineLog, HttpSettings, ImageSettings, LogFormat,
+    LogSettings, RunnerSettings, StoreSettings, TelemetrySettings, WorkerSettings,
 };
 pub use sources::{FILE_VARIABLE, Sources};
 pub use users::Users;

@@ -8,8 +8,8 @@ use super::mistake::Mistake;
 use super::profile::{Profile, User};
 use super::seccomp::SeccompProfile;
 use super::sections::{
-    BrokerSettings, EngineLog, HttpSettings, ImageSettings, LogFormat, LogSettings, RunnerSettings,
-    StoreSettings, TelemetrySettings, WorkerSettings,
+    BrokerSettings, DeadLetterBounds, EngineLog, HttpSettings, ImageSettings, LogFormat,
+    LogSettings, RunnerSettings, StoreSettings, TelemetrySettings, WorkerSettings,
 };
 use super::table::{self as t, Setting};
 use super::users::Users;
@@ -36,6 +36,16 @@ impl Reader<'_> {
                 .map(std::time::Duration::from_secs)
                 .collect(),
             lock_heartbeat: self.seconds(&t::SEGMENT_GRACE_SECONDS) / 5,
+            dead_letters: DeadLetterBounds {
+                messages: self.whole(&t::DEAD_LETTERS_MAX),
+                bytes: self.whole(&t::DEAD_LETTERS_MAX_MB),
+            },
+            reply_to_prefixes: self
+                .optional(&t::REPLY_TO_PREFIXES)
+                .iter()
+                .flat_map(|prefixes| kind::list(prefixes))
+                .map(str::to_owned)
+                .collect(),
         }
     }
 

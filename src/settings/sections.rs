@@ -31,6 +31,30 @@ pub struct BrokerSettings {
     /// The time between heartbeats on the connection for locks: a fifth of `SEGMENT_GRACE_SECONDS`, so
     /// that a dead connection is noticed, and made again, before the bots end themselves.
     pub lock_heartbeat: Duration,
+    /// `DEAD_LETTERS_MAX` (10000) and `DEAD_LETTERS_MAX_MB` (256): how much is kept of what could not
+    /// be processed.
+    pub dead_letters: DeadLetterBounds,
+    /// `REPLY_TO_PREFIXES`: what the names of queues begin with that results may be sent to, beside
+    /// those that the broker names.
+    pub reply_to_prefixes: Vec<String>,
+}
+
+/// How much the queue of dead letters keeps. Beyond either bound the oldest ones go.
+///
+/// The queue must never refuse a message: whatever dead-letters into a full queue at least once
+/// would come to a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadLetterBounds {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+}
+
+impl Default for DeadLetterBounds {
+    fn default() -> Self {
+        Self { messages: 10_000, bytes: 256 * 1024 * 1024 }
+    }
 }
 
 impl fmt::Debug for BrokerSettings {
@@ -44,6 +68,8 @@ impl fmt::Debug for BrokerSettings {
             .field("reconnect_max", &self.reconnect_max)
             .field("retry_delays", &self.retry_delays)
             .field("lock_heartbeat", &self.lock_heartbeat)
+            .field("dead_letters", &self.dead_letters)
+            .field("reply_to_prefixes", &self.reply_to_prefixes)
             .finish()
     }
 }

@@ -76,7 +76,7 @@ macro_rules! settings {
 use Fallback::{HostName, Required, Unset, Value};
 use Kind::{
     Address, AmqpUrl, Bool, Bucket, Choice, Choices, Decimal, Delays, Directory, Endpoint, Engine,
-    File, Image, LogFilter, Name, Secret, Text, Token,
+    File, Image, LogFilter, Name, Prefixes, Secret, Text, Token,
 };
 
 /// The networks of a container, as the engine calls them.
@@ -108,6 +108,15 @@ settings! {
     /// The steps of back-off before a message is tried again, one retry queue each.
     RETRY_DELAYS_SECONDS = "broker.retry_delays_seconds", Value("5,30,120"),
         Delays { max: DAY, count: 16 };
+    /// Messages that the queue of dead letters keeps; then the oldest goes for each new one. An
+    /// existing queue keeps the bound that it was made with, and `longshore doctor` says so.
+    DEAD_LETTERS_MAX = "broker.dead_letters_max", Value("10000"), count(1, 10_000_000);
+    /// The same in bytes of their bodies.
+    DEAD_LETTERS_MAX_MB = "broker.dead_letters_max_mb", Value("256"), megabytes(1, 1 << 20);
+    /// What the names of queues begin with that a start may name in `reply_to`, beside the queues
+    /// that the broker names itself. Workers write there with their own rights. Never a queue of
+    /// Longshore's own.
+    REPLY_TO_PREFIXES = "broker.reply_to_prefixes", Unset("none"), Prefixes { count: 64 };
 
     /// The object store, any that speaks S3.
     MINIO_ENDPOINT = "store.endpoint", Required, Endpoint;

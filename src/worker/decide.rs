@@ -221,7 +221,7 @@ pub(super) fn may_retry(tries: u32, max_attempts: u32) -> bool {
 /// restarted by then, it is not given up for a fault of a moment.
 #[must_use]
 pub(super) fn tries(is_long_running: bool, attempt: u32, since: u32) -> u32 {
-    if is_long_running { attempt.saturating_sub(since) + 1 } else { attempt }
+    if is_long_running { attempt.saturating_sub(since).saturating_add(1) } else { attempt }
 }
 
 #[cfg(test)]

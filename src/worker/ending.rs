@@ -172,7 +172,7 @@ async fn retry(
     reporter.report(State::Restarting, None, Some(message));
     let waiting = account.write(|record| {
         record.state = RecordState::Waiting;
-        record.attempt = attempt + 1;
+        record.attempt = attempt.saturating_add(1);
         record.since = since;
     });
     if waiting.await != Written::Yes {

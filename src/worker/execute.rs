@@ -94,7 +94,7 @@ pub async fn execute(
             }
         }
         last = Some(result);
-        run.attempt += 1;
+        run.attempt = run.attempt.saturating_add(1);
         reporter.set_attempt(run.attempt);
         begin = Begin::Launch;
     }

@@ -159,7 +159,7 @@ const MAX_STOP_ATTEMPTS: u32 = 100;
 pub(super) async fn retry_stop(ctx: &Context, delivery: Delivery, reason: &str) {
     let attempt = delivery.properties.attempt;
     if may_retry(attempt, MAX_STOP_ATTEMPTS) {
-        put_aside(ctx, &delivery, attempt, attempt + 1).await;
+        put_aside(ctx, &delivery, attempt, attempt.saturating_add(1)).await;
     } else if let Err(error) = ctx.broker.dead_letter(&delivery, reason).await {
         tracing::error!(%error, "dead-letter stop");
     }

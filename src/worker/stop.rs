@@ -114,7 +114,8 @@ fn options_of(delivery: &Delivery) -> MessageOptions {
     MessageOptions {
         message_id: delivery.properties.message_id.clone().unwrap_or_else(fresh),
         correlation_id: delivery.properties.correlation_id.clone(),
-        reply_to: delivery.properties.reply_to.clone(),
+        // A stop is answered by status events alone.
+        reply_to: None,
         traceparent: delivery.properties.traceparent.clone(),
     }
 }

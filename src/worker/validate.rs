@@ -13,6 +13,7 @@ pub(super) fn validate(ctx: &Context, delivery: &Delivery) -> Result<(Job, Strin
     let message_id = delivery.properties.message_id.as_deref();
     let job = parse_executable(&text)
         .and_then(|executable| Job::validate(executable, &ctx.bounds, message_id))
+        .and_then(|job| check_reply_to(ctx, delivery, job))
         .map_err(|error| without_secrets(ctx, error, &text))?;
     // What was read as JSON is UTF-8.
     Ok((job, String::from_utf8_lossy(&text).into_owned()))
@@ -25,6 +26,16 @@ pub(super) fn text_of<'a>(
 ) -> Result<Cow<'a, [u8]>, MessageError> {
     let encoding = delivery.properties.content_encoding.as_deref();
     decoded(&delivery.body, encoding, ctx.settings.max_message_bytes)
+}
+
+/// Refuses a start whose result could not be sent to where it asks: it would run, and its publisher
+/// would wait for ever.
+fn check_reply_to(ctx: &Context, delivery: &Delivery, job: Job) -> Result<Job, MessageError> {
+    let asked = delivery.properties.reply_to.as_deref().filter(|queue| !queue.is_empty());
+    match asked.and_then(|queue| ctx.broker.reply_rules().problem(queue)) {
+        Some(problem) => Err(MessageError::of_property("reply_to", &problem, &job)),
+        None => Ok(job),
+    }
 }
 
 /// What is wrong with a message, without what of it must not be seen.

@@ -4,6 +4,7 @@ mod cuts;
 mod events;
 mod locks;
 mod network;
+mod rights;
 mod settling;
 
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
@@ -17,10 +18,12 @@ use crate::support::rabbit::{Rabbit, within};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// A message to an inbox, by way of the exchange of jobs.
+/// A message to an inbox, by way of the exchange of jobs, or of workers for a mailbox.
 fn message(broker: &Broker, inbox: Inbox, body: &'static str) -> OutgoingMessage {
+    let topology = broker.topology();
+    let is_mailbox = matches!(inbox, Inbox::Mailbox(_));
     OutgoingMessage {
-        exchange: broker.topology().jobs_exchange(),
+        exchange: if is_mailbox { topology.workers_exchange() } else { topology.jobs_exchange() },
         routing_key: inbox.routing_key(),
         body: body.into(),
         content_type: "application/json".to_owned(),

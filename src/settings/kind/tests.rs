@@ -42,6 +42,7 @@ fn each_kind_takes_and_refuses() {
         (Kind::Bool, &["true", "False", "1", "no", "ON"], &["", "maybe", "2"]),
         (count(1, 9), &["1", "9", "007"], &["", "0", "10", "-1", "+1", "1.5", "1e3", " 1"]),
         (decimal, &["0.5", "8", "1e0"], &["", "0", "9", "NaN", "inf", "x"]),
+        (Kind::Prefixes { count: 2 }, &["replies.", "a., b."], &["", "a,", ",", "a,b,c", "a\nb"]),
         (delays, &["5", "5, 30,100"], &["", "0", "5,5", "30,5", "101", "1,2,3,4", "5,"]),
         (Kind::Choice(&["a", "b"]), &["a"], &["", "A", "a,b"]),
         (networks, &["host", "host, none"], &["", "host,", "bridge"]),

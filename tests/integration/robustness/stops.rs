@@ -130,7 +130,7 @@ pub(super) async fn listen(scene: &Scene, key: &str) -> lapin::Consumer {
     let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
     let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await.unwrap();
     let name = queue.name().clone();
-    let exchange = format!("{}.jobs", scene.namespace);
+    let exchange = format!("{}.workers", scene.namespace);
     let options = QueueBindOptions::default();
     let arguments = FieldTable::default();
     let bound =

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use longshore::broker::{Broker, Inbox, Topology};
-use longshore::settings::BrokerSettings;
+use longshore::settings::{BrokerSettings, DeadLetterBounds};
 use longshore::tls::TlsFiles;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +35,8 @@ impl Rabbit {
             reconnect_max: Duration::from_secs(1),
             retry_delays: vec![RETRY_DELAY],
             lock_heartbeat: Duration::from_secs(3),
+            dead_letters: DeadLetterBounds::default(),
+            reply_to_prefixes: Vec::new(),
         };
         Self { settings, shutdown: CancellationToken::new() }
     }
@@ -89,6 +91,8 @@ impl Rabbit {
         }
         for exchange in [
             topology.jobs_exchange(),
+            topology.workers_exchange(),
+            topology.returns_exchange(),
             topology.status_exchange(),
             topology.results_exchange(),
             topology.logs_exchange(),
