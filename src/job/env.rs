@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 /// What the container's environment says already.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "ID",
     "CONFIG",
     "CONFIG_FILE",
@@ -21,6 +21,7 @@ const OURS: [&str; 12] = [
     "BACKTEST_ID",
     "BACKTEST_CONFIG",
     "PYTHONDONTWRITEBYTECODE",
+    "NODE_HEAP_MB",
 ];
 
 /// What the dynamic loader and the C library load, and what a shell runs when it starts.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::labels::{self, Assignment};
-use crate::job::{HealthCheck, Job, Limits, Network};
+use crate::job::{HealthCheck, Job, Limits, Network, Runtime};
 use crate::settings::{Profile, User, Users};
 
 /// The largest config that travels in the environment as well, in bytes of JSON.
@@ -155,10 +155,11 @@ impl ContainerBuilder {
         self.with_labels(labels::of(job, assignment))
     }
 
-    /// The program: a shell of the image, and a script by its path in the container.
+    /// The program: a shell of the image with its flags, and a script by its path in the container.
     #[must_use]
-    pub fn with_command(mut self, shell: &str, script_path: &str) -> Self {
-        self.spec.command = vec![shell.to_owned(), script_path.to_owned()];
+    pub fn with_command(mut self, shell: &[&str], script_path: &str) -> Self {
+        let words = shell.iter().chain([&script_path]);
+        self.spec.command = words.map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -235,6 +236,15 @@ pub fn code_binds(root: &Path, job: &Job, writes: &[&str], read_only: bool) -> V
     binds
 }
 
+/// The most that Node.js leaves to what is no heap: its own code and stacks, buffers, `/tmp`.
+const NODE_REST_MB: u64 = 1024;
+
+/// How much of a job's memory the heap of Node.js may take. What it needs besides grows with it.
+#[must_use]
+pub fn node_heap_mb(memory_mb: u64) -> u64 {
+    memory_mb - (memory_mb / 4).min(NODE_REST_MB)
+}
+
 /// The environment of a job's container. Our own names win over the job's.
 fn environment(job: &Job) -> BTreeMap<String, String> {
     let entrypoint = job.entrypoint.as_str();
@@ -250,6 +260,9 @@ fn environment(job: &Job) -> BTreeMap<String, String> {
     set("CODE_MOUNT_DIR", entrypoint.to_owned());
     set("SCRIPT_PATH", format!("/{entrypoint}/{}", job.script));
     set("IS_LONG_RUNNING", job.is_long_running.to_string());
+    if job.runtime == Runtime::NodeJs20 {
+        set("NODE_HEAP_MB", node_heap_mb(job.limits.memory_mb).to_string());
+    }
     if config.len() <= MAX_CONFIG_ENV_BYTES {
         set("CONFIG", config);
     } else {

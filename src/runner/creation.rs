@@ -9,6 +9,7 @@ use super::docker_runner::DockerRunner;
 use super::failure::RunFailure;
 use super::labels;
 use super::managed::Run;
+use super::names;
 use super::orchestrator::EngineError;
 
 /// Pause between two attempts to remove what an engine that went away may have started.
@@ -42,6 +43,10 @@ impl DockerRunner {
                 break;
             };
             spec.run_as(user, users.are_several());
+            let named = names::write(directory.root(), user);
+            named.map_err(|error| {
+                RunFailure::Unavailable(format!("writing the names of users: {error}"))
+            })?;
             if self.ground.users_are_the_hosts {
                 let profile = &self.settings.profile;
                 directory.give_to(user, writes.clone(), !profile.read_only_code).await?;

@@ -18,6 +18,7 @@ use super::ground::Ground;
 use super::labels::Assignment;
 use super::lease::{LeaseWatch, Uptime};
 use super::managed::{Held, Managed, ManagedContainers, Run};
+use super::names;
 use super::orchestrator::{ContainerOrchestrator, ContainerStatus, EngineError, EngineRoot};
 use super::outcome;
 use super::script::ScriptManager;
@@ -209,6 +210,7 @@ impl DockerRunner {
             .with_command(script.shell, &script.container_path)
             .with_profile(profile)
             .with_binds(binds)
+            .with_binds(names::binds(directory.root()))
             .with_stop_timeout(self.settings.stop_timeout)
             .build();
         Ok(Prepared { spec, writes: script.writes })

@@ -18,6 +18,7 @@ mod inventory;
 pub mod labels;
 mod lease;
 mod managed;
+mod names;
 pub mod orchestrator;
 mod outcome;
 mod result_file;

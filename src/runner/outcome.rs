@@ -13,7 +13,9 @@ use super::managed::{Held, Leftovers, Managed, Run};
 use super::orchestrator::ContainerStatus;
 use super::result_file::{self, CollectedResult};
 use super::verdict::{self, EndCause, Ending, Judgement};
-use crate::job::{ExecutionResult, MessageError, ResultStatus, State, StoredObjects, Verdict};
+use crate::job::{
+    ExecutionResult, MessageError, ResultStatus, Runtime, State, StoredObjects, Verdict,
+};
 use crate::logs::LogSummary;
 
 /// How long the last log lines of an ended container may take to reach the store.
@@ -60,6 +62,8 @@ pub(super) async fn wait_and_collect(
         cause,
         exit_code: status.exit_code,
         oom_killed: status.oom_killed,
+        heap_was_full: run.job.runtime == Runtime::NodeJs20
+            && verdict::says_heap_was_full(&summary.tail),
         memory_mb: run.job.limits.memory_mb,
         engine_error: status.error.clone(),
         result: value.judged.clone(),

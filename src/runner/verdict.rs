@@ -42,6 +42,8 @@ pub struct Ending {
     pub exit_code: Option<i64>,
     /// Whether the kernel killed something in it for lack of memory.
     pub oom_killed: bool,
+    /// Whether an interpreter ended itself, for its own heap was full.
+    pub heap_was_full: bool,
     /// The memory it was allowed, in MiB.
     pub memory_mb: u64,
     /// The engine's own error.
@@ -88,6 +90,19 @@ pub fn is_lost_with_engine(status: &ContainerStatus, long_running: bool, unseen:
 #[must_use]
 pub fn is_not_started(status: &ContainerStatus) -> bool {
     matches!(status.exit_code, Some(126 | 127))
+}
+
+/// The exit codes of a process that ended itself by SIGILL, SIGTRAP or SIGABRT, as V8 does.
+const ABORTED: std::ops::RangeInclusive<i64> = 132..=134;
+
+/// Whether the end of an output says that the heap of JavaScript was full. Code can say so, too: it
+/// makes of its failure another kind of failure.
+#[must_use]
+pub fn says_heap_was_full(output: &str) -> bool {
+    output.contains("FATAL ERROR: ")
+        && ["JavaScript heap out of memory", "process out of memory"]
+            .iter()
+            .any(|said| output.contains(said))
 }
 
 /// A result over this size travels by its key alone, in bytes.
@@ -174,6 +189,12 @@ pub fn judge(ending: &Ending) -> Judgement {
             };
             Judgement::new(Verdict::OutOfMemory, message)
         }
+        Some(code) if ending.heap_was_full && ABORTED.contains(&code) => {
+            let memory = ending.memory_mb;
+            let message =
+                format!("ran out of its {memory} MiB of memory: JavaScript's heap was full");
+            Judgement::new(Verdict::OutOfMemory, message)
+        }
         Some(0) => judge_clean_exit(&ending.result),
         Some(code) => judge_failure(code, &ending.result),
         None => {
@@ -244,6 +265,7 @@ mod tests {
             cause: EndCause::Itself,
             exit_code: Some(exit_code),
             oom_killed: false,
+            heap_was_full: false,
             memory_mb: 64,
             engine_error: None,
             result,
@@ -289,6 +311,23 @@ mod tests {
         assert!(judge(&end).message.contains("a process that it had started"));
         end.exit_code = Some(0);
         assert_ne!(judge(&end).verdict, Verdict::OutOfMemory);
+    }
+
+    #[test]
+    fn a_heap_that_was_full_is_memory_that_ran_out() {
+        let said = "<--- Last few GCs --->\n\nFATAL ERROR: Reached heap limit Allocation failed - \
+                    JavaScript heap out of memory\n----- Native stack trace -----";
+        assert!(says_heap_was_full(said));
+        assert!(!says_heap_was_full("JavaScript heap out of memory"));
+        let mut end = ending(134, ResultFile::Absent);
+        assert_eq!(judge(&end).message, "killed by SIGABRT (exit code 134)");
+        end.heap_was_full = true;
+        assert_eq!(judge(&end).verdict, Verdict::OutOfMemory);
+        assert!(judge(&end).message.starts_with("ran out of its 64 MiB of memory: "));
+        for code in [0, 1, 137] {
+            end.exit_code = Some(code);
+            assert_eq!(judge(&end).verdict, Verdict::Failed, "{code}");
+        }
     }
 
     #[test]

@@ -85,8 +85,10 @@ async fn the_entrypoint_script_gives_bots_and_backtests_their_names_and_director
 async fn a_bot_runs_until_it_is_stopped_on_both_runtimes() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
-    let cases =
-        [("py", PYTHON_BOT, PYTHON_TICKER, "/bin/bash"), ("js", NODE_BOT, NODE_TICKER, "/bin/sh")];
+    let cases = [
+        ("py", PYTHON_BOT, PYTHON_TICKER, "/bin/bash -p"),
+        ("js", NODE_BOT, NODE_TICKER, "/bin/sh"),
+    ];
     for (name, program, source, _) in &cases {
         scene.start(&scene.job(name, program, source).await).await;
     }
@@ -143,7 +145,8 @@ fn assert_container(
         assert_eq!(labels.get(label).map(String::as_str), Some(value), "{label}");
     }
     let script = format!("/{}/entrypoint.sh", program.entrypoint);
-    assert_eq!(config.cmd.as_deref().unwrap(), [shell, &script]);
+    let command: Vec<_> = shell.split(' ').chain([script.as_str()]).collect();
+    assert_eq!(config.cmd.as_deref().unwrap(), command);
     assert_eq!(config.working_dir.as_deref(), Some("/tmp"));
     assert_eq!(config.stop_signal.as_deref(), Some("SIGTERM"));
     let host = container.host_config.as_ref().unwrap();

@@ -122,7 +122,7 @@ async fn compat_13_a_run_over_its_time_ends_as_timed_out_with_its_output_kept() 
         message["timeout_seconds"] = json!(3);
         scene.start(&message).await;
     }
-    for (name, exit_code) in [("py", 143), ("deaf", 137)] {
+    for (name, exit_code) in [("py", 143), ("deaf", 143)] {
         let id = scene.id(name);
         let result = scene.events.result_of(&id).await;
         let data = result.expect("timed_out");
@@ -132,9 +132,11 @@ async fn compat_13_a_run_over_its_time_ends_as_timed_out_with_its_output_kept() 
         let stored = scene.read_object(Bucket::Results, &format!("{id}/logs.txt")).await;
         assert!(stored.starts_with("before\n"), "{stored}");
     }
-    let kept =
-        scene.read_object(Bucket::Results, &format!("{}/analysis.json", scene.id("py"))).await;
-    assert_eq!(serde_json::from_str::<Value>(&kept).unwrap()["status"], "terminated");
+    for name in ["py", "deaf"] {
+        let key = format!("{}/analysis.json", scene.id(name));
+        let kept = scene.read_object(Bucket::Results, &key).await;
+        assert_eq!(serde_json::from_str::<Value>(&kept).unwrap()["status"], "terminated");
+    }
     scene.finish([worker]).await;
 }
 
@@ -154,6 +156,127 @@ async fn code_that_takes_all_memory_ends_as_out_of_memory() {
     assert!(peak > 48 << 20 && peak <= 64 << 20, "{peak}");
     assert!(result.output().contains("hungry"), "{data:#}");
     assert_eq!(scene.events.results_of(&scene.id("hungry")).len(), 1);
+    scene.finish([worker]).await;
+}
+
+/// V8 ends itself when its heap is full, long before the kernel would.
+#[tokio::test]
+async fn node_has_most_of_its_memory_for_the_heap_and_ends_as_out_of_memory() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let limit =
+        "exports.main = () => ({ heap: require('v8').getHeapStatistics().heap_size_limit });";
+    let hungry = "exports.main = () => { const a = []; \
+                  for (;;) a.push(Array.from({ length: 1e5 }, (_, i) => ({ i }))); };";
+    for (name, source) in [("limit", limit), ("hungry", hungry)] {
+        let mut message = scene.job(name, &NODE_BACKTEST, source).await;
+        message["limits"] = json!({ "memory_mb": 256 });
+        scene.start(&message).await;
+    }
+    let result = scene.events.result_of(&scene.id("limit")).await;
+    let heap = result.expect("succeeded")["result"]["heap"].as_u64().unwrap();
+    assert!(heap >= 192 << 20 && heap < 256 << 20, "{heap}");
+    let result = scene.events.result_of(&scene.id("hungry")).await;
+    result.expect("out_of_memory");
+    result.expect_message(&["256 MiB"]);
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
+async fn whoever_code_runs_as_has_a_name_and_a_home_in_every_image() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let python = "import getpass, grp, os, pathlib, pwd\ndef main(id, config):\n    \
+                  me = pwd.getpwuid(os.getuid())\n    \
+                  return [me.pw_name, getpass.getuser(), grp.getgrgid(os.getgid()).gr_name, \
+                  me.pw_dir, os.path.expanduser('~job'), str(pathlib.Path.home()), pwd.getpwnam('root').pw_uid]";
+    let node = "const { homedir, userInfo } = require('os');\n\
+                const { execSync } = require('child_process');\n\
+                exports.main = () => [userInfo().username, String(execSync('id -un')).trim(), \
+                String(execSync('id -gn')).trim(), userInfo().homedir, homedir()];";
+    for (name, program, source) in [("py", PYTHON_BACKTEST, python), ("js", NODE_BACKTEST, node)] {
+        let result = scene.run(&scene.job(name, &program, source).await).await;
+        let expected = match name {
+            "py" => json!(["job", "job", "job", "/tmp", "/tmp", "/tmp", 0]),
+            _ => json!(["job", "job", "job", "/tmp", "/tmp"]),
+        };
+        assert_eq!(result.expect("succeeded")["result"], expected, "{name}");
+    }
+    scene.finish([worker]).await;
+}
+
+/// What stands in the way of a program is said where its author looks.
+#[tokio::test]
+async fn code_that_writes_where_it_may_not_is_told_where_it_may() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let python = |body: &str| format!("def main(id, config):\n    {body}\n");
+    let node = |body: &str| format!("exports.main = () => {{ {body} }};");
+    let cases = [
+        ("new", PYTHON_BACKTEST, python("open('bot.log', 'w')"), "BOT_READ_ONLY_CODE"),
+        ("old", PYTHON_BACKTEST, python("open(__file__, 'a')"), "BOT_READ_ONLY_CODE"),
+        ("root", PYTHON_BACKTEST, python("open('/usr/x', 'w')"), "BOT_READ_ONLY_ROOT"),
+        (
+            "sqlite",
+            PYTHON_BACKTEST,
+            python("import sqlite3; sqlite3.connect('a.db').execute('create table a (b)')"),
+            "BOT_READ_ONLY_CODE",
+        ),
+        (
+            "full",
+            PYTHON_BACKTEST,
+            python("f = open('/tmp/a', 'wb')\n    while True: f.write(bytes(1 << 20))"),
+            "BOT_TMP_MB",
+        ),
+        (
+            "replace",
+            PYTHON_BACKTEST,
+            python("import os; open('/tmp/r', 'w'); os.replace('/tmp/r', 'result.json')"),
+            "result.json in place",
+        ),
+        (
+            "js-new",
+            NODE_BACKTEST,
+            node("require('fs').writeFileSync('bot.log', '')"),
+            "BOT_READ_ONLY_CODE",
+        ),
+        (
+            "js-full",
+            NODE_BACKTEST,
+            node("for (;;) require('fs').appendFileSync('/tmp/a', Buffer.alloc(1 << 20))"),
+            "BOT_TMP_MB",
+        ),
+    ];
+    for (name, program, source, _) in &cases {
+        scene.start(&scene.job(name, program, source).await).await;
+    }
+    for (name, .., setting) in &cases {
+        let result = scene.events.result_of(&scene.id(name)).await;
+        result.expect("failed");
+        result.expect_message(&["/tmp", setting][usize::from(*name == "replace")..]);
+    }
+    scene.finish([worker]).await;
+}
+
+/// A stop waits for what a program cleans up, not for what it left behind.
+#[tokio::test]
+async fn a_bot_with_threads_and_pools_stops_long_before_it_would_be_killed() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let pool = "import time\nfrom concurrent.futures import ThreadPoolExecutor\n\
+                def feed(n):\n    while True: time.sleep(.5)\ndef main(id, config):\n    \
+                print('ready')\n    with ThreadPoolExecutor(2) as p: list(p.map(feed, range(2)))";
+    let system = "import os\ndef main(id, config):\n    print('ready')\n    os.system('sleep 600')";
+    for (name, source) in [("pool", pool), ("system", system)] {
+        scene.start(&scene.job(name, &PYTHON_BOT, source).await).await;
+    }
+    for name in ["pool", "system"] {
+        scene.logged(&scene.id(name), "ready").await;
+        scene.stop(&scene.id(name)).await;
+        let result = scene.events.result_of(&scene.id(name)).await;
+        // 137 would be the end of the grace.
+        assert_eq!(result.expect("stopped")["exit_code"], 143, "{name}");
+    }
     scene.finish([worker]).await;
 }
 

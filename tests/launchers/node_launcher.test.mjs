@@ -3,75 +3,13 @@
 //   node --test tests/launchers/
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 
-const LAUNCHER = path.join(import.meta.dirname, '../../src/runner/script/launch.mjs');
+import { READY, SUCCESS, TERMINATED, run } from './support.mjs';
+
 const EXAMPLES = path.join(import.meta.dirname, '../../examples');
-const SUCCESS = { status: 'success', message: 'Backtest executed successfully' };
-const TERMINATED = { status: 'terminated', message: 'Backtest execution terminated by signal' };
-const READY = "require('fs').writeFileSync('ready', '');";
-
-/** Lays out a job directory, runs it to its end, and answers how it ended. */
-async function run(t, source, { script = 'main.js', config = {}, bot = false, scheduled = false, files = {}, signals = 0, onStart } = {}) {
-  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'launcher-'));
-  t.after(() => fs.rmSync(root, { recursive: true }));
-  const put = (name, text) => {
-    fs.mkdirSync(path.dirname(path.join(root, name)), { recursive: true });
-    fs.writeFileSync(path.join(root, name), text);
-  };
-  put('.longshore/launch.mjs', fs.readFileSync(LAUNCHER));
-  put('.longshore/config.json', JSON.stringify(config));
-  for (const [name, text] of Object.entries(files)) put(name, text);
-  if (source !== null) put(script, source);
-
-  const entrypoint = bot || scheduled ? 'bot' : 'backtest';
-  const child = spawn(process.execPath, [path.join(root, '.longshore/launch.mjs')], {
-    cwd: os.tmpdir(),
-    env: {
-      PATH: process.env.PATH,
-      ID: 'job-1',
-      ENTRYPOINT_TYPE: entrypoint,
-      CODE_MOUNT_DIR: entrypoint,
-      SCRIPT_PATH: path.join(root, script),
-      CONFIG_FILE: path.join(root, '.longshore/config.json'),
-      IS_LONG_RUNNING: String(bot),
-    },
-  });
-  t.after(() => child.kill('SIGKILL'));
-  const output = { stdout: [], stderr: [] };
-  child.stdout.on('data', (data) => output.stdout.push(data));
-  child.stderr.on('data', (data) => output.stderr.push(data));
-  const closed = new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal })));
-  onStart?.(child);
-  for (const name of ['ready', 'again'].slice(0, signals)) {
-    for (let turn = 0; !fs.existsSync(path.join(root, name)); turn += 1) {
-      assert.ok(turn < 1000 && child.exitCode === null, `the script never made ${name}`);
-      await sleep(10);
-    }
-    child.kill('SIGTERM');
-  }
-  const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
-  const { code, signal } = await closed;
-  clearTimeout(timer);
-  const resultFile = path.join(root, 'result.json');
-  const text = fs.statSync(resultFile, { throwIfNoEntry: false })?.isFile() ? fs.readFileSync(resultFile, 'utf8') : null;
-  const stdout = Buffer.concat(output.stdout).toString();
-  return {
-    root,
-    code: code ?? signal,
-    stdout,
-    stderr: Buffer.concat(output.stderr).toString(),
-    text,
-    result: text ? JSON.parse(text) : undefined,
-    lastLine: stdout.trimEnd().split('\n').at(-1),
-    leftovers: fs.readdirSync(root).filter((name) => name.includes('tmp')),
-  };
-}
 
 describe('results', { concurrency: 4 }, () => {
   test('main gets id and config, and its value is the result', async (t) => {
@@ -111,18 +49,19 @@ describe('results', { concurrency: 4 }, () => {
   });
 
   test('what is not JSON is named with its place', async (t) => {
-    for (const [value, message] of [
-      ['{ trades: [1, { size: 5n }] }', /: result\.trades\[1\]\.size is of type BigInt$/],
-      ['{ by: new Map([[1, 2]]) }', /: result\.by is of type Map$/],
-      ['new Set([1])', /: result is of type Set$/],
+    for (const [value, message, rest] of [
+      ['{ trades: [1, { size: new WeakMap() }] }', /: result\.trades\[1\]\.size is of type WeakMap$/, { trades: [1, { size: null }] }],
       ['() => 1', /: result is of type function$/],
-      ['(() => { const a = {}; a.self = a; return a; })()', /circular structure.*'self'/],
+      ['{ onBar() {} }', /: result\.onBar is a function$/, {}],
+      ['(() => { const a = { pnl: 1 }; a.self = a; return a; })()', /: result\.self contains itself$/, { pnl: 1, self: null }],
+      ["{ get price() { throw new Error('gone') } }", /: result cannot be read: Error: gone$/],
     ]) {
       const ended = await run(t, `exports.main = () => (${value})`);
       assert.equal(ended.code, 1, value);
       assert.equal(ended.result.status, 'error');
       assert.match(ended.result.message, message);
       assert.match(ended.result.message, /^the result is not JSON: /);
+      assert.deepEqual(ended.result.result, rest);
       assert.equal(ended.lastLine, ended.text);
     }
   });
@@ -274,7 +213,7 @@ describe('failures', { concurrency: 4 }, () => {
 
   test('a syntax error', async (t) => {
     for (const [script, place] of [['main.js', ', line 2'], ['main.mjs', ' or what it imports']]) {
-      const ended = await run(t, 'const a = 1;\nconst b = = 2;\n', { script });
+      const ended = await run(t, 'const a = 1;\nconst b = = 2;\nexport const main = 1;', { script });
       assert.equal(ended.code, 1);
       assert.equal(ended.result.message, `SyntaxError in ${ended.root}/${script}${place}: Unexpected token '='`);
       assert.match(ended.stderr, new RegExp(`${script}:2\\nconst b = = 2`));
@@ -282,7 +221,7 @@ describe('failures', { concurrency: 4 }, () => {
   });
 
   test('a module that is not there', async (t) => {
-    const ended = await run(t, "require('nowhere')");
+    const ended = await run(t, "require('nowhere'); exports.main = () => {}");
     assert.equal(ended.code, 1);
     assert.match(ended.result.message, /Cannot find module 'nowhere'/);
   });
@@ -321,7 +260,7 @@ describe('SIGTERM', { concurrency: 4 }, () => {
   });
 
   test('ends it while it is loaded', async (t) => {
-    const source = `import fs from 'node:fs'; fs.writeFileSync('ready', ''); ${wait}`;
+    const source = `import fs from 'node:fs'; fs.writeFileSync('ready', ''); ${wait} export const main = 1;`;
     const ended = await run(t, source, { script: 'main.mjs', signals: 1 });
     assert.deepEqual([ended.code, ended.result], [143, TERMINATED]);
   });

@@ -61,7 +61,7 @@ fn a_bot_gets_the_names_that_bots_know() {
     job.config = json!({"a": "it's"}).as_object().unwrap().clone();
     let spec = ContainerBuilder::new("python:3.11-slim")
         .with_job(&job, &FIRST)
-        .with_command("/bin/bash", "/bot/entrypoint.sh")
+        .with_command(&["/bin/bash", "-p"], "/bot/entrypoint.sh")
         .with_bind(Path::new("/tmp/runtime/x"), "/bot")
         .with_stop_timeout(Duration::from_secs(5))
         .build();
@@ -92,7 +92,7 @@ fn a_bot_gets_the_names_that_bots_know() {
     let found: Vec<_> = spec.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     assert_eq!(found, expected_labels);
     assert_eq!(spec.name, "ls.my-job.1");
-    assert_eq!(spec.command, ["/bin/bash", "/bot/entrypoint.sh"]);
+    assert_eq!(spec.command, ["/bin/bash", "-p", "/bot/entrypoint.sh"]);
     assert_eq!(spec.working_dir, "/tmp");
     assert_eq!(spec.limits, job.limits);
     assert_eq!(spec.network, Network::Bridge);
@@ -115,6 +115,19 @@ fn a_backtest_lives_in_its_own_directory() {
     ] {
         assert_eq!(env(&spec, name), Some(value), "{name}");
     }
+}
+
+#[test]
+fn the_heap_of_node_follows_the_memory_of_its_job() {
+    for (memory, heap) in [(64, 48), (512, 384), (4096, 3072), (16384, 15360)] {
+        assert_eq!(node_heap_mb(memory), heap, "{memory}");
+    }
+    let mut job = job("main.js");
+    job.limits.memory_mb = 512;
+    assert_eq!(env(&built(&job), "NODE_HEAP_MB"), None);
+    job.runtime = Runtime::NodeJs20;
+    job.env.insert("NODE_HEAP_MB".to_owned(), "9".to_owned());
+    assert_eq!(env(&built(&job), "NODE_HEAP_MB"), Some("384"));
 }
 
 #[test]

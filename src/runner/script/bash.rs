@@ -18,6 +18,7 @@ const BODY: &str = r#"# Written by Longshore. The job's data comes by environmen
 # comes before it listens, for the kernel drops what process 1 has no handler for.
 child=
 interrupted=
+deaf=
 read -r this_shell </proc/$$/comm
 terminate() {
     [ -n "$child" ] || exit 143
@@ -30,6 +31,17 @@ terminate() {
         looks=$((looks + 1))
     done 2>/dev/null
     kill -TERM "$child" 2>/dev/null
+    # A launcher whose program has no handler of its own bears this name until it has heard the signal. In a
+    # loop that never comes back to its interpreter it would not, where without us the signal would end it.
+    looks=0
+    while [ "$looks" -lt 15 ] && read -r its_name </proc/"$child"/comm && [ "$its_name" = longshore:job ]; do
+        sleep 0.2
+        looks=$((looks + 1))
+    done 2>/dev/null
+    if [ "$looks" -eq 15 ]; then
+        deaf=yes
+        kill -KILL "$child" 2>/dev/null
+    fi
 }
 trap terminate TERM INT
 
@@ -56,10 +68,12 @@ echo begun >>"$root/.longshore/exit-note"
 
 case "$ENTRYPOINT_TYPE" in
 bot)
+    kind=Bot
     export BOT_ID="$ID"
     if [ -n "${CONFIG+set}" ]; then export BOT_CONFIG="$CONFIG"; fi
     ;;
 backtest)
+    kind=Backtest
     export BACKTEST_ID="$ID"
     if [ -n "${CONFIG+set}" ]; then export BACKTEST_CONFIG="$CONFIG"; fi
     ;;
@@ -133,6 +147,14 @@ const WAIT: &str = r#"while :; do
     [ -n "$interrupted" ] || break
 done
 [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
+if [ -n "$deaf" ]; then
+    code=143
+    if [ "$IS_LONG_RUNNING" != true ] && [ ! -s "$root/result.json" ]; then
+        result="{\"status\":\"terminated\",\"message\":\"$kind execution terminated by signal\"}"
+        printf %s "$result" >"$root/result.json"
+        printf '%s\n' "$result"
+    fi
+fi
 note_exit
 exit "$code"
 "#;
@@ -148,6 +170,7 @@ impl BashEntrypointFactory {
         let RuntimeScripts { shell, interpreter, launcher_name, .. } = RuntimeScripts::of(runtime);
         let launcher = format!("\"$root/.longshore/{launcher_name}\"");
         let start = format!("{interpreter} {launcher} 9>&- &\nchild=$!\n");
+        let shell = shell.join(" ");
         format!("#!{shell}\n{BODY}{BEFORE}{start}{WATCH}{WAIT}")
     }
 

@@ -36,6 +36,10 @@ impl CodeEntrypointFactory {
             .and_then(|()| fs::set_permissions(&ours, Permissions::from_mode(0o755)))
             .map_err(ScriptError::io("creating the directory", &ours))?;
         write_new(&root.join(Self::CONFIG_FILE), config, 0o644)?;
-        write_new(&ours.join(scripts.launcher_name), scripts.launcher.as_bytes(), 0o644)
+        write_new(&ours.join(scripts.launcher_name), scripts.launcher.as_bytes(), 0o644)?;
+        for (name, text) in scripts.parts {
+            write_new(&ours.join(name), text.as_bytes(), 0o644)?;
+        }
+        Ok(())
     }
 }

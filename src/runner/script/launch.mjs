@@ -4,22 +4,27 @@
 // call ends becomes an exit code and, for a run that is meant to end, {root}/result.json:
 //
 //   main returned a value           the value                   exit code 0
-//   main returned nothing or null   {"status":"success",…}      exit code 0
+//   main returned nothing or null   what it wrote there itself, or else
+//                                   {"status":"success",…}      exit code 0
 //   an exception or rejection       {"status":"error",…}        exit code 1
 //   process.exit(n)                 {"status":"error",…}        exit code n
 //   SIGTERM                         {"status":"terminated",…}   exit code 143
 //
 // A SIGTERM listener of the user's own takes the launcher's place: then the run ends as they say.
-// JavaScript hears signals only between turns of its event loop: a main that computes for minutes
-// without awaiting anything is killed at the end of the worker's grace, and leaves no result.
+// JavaScript hears signals only between turns of its event loop: a main that computes for long without
+// awaiting anything is ended by the shell that started it, to which the name of this process shows
+// that it has not heard.
 
 import cluster from 'node:cluster';
 import fs from 'node:fs';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { inspect } from 'node:util';
+import { inspect, types } from 'node:util';
 
 const TERMINATED = 128 + 15;
+const DEAF = 'longshore:job'; // see entrypoint.sh
+const own = createRequire(import.meta.url); // what not every moment of a run needs, loaded then
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const resultFile = path.join(root, 'result.json');
@@ -34,6 +39,7 @@ for (const stream of [process.stdout, process.stderr]) stream._handle?.setBlocki
 let result; // what result.json will hold; unset while nothing has ended
 let settled = false; // main has returned, thrown or been told to end
 let loading = true; // the script, not its main, is at work
+let hasMain = true;
 
 function end(outcome) {
   result = outcome;
@@ -55,13 +61,19 @@ function refuse(message) {
 function settle(code) {
   if (!wantsResult) return;
   let line;
+  const written = result === undefined ? ownResult(code) : undefined;
+  if (written?.line) {
+    printToStdout(`${written.line}\n`);
+    return;
+  }
   try {
-    line = encode(result ?? (code === 0 ? success() : failure(`exited with code ${code}`)));
+    const { text, problem, left } = own('./result.cjs').encode(result ?? written.value);
+    line = text;
+    if (left) process.stderr.write(`${left}\n`);
+    if (problem) fail(problem);
   } catch (error) {
     const message = `the result is not JSON: ${error.message.replace(/\s+/g, ' ')}`;
-    process.stderr.write(`${message}\n`);
-    process.exitCode ||= 1;
-    line = encode(failure(message));
+    line = JSON.stringify(fail(message));
   }
   try {
     fs.writeFileSync(resultFile, line); // in place: it is all that can be written here
@@ -70,6 +82,30 @@ function settle(code) {
     process.exitCode ||= 1;
   }
   printToStdout(`${line}\n`);
+}
+
+function fail(message) {
+  process.stderr.write(`${message}\n`);
+  process.exitCode ||= 1;
+  return failure(message);
+}
+
+/** What stands for the result where main gave none: the file that the program wrote itself, or a word about the end. */
+function ownResult(code) {
+  let bytes = '';
+  try {
+    bytes = fs.readFileSync(resultFile);
+  } catch {} // it cannot be written either, which is said then
+  const isEmpty = String(bytes).trim() === '';
+  try {
+    const written = isEmpty ? undefined : own('./result.cjs').read(bytes);
+    if (code !== 0) return written?.value?.status === 'error' ? written : { value: failure(`exited with code ${code}`) };
+    if (written) return written;
+  } catch (error) {
+    if (code !== 0) return { value: failure(`exited with code ${code}`) };
+    return { value: fail(`the result.json that the program wrote is not valid JSON: ${error.message.replace(/\s+/g, ' ')}`) };
+  }
+  return { value: hasMain ? success() : fail(`${SCRIPT_PATH} exports no function main(id, config), and wrote no result.json`) };
 }
 
 const success = () => ({ status: 'success', message: `${kind} executed successfully` });
@@ -82,36 +118,23 @@ function sentence(error) {
     const file = place ? `${place[1]}, line ${place[2]}` : `${SCRIPT_PATH} or what it imports`;
     return `SyntaxError in ${file}: ${error.message}`;
   }
-  return error instanceof Error ? String(error) : inspect(error);
-}
-
-/** JSON, in which NaN and the infinities are null; what it would drop in silence is an error. */
-function encode(value) {
-  const places = new Map(); // of every object met, for the message
-  const text = JSON.stringify(value, function (key, item) {
-    const above = places.get(this);
-    const place = above === undefined ? 'result' : Array.isArray(this) ? `${above}[${key}]` : `${above}.${key}`;
-    if (typeof item === 'string') return item.toWellFormed();
-    if (typeof item === 'bigint') throw new TypeError(`${place} is of type BigInt`);
-    if (item === null || typeof item !== 'object') return item;
-    if (item instanceof Map || item instanceof Set) {
-      throw new TypeError(`${place} is of type ${item.constructor.name}`);
-    }
-    const plain = ArrayBuffer.isView(item) && Symbol.iterator in item ? Array.from(item) : item;
-    places.set(plain, place);
-    return plain;
-  });
-  if (text === undefined) throw new TypeError(`result is of type ${typeof value}`);
-  return text;
+  const { advise, sentence: said } = own('./errors.cjs');
+  const advice = advise(error, root);
+  if (advice) process.stderr.write(`longshore: ${advice}\n`);
+  return advice ? `${said(error)} (${advice})` : said(error);
 }
 
 async function loadMain() {
   if (!fs.statSync(SCRIPT_PATH, { throwIfNoEntry: false })?.isFile()) refuse(`there is no script at ${SCRIPT_PATH}`);
+  const source = fs.readFileSync(SCRIPT_PATH, 'latin1');
+  const missing = `${SCRIPT_PATH} exports no function main(id, config)`;
+  const writesResult = wantsResult && source.includes('result.json');
+  if (!writesResult && !own('./call.cjs').mayExport(source)) refuse(missing);
   // import() loads both kinds; a CommonJS script's module.exports is its `default`.
   const script = await import(pathToFileURL(SCRIPT_PATH).href);
   const exported = script.default;
   const main = [script.main, exported?.main, exported?.default, exported].find((it) => typeof it === 'function');
-  if (!main) refuse(`${SCRIPT_PATH} exports no function main(id, config)`);
+  if (!main && !writesResult) refuse(missing);
   loading = false;
   return main;
 }
@@ -124,25 +147,49 @@ process.on('uncaughtExceptionMonitor', (error) => {
   if (process.listenerCount('uncaughtException') === 0) end(failure(sentence(error)));
 });
 
-process.on('SIGTERM', () => {
-  if (process.listenerCount('SIGTERM') > 1) return;
+function terminate() {
+  bear('node');
   finish({ status: 'terminated', message: `${kind} execution terminated by signal` }, TERMINATED);
+}
+
+function bear(name) {
+  try {
+    fs.writeFileSync('/proc/self/comm', name);
+  } catch {} // then the shell waits for as long as the worker does
+}
+
+// Ours is there while there is no other: libraries look whether theirs is the only one. Before Node's own,
+// which begins to listen for the signal where nobody does.
+process.prependListener('newListener', (name, listener) => {
+  if (name !== 'SIGTERM') return;
+  if (listener !== terminate) process.off('SIGTERM', terminate);
+  bear(listener === terminate ? DEAF : 'node');
 });
+process.on('removeListener', (name, listener) => {
+  if (name === 'SIGTERM' && listener !== terminate && process.listenerCount('SIGTERM') === 0) process.on('SIGTERM', terminate);
+});
+process.on('SIGTERM', terminate);
 
 // Nothing is left that could wake main up: without this the run would pass for a success.
 process.once('beforeExit', () => {
+  if (!hasMain) process.exit();
   if (!settled) refuse('main waits for a promise that nothing is left to resolve');
 });
 
 process.chdir(root);
 if (wantsResult) fs.writeFileSync(resultFile, ''); // an old file is not this run's result
-const config = JSON.parse(fs.readFileSync(CONFIG_FILE, 'utf8'));
+const { argumentsOf, parseConfig, settled: allSettled } = own('./call.cjs');
 const main = await loadMain();
 try {
-  const returned = await main(ID, config);
+  hasMain = Boolean(main);
+  const given = main && argumentsOf(main, ID, parseConfig(fs.readFileSync(CONFIG_FILE, 'utf8')));
+  // A script without a main, which writes its result itself, is over when nothing keeps it alive.
+  const returned = await (main ? main(...given) : new Promise(() => {}));
+  const value = await allSettled(returned, wantsResult);
+  if (types.isNativeError(value)) throw value;
   settled = true;
   // A bot may go on with its timers and sockets; a run that ends is over when main is.
-  if (wantsResult) finish(returned ?? undefined, process.exitCode);
+  if (wantsResult) finish(value ?? undefined, process.exitCode);
 } catch (error) {
   process.stderr.write(`${inspect(error)}\n`);
   finish(failure(sentence(error)), 1);

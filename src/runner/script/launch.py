@@ -4,31 +4,32 @@ It stands at {root}/.longshore/launch.py, {root} being the job's directory. Howe
 call ends becomes an exit code and, for a run that is meant to end, {root}/result.json:
 
     main returned a value         the value                    exit code 0
-    main returned None            {"status": "success", …}     exit code 0
+    main returned None            what it wrote there itself, or else
+                                  {"status": "success", …}     exit code 0
     an exception                  {"status": "error", …}       exit code 1
     sys.exit(n)                   {"status": "error", …}       exit code n
     SIGTERM                       {"status": "terminated", …}  exit code 143
 
 A SIGTERM handler of the user's own takes the launcher's place: then the run ends as they say.
+What few runs need stands in files beside this one and is loaded when it is needed, to start fast.
 """
 
 import atexit
-import contextlib
 import importlib.machinery
 import importlib.util
 import json
-import math
-import operator
 import os
+import re
 import signal
 import sys
-import traceback
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+OWN = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(OWN)
 RESULT = os.path.join(ROOT, "result.json")
 TERMINATED = 128 + signal.SIGTERM
-RETRY = 0.1  # seconds: the handler has ended by then, on a busy host too
-EVENT_LOOP = {"asyncio.base_events", "asyncio.events", "asyncio.selector_events", "asyncio.unix_events"}
+PACKAGE = "longshore_program"  # what relative imports of a script at the top are relative to
+DEAF = "longshore:job"  # the name of a process that has not heard of SIGTERM: see entrypoint.sh
+COMPACT = {"ensure_ascii": False, "separators": (",", ":")}
 
 
 class Terminated(SystemExit):
@@ -42,28 +43,130 @@ class Refused(Exception):
     """The script cannot be called; the message is a sentence for its author."""
 
 
+def own(name):
+    """A module beside this file. Not imported: a signal's handler must not wait for an import's lock."""
+    path = os.path.join(OWN, f"{name}.py")
+    with open(path, "rb") as file:
+        code = compile(file.read(), path, "exec")
+    module = type(sys)(name)
+    exec(code, module.__dict__)
+    return module
+
+
+class Script:
+    """The user's script as a module that can be imported by its name, also by child processes.
+
+    Its `__name__` is its stem, and not "__main__": Longshore calls `main`.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.name = os.path.splitext(os.path.basename(path))[0].replace(".", "_")
+        if self.name in sys.stdlib_module_names:
+            self.name = f"{self.name}_script"
+
+    def find_spec(self, name, path=None, target=None):
+        """The import system asks for this, for it stands in `sys.meta_path`."""
+        if name == self.name:
+            return importlib.util.spec_from_file_location(name, self.path, loader=Loader(name, self.path))
+        if name == PACKAGE:
+            spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations.append(os.path.dirname(self.path))
+            return spec
+        return None
+
+    def load(self, may_lack_main):
+        """Runs the script, and answers its main; None where it makes its result without one."""
+        if not os.path.isfile(self.path):
+            raise Refused(f"there is no script at {self.path}")
+        spec = self.find_spec(self.name)
+        code = spec.loader.get_code(self.name)
+        missing = Refused(f"{self.path} has no function main(id, config)")
+        # Nearly every script has a `def main`. Only of others it takes a closer look before they run.
+        has_main = any(getattr(const, "co_name", None) == "main" for const in code.co_consts)
+        if not has_main and not own("call").may_bind_main(self.source()):
+            if not may_lack_main or b"result.json" not in self.source():
+                raise missing
+            may_lack_main, has_main = True, None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[self.name] = module
+        module.__package__ = self.package()
+        if has_main is None:  # a plain script, which runs as such
+            module.__name__ = "__main__"
+        exec(code, module.__dict__)
+        if has_main is None:
+            return None
+        main = getattr(module, "main", None)
+        if not callable(main):
+            raise missing
+        return main
+
+    def source(self):
+        with open(self.path, "rb") as file:
+            return file.read()
+
+    def package(self):
+        """The package that its relative imports are meant for, where it has any."""
+        if not re.search(rb"^\s*from\s+\.", self.source(), re.MULTILINE):
+            return ""
+        parts = os.path.relpath(os.path.dirname(self.path), ROOT).split(os.sep)
+        return ".".join(parts) if all(part.isidentifier() for part in parts) else PACKAGE
+
+
+class Loader(importlib.machinery.SourceFileLoader):
+    """Loads the script into a child process."""
+
+    def exec_module(self, module):
+        module.__package__ = SCRIPT.package()
+        super().exec_module(module)
+
+
+def __getattr__(name):
+    """What a pickle made elsewhere looks for in `__main__` is found in the script."""
+    if SCRIPT is None or name.startswith("__"):
+        raise AttributeError(f"module '__main__' has no attribute '{name}'")
+    return getattr(importlib.import_module(SCRIPT.name), name)
+
+
 class Run:
+    Terminated = Terminated
+
     def __init__(self):
         self.kind = "Bot" if os.environ.get("ENTRYPOINT_TYPE") == "bot" else "Backtest"
         self.wants_result = os.environ.get("IS_LONG_RUNNING") != "true"
         self.success = {"status": "success", "message": f"{self.kind} executed successfully"}
         self.terminated = {"status": "terminated", "message": f"{self.kind} execution terminated by signal"}
         self.line = b""  # the result, until it is printed
+        self.has_main = True
         self.task = None  # what runs an asynchronous main
-        self.signalled = self.ended = False
+        self.stopping = None  # what the first SIGTERM began
+        self.main_is_over = False
+        self.ended = False  # and the result is written
 
     def start(self):
-        signal.signal(signal.SIGTERM, self.on_sigterm)
+        set_handler(signal.SIGTERM, self.on_sigterm)
+        bear(DEAF)
+        signal.signal = self.users_signal
         os.register_at_fork(before=self.before_fork, after_in_parent=self.unmask, after_in_child=self.in_child)
-        atexit.register(self.print_line)  # first to register, last to run
+        atexit.register(self.last)  # first to register, last to run
         if self.wants_result:
-            with contextlib.suppress(OSError):  # an old file is not this run's result
+            try:  # an old file is not this run's result
                 open(RESULT, "wb").close()
-        code = self.settle(*self.outcome())
+            except OSError:
+                pass
+        try:
+            result, code = self.outcome()
+        except Terminated:  # it came while an exception was told
+            result, code = self.terminated, TERMINATED
+        self.main_is_over = True
+        self.code = self.settle(result, code)
         self.ended = True
-        return code
+        if self.stopping is not None:
+            self.stopping.leave_soon()
+        return self.code
 
     def outcome(self):
+        """The result, None where main returned nothing, and the exit code."""
         try:
             value = self.call_main()
         except Terminated:
@@ -71,70 +174,91 @@ class Run:
         except SystemExit as stop:
             return self.exited(stop.code)
         except BaseException as error:
-            print_error(error)
-            return failure(sentence(error)), 1
-        return self.success if value is None else value, 0
+            return failure(self.tell(error)), 1
+        if isinstance(value, BaseException):
+            return failure(self.tell(value)), 1
+        return value, 0
 
     def call_main(self):
         os.chdir(ROOT)
-        script = os.environ["SCRIPT_PATH"]
-        with open(os.environ["CONFIG_FILE"], encoding="utf-8") as file:
-            config = json.load(file)
-        own = [os.path.join(ROOT, "vendor"), ROOT, os.path.dirname(script)]
-        launcher = os.path.dirname(os.path.abspath(__file__))
-        sys.path[:] = list(dict.fromkeys(own + [path for path in sys.path if path != launcher]))
-        sys.argv[:] = [script]
-        value = load_main(script)(os.environ["ID"], config)
-        return self.wait_for(value) if hasattr(type(value), "__await__") else value
+        path = [os.path.join(ROOT, "vendor"), ROOT, os.path.dirname(SCRIPT.path)]
+        sys.path[:] = dict.fromkeys(path + [entry for entry in sys.path if entry != OWN])
+        inherited = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path + ([inherited] if inherited else [])))
+        sys.argv[:] = [SCRIPT.path]
+        sys.meta_path.insert(0, SCRIPT)
+        main = SCRIPT.load(may_lack_main=self.wants_result)
+        if main is None:
+            self.has_main = False
+            return None
+        given = os.environ["ID"], read_config()
+        if takes_two(main):
+            value = main(*given)
+        else:
+            values, named = own("call").arguments(main, *given, Refused)
+            value = main(*values, **named)
+        if hasattr(type(value), "gi_frame"):
+            return own("call").drained(value, self.wants_result)
+        if hasattr(type(value), "__await__") or hasattr(type(value), "ag_frame"):
+            return self.wait_for(value)
+        return value
 
-    def wait_for(self, awaitable):
+    def wait_for(self, value):
         import asyncio  # late: it is slow to import, and most scripts do without
+
+        returned = []
 
         async def main_task():
             self.task = asyncio.current_task()
             try:
-                return await awaitable
+                returned.append(await own("call").settled(value, self.wants_result))
             finally:
                 self.task = None
 
         try:
-            return asyncio.run(main_task())
-        except asyncio.CancelledError:
-            if self.signalled:
+            asyncio.run(main_task())
+        except (asyncio.CancelledError, Terminated):
+            if not returned:  # otherwise only what main had started was left
+                if self.stopping is None:
+                    raise
                 raise Terminated(TERMINATED) from None
-            raise
+        return returned[0]
 
     def exited(self, code):
         """What the user's own sys.exit(code) means."""
         if code is not None and not isinstance(code, int):
             print(code, file=sys.stderr)
-            return failure(str(code)), 1
+            return self.written_error() or failure(str(code)), 1
         code = (code or 0) & 0xFF
-        return (failure(f"exited with code {code}") if code else self.success), code
+        return (self.written_error() or failure(f"exited with code {code}")) if code else None, code
+
+    def tell(self, error):
+        """Prints what went wrong, and answers a sentence of it."""
+        try:
+            return own("errors").tell(error, isinstance(error, Refused), ROOT, OWN)
+        except Exception:  # as where no file can be opened any more
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            return f"{type(error).__name__}: {error}"
+
+    def users_signal(self, number, handler):
+        """What the user's own code finds as `signal.signal`: a handler of its own may take its time."""
+        previous = set_handler(number, handler)
+        if number == signal.SIGTERM:
+            bear(DEAF if handler == self.on_sigterm else "python")
+        return previous
 
     def on_sigterm(self, _, frame):
-        if self.ended or self.signalled:  # only threads are left, or it is the second signal
-            if not self.ended:
-                self.settle(self.terminated, TERMINATED)
-            self.print_line()
-            os._exit(TERMINATED)  # not the default action, which process 1 of a container would not take
-        self.signalled = True
-        if self.task is not None:
-            from asyncio import current_task
-
-            loop = self.task.get_loop()
-            if current_task(loop) is None:  # it waits at an await: cancelling is enough
-                loop.call_soon_threadsafe(self.task.cancel)
-                return
-        if is_event_loops(frame):
-            # Raised here, it could take a step of a task with it, which then never ends: a moment later.
-            import threading
-
-            with contextlib.suppress(RuntimeError):  # no thread can be had
-                threading.Timer(RETRY, signal.pthread_kill, [threading.main_thread().ident, signal.SIGTERM]).start()
-                self.signalled = False  # that one is the first
-                return
-        raise Terminated(TERMINATED)
+        bear("python")
+        first = self.stopping is None
+        if first:
+            try:
+                self.stopping = own("stop").Stopping(self)
+            except Exception:
+                self.stopping = None
+                raise Terminated(TERMINATED) from None
+        if self.ended or not first:  # only threads are left, or it is the second signal
+            self.stopping.leave(TERMINATED)
+        self.stopping.look(None, frame)
 
     def before_fork(self):
         # Python forgets the signals that reach a child before it has settled in: hold them back.
@@ -145,119 +269,129 @@ class Run:
 
     def in_child(self):
         """A forked child ends as any process does, and the result is not its business."""
-        self.wants_result, self.line = False, b""
+        self.wants_result, self.line, self.stopping = False, b"", None
         if signal.getsignal(signal.SIGTERM) == self.on_sigterm:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            set_handler(signal.SIGTERM, signal.SIG_DFL)
         self.unmask()
 
     def settle(self, result, code):
         """Writes result.json where one is wanted, and answers the exit code."""
         if not self.wants_result:
             return code
-        handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing tears the file
+        handler = set_handler(signal.SIGTERM, signal.SIG_IGN)  # nothing tears the file
         try:
-            self.line = encode(result)
-        except Exception as error:
-            reason = "it is nested too deeply or contains itself" if isinstance(error, RecursionError) else error
-            message = f"the result is not JSON: {reason}"
-            print(message, file=sys.stderr)
-            self.line, code = encode(failure(message)), 1
-        try:  # in place: it is all that can be written here
-            with open(RESULT, "wb") as file:
-                file.write(self.line)
+            is_there = False
+            if result is None:
+                result, is_there, code = self.written(code)
+            self.line, code = encode(result, code)
+            if not is_there:  # in place: it is all that can be written here
+                with open(RESULT, "wb") as file:
+                    file.write(self.line)
         except OSError as error:
             print(f"cannot write {RESULT}: {error}", file=sys.stderr)
             code = code or 1
-        signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
+        set_handler(signal.SIGTERM, handler or signal.SIG_DFL)
         return code
+
+    def written(self, code):
+        """The result of a program that returned nothing, whether it wrote the file itself, the exit code."""
+        with open(RESULT, "rb") as file:
+            text = file.read()
+        if not text.strip():
+            if self.has_main:
+                return self.success, False, code
+            message = f"{SCRIPT.path} has no function main(id, config), and wrote no result.json"
+            return failure(self.tell(Refused(message))), False, 1
+        try:
+            return *own("result").read(text), code
+        except ValueError as error:
+            message = f"the result.json that the program wrote is not valid JSON: {error}"
+            return failure(self.tell(Refused(message))), False, 1
+
+    def written_error(self):
+        """The error that a program wrote itself before it exited."""
+        try:
+            with open(RESULT, "rb") as file:
+                value, _ = own("result").read(file.read()) if self.wants_result else (None, False)
+        except (OSError, ValueError):
+            return None
+        return value if isinstance(value, dict) and value.get("status") == "error" else None
+
+    def last(self):
+        """Runs when all else has: threads are joined, functions of atexit have run."""
+        self.print_line()
+        if self.stopping is not None:
+            self.stopping.end_children()
 
     def print_line(self):
         line, self.line = self.line, b""
-        with contextlib.suppress(OSError, RuntimeError, ValueError):  # stdout closed, or in use
+        try:
             sys.__stdout__.flush()
             sys.__stdout__.buffer.write(line and line + b"\n")
             sys.__stdout__.flush()
+        except (OSError, RuntimeError, ValueError, AttributeError):  # stdout is closed, or in use
+            pass
 
 
-def is_event_loops(frame):
-    """Whether a frame is the event loop's own code, between two steps of the user's."""
-    return frame is not None and frame.f_globals.get("__name__") in EVENT_LOOP
+set_handler = signal.signal
 
 
-def load_main(path):
-    if not os.path.isfile(path):
-        raise Refused(f"there is no script at {path}")
-    # The stem is its name, so that a child process can import it and `__name__` is not "__main__".
-    name = os.path.splitext(os.path.basename(path))[0].replace(".", "_")
-    if name in sys.modules or name in sys.stdlib_module_names:
-        name = f"{name}_script"
-    loader = importlib.machinery.SourceFileLoader(name, path)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    sys.modules[name] = module
-    loader.exec_module(module)
-    main = getattr(module, "main", None)
-    if not callable(main):
-        raise Refused(f"{path} has no function main(id, config)")
-    return main
+def bear(name):
+    """A name for this process, which the shell that started it looks at."""
+    try:
+        with open("/proc/self/comm", "w") as file:
+            file.write(name)
+    except OSError:  # then the shell waits for as long as the worker does
+        pass
+
+
+def takes_two(main):
+    """Whether main is what nearly all are: a function of two parameters, in the usual order."""
+    code = getattr(main, "__code__", None)
+    return (
+        type(main) is type(own)
+        and code.co_argcount == 2
+        and code.co_kwonlyargcount == 0
+        and code.co_varnames[1] != "id"
+        and len(main.__defaults__ or ()) < 2
+        and not hasattr(main, "__wrapped__")
+    )
+
+
+def read_config():
+    digits = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)  # integers of any length
+    try:
+        with open(os.environ["CONFIG_FILE"], encoding="utf-8") as file:
+            return json.load(file)
+    finally:
+        sys.set_int_max_str_digits(digits)
 
 
 def failure(message):
     return {"status": "error", "message": message}
 
 
-def sentence(error):
-    if isinstance(error, Refused):
-        return str(error)
-    if isinstance(error, SyntaxError):
-        return f"{type(error).__name__} in {error.filename}, line {error.lineno}: {error.msg}"
-    return "".join(traceback.format_exception_only(error)).strip()
-
-
-def print_error(error):
-    if isinstance(error, Refused):
-        print(error, file=sys.stderr)
-        return
-    trace = error.__traceback__  # from the user's first frame on: ours would only distract
-    while trace and not is_users(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    traceback.print_exception(type(error), error, trace)
-
-
-def is_users(file):
-    return file != __file__ and file.startswith(ROOT + os.sep)
-
-
-def encode(result):
+def encode(result, code):
+    """The result as a line of JSON, and the exit code."""
+    digits = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
     try:  # nearly every result is plain already, and this is the fast way to see it
-        text = json.dumps(result, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    except (TypeError, ValueError):
-        text = json.dumps(plain(result, "result"), ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")
+        text = json.dumps(result, allow_nan=False, **COMPACT)
+    except (TypeError, ValueError, RecursionError):
+        text, problem = own("result").encode(result)
+        if problem:
+            print(problem, file=sys.stderr)
+            code = code or 1
+    finally:
+        sys.set_int_max_str_digits(digits)
+    return text.encode("utf-8", "replace"), code
 
 
-def plain(value, path):
-    """The value in JSON's own types: NaN and the infinities become None, numpy's types Python's."""
-    if value is None or isinstance(value, (str, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        for key in value:  # what json accepts as a key; it turns them into strings
-            if not isinstance(key, (str, int, float, type(None))):
-                raise TypeError(f"{path} has a key of type {type(key).__name__}: {key!r}")
-        return {key: plain(item, f"{path}.{key}") for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
-    if hasattr(value, "tolist"):  # numpy's arrays and scalars, pandas' series
-        listed = value.tolist()
-        if type(listed) is not type(value):
-            return plain(listed, path)
-    for protocol, convert in (("__index__", operator.index), ("__float__", float)):
-        if hasattr(type(value), protocol):
-            return plain(convert(value), path)
-    raise TypeError(f"{path} is of type {type(value).__name__}")
+SCRIPT = Script(os.environ["SCRIPT_PATH"]) if "SCRIPT_PATH" in os.environ else None
 
-
-if __name__ == "__main__":  # not in the children that multiprocessing spawns
+if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)
     sys.exit(Run().start())
+elif SCRIPT is not None:  # a child that multiprocessing spawned: it may import the script
+    sys.meta_path.insert(0, SCRIPT)

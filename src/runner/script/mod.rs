@@ -28,14 +28,16 @@ use crate::job::{Job, Runtime};
 /// How one runtime starts a job.
 #[derive(Debug, Clone, Copy)]
 pub struct RuntimeScripts {
-    /// The shell in the runtime's image that runs `entrypoint.sh`.
-    pub shell: &'static str,
+    /// The shell in the runtime's image that runs `entrypoint.sh`, and its flags.
+    pub shell: &'static [&'static str],
     /// The shell command that runs a file of this language.
     pub interpreter: &'static str,
     /// The launcher's file name.
     pub launcher_name: &'static str,
     /// The launcher.
     pub launcher: &'static str,
+    /// What the launcher loads when it needs it, by file name.
+    pub parts: &'static [(&'static str, &'static str)],
 }
 
 impl RuntimeScripts {
@@ -52,9 +54,9 @@ impl RuntimeScripts {
 /// What a container has to be told to run a job's scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryScript {
-    /// The shell in the container that runs it: the first part of its command.
-    pub shell: &'static str,
-    /// The shell script in the container: the second part of its command.
+    /// The shell in the container that runs it, and its flags: the first part of its command.
+    pub shell: &'static [&'static str],
+    /// The shell script in the container: the last part of its command.
     pub container_path: String,
     /// The files in the job's directory that the container writes, empty until then.
     pub writes: Vec<&'static str>,

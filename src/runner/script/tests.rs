@@ -76,8 +76,9 @@ impl Mount {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(self.script.shell);
+        let mut command = Command::new(self.script.shell[0]);
         command
+            .args(&self.script.shell[1..])
             .arg(self.shell_script())
             .current_dir("/tmp")
             .env("ID", self.job.id.as_str())
@@ -187,7 +188,7 @@ async fn the_script_is_the_same_for_every_job_of_a_runtime() {
             job.entrypoint = Entrypoint::Backtest;
         });
         assert_eq!(plain, other.await, "{runtime}");
-        assert!(plain.starts_with(&format!("#!{}\n", RuntimeScripts::of(runtime).shell)));
+        assert!(plain.starts_with(&format!("#!{}\n", RuntimeScripts::of(runtime).shell.join(" "))));
     }
 }
 
@@ -220,7 +221,7 @@ async fn scripts_are_never_written_over_others() {
 fn compat_the_shells_are_those_of_the_images() {
     let shells: BTreeMap<_, _> = Runtime::ALL
         .iter()
-        .map(|runtime| (runtime.as_str(), RuntimeScripts::of(*runtime).shell))
+        .map(|runtime| (runtime.as_str(), RuntimeScripts::of(*runtime).shell[0]))
         .collect();
     assert_eq!(shells, BTreeMap::from([("python3.11", "/bin/bash"), ("nodejs20", "/bin/sh")]));
 }
@@ -255,6 +256,58 @@ async fn compat_11_a_signal_ends_a_bot_however_early_it_comes() {
             let by_signal = status.code() == Some(143) || status.signal() == Some(15);
             assert!(by_signal, "{runtime} after {milliseconds} ms: {status}");
         }
+    }
+}
+
+/// Where Python or Node.js run by themselves, the signal ends a loop that never comes back to them.
+#[tokio::test]
+async fn a_loop_that_cannot_hear_the_signal_is_ended_and_says_terminated() {
+    let python = "import collections, itertools\ndef main(id, config):\n    \
+                  print('ready', flush=True)\n    collections.deque(itertools.repeat(0), maxlen=0)";
+    let node = "exports.main = () => { console.log('ready'); for (;;); };";
+    for (runtime, source) in [(Runtime::Python311, python), (Runtime::NodeJs20, node)] {
+        let mount = Mount::new(runtime, |_| {}, None).await;
+        fs::write(mount.directory.root().join(&mount.job.script), source).unwrap();
+        let mut child = mount.command().stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert_eq!(lines.next().unwrap(), "ready", "{runtime}");
+        kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        let expected = r#"{"status":"terminated","message":"Bot execution terminated by signal"}"#;
+        assert_eq!(lines.next().unwrap(), expected, "{runtime}");
+        assert_eq!(child.wait().unwrap().code(), Some(143), "{runtime}");
+        let result = fs::read_to_string(mount.directory.root().join("result.json")).unwrap();
+        assert_eq!(result, expected, "{runtime}");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_of_the_users_own_is_waited_for_however_long_it_computes() {
+    let python = "import signal, sys, time\ndef clean(*_):\n    end = time.time() + 4\n    \
+                  while time.time() < end: sum(range(10**6))\n    sys.exit(5)\n\
+                  def main(id, config):\n    signal.signal(signal.SIGTERM, clean)\n    \
+                  print('ready', flush=True)\n    time.sleep(60)";
+    let node = "exports.main = () => { setInterval(() => {}, 1000); process.on('SIGTERM', () => { \
+                const end = Date.now() + 4000; while (Date.now() < end); process.exit(5); }); \
+                console.log('ready'); };";
+    for (runtime, source) in [(Runtime::Python311, python), (Runtime::NodeJs20, node)] {
+        assert_eq!(end_of(runtime, source, None).await.code(), Some(5), "{runtime}");
+    }
+}
+
+/// A program that is started before ours would be whatever the message says.
+#[tokio::test]
+async fn the_shell_runs_nothing_that_the_environment_names() {
+    for runtime in Runtime::ALL {
+        let mount = Mount::new(runtime, |_| {}, None).await;
+        let own = mount.directory.root().join("own.sh");
+        fs::write(&own, "echo stranger\n").unwrap();
+        let mut command = mount.command();
+        command.env("BASH_ENV", &own).env("ENV", &own);
+        command.env("BASH_FUNC_read%%", "() { echo stranger; builtin read \"$@\"; }");
+        // Ends before the interpreter, which on this host may be a shell script itself.
+        let output = command.env("ENTRYPOINT_TYPE", "none").output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{runtime}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{runtime}");
     }
 }
 

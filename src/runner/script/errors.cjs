@@ -1,0 +1,70 @@
+// What went wrong in the user's code, as a sentence for the result: loaded by launch.mjs.
+
+'use strict';
+
+const path = require('node:path');
+const { inspect, types } = require('node:util');
+
+const DEEPEST = 20; // causes that are followed
+
+/** An error, what caused it, what caused that. Of several, the first. */
+function* chain(error) {
+  for (let depth = 0; depth < DEEPEST && error !== undefined && error !== null; depth += 1) {
+    yield error;
+    if (typeof error !== 'object') return;
+    error = Array.isArray(error.errors) && error.errors.length > 0 ? error.errors[0] : error.cause;
+  }
+}
+
+const one = (error) => (types.isNativeError(error) || error instanceof Error ? String(error) : inspect(error));
+
+/** The error itself, and what was at the beginning of it. */
+function sentence(error) {
+  const text = one(error);
+  const cause = one([...chain(error)].at(-1) ?? error);
+  return text.includes(cause) ? text : `${text} (caused by ${cause})`;
+}
+
+/** What to do about an error that comes from the bounds of a job; undefined for others. */
+function advise(error, root) {
+  for (const it of chain(error)) {
+    const advice = typeof it === 'object' ? adviceOn(it, root) : undefined;
+    if (advice) return advice;
+  }
+  return undefined;
+}
+
+function adviceOn({ code, path: file, dest, syscall = '' }, root) {
+  switch (code) {
+    case 'EROFS':
+    case 'EACCES':
+    case 'EPERM': {
+      if (typeof file !== 'string') return undefined;
+      const place = path.resolve(file);
+      if (place === root || place.startsWith(root + path.sep)) {
+        return `write to /tmp instead: ${root} is read-only unless the worker's setting BOT_READ_ONLY_CODE is false`;
+      }
+      if (place.startsWith('/tmp/')) return undefined;
+      return "write to /tmp instead: all else is read-only unless the worker's setting BOT_READ_ONLY_ROOT is false";
+    }
+    case 'EBUSY':
+    case 'EXDEV':
+      if (!`${file} ${dest}`.includes('result.json')) return undefined;
+      return 'write result.json in place: no other file can be put there';
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return '/tmp is all that a job can write, and it is in memory: its size is BOT_TMP_MB';
+    case 'EFBIG':
+      return 'the size of a file is bounded by BOT_FILE_SIZE_LIMIT_MB, and that of /tmp by BOT_TMP_MB';
+    case 'EMFILE':
+    case 'ENFILE':
+      return 'the number of open files is bounded by BOT_OPEN_FILES_LIMIT';
+    case 'EAGAIN':
+      if (!syscall.startsWith('spawn')) return undefined;
+      return 'the number of threads and processes is bounded by limits.pids of the start message and BOT_PIDS_LIMIT';
+    default:
+      return undefined;
+  }
+}
+
+module.exports = { advise, sentence };
