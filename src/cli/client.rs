@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use super::output::warn;
+use super::terminal::one_line;
 use crate::broker::{Binding, Broker, BrokerError, Feed, Subscription};
 use crate::job::{Event, JobId};
 use crate::settings::BrokerSettings;
@@ -60,7 +61,7 @@ impl Followed {
         loop {
             match self.subscription.next().await? {
                 Ok(event) => return Some(event),
-                Err(error) => warn(&error.to_string()),
+                Err(error) => warn(&one_line(&error.to_string())),
             }
         }
     }

@@ -2,9 +2,10 @@
 
 use anstyle::{AnsiColor, Style};
 
+use super::terminal::one_line;
 use crate::job::{Event, EventData, State, Verdict};
 
-/// The line of an event: when, what, which job, which attempt, who, why.
+/// The line of an event: when, what, which job, which attempt, who, why. Colours are our own alone.
 pub(super) fn line(event: &Event) -> String {
     let (word, colour, attempt, worker, why) = match &event.data {
         EventData::Status(status) => {
@@ -20,7 +21,8 @@ pub(super) fn line(event: &Event) -> String {
     };
     let style = Style::new().fg_color(colour.map(Into::into));
     let time = event.time.strftime("%Y-%m-%dT%H:%M:%SZ");
-    let job = event.subject.as_deref().unwrap_or("-");
+    let job = one_line(event.subject.as_deref().unwrap_or("-"));
+    let worker = one_line(worker);
     let why = one_line(&why.unwrap_or_default());
     let text = format!(
         "{time}  {style}{word:<13}{style:#}  {job:<24}  #{attempt:<2}  {worker:<16}  {why}"
@@ -46,11 +48,6 @@ fn verdict_colour(verdict: Option<Verdict>) -> Option<AnsiColor> {
     }
 }
 
-/// What comes from users' code must not move the cursor or begin a line.
-pub(super) fn one_line(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,7 +71,19 @@ mod tests {
     }
 
     #[test]
-    fn a_message_cannot_forge_a_line_or_a_colour() {
-        assert_eq!(one_line("a\nb\u{1b}[31mc\r"), "a b [31mc");
+    fn no_part_of_an_event_begins_a_line_or_colours_it() {
+        let path = format!("{}/schemas/examples/result.failed.json", env!("CARGO_MANIFEST_DIR"));
+        let mut event: Event = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        event.subject = Some("job\n2026-03-02T09:15:22Z  succeeded\u{1b}[2J".to_owned());
+        if let EventData::Result(result) = &mut event.data {
+            result.worker = "w\r\u{202e}".to_owned();
+            result.message = "a\nb\u{1b}[31mc\u{2028}".to_owned();
+        }
+        let plain = anstream::adapter::strip_str(&line(&event)).to_string();
+        assert!(
+            !plain.chars().any(|c| c.is_control() || "\u{202e}\u{2028}".contains(c)),
+            "{plain:?}"
+        );
+        assert!(plain.ends_with(r"a b\u{1b}[31mc"), "{plain}");
     }
 }

@@ -4,6 +4,8 @@ use std::io;
 
 use anstyle::{AnsiColor, Style};
 
+use super::output::say;
+use super::terminal::one_line;
 use crate::broker::{BrokerError, PublishError};
 use crate::runner::orchestrator::EngineError;
 use crate::settings::SettingsErrors;
@@ -154,7 +156,7 @@ impl Failure {
                 format!("{}{help}", with_causes(error))
             }
         };
-        anstream::eprintln!("{}{told}", label("longshore", AnsiColor::Red));
+        say(&format!("{}{told}", label("longshore", AnsiColor::Red)));
     }
 }
 
@@ -165,7 +167,7 @@ fn label(text: &str, colour: AnsiColor) -> String {
 
 /// An error and its causes in one line; a cause that the error names already is not said again.
 fn with_causes(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+    error.chain().map(|cause| one_line(&cause.to_string())).fold(String::new(), |told, cause| {
         if told.ends_with(&cause) {
             return told;
         }

@@ -3,6 +3,8 @@
 mod follow;
 mod shown;
 
+use std::sync::Arc;
+
 use clap::Args;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
@@ -27,7 +29,8 @@ use crate::storage::{Bucket, ObjectStore as _, S3Store};
   longshore logs my-bot --days
 
 Lines reach the store every LOG_INTERVAL_SECONDS; with -f they come as they are written, until
-the run ends. Days are in UTC.")]
+the run ends. Of a job that has ended, -f shows what is stored; for one that is to come, it waits.
+Days are in UTC.")]
 pub struct LogsArguments {
     /// The job
     id: JobId,
@@ -55,10 +58,20 @@ pub struct LogsArguments {
     /// List the days that have lines
     #[arg(long, conflicts_with_all = ["date", "from", "to", "stream", "tail", "since", "follow"])]
     days: bool,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// How lines are printed.
+#[derive(Debug, Args)]
+struct Shape {
     /// Leave out time and stream
     #[arg(long, conflicts_with = "output")]
     bare: bool,
-    /// Lines as they are, or one JSON document a line
+    /// Print lines as they are stored: on a terminal, too, where all but colours is escaped
+    #[arg(long, conflicts_with = "output")]
+    raw: bool,
+    /// Text, or one JSON document a line
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
@@ -91,11 +104,11 @@ pub(super) async fn run(arguments: &LogsArguments, context: &Context) -> Outcome
         stream: arguments.stream,
         since: arguments.since,
     };
-    let mut shown = Shown::new(arguments.form());
+    let mut shown = Shown::new(arguments.shape.form(), arguments.shape.raw);
     if arguments.follow {
         let sections = |reader: &Reader<'_>| (reader.store(), reader.broker());
         let (store, broker) = context.settings(Voice::Tool, sections)?;
-        let (store, client) = (S3Store::new(&store)?, Client::connect(&broker).await?);
+        let (store, client) = (Arc::new(S3Store::new(&store)?), Client::connect(&broker).await?);
         let ended = follow::follow(id, &store, &client, &mut query, &mut shown).await;
         client.close().await;
         return ended;
@@ -114,7 +127,7 @@ pub(super) async fn run(arguments: &LogsArguments, context: &Context) -> Outcome
     Ok(0)
 }
 
-impl LogsArguments {
+impl Shape {
     fn form(&self) -> Form {
         match self.output {
             Format::Json => Form::Json,

@@ -21,6 +21,7 @@ mod signals;
 mod start;
 mod stop;
 mod telemetry;
+mod terminal;
 mod watch;
 mod worker;
 

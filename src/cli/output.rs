@@ -1,12 +1,13 @@
-//! What commands write to standard output, for people and for scripts.
+//! What commands write, for people and for scripts. The only place that writes to standard output and
+//! standard error, but for logs as they are stored: so no text reaches a terminal unescaped.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, terminal};
 
 /// How a command writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -18,9 +19,21 @@ pub(super) enum Format {
     Json,
 }
 
-/// Writes a text and ends its last line. Colours reach terminals only.
+/// Writes a text and ends its last line. Colours reach terminals only, and nothing else of what a
+/// terminal would follow.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = anstream::stdout().lock();
+    if std::io::stdout().is_terminal() {
+        return write(&mut anstream::stdout().lock(), &terminal::harmless(text));
+    }
+    write(&mut anstream::stdout().lock(), text)
+}
+
+/// Writes a text as it is, whatever it does to a terminal, and ends its last line.
+pub(super) fn print_raw(text: &str) -> Result<(), Failure> {
+    write(&mut std::io::stdout().lock(), text)
+}
+
+fn write(out: &mut impl std::io::Write, text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes())?;
     if !text.is_empty() && !text.ends_with('\n') {
         out.write_all(b"\n")?;
@@ -30,16 +43,17 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 
 /// Writes a value as one JSON document.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print(&serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?)
+    print(&terminal::json(&serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?))
 }
 
 /// Writes a value as one line of JSON.
 pub(super) fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
-    print(&serde_json::to_string(value).map_err(anyhow::Error::from)?)
+    print(&terminal::json(&serde_json::to_string(value).map_err(anyhow::Error::from)?))
 }
 
-/// Aligned columns under a head, without lines around them.
+/// Aligned columns under a head, without lines around them. A cell is a part of one line.
 pub(super) fn columns<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
+    let rows = rows.into_iter().map(|row| row.map(|cell| terminal::one_line(&cell)));
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -52,7 +66,22 @@ pub(super) fn columns<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
+/// Writes a line on standard error. Whoever cannot write there has nobody to tell.
+pub(super) fn say(text: &str) {
+    if std::io::stderr().is_terminal() {
+        anstream::eprintln!("{}", terminal::harmless(text));
+    } else {
+        anstream::eprintln!("{text}");
+    }
+}
+
+/// Writes a line on standard error as it is, whatever it does to a terminal.
+pub(super) fn say_raw(line: &str) {
+    // As above: there is nobody to tell.
+    drop(writeln!(std::io::stderr().lock(), "{line}"));
+}
+
 /// Says on standard error what does not stop the command.
 pub(super) fn warn(sentence: &str) {
-    anstream::eprintln!("longshore: {sentence}");
+    say(&format!("longshore: {sentence}"));
 }

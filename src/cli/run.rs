@@ -12,10 +12,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::order::{JobArguments, checked};
-use super::output::{Format, print, print_json, warn};
+use super::output::{Format, print, print_json, print_raw, say, say_raw, warn};
 use super::pack::Package;
 use super::signals::drain_then_leave;
 use super::telemetry::Voice;
+use super::terminal::one_line;
 use super::{Context, Failure, Outcome, event_line};
 use crate::broker::{EventSink, ReplyTo, SinkError};
 use crate::job::{Event, Executable, ExecutionResult, Job, Verdict};
@@ -48,6 +49,9 @@ pub struct RunArguments {
     /// Print the start message that this stands for, and exit
     #[arg(long)]
     print_message: bool,
+    /// Print the program's output as it is: on a terminal, too, where all but colours is escaped
+    #[arg(long)]
+    raw: bool,
     /// The program's output as it comes, or the result as one JSON document and the output on
     /// standard error
     #[arg(long, value_enum, default_value_t)]
@@ -81,7 +85,7 @@ pub(super) async fn run(arguments: &RunArguments, context: &Context) -> Outcome 
         live,
     };
     let printing = async {
-        let printed = print_lines(lines, arguments.output).await;
+        let printed = print_lines(lines, arguments).await;
         if printed.is_err() {
             // Nobody listens any more: what it would go on for is gone.
             stop.cancel();
@@ -125,15 +129,27 @@ impl Kept {
 
 /// Prints the program's output as it comes, each line to where the program wrote it; all of it on
 /// standard error where the other is kept for the result.
-async fn print_lines(mut lines: mpsc::Receiver<Line>, format: Format) -> Result<(), Failure> {
+async fn print_lines(
+    mut lines: mpsc::Receiver<Line>,
+    arguments: &RunArguments,
+) -> Result<(), Failure> {
     while let Some(line) = lines.recv().await {
-        let text = format!("{}\n", line.text);
-        match (line.stream, format) {
-            (Stream::Stdout, Format::Text) => print(&text)?,
-            (Stream::Stdout, Format::Json) | (Stream::Stderr, _) => anstream::eprint!("{text}"),
+        match (line.stream, arguments.output) {
+            (Stream::Stdout, Format::Text) if arguments.raw => print_raw(&ended(line.text))?,
+            (Stream::Stdout, Format::Text) => print(&ended(line.text))?,
+            (Stream::Stdout, Format::Json) | (Stream::Stderr, _) if arguments.raw => {
+                say_raw(&line.text);
+            }
+            (Stream::Stdout, Format::Json) | (Stream::Stderr, _) => say(&line.text),
         }
     }
     Ok(())
+}
+
+/// A line with its end, also where it is empty.
+fn ended(mut line: String) -> String {
+    line.push('\n');
+    line
 }
 
 /// Shows on a terminal's standard error where the run is.
@@ -143,7 +159,7 @@ struct TerminalSink;
 impl EventSink for TerminalSink {
     async fn publish(&self, event: &Event, _: Option<&ReplyTo>) -> Result<(), SinkError> {
         if !event.is_result() && io::stderr().is_terminal() {
-            anstream::eprintln!("{}", event_line::line(event));
+            say(&event_line::line(event));
         }
         Ok(())
     }
@@ -151,7 +167,7 @@ impl EventSink for TerminalSink {
 
 fn tell(result: &ExecutionResult, kept: Option<&Path>) {
     let verdict = result.verdict.map_or("running", Verdict::as_str);
-    let (seconds, why) = (result.duration_seconds, event_line::one_line(&result.message));
+    let (seconds, why) = (result.duration_seconds, one_line(&result.message));
     let because = if why == verdict { String::new() } else { format!(": {why}") };
     warn(&format!("{verdict} after {seconds:.1} s{because}"));
     if let Some(directory) = kept {

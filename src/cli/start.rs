@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::client::{Client, Followed};
 use super::order::OrderArguments;
-use super::output::{Format, print, print_json, warn};
+use super::output::{Format, print, print_json, print_raw, warn};
 use super::pack::Package;
 use super::telemetry::Voice;
+use super::terminal::one_line;
 use super::{Context, Failure, Outcome, event_line};
 use crate::broker::MessageOptions;
 use crate::job::{EventData, Executable, ExecutionResult, RunId, State, Status, Verdict};
@@ -42,6 +43,9 @@ pub struct StartArguments {
     /// Give up waiting after so many seconds; by default never
     #[arg(long, value_name = "SECONDS", requires = "wait")]
     wait_timeout: Option<u64>,
+    /// Print the output of the run as it is: on a terminal, too, where all but colours is escaped
+    #[arg(long, requires = "wait")]
+    raw: bool,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -69,10 +73,15 @@ pub(super) async fn run(arguments: &StartArguments, context: &Context) -> Outcom
     let executable = with_run_id(executable, &message_id);
     let followed =
         if arguments.wait { Some(client.follow_job(&executable.id).await?) } else { None };
-    let options = MessageOptions { message_id: message_id.clone(), ..MessageOptions::default() };
+    let trace = new_trace();
+    let options = MessageOptions {
+        message_id: message_id.clone(),
+        traceparent: Some(trace.clone()),
+        ..MessageOptions::default()
+    };
     client.broker.publish_start(&executable, &options).await?;
     let code = if let Some(events) = followed {
-        tell(&wait(arguments, events, &executable).await?, arguments.output)?
+        tell(&wait(arguments, events, &executable, &trace).await?, arguments)?
     } else {
         tell_sent(&executable, &message_id, arguments.output)?;
         0
@@ -85,9 +94,10 @@ async fn wait(
     arguments: &StartArguments,
     events: Followed,
     executable: &Executable,
+    trace: &str,
 ) -> Result<Ended, Failure> {
     let limit = arguments.wait_timeout.map_or(Duration::MAX, Duration::from_secs);
-    tokio::time::timeout(limit, until_settled(events, executable)).await.map_err(|_| {
+    tokio::time::timeout(limit, until_settled(events, executable, trace)).await.map_err(|_| {
         Failure::of(format!("{} has not ended within {} s", executable.id, limit.as_secs()))
     })?
 }
@@ -120,18 +130,41 @@ fn with_run_id(mut executable: Executable, message_id: &str) -> Executable {
     executable
 }
 
-async fn until_settled(mut events: Followed, executable: &Executable) -> Result<Ended, Failure> {
+/// A trace of its own for a message, as W3C Trace Context. Every event that comes of the message
+/// carries it, and nobody else can know it before.
+fn new_trace() -> String {
+    let id = || uuid::Uuid::new_v4().simple().to_string();
+    format!("00-{}-{}-01", id(), &id()[..16])
+}
+
+async fn until_settled(
+    mut events: Followed,
+    executable: &Executable,
+    trace: &str,
+) -> Result<Ended, Failure> {
+    let mut is_under_way = false;
     while let Some(event) = events.next().await {
         let line = event_line::line(&event);
+        let is_of_our_run = event.run_id() == executable.run_id.as_ref();
+        let is_of_our_message = event.traceparent.as_deref() == Some(trace);
+        let may_be = is_of_our_run && (is_of_our_message || event.traceparent.is_none());
         match event.data {
-            EventData::Result(result) if result.run_id == executable.run_id => {
+            // A refused message of anybody's may name our run: it is not the end of that.
+            EventData::Result(result) if result.is_refusal() => {
+                if is_of_our_message || (may_be && !is_under_way) {
+                    return Ok(Ended::Over(Box::new(result)));
+                }
+            }
+            EventData::Result(result) if is_of_our_run => {
                 return Ok(Ended::Over(Box::new(result)));
             }
-            EventData::Status(status) if status.state == State::Duplicate => {
+            EventData::Status(status) if status.state == State::Duplicate && may_be => {
                 let why = status.message.unwrap_or_else(|| "it is active already".to_owned());
+                let why = one_line(&why);
                 return Err(Failure::of(format!("{} was not started: {why}", executable.id)));
             }
-            EventData::Status(status) if status.run_id == executable.run_id => {
+            EventData::Status(status) if is_of_our_run => {
+                is_under_way |= status.state != State::Duplicate;
                 warn(&line);
                 if executable.is_long_running && status.state == State::Running {
                     return Ok(Ended::Up(status));
@@ -159,16 +192,20 @@ fn tell_sent(executable: &Executable, message_id: &str, format: Format) -> Resul
 }
 
 /// Prints how it went, and gives the exit code.
-fn tell(ended: &Ended, format: Format) -> Outcome {
-    match (ended, format) {
+fn tell(ended: &Ended, arguments: &StartArguments) -> Outcome {
+    match (ended, arguments.output) {
         (Ended::Up(status), Format::Text) => {
-            print(&format!("{} runs on {}", status.id, status.worker))?;
+            print(&format!("{} runs on {}", status.id, one_line(&status.worker)))?;
         }
         (Ended::Up(status), Format::Json) => print_json(status)?,
         (Ended::Over(result), Format::Text) => {
-            print(&result.output)?;
+            if arguments.raw {
+                print_raw(&result.output)?;
+            } else {
+                print(&result.output)?;
+            }
             let verdict = result.verdict.map_or("running", Verdict::as_str);
-            let why = event_line::one_line(&result.message);
+            let why = one_line(&result.message);
             warn(&if why == verdict { why } else { format!("{verdict}: {why}") });
         }
         (Ended::Over(result), Format::Json) => print_json(result)?,

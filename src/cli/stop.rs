@@ -8,6 +8,7 @@ use serde_json::json;
 use super::client::{Client, Followed};
 use super::output::{Format, print, print_json, warn};
 use super::telemetry::Voice;
+use super::terminal::one_line;
 use super::{Context, Failure, Outcome, event_line};
 use crate::broker::MessageOptions;
 use crate::job::{EventData, ExecutionResult, JobId, RunId, State, StopRequest, parse_stop};
@@ -60,7 +61,9 @@ pub(super) async fn run(arguments: &StopArguments, context: &Context) -> Outcome
                 Failure::of(format!("{} has not ended within {} s", request.id, limit.as_secs()))
             })??;
             match arguments.output {
-                Format::Text => print(&format!("{} has ended: {}", request.id, ended.message))?,
+                Format::Text => {
+                    print(&format!("{} has ended: {}", request.id, one_line(&ended.message)))?;
+                }
                 Format::Json => print_json(&ended)?,
             }
         }
@@ -93,8 +96,12 @@ async fn until_ended(
         let line = event_line::line(&event);
         let is_meant = |run: &Option<RunId>| request.run_id.is_none() || *run == request.run_id;
         match event.data {
+            // The end of a message of somebody's, and of no run.
+            EventData::Result(result) if result.is_refusal() => {}
             EventData::Result(result) if is_meant(&result.run_id) => return Ok(result),
-            EventData::Status(status) if status.state == State::NotRunning => {
+            EventData::Status(status)
+                if status.state == State::NotRunning && status.run_id == request.run_id =>
+            {
                 let why = status.message.unwrap_or_else(|| "no such job is running".to_owned());
                 return Err(Failure::of(format!("{} was not stopped: {why}", request.id)));
             }

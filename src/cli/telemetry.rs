@@ -1,12 +1,13 @@
 //! The program's own log, on standard error.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt, registry};
 
+use super::terminal;
 use crate::runner::docker::PULLS;
 use crate::settings::{LogFormat, TelemetrySettings};
 
@@ -37,13 +38,31 @@ pub(super) fn start(settings: &TelemetrySettings, voice: Voice, level_is_set: bo
     let layer = if as_text {
         let colour =
             anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-        fmt::layer().with_writer(std::io::stderr).with_ansi(colour).boxed()
+        fmt::layer().with_writer(|| OneLine(std::io::stderr())).with_ansi(colour).boxed()
     } else {
         let json = fmt::layer().json().flatten_event(true).with_current_span(true);
         json.with_span_list(false).with_writer(std::io::stderr).boxed()
     };
     let started = registry().with(layer.with_filter(filter)).try_init();
     debug_assert!(started.is_ok(), "the log is started once");
+}
+
+/// Writes each event as one line without what a terminal would follow: some of an event's words come
+/// from messages and servers.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    /// Takes one event, whole, as the log hands it over.
+    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = text.strip_suffix('\n').unwrap_or(&text).replace('\n', "\\n");
+        writeln!(self.0, "{}", terminal::harmless(&line))?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// How much is heard of the libraries, whatever the level names. At debug and trace they tell whole
@@ -69,9 +88,22 @@ const OURS: &str = "longshore";
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use tracing::Level;
 
-    use super::filter;
+    use super::{OneLine, filter};
+
+    #[test]
+    fn an_event_of_the_log_is_one_line_whatever_it_quotes() {
+        let mut log = OneLine(Vec::new());
+        log.write_all(
+            "\u{1b}[31mERROR\u{1b}[0m bad \u{1b}]0;x\u{7}\nINFO forged\u{202e}\n".as_bytes(),
+        )
+        .unwrap();
+        let line = "\u{1b}[31mERROR\u{1b}[0m bad \\u{1b}]0;x\\u{7}\\nINFO forged\\u{202e}\n";
+        assert_eq!(String::from_utf8(log.0).unwrap(), line);
+    }
 
     #[test]
     fn the_client_library_is_heard_only_where_the_level_names_it() {

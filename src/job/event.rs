@@ -179,6 +179,15 @@ impl RoutingKey {
 }
 
 impl Event {
+    /// The run that it is about, where it names one.
+    #[must_use]
+    pub fn run_id(&self) -> Option<&RunId> {
+        match &self.data {
+            EventData::Status(status) => status.run_id.as_ref(),
+            EventData::Result(result) => result.run_id.as_ref(),
+        }
+    }
+
     /// An event about `data`, happening now.
     #[must_use]
     pub fn new(id: String, source: String, traceparent: Option<String>, data: EventData) -> Self {

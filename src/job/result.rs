@@ -90,6 +90,15 @@ pub struct ExecutionResult {
     pub objects: StoredObjects,
 }
 
+impl ExecutionResult {
+    /// Whether a message was refused, before there was a run: this is no run's end, whatever run the
+    /// message named.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.verdict == Some(Verdict::Rejected) && self.attempt == 0
+    }
+}
+
 /// What a container used, as far as the engine could tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResourceUse {

@@ -3,6 +3,7 @@
 mod client;
 mod engine;
 mod segments;
+mod terminal;
 
 use std::process::{Command, Output};
 

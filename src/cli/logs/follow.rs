@@ -8,9 +8,11 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, interval, sleep, timeout_at};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::shown::Shown;
@@ -20,10 +22,16 @@ use crate::cli::output::warn;
 use crate::cli::{Failure, Outcome};
 use crate::job::{EventData, JobId, Listening, LogLines, RunId};
 use crate::logs::{LISTENING_HOLDS, LogQuery, StoredLine, Stream, read, stored_up_to};
-use crate::storage::S3Store;
+use crate::storage::{Journal, RecordState, S3Store};
 
 /// How long the worker that runs the job may take to answer.
 const GREETING_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Between two looks whether the run has ended, while nobody answers.
+const LOOK_FOR_THE_END: Duration = Duration::from_secs(10);
+
+/// Between two attempts to say that we listen, while the broker is away.
+const LISTEN_RETRY: Duration = Duration::from_millis(500);
 
 /// How long lines may take to reach the store that were sent on their way there.
 const STORING_PATIENCE: Duration = Duration::from_mins(1);
@@ -31,39 +39,63 @@ const STORING_PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks whether they have.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
-/// Shows what is stored, and then what comes, until the run ends.
+/// Shows what is stored, and then what comes, until the run ends. A connection that is lost costs
+/// nothing but time: what was missed is in the store.
 pub(super) async fn follow(
     id: &JobId,
-    store: &S3Store,
+    store: &Arc<S3Store>,
     client: &Client,
     query: &mut LogQuery,
     shown: &mut Shown,
 ) -> Outcome {
+    let journal =
+        Journal::new(Arc::clone(store) as _, client.broker.topology().namespace().to_owned());
     // Before anything is said, so that the answer is heard.
     let mut heard = client.broker.follow_log(id, CancellationToken::new()).await?;
     listen(client, id, true).await?;
-    let mut follower =
-        Follower { id, store, query, shown, is_stored_shown: false, runs: HashMap::new() };
+    let again = Notify::new();
+    let runs = HashMap::new();
+    let mut follower = Follower { id, store, query, shown, is_stored_shown: false, runs };
     let following = async {
-        let greeted_by = Instant::now() + GREETING_PATIENCE;
+        // Until a worker answers, or lines come.
+        let mut unanswered = Some(Instant::now() + GREETING_PATIENCE);
+        let mut is_told = false;
         loop {
-            let next = if follower.is_stored_shown {
-                heard.next().await
-            } else {
-                let Ok(next) = timeout_at(greeted_by, heard.next()).await else {
-                    follower.catch_up().await?;
-                    warn(&format!("no worker runs {id} now; waiting for it to run"));
-                    continue;
-                };
-                next
+            let next = match unanswered {
+                None => heard.next().await,
+                Some(moment) => {
+                    let Ok(next) = timeout_at(moment, heard.next()).await else {
+                        unanswered = Some(Instant::now() + LOOK_FOR_THE_END);
+                        if !client.broker.is_connected() {
+                            continue;
+                        }
+                        follower.catch_up().await?;
+                        if has_ended(&journal, &follower).await {
+                            // What was stored at the very end.
+                            follower.catch_up().await?;
+                            return Ok(0);
+                        }
+                        if !std::mem::replace(&mut is_told, true) {
+                            warn(&format!("no worker runs {id} now; waiting for it to run"));
+                        }
+                        continue;
+                    };
+                    next
+                }
             };
             match next {
                 None => return Ok(0),
-                Some(Heard::Gap) => listen(client, id, true).await?,
-                Some(Heard::Lines(lines)) => follower.take(lines).await?,
+                Some(Heard::Gap) => {
+                    again.notify_one();
+                    unanswered = Some(Instant::now() + GREETING_PATIENCE);
+                }
+                Some(Heard::Lines(lines)) => {
+                    unanswered = None;
+                    follower.take(lines).await?;
+                }
                 Some(Heard::Result(event)) => {
                     let EventData::Result(result) = &event.data else { continue };
-                    if follower.is_about(result.run_id.as_ref()) {
+                    if !result.is_refusal() && follower.is_about(result.run_id.as_ref()) {
                         // All of its log was stored before the result was told.
                         follower.catch_up().await?;
                         return Ok(0);
@@ -74,7 +106,7 @@ pub(super) async fn follow(
     };
     tokio::select! {
         ended = following => ended,
-        never = keep_listening(client, id) => match never {},
+        never = keep_listening(client, id, &again) => match never {},
     }
 }
 
@@ -83,13 +115,29 @@ async fn listen(client: &Client, id: &JobId, begins: bool) -> Result<(), Failure
     Ok(client.broker.publish_listening(&listening).await?)
 }
 
-/// Says again and again that somebody listens.
-async fn keep_listening(client: &Client, id: &JobId) -> Infallible {
-    let mut ticks = interval(LISTENING_HOLDS / 3);
+/// Says again and again that somebody listens; after a connection was lost, as one who begins to.
+async fn keep_listening(client: &Client, id: &JobId, again: &Notify) -> Infallible {
     loop {
-        ticks.tick().await;
-        if let Err(failure) = listen(client, id, false).await {
-            failure.tell();
+        let begins = timeout(LISTENING_HOLDS / 3, again.notified()).await.is_ok();
+        // While the broker is away there is nobody to tell it to.
+        while listen(client, id, begins).await.is_err() {
+            sleep(LISTEN_RETRY).await;
+        }
+    }
+}
+
+/// Whether the run that is followed has ended, as far as the journal may be read.
+async fn has_ended(journal: &Journal, follower: &Follower<'_>) -> bool {
+    match journal.read(follower.id).await {
+        Ok(Some((record, _))) => {
+            let is_followed = follower.is_about(Some(&record.run_id));
+            // A later run's record stands for the end of those before it.
+            !is_followed || record.state == RecordState::Finished
+        }
+        Ok(None) => false,
+        Err(error) => {
+            tracing::debug!(job.id = %follower.id, %error, "look whether the run has ended");
+            false
         }
     }
 }

@@ -1,16 +1,16 @@
 //! What of a log has been shown, and showing it.
 
-use std::io::{BufWriter, Stdout, Write as _};
+use std::io::{BufWriter, IsTerminal as _, Stdout, Write as _};
 use std::ops::ControlFlow;
 
 use serde_json::json;
 
-use crate::cli::Failure;
+use crate::cli::{Failure, terminal};
 use crate::job::JobId;
 use crate::logs::{LogQuery, StoredLine, Stream, read};
 use crate::storage::S3Store;
 
-/// How a line is shown. Users' colours stay as they are: it is their log.
+/// How a line is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// As it is stored.
@@ -24,14 +24,18 @@ pub(super) enum Form {
 /// Shows lines, and remembers how far that has come.
 pub(super) struct Shown {
     form: Form,
+    /// Whether all that a terminal would follow is escaped, but for colours.
+    is_careful: bool,
     out: BufWriter<Stdout>,
     reached: Reached,
 }
 
 impl Shown {
-    pub(super) fn new(form: Form) -> Self {
+    /// Shows lines as they are stored where they go to a file or another program, or are wanted so.
+    pub(super) fn new(form: Form, raw: bool) -> Self {
+        let is_careful = !raw && std::io::stdout().is_terminal();
         let out = BufWriter::new(std::io::stdout());
-        Self { form, out, reached: Reached::default() }
+        Self { form, is_careful, out, reached: Reached::default() }
     }
 
     /// Shows what is in the store and was not shown yet; gives how many lines that were.
@@ -84,15 +88,19 @@ impl Shown {
 
     fn write(&mut self, line: &StoredLine<'_>) -> std::io::Result<()> {
         self.reached.note(line);
-        match self.form {
-            Form::Whole => writeln!(self.out, "{}", line.raw),
-            Form::Bare => writeln!(self.out, "{}", line.text),
+        let text = match self.form {
+            Form::Whole => line.raw,
+            Form::Bare => line.text,
             Form::Json => {
                 let stream = line.stream.map(Stream::as_str);
                 let document = json!({"time": line.time, "stream": stream, "text": line.text});
-                writeln!(self.out, "{document}")
+                return writeln!(self.out, "{}", terminal::json(&document.to_string()));
             }
+        };
+        if self.is_careful {
+            return writeln!(self.out, "{}", terminal::harmless(text));
         }
+        writeln!(self.out, "{text}")
     }
 }
 

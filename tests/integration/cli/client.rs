@@ -13,7 +13,7 @@ use crate::support::rabbit::{Rabbit, within};
 use crate::support::s3;
 
 /// The program on the namespace of a test.
-fn on(rabbit: &Rabbit) -> Command {
+pub(super) fn on(rabbit: &Rabbit) -> Command {
     let mut command = longshore();
     command
         .env("AMQP_URL", &rabbit.settings.url)
@@ -29,7 +29,11 @@ async fn output_of(child: Child) -> Output {
 }
 
 /// The body of the next message in an inbox, acknowledged.
-async fn take(broker: &Broker, inbox: Inbox, rabbit: &Rabbit) -> (Vec<u8>, Option<String>) {
+pub(super) async fn take(
+    broker: &Broker,
+    inbox: Inbox,
+    rabbit: &Rabbit,
+) -> (Vec<u8>, Option<String>) {
     let mut consumer = broker.consumer(inbox, Flow::Prefetch(1), rabbit.shutdown.child_token());
     let delivery = within(consumer.next()).await.unwrap();
     within(delivery.ack()).await.unwrap();
@@ -39,7 +43,7 @@ async fn take(broker: &Broker, inbox: Inbox, rabbit: &Rabbit) -> (Vec<u8>, Optio
 }
 
 /// An example event with another job and run.
-fn event(name: &str, executable: &Executable) -> Event {
+pub(super) fn event(name: &str, executable: &Executable) -> Event {
     let path = format!("{}/schemas/examples/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let mut event: Event = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     event.subject = Some(executable.id.to_string());

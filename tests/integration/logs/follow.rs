@@ -10,8 +10,9 @@ use tokio::time::sleep;
 
 use super::stored_lines;
 use crate::cli::{longshore, text};
-use crate::support::program::PYTHON_BOT;
-use crate::support::rabbit::within;
+use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use crate::support::proxy::Proxy;
+use crate::support::rabbit::{Rabbit, within};
 use crate::support::scene::Scene;
 use crate::support::{s3, servers};
 
@@ -41,6 +42,7 @@ fn logs(scene: &Scene, id: &str, arguments: &[&str]) -> Command {
         .env("MINIO_ACCESS_KEY", &store.access_key)
         .env("MINIO_SECRET_KEY", &store.secret_key)
         .env("MINIO_LOGS_BUCKET", &store.logs_bucket)
+        .env("MINIO_STATE_BUCKET", &store.state_bucket)
         .args(["logs", id, "--bare"])
         .args(arguments)
         .stdout(Stdio::piped())
@@ -105,6 +107,56 @@ async fn what_is_stored_and_what_comes_is_shown_once_and_in_order_also_when_the_
     assert_eq!(fresh, all[all.len() - fresh.len()..]);
     worker.stop().await;
     scene.finish([]).await;
+}
+
+#[tokio::test]
+async fn a_follower_that_loses_the_broker_for_a_moment_misses_nothing() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let id = scene.id("blink");
+    scene.start(&scene.job("blink", &PYTHON_BOT, BY_TURNS).await).await;
+    scene.events.wait_state(&id, "running").await;
+    let rabbit = Rabbit::new();
+    let proxy = Proxy::start(rabbit.addr().await).await;
+    let follower = || {
+        let mut command = logs(&scene, &id, &["-f"]);
+        command.env("AMQP_URL", &rabbit.through(proxy.addr()).settings.url);
+        command.env("AMQP_RECONNECT_MAX_SECONDS", "1");
+        spawned(command)
+    };
+    let followers = [follower(), follower()];
+    sleep(Duration::from_secs(2)).await;
+    for _ in 0..2 {
+        proxy.cut();
+        sleep(Duration::from_secs(2)).await;
+        proxy.restore();
+        sleep(Duration::from_secs(3)).await;
+    }
+    proxy.cut();
+    scene.stop(&json!({ "id": id })).await;
+    scene.events.result_of(&id).await.expect("stopped");
+    sleep(Duration::from_secs(1)).await;
+    proxy.restore();
+    let all = stored_lines(&scene.store, &id).await.len();
+    for follower in followers {
+        let mut shown = numbers(&within(follower).await.unwrap());
+        shown.sort_unstable();
+        assert_eq!(shown, (1..=all as u64).collect::<Vec<_>>());
+    }
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
+async fn following_a_run_that_has_ended_shows_its_log_and_ends() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let id = scene.id("over");
+    let source = "def main(id, config):\n    print('line 1')\n    return 1\n";
+    let message = scene.job("over", &PYTHON_BACKTEST, source).await;
+    scene.run(&message).await.expect("succeeded");
+    let follower = within(spawned(logs(&scene, &id, &["-f"]))).await.unwrap();
+    assert_eq!(numbers(&follower), [1]);
+    scene.finish([worker]).await;
 }
 
 #[tokio::test]
