@@ -1,5 +1,6 @@
 //! `longshore doctor`: every check runs, each says in one line how it is and how to mend it.
 
+mod apart;
 mod checks;
 
 use anstyle::{AnsiColor, Style};
@@ -7,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{Format, print, print_json};
+use super::terminal::one_line;
 use super::{Context, Outcome};
 
 /// Check everything that a worker needs, and say how to mend what is not right.
@@ -76,7 +78,8 @@ fn line(finding: &Finding) -> String {
     };
     let style = Style::new().bold().fg_color(Some(colour.into()));
     let mend = finding.mend.as_ref().map_or_else(String::new, |mend| format!("; {mend}"));
-    format!("{style}{word:<4}{style:#}  {:<9} {}{mend}\n", finding.check, finding.said)
+    let said = one_line(&format!("{}{mend}", finding.said));
+    format!("{style}{word:<4}{style:#}  {:<9} {said}\n", finding.check)
 }
 
 #[cfg(test)]

@@ -1,19 +1,17 @@
 //! The server's connections, within bounds: so many at a time, each for so long, one request each.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections at a time; more wait with the system.
-const MAX_CONNECTIONS: usize = 64;
+use super::waiting::{Place, Waiting};
 
 /// How long a client may take to say what it wants.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,17 +30,13 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
 /// Serves until `closing`, then waits for the answers under way.
 pub(super) async fn serve(listener: TcpListener, routes: Router, closing: CancellationToken) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let waiting = Waiting::default();
     let connections = TaskTracker::new();
     let accepting = async {
-        // The semaphore is never closed.
-        while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+        loop {
+            waiting.make_room().await;
             let client = accept(&listener).await;
-            let serving = serve_one(client, routes.clone());
-            connections.spawn(async move {
-                serving.await;
-                drop(permit);
-            });
+            connections.spawn(serve_one(client, routes.clone(), waiting.enter()));
         }
     };
     closing.run_until_cancelled(accepting).await;
@@ -64,17 +58,27 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn serve_one(client: TcpStream, routes: Router) {
+async fn serve_one(client: TcpStream, routes: Router, place: Place) {
+    let (gives_way, routes) = (place.gives_way(), TowerToHyperService::new(routes));
+    let service = service_fn(move |request| {
+        place.leave();
+        routes.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         // A health check asks once; a connection that is kept would take another's place.
         .keep_alive(false)
-        .serve_connection(TokioIo::new(client), TowerToHyperService::new(routes));
-    match tokio::time::timeout(CONNECTION_TIMEOUT, serving).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "answer a health check"),
-        Err(_) => tracing::debug!("cut off a health check that took too long"),
+        .serve_connection(TokioIo::new(client), service);
+    tokio::select! {
+        served = tokio::time::timeout(CONNECTION_TIMEOUT, serving) => match served {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "answer a health check"),
+            Err(_) => tracing::debug!("cut off a health check that took too long"),
+        },
+        () = gives_way.cancelled() => {
+            tracing::debug!("cut off a client that has said nothing: there are too many");
+        }
     }
 }

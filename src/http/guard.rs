@@ -1,4 +1,4 @@
-//! Who may ask: whoever has the token, where there is one.
+//! Who may ask: whoever has the token, where there is one, else whoever asks for a host of ours.
 
 use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
@@ -9,20 +9,25 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::LIVENESS;
+use super::hosts::Hosts;
+use crate::settings::HttpSettings;
 
 /// The largest body of a request, in bytes. Nothing here reads one.
 const MAX_BODY_BYTES: u64 = 1024;
 
-/// The token's digest: two digests are compared in the same time wherever they differ, and whatever
-/// the length of what they are of.
+/// What a request is measured by.
 #[derive(Clone)]
 pub(super) struct Guard {
+    /// The token's digest: two digests are compared in the same time wherever they differ, and
+    /// whatever the length of what they are of.
     token: Option<[u8; 32]>,
+    hosts: Hosts,
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<&str>) -> Self {
-        Self { token: token.map(digest) }
+    pub(super) fn new(settings: &HttpSettings) -> Self {
+        let hosts = Hosts::new(settings.listen.ip(), &settings.allowed_hosts);
+        Self { token: settings.token.as_deref().map(digest), hosts }
     }
 
     /// Whether a request with this `Authorization` may pass.
@@ -50,6 +55,13 @@ pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Ne
         let words = "this wants the header Authorization: Bearer … with the worker's HTTP_TOKEN\n";
         return (StatusCode::UNAUTHORIZED, challenge, words).into_response();
     }
+    // Who has the token has been told it by the operator, whatever name leads here.
+    let is_meant = guard.token.is_some() || guard.hosts.admit(request.headers(), request.uri());
+    if !is_open && !is_meant {
+        let words =
+            "this is not the host that was asked for: HTTP_ALLOWED_HOSTS names more of them\n";
+        return (StatusCode::MISDIRECTED_REQUEST, words).into_response();
+    }
     if request.body().size_hint().lower() > MAX_BODY_BYTES {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
@@ -60,9 +72,15 @@ pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Ne
 mod tests {
     use super::*;
 
+    fn guard(token: Option<&str>) -> Guard {
+        let token = token.map(str::to_owned);
+        let listen = ([127, 0, 0, 1], 8080).into();
+        Guard::new(&HttpSettings { listen, token, allowed_hosts: Vec::new() })
+    }
+
     #[test]
     fn only_the_very_token_is_admitted() {
-        let guard = Guard::new(Some("0123456789abcdef"));
+        let guard = guard(Some("0123456789abcdef"));
         let admits = |value: &str| guard.admits(Some(value.as_bytes()));
         for good in
             ["Bearer 0123456789abcdef", "bearer 0123456789abcdef", "BEARER  0123456789abcdef "]
@@ -88,6 +106,6 @@ mod tests {
 
     #[test]
     fn without_a_token_everybody_is_admitted() {
-        assert!(Guard::new(None).admits(None));
+        assert!(guard(None).admits(None));
     }
 }

@@ -3,11 +3,15 @@
 
 mod connections;
 mod guard;
+mod hosts;
 mod inboxes;
+mod latest;
 mod readiness;
+mod waiting;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
 use tokio::net::TcpListener;
@@ -16,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::settings::HttpSettings;
 
 use self::guard::Guard;
+use self::latest::Latest;
 pub use readiness::{Check, Readiness, Report};
 
 /// The path that everybody may ask: it tells only that the process lives.
@@ -29,23 +34,27 @@ pub async fn serve(
 ) -> std::io::Result<impl Future<Output = ()> + use<>> {
     let listener = TcpListener::bind(settings.listen).await?;
     tracing::info!(http.address = %listener.local_addr()?, "serve health checks");
-    let routes = routes(readiness, settings.token.as_deref());
+    let routes = routes(readiness, settings);
     Ok(connections::serve(listener, routes, closing))
 }
 
-fn routes(readiness: Readiness, token: Option<&str>) -> Router {
-    let guard = middleware::from_fn_with_state(Guard::new(token), guard::admit);
+fn routes(readiness: Readiness, settings: &HttpSettings) -> Router {
+    let guard = middleware::from_fn_with_state(Guard::new(settings), guard::admit);
     Router::new()
         .route(LIVENESS, get(async || "ok\n"))
         .route("/readyz", get(ready))
         // The layer of a fallback, too: without the token nobody learns which paths there are.
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(guard)
-        .with_state(readiness)
+        .with_state(Latest::of(readiness))
 }
 
-async fn ready(State(readiness): State<Readiness>) -> (StatusCode, Json<Report>) {
-    let report = readiness.report().await;
+async fn ready(State(latest): State<Latest>) -> Response {
+    let Some(report) = latest.report().await else {
+        let words = "too many ask at a time\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], words)
+            .into_response();
+    };
     let code = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(report))
+    (code, Json(report)).into_response()
 }

@@ -1,6 +1,6 @@
 //! What a setting may be: the check, and the words that say what is allowed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -68,6 +68,8 @@ pub enum Kind {
     File,
     /// An IP address and a port.
     Address,
+    /// Names or addresses of hosts, comma-separated.
+    Hosts,
     /// A level, or a list of target=level.
     LogFilter,
     /// Yes or no.
@@ -144,6 +146,7 @@ impl Kind {
             }
             Self::Users => text.parse::<Users>().is_ok(),
             Self::Address => text.parse::<SocketAddr>().is_ok(),
+            Self::Hosts => list(text).all(is_host),
             Self::LogFilter => is_log_filter(text),
             Self::Bool => boolean(text).is_some(),
             Self::Whole { min, max, .. } => {
@@ -195,6 +198,9 @@ impl Kind {
             ),
             Self::File => "the absolute path of a file".to_owned(),
             Self::Address => "an IP address and a port, such as 127.0.0.1:8080".to_owned(),
+            Self::Hosts => {
+                "names or IP addresses of hosts, without ports, comma-separated".to_owned()
+            }
             Self::LogFilter => "off, error, warn, info, debug or trace, or a filter such as \
                                 info,longshore=debug"
                 .to_owned(),
@@ -217,7 +223,7 @@ impl Kind {
 
     /// Whether it is several values.
     pub(super) fn is_list(self) -> bool {
-        matches!(self, Self::Delays { .. } | Self::Prefixes { .. } | Self::Choices(_))
+        matches!(self, Self::Delays { .. } | Self::Prefixes { .. } | Self::Choices(_) | Self::Hosts)
     }
 
     /// Whether a value must not be shown as it is.
@@ -294,6 +300,13 @@ fn has_host(url: &str, schemes: &[&str], login: bool) -> bool {
         && !authority.host().is_empty()
         && port_is_sound
         && (login || !authority.as_str().contains('@'))
+}
+
+/// A name as DNS takes it, or an address.
+fn is_host(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_name = (1..=253).contains(&text.len()) && text.bytes().all(is_letter);
+    is_name || text.parse::<IpAddr>().is_ok()
 }
 
 fn is_endpoint(text: &str) -> bool {

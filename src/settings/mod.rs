@@ -5,6 +5,7 @@
 
 mod credentials;
 pub mod doc;
+mod exposure;
 mod kind;
 mod layers;
 mod loader;
@@ -20,6 +21,7 @@ mod users;
 #[cfg(test)]
 mod tests;
 
+pub use exposure::{Exposure, NO_HOST_NETWORK, allows_host_network, exposures, is_loopback_host};
 pub use kind::{Kind, Unit, mask_url};
 pub use loader::{Effective, Loader, Reader};
 pub use mistake::{Mistake, Origin, SettingsErrors};
@@ -71,6 +73,12 @@ impl Settings {
             http: reader.http(),
             telemetry: reader.telemetry(),
         }
+    }
+
+    /// What these settings leave open to strangers.
+    #[must_use]
+    pub fn exposures(&self) -> Vec<Exposure> {
+        exposures(&self.broker, &self.store, &self.runner)
     }
 
     /// What a message may ask for, and what it gets when it asks for nothing.

@@ -1,7 +1,8 @@
 //! The sections, each read from the table's settings.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use super::exposure::is_loopback;
 use super::kind;
 use super::loader::Reader;
 use super::mistake::Mistake;
@@ -261,9 +262,9 @@ impl Reader<'_> {
     /// Health.
     #[must_use]
     pub fn http(&self) -> HttpSettings {
-        let listen = self.parsed(&t::HTTP_LISTEN);
+        let listen: Option<SocketAddr> = self.parsed(&t::HTTP_LISTEN);
         let token = self.optional(&t::HTTP_TOKEN);
-        if let Some(listen) = listen.filter(|listen| !is_loopback(listen))
+        if let Some(listen) = listen.filter(|listen| !is_loopback(listen.ip()))
             && !self.is_given(&t::HTTP_TOKEN)
         {
             self.together(format!(
@@ -273,7 +274,10 @@ impl Reader<'_> {
             ));
         }
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        HttpSettings { listen: listen.unwrap_or(nowhere), token }
+        let allowed_hosts = self.optional(&t::HTTP_ALLOWED_HOSTS);
+        let allowed_hosts = allowed_hosts
+            .map_or_else(Vec::new, |text| kind::list(&text).map(str::to_owned).collect());
+        HttpSettings { listen: listen.unwrap_or(nowhere), token, allowed_hosts }
     }
 
     /// The program's own log.
@@ -289,14 +293,6 @@ impl Reader<'_> {
 
     fn together(&self, sentence: String) {
         self.mistake(Mistake::Together(sentence));
-    }
-}
-
-/// Whether only this machine can reach an address.
-fn is_loopback(listen: &SocketAddr) -> bool {
-    match listen.ip() {
-        IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(ip) => ip.to_canonical().is_loopback(),
     }
 }
 

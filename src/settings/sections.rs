@@ -260,6 +260,9 @@ pub struct HttpSettings {
     pub listen: SocketAddr,
     /// `HTTP_TOKEN` (none): what a request must carry. A secret.
     pub token: Option<String>,
+    /// `HTTP_ALLOWED_HOSTS` (those of the loopback): more hosts by which a request without a token may
+    /// ask.
+    pub allowed_hosts: Vec<String>,
 }
 
 impl fmt::Debug for HttpSettings {

@@ -76,7 +76,7 @@ macro_rules! settings {
 use Fallback::{HostName, Required, Unset, Value};
 use Kind::{
     Address, AmqpUrl, Bool, Bucket, Choice, Choices, Decimal, Delays, Directory, Endpoint, Engine,
-    File, Image, LogFilter, Name, Prefixes, Secret, Text, Token,
+    File, Hosts, Image, LogFilter, Name, Prefixes, Secret, Text, Token,
 };
 
 /// The networks of a container, as the engine calls them.
@@ -285,6 +285,10 @@ settings! {
     /// What a request must carry as `Authorization: Bearer …`; all but `/healthz`, which tells only
     /// that the process lives.
     HTTP_TOKEN = "http.token", Unset("none is wanted"), Token;
+    /// More hosts by which a request without a token may ask for anything but `/healthz`, such as the
+    /// name of a proxy on this machine. A request that names another one in its header `Host` is
+    /// refused: a stranger's page may have sent it through a browser.
+    HTTP_ALLOWED_HOSTS = "http.allowed_hosts", Unset("those of the loopback"), Hosts;
 
     /// What the program logs: off, error, warn, info, debug, trace, or a filter such as
     /// `info,longshore=debug`. The libraries are heard from info on at most, for they tell whole

@@ -24,7 +24,7 @@ use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::EngineError;
 use crate::runner::temp_dir::{self, TempDirError};
 use crate::runner::{ContainerOrchestrator, DockerRunner, Ground};
-use crate::settings::Settings;
+use crate::settings::{Exposure, Settings};
 use crate::storage::{Journal, ObjectStore, S3Store, StoreError, probe};
 
 /// Why a worker could not begin.
@@ -65,6 +65,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let address = settings.http.listen;
     tasks.spawn(server.await.map_err(|source| WorkerError::Http { address, source })?);
 
+    warn_of_exposures(&settings);
+
     let begun = Box::pin(begin(&settings, &readiness, &tasks, &closing, &shutdown));
     if let Some(worker) = begun.await? {
         shutdown.cancelled().await;
@@ -77,6 +79,15 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     }
     tracing::info!("worker has ended");
     Ok(())
+}
+
+/// Says once, in one line, what the settings leave open to strangers' code.
+fn warn_of_exposures(settings: &Settings) {
+    let sentence = |exposure: Exposure| format!("{}; {}", exposure.said, exposure.remedy);
+    let sentences: Vec<_> = settings.exposures().into_iter().map(sentence).collect();
+    if !sentences.is_empty() {
+        tracing::warn!("strangers could do harm: {}", sentences.join("; "));
+    }
 }
 
 /// A worker that takes messages.

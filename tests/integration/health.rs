@@ -30,7 +30,7 @@ async fn a_worker_lives_before_it_is_ready_and_says_what_is_missing() {
     assert_eq!((code, &report["ready"]), (503, &json!(false)));
     let checks = report["checks"].as_array().unwrap();
     let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["broker", "store", "engine", "segment", "inboxes"]);
+    assert_eq!(names, ["broker", "store", "engine", "segment", "inboxes", "results"]);
     for name in ["broker", "segment", "inboxes"] {
         let check = checks.iter().find(|check| check["name"] == name).unwrap();
         assert_eq!(check["ok"], false, "{report:#}");
@@ -118,6 +118,59 @@ async fn a_client_that_says_nothing_is_cut_off_and_many_of_them_keep_nobody_out(
         ended.expect("a client that says nothing is still connected").ok();
         assert!(!said.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&said));
     }
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
+async fn clients_that_speak_a_byte_at_a_time_delay_no_health_check() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let address = worker.http();
+    let slow = async || {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET /healthz HTTP/1.1\r\nX: ").await.unwrap();
+        client
+    };
+    let mut clients: Vec<TcpStream> = Vec::new();
+    let begun = tokio::time::Instant::now();
+    for _ in 0..5 {
+        // More than have a place, and those that were cut off come again.
+        for mut client in std::mem::take(&mut clients) {
+            if client.write_all(b"a").await.is_ok() {
+                clients.push(client);
+            }
+        }
+        while clients.len() < 400 {
+            clients.push(slow().await);
+        }
+        let asked = reqwest::get(format!("http://{address}/healthz"));
+        let answered = timeout(Duration::from_secs(60), asked).await.expect("nobody answers");
+        assert_eq!(answered.unwrap().status(), 200);
+    }
+    // To wait for the slow ones to run out of time would take 5 s each time.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
+async fn without_a_token_readiness_is_told_only_to_who_asks_for_a_host_of_ours() {
+    let scene = Scene::new().await;
+    let worker = scene.worker_with(&[("HTTP_ALLOWED_HOSTS", "health.example")]).await;
+    let address = worker.http();
+    let ask = async |path: &str, host: &str| {
+        let request = Client::new().get(format!("http://{address}{path}")).header("Host", host);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    for host in ["localhost", &address.to_string(), "[::1]:8080", "health.example"] {
+        assert_eq!(ask("/readyz", host).await.0, 200, "{host}");
+    }
+    for path in ["/readyz", "/nowhere"] {
+        let (code, words) = ask(path, "evil.example").await;
+        assert_eq!(code, 421, "{path}");
+        assert!(words.contains("HTTP_ALLOWED_HOSTS") && !words.contains("checks"), "{words}");
+    }
+    assert_eq!(ask("/healthz", "evil.example").await.0, 200);
     scene.finish([worker]).await;
 }
 

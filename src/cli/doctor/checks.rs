@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Finding;
+use super::{Finding, apart};
 use crate::broker::{Backlog, Broker, BrokerError, Inbox};
 use crate::job::Runtime;
 use crate::runner::docker::{DockerOrchestrator, Progress};
@@ -12,7 +12,7 @@ use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
 use crate::runner::temp_dir::TempDirError;
 use crate::settings::{
     BrokerSettings, Loader, Reader, RunnerSettings, Settings, SettingsErrors, StoreSettings,
-    mask_url,
+    exposures, mask_url,
 };
 use crate::storage::{Journal, ObjectStore as _, S3Store, StoreError, probe};
 
@@ -29,6 +29,7 @@ pub(super) async fn all(loader: &Loader) -> Vec<Finding> {
     if let Ok(runner) = loader.read(Reader::runner) {
         findings.push(temp_dir(&runner.temp_dir, runner.max_extracted_bytes));
         findings.extend(engine(&runner).await);
+        findings.push(apart::network(&runner));
     }
     if let Ok(logs) = loader.read(Reader::logs) {
         findings.push(spool_dir(&logs.spool_dir, logs.max_spool_bytes));
@@ -42,6 +43,10 @@ pub(super) async fn all(loader: &Loader) -> Vec<Finding> {
     if let Ok(settings) = loader.read(Reader::broker) {
         let store = loader.read(Reader::store).ok();
         findings.extend(inboxes(&settings, store.as_ref()).await);
+    }
+    let servers = |reader: &Reader<'_>| (reader.broker(), reader.store(), reader.runner());
+    if let Ok((broker, store, runner)) = loader.read(servers) {
+        findings.extend(apart::servers(exposures(&broker, &store, &runner)));
     }
     findings
 }
@@ -58,11 +63,13 @@ async fn engine(settings: &RunnerSettings) -> Vec<Finding> {
     let reached = async {
         let engine = DockerOrchestrator::connect(settings, Progress::Log).await?;
         let version = engine.check().await?;
-        Ok::<_, EngineError>((engine, version))
+        let isolation = engine.isolation().await?;
+        Ok::<_, EngineError>((engine, version, isolation))
     };
     let problem = match tokio::time::timeout(PATIENCE, reached).await {
-        Ok(Ok((engine, version))) => {
+        Ok(Ok((engine, version, isolation))) => {
             let mut findings = vec![Finding::ok("engine", format!("version {version} answers"))];
+            findings.extend(apart::engine(&isolation, settings));
             for runtime in Runtime::ALL {
                 let image = settings.images.of(runtime);
                 findings.push(bounded("image", Box::pin(has_image(&engine, image))).await);

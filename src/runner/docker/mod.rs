@@ -9,6 +9,7 @@ mod engine;
 mod files;
 mod follow;
 mod images;
+mod isolation;
 mod lifecycle;
 mod logs;
 mod progress;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::Semaphore;
 
+pub use isolation::{Isolation, Seccomp};
 pub use progress::{PULLS, Progress};
 
 use engine::Engine;

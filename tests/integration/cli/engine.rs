@@ -336,12 +336,18 @@ async fn doctor_finds_a_whole_stack_well_and_each_part_that_is_missing() {
     let doctor = async |variable: &str, value: &str| {
         let mut command = longshore();
         command.envs(&settings).args(["doctor", "--output", "json"]);
+        command.env("BOT_NETWORK", "bridge").env("BOT_ALLOWED_NETWORKS", "bridge,none");
         if !variable.is_empty() {
             command.env(variable, value);
         }
         let output = output_of(command).await;
         let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-        let failed = |one: &&Value| one["grade"] != "ok";
+        // What the engine of this machine lacks is not ours to change: it is warned of, and no more.
+        let is_engines = |one: &Value| {
+            ["cgroups", "seccomp", "userns"].iter().any(|check| one["check"] == *check)
+        };
+        assert!(findings.iter().filter(|one| is_engines(one)).all(|one| one["grade"] != "fail"));
+        let failed = |one: &&Value| one["grade"] != "ok" && !is_engines(one);
         let ill = findings.iter().filter(failed).map(|one| one["check"].clone());
         assert!(!text(&output.stdout).contains("hush"), "{findings:#?}");
         (output.status.code(), ill.collect::<Vec<_>>())
@@ -361,5 +367,7 @@ async fn doctor_finds_a_whole_stack_well_and_each_part_that_is_missing() {
         let found = doctor(variable, value).await;
         assert_eq!(found, (Some(code), vec![json!(check)]), "{variable}={value}");
     }
+    let host = doctor("BOT_ALLOWED_NETWORKS", "bridge,host").await;
+    assert_eq!(host, (Some(0), vec![json!("network"), json!("exposure")]));
     scene.finish([]).await;
 }

@@ -67,6 +67,26 @@ async fn a_store_that_ignores_conditions_is_warned_of_once_with_what_is_lost_by_
 }
 
 #[tokio::test]
+async fn a_worker_warns_once_that_jobs_may_have_the_network_of_broker_and_store() {
+    let scene = Scene::new().await;
+    let exposed = "strangers could do harm";
+    let mut open = scene.worker().await;
+    let said = lines_with(&open, exposed);
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert_eq!(said[0]["level"], "WARN", "{said:#?}");
+    for part in
+        ["(AMQP_URL)", "(MINIO_ENDPOINT)", "BOT_NETWORK=bridge", "BOT_ALLOWED_NETWORKS=bridge"]
+    {
+        assert!(said[0].to_string().contains(part), "{said:#?}");
+    }
+    open.stop().await;
+    let closed = [("BOT_NETWORK", "bridge"), ("BOT_ALLOWED_NETWORKS", "bridge,none")];
+    let worker = scene.worker_with(&closed).await;
+    assert_eq!(lines_with(&worker, exposed), Vec::<Value>::new());
+    nothing_is_left(scene, [worker]).await;
+}
+
+#[tokio::test]
 async fn sigterm_ends_a_worker_that_still_waits_for_store_or_broker() {
     let scene = Scene::new().await;
     let nobody = Proxy::start(s3::addr().await).await;
