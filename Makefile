@@ -16,6 +16,12 @@ demo: ## Set up everything and run real jobs, from message to result
 test: ## Set up everything and run every check
 	@scripts/test.sh
 
+.PHONY: test-long
+test-long: ## Run what takes too long for every check: floods, soaks and long rounds, about an hour
+	@scripts/stack.sh up --only services
+	cargo test --locked --test integration -- --ignored --skip write_the_seeds --test-threads 1 --nocapture
+	cargo test --locked --test chaos the_long_round -- --ignored --nocapture
+
 .PHONY: bench
 bench: ## Measure the worker beside bare calls to the engine, and what logs cost
 	@scripts/stack.sh up --only services

@@ -2,6 +2,7 @@
 
 mod apart;
 mod archives;
+mod flood;
 mod forged;
 mod messages;
 mod profile;

@@ -9,7 +9,7 @@ use crate::support::program::PYTHON_BACKTEST;
 use crate::support::scene::Scene;
 
 /// Settings that the archives of the corpus exceed.
-fn caps() -> Vec<(&'static str, String)> {
+pub(super) fn caps() -> Vec<(&'static str, String)> {
     vec![
         ("CODE_MAX_ENTRIES", MAX_ENTRIES.to_string()),
         ("CODE_MAX_EXTRACTED_MB", (archives::MAX_BYTES >> 20).to_string()),

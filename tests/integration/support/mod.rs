@@ -11,6 +11,7 @@ pub(crate) mod engine;
 pub(crate) mod events;
 pub(crate) mod frames;
 pub(crate) mod gates;
+pub(crate) mod least_rights;
 pub(crate) mod messages;
 pub(crate) mod own_broker;
 pub(crate) mod own_store;

@@ -86,6 +86,22 @@ impl Management {
         Ok(names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect())
     }
 
+    /// Asks for a change, which must be made.
+    pub(crate) async fn call(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<serde_json::Value>,
+    ) {
+        let url = format!("{}/api/{path}", self.url);
+        let request = self.client.request(method, &url);
+        let request = request.basic_auth(&self.user, Some(&self.password)).json(&body);
+        let answered = async { request.send().await?.error_for_status() };
+        if let Err(error) = answered.await {
+            panic!("RabbitMQ's management interface at {url} cannot be used: {error}; {SET_UP}");
+        }
+    }
+
     /// Deletes every queue and exchange whose name begins with `prefix`.
     pub(crate) async fn sweep(&self, prefix: &str) -> Result<(), String> {
         for what in ["queues", "exchanges"] {
