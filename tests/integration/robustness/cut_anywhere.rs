@@ -13,6 +13,7 @@ use super::{
     QUICK, assert_counted, assert_one_result, counter, identity, nothing_is_left, readiness, says,
     until,
 };
+use crate::support::events::PATIENCE;
 use crate::support::frames::{Break, FrameProxy, Part, Point, Which};
 use crate::support::own_broker::OwnBroker;
 use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
@@ -29,6 +30,10 @@ const CHANNEL_OPEN_OK: (u16, u16) = (20, 11);
 const EXCHANGE_DECLARE_OK: (u16, u16) = (40, 11);
 const QUEUE_DECLARE_OK: (u16, u16) = (50, 11);
 const ACK: (u16, u16) = (60, 80);
+const RETURN: (u16, u16) = (60, 50);
+
+/// Jobs under way, of the slots of a worker.
+const MOST_AT_A_TIME: usize = 4;
 
 /// A worker whose connections can be broken, with a bot that runs.
 struct Broken {
@@ -61,29 +66,49 @@ impl Broken {
         Self { scene, worker, proxy, code, bot, bot_began, jobs: Vec::new() }
     }
 
-    /// Publishes good jobs, more than one, so that some wait when the worker asks for them. Each names
-    /// a queue for its result that is not there, so that the broker returns a message.
-    async fn publish_jobs(&mut self) {
-        for _ in 0..2 {
-            let id = self.scene.id(&format!("job-{}", self.jobs.len()));
-            let properties = BasicProperties::default()
-                .with_message_id(id.as_str().into())
-                .with_reply_to("amq.gen-nobody".into());
-            let message = PYTHON_BACKTEST.message(&id, &self.code);
-            self.scene.start_with(&message, properties).await;
-            self.jobs.push(id);
+    /// Publishes a good job. It names a queue for its result that is not there, so that the broker returns
+    /// a message. Before there are many, it waits for the first ones, so that there are free slots.
+    async fn publish_job(&mut self) {
+        let settled = self.jobs.len().saturating_sub(MOST_AT_A_TIME);
+        for id in &self.jobs[..settled] {
+            self.scene.events.result_of(id).await.expect("succeeded");
+        }
+        let id = self.scene.id(&format!("job-{}", self.jobs.len()));
+        let properties = BasicProperties::default()
+            .with_message_id(id.as_str().into())
+            .with_reply_to("amq.gen-nobody".into());
+        let message = PYTHON_BACKTEST.message(&id, &self.code);
+        self.scene.start_with(&message, properties).await;
+        self.jobs.push(id);
+    }
+
+    /// Has the broker send such a frame.
+    async fn provoke(&mut self, (which, method, _): Point) {
+        match (which, method) {
+            // With each proof.
+            (Which::Locks, QUEUE_DECLARE_OK) => {}
+            (Which::Work, DELIVER | ACK) => {
+                self.scene.stop(&json!({ "id": "nobody" })).await;
+            }
+            (Which::Work, RETURN) => self.publish_job().await,
+            // A message is there before the worker asks for it.
+            (Which::Work, GET_OK) => {
+                self.proxy.cut(which);
+                self.publish_job().await;
+            }
+            // With each new connection.
+            _ => self.proxy.cut(which),
         }
     }
 
     /// Every frame that the broker sends from the handshake to a finished job, and to a stop.
     async fn learn(&mut self) -> BTreeSet<Point> {
-        self.publish_jobs().await;
-        self.proxy.cut(Which::Work);
-        self.publish_jobs().await;
+        self.publish_job().await;
+        self.provoke((Which::Work, GET_OK, Part::Method)).await;
+        self.provoke((Which::Work, DELIVER, Part::Method)).await;
         for id in &self.jobs {
             self.scene.events.result_of(id).await.expect("succeeded");
         }
-        self.scene.stop(&json!({ "id": "nobody" })).await;
         self.is_healed().await;
         self.proxy.seen()
     }
@@ -93,22 +118,16 @@ impl Broken {
         self.proxy.arm(point, how);
         let begun = Instant::now();
         while !self.proxy.has_fired() {
-            assert!(begun.elapsed() < Duration::from_mins(1), "{point:?} does not come");
-            if matches!(point, (Which::Locks, method, _) if method != QUEUE_DECLARE_OK)
-                || matches!(point, (Which::Work, (10 | 20 | 40 | 50 | 85, _) | (60, 11), _))
-            {
-                // It comes with a new connection.
-                self.proxy.cut(point.0);
-            } else if point.0 == Which::Work {
-                self.publish_jobs().await;
-            }
-            for _ in 0..20 {
+            assert!(begun.elapsed() < PATIENCE, "{point:?} does not come");
+            self.provoke(point).await;
+            // A slow machine must not be cut off again before it has connected.
+            for _ in 0..60 {
                 if !self.proxy.has_fired() {
                     sleep(Duration::from_millis(50)).await;
                 }
             }
         }
-        self.publish_jobs().await;
+        self.publish_job().await;
         self.is_healed().await;
     }
 
