@@ -7,6 +7,7 @@ mod chaos;
 mod crashes;
 mod cut_anywhere;
 mod earlier_runs;
+mod inboxes;
 mod interleavings;
 mod killed_at_the_end;
 mod many;

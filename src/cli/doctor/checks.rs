@@ -136,7 +136,7 @@ fn judge_backlogs(backlogs: &[Backlog]) -> Vec<Finding> {
         .filter(|backlog| backlog.messages > 0 && backlog.consumers == 0)
         .map(|backlog| {
             let Backlog { inbox, queue, messages, .. } = backlog;
-            let said = format!("{messages} messages wait in {queue}, and nobody consumes it");
+            let said = format!("nobody consumes {queue}, where messages wait: {messages}");
             let mend = match inbox {
                 Inbox::Mailbox(_) => "longshore segments says who owns it; is that worker ready?",
                 Inbox::Stop => "start a worker; /readyz of one that runs says why it takes none",
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(graded(&[backlog(3, 1)]), Grade::Ok);
         let found = judge_backlogs(&[backlog(0, 1), backlog(3, 0)]);
         assert_eq!((found.len(), found[0].grade), (1, Grade::Warn));
-        assert!(found[0].said.starts_with("3 messages wait in ns.stop"), "{}", found[0].said);
+        assert_eq!(found[0].said, "nobody consumes ns.stop, where messages wait: 3");
     }
 
     #[test]
