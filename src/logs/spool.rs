@@ -6,9 +6,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use parking_lot::Mutex;
 use tempfile::TempPath;
 use tracing::{info, warn};
@@ -100,7 +102,10 @@ fn is_spool(path: &Path) -> bool {
 /// Removes a directory that no process holds; says whether that is done. One without a lock file
 /// is just being made.
 fn remove_stale(path: &Path) -> io::Result<bool> {
-    let lock = match OpenOptions::new().append(true).open(path.join(LOCK_FILE)) {
+    // Whoever made it: no link is followed, and nobody at the other end of a pipe is waited for.
+    let mut options = OpenOptions::new();
+    options.append(true).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+    let lock = match options.open(path.join(LOCK_FILE)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         opened => opened?,
     };
@@ -138,6 +143,22 @@ mod tests {
         drop(living);
         let left: Vec<_> = std::fs::read_dir(parent.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_or_a_pipe_holds_nobody_up_and_is_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let elsewhere = parent.path().join("elsewhere");
+        std::fs::write(&elsewhere, "x").unwrap();
+        let [link, pipe] = ["longshore-spool-link", "longshore-spool-pipe"].map(|name| {
+            let directory = parent.path().join(name);
+            std::fs::create_dir(&directory).unwrap();
+            directory
+        });
+        std::os::unix::fs::symlink(&elsewhere, link.join(LOCK_FILE)).unwrap();
+        nix::unistd::mkfifo(&pipe.join(LOCK_FILE), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        Spool::new(parent.path().to_path_buf()).clean_up();
+        assert!(link.exists() && pipe.exists() && elsewhere.exists());
     }
 
     #[test]

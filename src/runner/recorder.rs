@@ -41,6 +41,8 @@ pub(crate) struct Script {
     pub(crate) pull_error: Option<EngineError>,
     pub(crate) start_error: Option<EngineError>,
     pub(crate) stop_error: Option<EngineError>,
+    /// How many starts fail, from the first on, because another container has the user.
+    pub(crate) users_taken: usize,
     /// Whether a container ends only by a stop, with 143, and not by itself with `exit_code`.
     pub(crate) runs_until_stopped: bool,
     pub(crate) exit_code: i64,
@@ -134,6 +136,10 @@ impl ContainerOrchestrator for Recorder {
     async fn create_and_start(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
         self.record(Call::Start(spec.name.clone()));
         answer(self.script.start_error.as_ref())?;
+        let starts = self.calls().iter().filter(|call| matches!(call, Call::Start(_))).count();
+        if starts <= self.script.users_taken {
+            return Err(EngineError::UserTaken { user: spec.user.uid });
+        }
         self.specs.lock().push(spec.clone());
         self.write_through_mounts(spec);
         Ok(spec.name.clone())

@@ -1,4 +1,4 @@
-//! `TEMP_DIR`: whose it is, and who may pass through it.
+//! `TEMP_DIR`: whose it is, and who may pass through it. Of the other directories, whose they are.
 //!
 //! The jobs' directories have secrets, code and results in them. So the directory of a namespace is closed to
 //! every other user of the host, and nobody but root and the worker may own what leads there: whoever owns
@@ -17,17 +17,19 @@ const STICKY: u32 = 0o1000;
 /// Group and others may write.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Why `TEMP_DIR` cannot be used.
+/// Why `TEMP_DIR`, or another directory of the settings, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TempDirError {
     /// Somebody else owns it, or a part of it.
     #[error(
-        "TEMP_DIR: {} belongs to the user {owner}, and this process is the user {me}: its owner could \
-         exchange the code of jobs and read their secrets. Set TEMP_DIR to a directory of this user's own, or \
+        "{setting}: {} belongs to the user {owner}, and this process is the user {me}: its owner could \
+         exchange and read what jobs keep there. Set {setting} to a directory of this user's own, or \
          give it this one (chown {me} {})",
         path.display(), path.display()
     )]
     Foreign {
+        /// The setting that names it.
+        setting: &'static str,
         /// What.
         path: PathBuf,
         /// Whose it is.
@@ -37,19 +39,23 @@ pub enum TempDirError {
     },
     /// Others may write to it.
     #[error(
-        "TEMP_DIR: other users may write to {} (its mode is {mode:o}), and could exchange the code of jobs: \
-         take that from them (chmod go-w {}), or set TEMP_DIR to another directory",
+        "{setting}: other users may write to {} (its mode is {mode:o}), and could exchange what jobs keep there: \
+         take that from them (chmod go-w {}), or set {setting} to another directory",
         path.display(), path.display()
     )]
     Open {
+        /// The setting that names it.
+        setting: &'static str,
         /// Where.
         path: PathBuf,
         /// Its mode.
         mode: u32,
     },
     /// It is no directory, or cannot be made or looked at.
-    #[error("TEMP_DIR: {} cannot be used: {source}", path.display())]
+    #[error("{setting}: {} cannot be used: {source}", path.display())]
     Io {
+        /// The setting that names it.
+        setting: &'static str,
         /// Where.
         path: PathBuf,
         /// Why.
@@ -58,9 +64,9 @@ pub enum TempDirError {
 }
 
 impl TempDirError {
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    fn io(setting: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { path, source }
+        move |source| Self::Io { setting, path, source }
     }
 }
 
@@ -82,23 +88,28 @@ impl Passage {
     }
 }
 
-/// Makes the directory where it is missing, and makes sure that nobody else can exchange what is in it.
+/// The setting that is meant here, where no other is named.
+pub const TEMP_DIR: &str = "TEMP_DIR";
+
+/// Makes the directory of a setting where it is missing, and makes sure that nobody else can exchange what is
+/// in it.
 ///
 /// # Errors
 /// [`TempDirError`], which says what to do.
-pub fn check(temp_dir: &Path) -> Result<(), TempDirError> {
+pub fn check(setting: &'static str, temp_dir: &Path) -> Result<(), TempDirError> {
+    let failed = || TempDirError::io(setting, temp_dir);
     let mode = Passage::Open.mode();
     let made = DirBuilder::new().recursive(true).mode(mode).create(temp_dir);
-    made.map_err(TempDirError::io(temp_dir))?;
+    made.map_err(failed())?;
     // The link, too, where it is one: its owner could lead it elsewhere.
-    let link = fs::symlink_metadata(temp_dir).map_err(TempDirError::io(temp_dir))?;
-    let directory = fs::metadata(temp_dir).map_err(TempDirError::io(temp_dir))?;
+    let link = fs::symlink_metadata(temp_dir).map_err(failed())?;
+    let directory = fs::metadata(temp_dir).map_err(failed())?;
     for found in [&link, &directory] {
-        refuse_foreign(temp_dir, found, true)?;
+        refuse_foreign(setting, temp_dir, found, true)?;
     }
     let mode = directory.permissions().mode() & 0o7777;
     if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
-        return Err(TempDirError::Open { path: temp_dir.to_owned(), mode });
+        return Err(TempDirError::Open { setting, path: temp_dir.to_owned(), mode });
     }
     Ok(())
 }
@@ -113,32 +124,38 @@ pub fn close_namespace(
     namespace: &str,
     passage: Passage,
 ) -> Result<(), TempDirError> {
-    check(temp_dir)?;
+    check(TEMP_DIR, temp_dir)?;
     let path = temp_dir.join(namespace);
+    let failed = || TempDirError::io(TEMP_DIR, &path);
     let made = DirBuilder::new().mode(passage.mode()).create(&path);
     if let Err(error) = made
         && error.kind() != io::ErrorKind::AlreadyExists
     {
-        return Err(TempDirError::io(&path)(error));
+        return Err(failed()(error));
     }
-    let found = fs::symlink_metadata(&path).map_err(TempDirError::io(&path))?;
-    refuse_foreign(&path, &found, false)?;
+    let found = fs::symlink_metadata(&path).map_err(failed())?;
+    refuse_foreign(TEMP_DIR, &path, &found, false)?;
     if !found.is_dir() {
-        return Err(TempDirError::io(&path)(io::ErrorKind::NotADirectory.into()));
+        return Err(failed()(io::ErrorKind::NotADirectory.into()));
     }
     if found.permissions().mode() & 0o7777 != passage.mode() {
         let mode = Permissions::from_mode(passage.mode());
-        fs::set_permissions(&path, mode).map_err(TempDirError::io(&path))?;
+        fs::set_permissions(&path, mode).map_err(failed())?;
     }
     Ok(())
 }
 
-fn refuse_foreign(path: &Path, found: &Metadata, root_is_fine: bool) -> Result<(), TempDirError> {
+fn refuse_foreign(
+    setting: &'static str,
+    path: &Path,
+    found: &Metadata,
+    root_is_fine: bool,
+) -> Result<(), TempDirError> {
     let (owner, me) = (found.uid(), geteuid().as_raw());
     if owner == me || (root_is_fine && owner == 0) {
         return Ok(());
     }
-    Err(TempDirError::Foreign { path: path.to_owned(), owner, me })
+    Err(TempDirError::Foreign { setting, path: path.to_owned(), owner, me })
 }
 
 #[cfg(test)]
@@ -155,11 +172,11 @@ mod tests {
     fn a_directory_of_our_own_is_made_and_taken() {
         let root = tempfile::tempdir().unwrap();
         let temp_dir = root.path().join("a/b");
-        check(&temp_dir).unwrap();
-        check(&temp_dir).unwrap();
+        check(TEMP_DIR, &temp_dir).unwrap();
+        check(TEMP_DIR, &temp_dir).unwrap();
         let link = root.path().join("link");
         symlink(&temp_dir, &link).unwrap();
-        check(&link).unwrap();
+        check(TEMP_DIR, &link).unwrap();
     }
 
     #[test]
@@ -167,7 +184,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         for (given, is_fine) in [(0o777, false), (0o775, false), (0o1777, true), (0o755, true)] {
             fs::set_permissions(root.path(), Permissions::from_mode(given)).unwrap();
-            let checked = check(root.path());
+            let checked = check(TEMP_DIR, root.path());
             assert_eq!(checked.is_ok(), is_fine, "{given:o}: {checked:?}");
         }
     }
@@ -179,19 +196,19 @@ mod tests {
         }
         let root = tempfile::tempdir().unwrap();
         let temp_dir = root.path().join("jobs");
-        check(&temp_dir).unwrap();
+        check(TEMP_DIR, &temp_dir).unwrap();
         close_namespace(&temp_dir, "ns", Passage::Closed).unwrap();
         lchown(temp_dir.join("ns"), Some(12_345), None).unwrap();
         let refused = close_namespace(&temp_dir, "ns", Passage::Closed).unwrap_err().to_string();
         assert!(refused.contains("jobs/ns belongs to the user 12345"), "{refused}");
         lchown(&temp_dir, Some(12_345), None).unwrap();
-        let refused = check(&temp_dir).unwrap_err().to_string();
+        let refused = check(TEMP_DIR, &temp_dir).unwrap_err().to_string();
         assert!(refused.contains("user 12345") && refused.contains("is the user 0"), "{refused}");
         // Also a link of another user to a directory of our own.
         let link = root.path().join("link");
         symlink(root.path(), &link).unwrap();
         lchown(&link, Some(12_345), None).unwrap();
-        assert!(matches!(check(&link), Err(TempDirError::Foreign { .. })));
+        assert!(matches!(check(TEMP_DIR, &link), Err(TempDirError::Foreign { .. })));
     }
 
     #[test]

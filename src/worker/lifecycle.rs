@@ -107,7 +107,8 @@ async fn begin(
     closing: &CancellationToken,
     shutdown: &CancellationToken,
 ) -> Result<Option<Worker>, WorkerError> {
-    temp_dir::check(&settings.runner.temp_dir)?;
+    temp_dir::check(temp_dir::TEMP_DIR, &settings.runner.temp_dir)?;
+    temp_dir::check("LOG_SPOOL_DIR", &settings.logs.spool_dir)?;
     let store: Arc<dyn ObjectStore> = Arc::new(S3Store::new(&settings.store)?);
     readiness.watch_store(Arc::clone(&store));
     let broker = Broker::connect(&settings.broker, &settings.worker.name, closing)?;

@@ -18,7 +18,7 @@ use crate::job::{ExecutionResult, Job, Verdict};
 use crate::logs::{LiveTap, LogCollector};
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
-use crate::runner::temp_dir::{self, TempDirError};
+use crate::runner::temp_dir::{self, TEMP_DIR, TempDirError};
 use crate::runner::{DockerRunner, Ground, Run, Uptime, failed_result};
 use crate::settings::{LogSettings, RunnerSettings};
 use crate::storage::{Bucket, DirectoryStore, ObjectStore, StoreError};
@@ -121,10 +121,10 @@ pub async fn run_local(
 
 /// `TEMP_DIR`, or where that is another user's, as a worker's on this host may be, one of our own.
 fn own_temp_dir(temp_dir: PathBuf) -> Result<PathBuf, TempDirError> {
-    match temp_dir::check(&temp_dir) {
+    match temp_dir::check(TEMP_DIR, &temp_dir) {
         Err(TempDirError::Foreign { me, .. }) => {
             let own = std::env::temp_dir().join(format!("longshore-run-{me}"));
-            temp_dir::check(&own)?;
+            temp_dir::check(TEMP_DIR, &own)?;
             Ok(own)
         }
         checked => checked.map(|()| temp_dir),

@@ -208,11 +208,6 @@ fn settings(loader: &Loader) -> Vec<Finding> {
 /// Whether the jobs' directories can be made, and whether one job at its largest fits in.
 fn temp_dir(directory: &Path, needed_bytes: u64) -> Finding {
     let need = format!("one job may unpack to {} MB (CODE_MAX_EXTRACTED_MB)", needed_bytes >> 20);
-    if let Err(error @ (TempDirError::Foreign { .. } | TempDirError::Open { .. })) =
-        crate::runner::temp_dir::check(directory)
-    {
-        return Finding::fail("temp dir", error.to_string(), "a worker does not start with it");
-    }
     writable("temp dir", "TEMP_DIR", directory, needed_bytes, need)
 }
 
@@ -225,12 +220,17 @@ fn spool_dir(directory: &Path, needed_bytes: u64) -> Finding {
 
 fn writable(
     check: &'static str,
-    setting: &str,
+    setting: &'static str,
     directory: &Path,
     needed_bytes: u64,
     need: String,
 ) -> Finding {
     let shown = directory.display();
+    if let Err(error @ (TempDirError::Foreign { .. } | TempDirError::Open { .. })) =
+        crate::runner::temp_dir::check(setting, directory)
+    {
+        return Finding::fail(check, error.to_string(), "a worker does not start with it");
+    }
     let probe = std::fs::create_dir_all(directory)
         .and_then(|()| tempfile::Builder::new().prefix(".doctor-").tempdir_in(directory))
         .and_then(|probe| {

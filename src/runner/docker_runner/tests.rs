@@ -8,8 +8,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::job::{Job, ResultStatus, Verdict, parse_executable};
 use crate::logs::{Frame, Stream};
+use crate::runner::orchestrator::{ContainerInfo, ContainerState};
 use crate::runner::recorder::{Call, Recorder, Script};
-use crate::settings::{Loader, LogSettings, Reader, Sources, bounds};
+use crate::settings::{Loader, LogSettings, Reader, Sources, Users, bounds};
 use crate::storage::{Bucket, DirectoryStore};
 
 const LEASE: Duration = Duration::from_secs(15);
@@ -253,4 +254,44 @@ async fn of_an_attempt_whose_removal_was_broken_off_nothing_is_left() {
     directory.create().await.unwrap();
     fixture.runner.remove_leftover_directories(&run, Some(run.attempt)).await;
     assert!(directory.root().exists(), "it is in use");
+}
+
+#[tokio::test]
+async fn a_user_that_another_container_has_is_changed_for_a_free_one() {
+    let info = |uid: u32| ContainerInfo {
+        id: uid.to_string(),
+        name: uid.to_string(),
+        image: String::new(),
+        state: ContainerState::Exited,
+        created_at: None,
+        labels: [("runtime.managed", "true".to_owned()), ("runtime.user", uid.to_string())]
+            .map(|(label, value)| (label.to_owned(), value))
+            .into(),
+    };
+    let Users::Range { first, last } = Loader::new(Sources::default())
+        .read(|reader: &Reader<'_>| reader.runner().profile.users)
+        .unwrap()
+    else {
+        panic!("the default is a range");
+    };
+    // Of all users but one there is a container.
+    let containers = (first..last).map(info).collect();
+    let script = Script { users_taken: 1, containers, ..gives("{}") };
+    let fixture = Fixture::new(script).await;
+    let result = fixture.runner.start_container(&fixture.run(false), &()).await.unwrap();
+    assert_eq!(result.verdict, Some(Verdict::Succeeded));
+    let spec = &fixture.engine.specs()[0];
+    assert!(spec.is_only_users);
+    assert_eq!((spec.user.uid, spec.user.gid), (last, last));
+    assert_eq!(spec.labels["runtime.user"], last.to_string());
+}
+
+#[tokio::test]
+async fn a_job_for_which_no_user_is_free_says_so_and_leaves_nothing() {
+    let fixture = Fixture::new(Script { users_taken: usize::MAX, ..gives("{}") }).await;
+    let run = fixture.run(false);
+    let failure = fixture.runner.start_container(&run, &()).await.unwrap_err();
+    assert_eq!(failure.verdict(), Some(Verdict::Unavailable));
+    assert!(failure.to_string().contains("BOT_USER"), "{failure}");
+    assert!(fixture.is_clean());
 }

@@ -241,7 +241,7 @@ async fn files_of_roots_are_removed_by_a_worker_that_is_not_root() {
     let stage = Stage::new();
     let code = stage.code("main.py", PYTHON_TICKER);
     fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(stage.path("jobs"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(stage.path("jobs"), fs::Permissions::from_mode(0o1777)).unwrap();
     let mut command = stage.run(&code, &["--long-running"]);
     if nix::unistd::geteuid().is_root() {
         command = as_nobody(&stage, &command);

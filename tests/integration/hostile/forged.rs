@@ -41,6 +41,20 @@ async fn a_program_that_empties_its_note_fails_by_itself_and_not_by_its_image() 
     scene.finish([worker]).await;
 }
 
+/// The other way round: nothing has run here, and the note says so.
+#[tokio::test]
+async fn an_image_without_the_shell_is_still_told_as_the_images_fault() {
+    let scene = Scene::new().await;
+    // It has no /bin/bash.
+    let worker = scene.worker_with(&[("PYTHON_IMAGE", "node:20-alpine")]).await;
+    let mut message = scene.job("shell", &PYTHON_BACKTEST, "def main(id, config): return 1").await;
+    message["max_attempts"] = json!(1);
+    let result = scene.run(&message).await;
+    result.expect("unavailable");
+    result.expect_message(&["node:20-alpine cannot run a job"]);
+    scene.finish([worker]).await;
+}
+
 #[tokio::test]
 async fn a_bot_that_says_its_lease_ran_out_is_restarted_no_more_often_than_its_message_allows() {
     let scene = Scene::new().await;
