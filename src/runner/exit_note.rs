@@ -66,7 +66,10 @@ impl ExitNote {
 pub(super) async fn read(directory: &JobDirectory, created_at: Option<Timestamp>) -> ExitNote {
     let mut note = match directory.read(EXIT_NOTE, MAX_NOTE_BYTES).await {
         Ok(FoundFile::Regular(note)) => std::str::from_utf8(&note).map(parse).unwrap_or_default(),
-        Ok(FoundFile::Nothing | FoundFile::Unusable(_)) => ExitNote::default(),
+        // The worker made a file: only something in the container can have removed or replaced it.
+        Ok(FoundFile::Nothing | FoundFile::Unusable(_)) => {
+            ExitNote { begun: true, ..ExitNote::default() }
+        }
         Err(error) => {
             tracing::debug!(%error, "read exit note of a container");
             ExitNote::default()
@@ -164,6 +167,8 @@ mod tests {
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
         assert!(read(&directory, created_at).await.begun);
         assert!(!read(&directory, None).await.begun, "nothing to compare with");
+        std::fs::remove_file(&note).unwrap();
+        assert!(read(&directory, None).await.begun, "who removed it?");
     }
 
     #[test]
