@@ -87,6 +87,26 @@ fn begins_like_yaml(text: &str) -> bool {
     })
 }
 
+/// Words that other languages write and JSON does not know, and what to do.
+const OTHER_WORDS: [(&[u8], &str); 8] = [
+    (b"NaN", "NaN is not a number of JSON: send null"),
+    (b"Infinity", "Infinity is not a number of JSON: send null or a string"),
+    (b"-Infinity", "Infinity is not a number of JSON: send null or a string"),
+    (b"None", "this is how Python prints null: send json.dumps(message)"),
+    (b"True", "this is how Python prints true: send json.dumps(message)"),
+    (b"False", "this is how Python prints false: send json.dumps(message)"),
+    (b"undefined", "undefined is not JSON: send JSON.stringify(message)"),
+    (b"'", "strings have double quotes in JSON"),
+];
+
+/// What to do about a text that stops being JSON in this line and column, both counted from 1.
+pub(super) fn advice_at(text: &[u8], line: usize, column: usize) -> Option<&'static str> {
+    let line = text.split(|byte| *byte == b'\n').nth(line.checked_sub(1)?)?;
+    let rest = line.get(column.checked_sub(1)?..)?;
+    let (_, advice) = OTHER_WORDS.iter().find(|(word, _)| rest.starts_with(word))?;
+    Some(advice)
+}
+
 /// What a JSON value is that is no object, as the end of a sentence.
 pub(super) fn kind_of(value: &Value) -> String {
     match value {
@@ -223,6 +243,25 @@ mod tests {
         {
             assert_eq!(format_of(other), None);
         }
+    }
+
+    #[test]
+    fn words_of_other_languages_are_told_with_advice() {
+        for (text, advice) in [
+            ("{\"a\": NaN}", "NaN is not a number of JSON"),
+            ("{\"a\":\n [1, Infinity]}", "Infinity is not a number of JSON"),
+            ("{\"a\": -Infinity}", "Infinity is not a number of JSON"),
+            ("{\"a\": None}", "this is how Python prints null"),
+            ("{\"a\": [True]}", "this is how Python prints true"),
+            ("{\"a\": undefined}", "undefined is not JSON"),
+            ("{\"a\": 'b'}", "strings have double quotes in JSON"),
+        ] {
+            let error = serde_json::from_str::<Value>(text).unwrap_err();
+            let said = advice_at(text.as_bytes(), error.line(), error.column()).unwrap_or_default();
+            assert!(said.starts_with(advice), "{text}: {error}: {said}");
+        }
+        assert_eq!(advice_at(b"{", 1, 2), None);
+        assert_eq!(advice_at(b"", 0, 0), None);
     }
 
     #[test]

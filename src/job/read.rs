@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::body::text_of;
 use super::explain::explain;
-use super::foreign::{envelope_of, format_of, kind_of, looks_like_start, looks_like_stop};
+use super::foreign::{
+    advice_at, envelope_of, format_of, kind_of, looks_like_start, looks_like_stop,
+};
 use super::pick::pick_texts;
 use super::violation::violation;
 use super::{Entrypoint, Executable, MessageError, StopRequest, Violation};
@@ -173,7 +175,9 @@ fn not_json(
     } else if let Some(problem) = format_of(text) {
         ("$", problem)
     } else {
-        ("$", format!("is not valid JSON: {said}"))
+        let advice = advice_at(text, error.line(), error.column());
+        let advice = advice.map(|advice| format!(": {advice}")).unwrap_or_default();
+        ("$", format!("is not valid JSON: {said}{advice}"))
     };
     MessageError::about(text, vec![violation(path, problem)])
 }
