@@ -254,7 +254,16 @@ impl Receipt {
 
     /// Gives it back to its queue; `false` as for [`Receipt::ack`].
     pub(super) async fn requeue(&self) -> Result<bool, RequestError> {
-        let options = BasicNackOptions { requeue: true, ..Default::default() };
+        self.nack(true).await
+    }
+
+    /// Leaves it to the broker's own dead-lettering; `false` as for [`Receipt::ack`].
+    pub(super) async fn discard(&self) -> Result<bool, RequestError> {
+        self.nack(false).await
+    }
+
+    async fn nack(&self, requeue: bool) -> Result<bool, RequestError> {
+        let options = BasicNackOptions { requeue, ..Default::default() };
         self.channel.ask(WRITE_TIMEOUT, self.acker.nack(options)).await
     }
 

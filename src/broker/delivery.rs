@@ -7,6 +7,7 @@ use lapin::message::Delivery as RawDelivery;
 use super::bounded::RequestError;
 use super::channel::Receipt;
 use super::message::Sender;
+use super::wire::BODY;
 use super::{Inbox, MessageProperties};
 
 /// A delivery could not be acknowledged or given back, for its channel is gone. The broker will
@@ -84,6 +85,16 @@ impl Delivery {
     /// [`NotAcknowledged`], which comes to the same.
     pub async fn requeue(&self) -> Result<(), NotAcknowledged> {
         self.outcome(self.receipt.requeue().await)
+    }
+
+    /// Gives the message to the broker's own dead-lettering.
+    pub(super) async fn discard(&self) -> Result<(), NotAcknowledged> {
+        self.outcome(self.receipt.discard().await)
+    }
+
+    /// Whether the body here is the one that was published, and not left out for its size.
+    pub(super) fn has_its_body(&self) -> bool {
+        self.properties.unreadable.iter().all(|fault| fault.property != BODY)
     }
 
     /// Whether it can still be settled.

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use super::BrokerError;
 use super::endpoint::Endpoint;
 use super::error::{describe, reply_code};
+use super::wire::{Guarded, Kit};
 use crate::tls::{TlsFiles, TlsProblem};
 
 /// How long one attempt may take, from the name's resolution to the open virtual host.
@@ -83,8 +84,7 @@ async fn connect(
     attempt: Attempt,
 ) -> lapin::Result<Connection> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let runtime = lapin::runtime::default_runtime()?;
-    let reactor = runtime.clone();
+    let reactor = lapin::runtime::default_runtime()?;
     let open = async move |uri: AMQPUri, _| {
         // The time-out of `dial` does not reach into this future: lapin drives it on its thread.
         let opening = async {
@@ -98,12 +98,13 @@ async fn connect(
                 None => stream,
             };
             attempt.is_open.store(true, Ordering::Release);
-            Ok::<_, io::Error>(stream)
+            let frame_max = uri.query.frame_max.unwrap_or_default();
+            Ok::<_, io::Error>(AsyncTcpStream::Plain(Guarded::new(stream, frame_max)))
         };
         let opened = tokio::time::timeout(DIAL_TIMEOUT, opening).await;
         Ok(opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
     };
-    Connection::connector(uri, runtime, open, properties).await
+    Connection::connector(uri, Kit::current(), open, properties).await
 }
 
 /// What is known of an attempt while it is made.

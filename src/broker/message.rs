@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+use super::wire::UNREADABLE_HEADER;
+
 /// Which attempt a message asks for; absent means 1. Counted by us: from `RabbitMQ` 4 on, an
 /// `x-death` that a client sends is ignored.
 pub const ATTEMPT_HEADER: &str = "x-longshore-attempt";
@@ -146,12 +148,27 @@ pub struct MessageProperties {
     pub attempt: u32,
     /// From which attempt on none has run; the first is 1.
     pub since: u32,
+    /// What of the message could not be read. Such a message must be refused: what else it says may
+    /// not be what its publisher wrote.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A property that could not be read, or the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its name.
+    pub property: String,
+    /// What is wrong with it, as the end of a sentence.
+    pub problem: String,
 }
 
 impl MessageProperties {
     /// Reads what a foreign client wrote: whatever is not of the expected type counts as absent.
-    /// Headers of ours count as absent too, unless a worker sent the message.
-    pub(super) fn read(properties: &BasicProperties, sender: Sender) -> Self {
+    /// Headers of ours count as absent too, unless a worker sent the message; but what the filter of the
+    /// connection says is always read.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn read(properties: &BasicProperties, sender: Sender) -> Self {
         let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
         let header = |name: &str| properties.headers().as_ref()?.inner().get(name);
         let count = |name: &str| {
@@ -173,6 +190,9 @@ impl MessageProperties {
                 .filter(|text| is_traceparent(text)),
             attempt: count(ATTEMPT_HEADER),
             since: count(SINCE_HEADER),
+            unreadable: header(UNREADABLE_HEADER)
+                .and_then(as_text)
+                .map_or_else(Vec::new, |text| text.lines().filter_map(as_unreadable).collect()),
         }
     }
 }
@@ -193,6 +213,12 @@ fn published_at(count: u64, now: Timestamp) -> Option<Timestamp> {
     let seconds = units.map(|unit| count / unit);
     let second = seconds.into_iter().find(|second| (EARLIEST_SECOND..=latest).contains(second))?;
     Timestamp::from_second(i64::try_from(second).ok()?).ok()
+}
+
+/// A line of [`UNREADABLE_HEADER`].
+fn as_unreadable(line: &str) -> Option<Unreadable> {
+    let (property, problem) = line.split_once(' ')?;
+    Some(Unreadable { property: property.to_owned(), problem: problem.to_owned() })
 }
 
 /// Whether a text could be a trace, of this version of W3C Trace Context or a later one. Anything else

@@ -31,6 +31,8 @@ mod settle;
 mod sink;
 mod subscription;
 mod topology;
+#[doc(hidden)]
+pub mod wire;
 
 pub use backlog::Backlog;
 pub use client::MessageOptions;
@@ -44,7 +46,7 @@ pub use live::{Heard, Listeners, LogFollower};
 pub use lock::{Proof, SegmentLock};
 pub use message::{
     ATTEMPT_HEADER, HeaderValue, MessageProperties, OutgoingMessage, REASON_HEADER, SINCE_HEADER,
-    Sender,
+    Sender, Unreadable,
 };
 pub use message::{QUEUE_HEADER, TRACEPARENT_HEADER};
 pub use reply::ReplyRules;

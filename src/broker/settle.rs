@@ -100,11 +100,15 @@ impl Broker {
     }
 
     /// Puts a delivery among the dead letters, with the reason in a header, and body and
-    /// properties as they are.
+    /// properties as they are. One whose body was too large to be read goes there without a reason:
+    /// only the broker has the body.
     ///
     /// # Errors
     /// See [`SettleError`].
     pub async fn dead_letter(&self, delivery: &Delivery, reason: &str) -> Result<(), SettleError> {
+        if !delivery.has_its_body() {
+            return Ok(delivery.discard().await?);
+        }
         let [attempt, since] = counted(delivery.properties.attempt, delivery.properties.since);
         let headers = [
             (REASON_HEADER, HeaderValue::Text(shorten(reason, MAX_REASON).to_owned())),

@@ -30,7 +30,7 @@ pub use executable::{
 pub use id::{InvalidId, JobId, RunId};
 pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
 pub use pick::pick_texts;
-pub use read::{check_size, decoded, parse_executable, parse_stop};
+pub use read::{check_properties, check_size, decoded, parse_executable, parse_stop};
 pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
 pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
 pub use validate::Job;

@@ -55,6 +55,24 @@ pub fn check_size(body: &[u8], max_bytes: usize) -> Result<(), MessageError> {
     Err(MessageError::about(body, vec![violation("$", problem)]))
 }
 
+/// Refuses a message that could not be read whole. `unreadable` has the name of each property that was
+/// not, and what is wrong with it; `properties` is all of them, and `body` is the body.
+pub fn check_properties<'a>(
+    body: &[u8],
+    unreadable: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<(), MessageError> {
+    let told = |(name, problem)| match name {
+        "body" => violation("$", problem),
+        "properties" => violation(name, problem),
+        name => violation(&format!("properties.{name}"), problem),
+    };
+    let violations: Vec<_> = unreadable.into_iter().map(told).collect();
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(MessageError::about(body, violations))
+}
+
 /// Reads the text of a stop message.
 ///
 /// # Errors

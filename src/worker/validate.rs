@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use super::context::Context;
 use crate::broker::Delivery;
-use crate::job::{Job, MessageError, decoded, parse_executable, secrets_of_invalid};
+use crate::job::{
+    Job, MessageError, check_properties, decoded, parse_executable, secrets_of_invalid,
+};
 use crate::storage::JobRecord;
 
 /// The job of a delivery, and its message as text.
@@ -25,7 +27,11 @@ pub(super) fn text_of<'a>(
     delivery: &'a Delivery,
 ) -> Result<Cow<'a, [u8]>, MessageError> {
     let encoding = delivery.properties.content_encoding.as_deref();
-    decoded(&delivery.body, encoding, ctx.settings.max_message_bytes)
+    let text = decoded(&delivery.body, encoding, ctx.settings.max_message_bytes);
+    let unreadable = delivery.properties.unreadable.iter();
+    let unreadable = unreadable.map(|fault| (fault.property.as_str(), fault.problem.as_str()));
+    check_properties(text.as_deref().unwrap_or(&delivery.body), unreadable)?;
+    text
 }
 
 /// Refuses a start whose result could not be sent to where it asks: it would run, and its publisher
