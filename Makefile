@@ -44,7 +44,7 @@ chaos: ## Break everything for twenty minutes while jobs run, and reckon up what
 	cargo test --locked --test chaos the_long_round -- --ignored --nocapture
 
 .PHONY: fuzz
-fuzz: ## Fuzz archives, start messages and results, an hour each (FUZZ_SECONDS, FUZZ_TARGETS)
+fuzz: ## Fuzz archives, messages, their properties and results, an hour each (FUZZ_SECONDS, FUZZ_TARGETS)
 	@scripts/fuzz.sh
 
 .PHONY: fuzz-seeds

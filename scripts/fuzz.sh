@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes what strangers' bytes reach first: archives, start messages, results. All targets at once, each
+# Fuzzes what strangers' bytes reach first: archives, start messages, results, properties of messages. All targets at once, each
 # for FUZZ_SECONDS; inputs that find something new stay in fuzz/work, failing ones in fuzz/artifacts.
 #
 #   scripts/fuzz.sh                              an hour each
@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 seconds=${FUZZ_SECONDS:-3600}
-read -r -a targets <<<"${FUZZ_TARGETS:-archive start_message result_json}"
+read -r -a targets <<<"${FUZZ_TARGETS:-archive start_message result_json amqp_content}"
 sanitizer=${FUZZ_SANITIZER:-address}
 triple=$(rustc -vV | sed -n 's/^host: //p')
 
@@ -24,7 +24,7 @@ if ((seconds >= 600)); then export CARGO_PROFILE_RELEASE_OPT_LEVEL=3; fi
 build() {
     local began=$SECONDS target
     for target in "${targets[@]}"; do
-        cargo fuzz build --sanitizer "$sanitizer" "$target"
+        cargo fuzz build --sanitizer "$sanitizer" ${FUZZ_FEATURES:+--features "$FUZZ_FEATURES"} "$target"
     done
     echo "ok    built with sanitizer $sanitizer ($((SECONDS - began)) s)"
 }

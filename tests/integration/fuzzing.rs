@@ -1,6 +1,8 @@
 //! The fuzz targets without libFuzzer: every file of their corpus is checked as they check it. And
 //! the seeds in the corpus are what the code makes.
 
+#[path = "../../fuzz/checks/amqp_content.rs"]
+mod amqp_content;
 #[path = "../../fuzz/checks/archive.rs"]
 mod archive;
 #[path = "../../fuzz/checks/result_json.rs"]
@@ -11,15 +13,16 @@ mod start_message;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::corpora::{archives, messages, results};
+use crate::corpora::{amqp, archives, messages, results};
 
 type Check = fn(&[u8]);
 
 /// The targets by name.
-const TARGETS: [(&str, Check); 3] = [
+const TARGETS: [(&str, Check); 4] = [
     ("archive", archive::check),
     ("start_message", start_message::check),
     ("result_json", result_json::check),
+    ("amqp_content", |bytes| amqp_content::check(bytes, true)),
 ];
 
 /// What the name of a seed begins with; other files are finds.
@@ -49,6 +52,14 @@ fn seeds(target: &str) -> BTreeMap<String, Vec<u8>> {
             let all = messages::all("job").into_iter();
             all.map(|message| (message.name, message.body)).chain([good]).collect()
         }
+        "amqp_content" => {
+            let body = messages::good("job-1").to_string();
+            let with_body = |case: amqp::Case| {
+                let length = u16::try_from(case.properties.len()).ok()?.to_be_bytes();
+                Some((case.name, [&length[..], &case.properties, body.as_bytes()].concat()))
+            };
+            amqp::all("stop").into_iter().filter_map(with_body).collect()
+        }
         _ => results::all(),
     };
     let small = all.into_iter().filter(|(_, bytes)| bytes.len() <= MAX_SEED_BYTES);
@@ -64,6 +75,17 @@ fn every_file_of_the_corpus_passes_its_checks() {
             let checked = std::panic::catch_unwind(|| check(&bytes));
             assert!(checked.is_ok(), "fuzz/corpus/{target}/{name} fails");
         }
+    }
+}
+
+/// So that a target which no longer reaches the parser is noticed.
+#[test]
+fn without_the_filter_the_target_fails_on_texts_that_are_not_utf_8() {
+    let files = files(&corpus("amqp_content"));
+    for seed in ["id-raw-uuid", "correlation-latin", "name-latin", "inner-name-latin"] {
+        let bytes = &files[&format!("{SEED}{seed}")];
+        let checked = std::panic::catch_unwind(|| amqp_content::check(bytes, false));
+        assert!(checked.is_err(), "{seed} passes");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Strangers: workers get everything that could do them harm, and are none the worse for it.
 
+mod amqp;
 mod apart;
 mod archives;
 mod flood;

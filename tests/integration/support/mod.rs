@@ -18,6 +18,7 @@ pub(crate) mod own_store;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod rabbit;
+pub(crate) mod raw_publisher;
 pub(crate) mod registry;
 pub(crate) mod s3;
 pub(crate) mod scene;
