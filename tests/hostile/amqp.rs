@@ -261,11 +261,11 @@ fn flags() -> Vec<Case> {
 /// A routing key that is not UTF-8 leads nowhere by itself, but a copy goes by another key and shows the
 /// first one.
 fn keys(key: &str) -> Vec<Case> {
-    let copies = sized(b'A', &sized(b'S', key.as_bytes()));
-    let copied = |header: &[u8]| with_headers(&entry(header, &copies));
+    let array = sized(b'A', &sized(b'S', key.as_bytes()));
+    let with_header = |header: &[u8]| with_headers(&entry(header, &array));
     let with = |name, key: &'static [u8], header: &[u8]| Case {
         name,
-        properties: copied(header),
+        properties: with_header(header),
         key: Some(key),
         right: Right::Followed,
     };

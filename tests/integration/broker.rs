@@ -1,6 +1,7 @@
 //! The queue adapter against a real `RabbitMQ`.
 
 mod cuts;
+mod edge;
 mod events;
 mod locks;
 mod network;

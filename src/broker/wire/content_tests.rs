@@ -123,12 +123,15 @@ fn a_body_that_is_too_large_is_withheld() {
 
 #[test]
 fn headers_give_way_where_they_would_not_fit_into_a_frame() {
-    let entry = [&b"\x01xS"[..], &length(&[0; ROOM]), &[b'x'; ROOM]].concat();
-    let (header, said, _) = rewritten(&with_table(&entry));
+    let entry = |size: usize| {
+        let text = vec![b'x'; size];
+        [&b"\x01xS"[..], &length(&text), &text].concat()
+    };
+    let (header, said, _) = rewritten(&with_table(&entry(ROOM)));
     assert!(said.starts_with("headers are larger than a frame of the connection: "), "{said}");
     assert_eq!(header.properties.message_id().as_ref().unwrap().as_str(), "m");
     // It fits, but not together with what is said about it.
-    let entry = [&b"\x01xS"[..], &length(&[0; ROOM - 100]), &[b'x'; ROOM - 100]].concat();
+    let entry = entry(ROOM - 100);
     let values = [&length(&entry)[..], &entry, b"\x01\xff"].concat();
     let (_, said, _) = rewritten(&self::header(0x2400, &values));
     assert_eq!(said, "correlation_id is not UTF-8");

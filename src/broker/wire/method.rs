@@ -19,12 +19,10 @@ const TUNE: (u16, u16) = (10, 30);
 fn fields(class: u16, method: u16) -> &'static [Field] {
     use Field::{Fixed, Short};
     match (class, method) {
-        // connection: open-ok, blocked
-        (10, 41 | 60) => &[Short],
+        // connection: open-ok, blocked. queue: declare-ok. basic: consume-ok, cancel, cancel-ok
+        (10, 41 | 60) | (50, 11) | (60, 21 | 30 | 31) => &[Short],
         // connection: close. channel: close
         (10, 50) | (20, 40) => &[Fixed(2), Short],
-        // queue: declare-ok. basic: consume-ok, cancel, cancel-ok
-        (50, 11) | (60, 21 | 30 | 31) => &[Short],
         // basic: return
         (60, 50) => &[Fixed(2), Short, Short, Short],
         // basic: deliver

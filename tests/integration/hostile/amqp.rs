@@ -1,11 +1,16 @@
 //! AMQP properties at the edge, beside honest jobs: whatever the bytes are, their own message is
 //! refused or followed, and nobody else notices.
 
+use lapin::options::BasicGetOptions;
+use lapin::{Connection, ConnectionProperties};
 use serde_json::json;
 
 use super::witness::MAX_PEAK_KIB;
 use crate::corpora::amqp::{self, Case, Right};
+use crate::support::events::Seen;
+use crate::support::own_broker::OwnBroker;
 use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use crate::support::rabbit::within;
 use crate::support::raw_publisher::RawPublisher;
 use crate::support::scene::Scene;
 
@@ -126,4 +131,49 @@ async fn a_body_that_never_ends_or_is_too_large_for_the_broker_reaches_no_worker
     let letters = scene.dead_letters(1).await;
     assert_eq!(letters[0].body, b"{}");
     scene.finish([worker]).await;
+}
+
+/// A broker whose operator allows larger messages than a worker reads into memory.
+#[tokio::test]
+async fn a_body_beyond_what_a_worker_reads_is_refused_without_being_held_and_kept_whole() {
+    const SIZE: usize = 100 * 1024 * 1024;
+    let scene = Scene::new().await;
+    let (docker, namespace) = (&scene.docker, &scene.namespace);
+    let mut broker = OwnBroker::create_for_messages_of(docker, namespace, 256 << 20).await;
+    broker.start().await;
+    let url = broker.url();
+    let mut worker = scene.worker_with(&[("AMQP_URL", &url)]).await;
+    let exchange = format!("{namespace}.jobs");
+    let mut publisher = RawPublisher::to(url.clone());
+    let body = vec![b'x'; SIZE];
+    for key in [&b"start.terminating"[..], b"stop"] {
+        publisher.publish(&exchange, key, b"\0\0", &body).await.unwrap();
+    }
+    let id = scene.id("after");
+    broker.publish("start.terminating", &PYTHON_BACKTEST.message(&id, NO_CODE)).await;
+    broker.result_of(&id).await.expect("rejected");
+    let is_refusal = |seen: &Seen| seen.is_result() && seen.subject().is_none();
+    let refused = broker.wait_for("a refusal", is_refusal).await;
+    refused.expect_message(&["$: is 104857600 bytes, more than is read at all"]);
+
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let dead = format!("{namespace}.dead");
+    let mut sizes = Vec::new();
+    within(async {
+        while sizes.len() < 3 {
+            let options = BasicGetOptions { no_ack: true };
+            let got = channel.basic_get(dead.as_str().into(), options).await.unwrap();
+            match got {
+                Some(message) => sizes.push(message.data.len()),
+                None => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            }
+        }
+    })
+    .await;
+    assert_eq!(sizes.iter().filter(|size| **size == SIZE).count(), 2, "{sizes:?}");
+    let peak = worker.peak_memory_kib();
+    assert!(peak < MAX_PEAK_KIB, "the worker's peak memory was {peak} KiB");
+    worker.stop().await;
+    scene.finish([]).await;
 }

@@ -60,7 +60,18 @@ impl OwnBroker {
     /// Makes the container, and does not start it. It goes with what else the engine has of
     /// `namespace`.
     pub(crate) async fn create(docker: &Docker, namespace: &str) -> Self {
-        Self::make(docker, namespace, None).await
+        Self::make(docker, namespace, None, &[]).await
+    }
+
+    /// The same with the largest message that it takes, in bytes.
+    pub(crate) async fn create_for_messages_of(
+        docker: &Docker,
+        namespace: &str,
+        max_bytes: u32,
+    ) -> Self {
+        let arguments = format!("-rabbit max_message_size {max_bytes}");
+        let more = [format!("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS={arguments}")];
+        Self::make(docker, namespace, None, &more).await
     }
 
     /// The same with a second port for TLS, with the server's certificate in this folder. Who comes
@@ -79,10 +90,15 @@ impl OwnBroker {
         ];
         tls.write(CONFIG, &options.join("\n"));
         tls.write(PLUGINS, "[rabbitmq_management,rabbitmq_auth_mechanism_ssl].\n");
-        Self::make(docker, namespace, Some(tls)).await
+        Self::make(docker, namespace, Some(tls), &[]).await
     }
 
-    async fn make(docker: &Docker, namespace: &str, tls: Option<&Folder>) -> Self {
+    async fn make(
+        docker: &Docker,
+        namespace: &str,
+        tls: Option<&Folder>,
+        more_env: &[String],
+    ) -> Self {
         let docker = docker.clone();
         let namespace = namespace.to_owned();
         let (port, tls_port) = (free_port(), tls.map(|_| free_port()));
@@ -105,14 +121,16 @@ impl OwnBroker {
             soft: Some(16384),
             hard: Some(16384),
         };
+        let mut env = vec![
+            format!("RABBITMQ_DEFAULT_USER={USER}"),
+            format!("RABBITMQ_DEFAULT_PASS={PASSWORD}"),
+            // A fixed name, for its data is kept under it.
+            "RABBITMQ_NODENAME=rabbit@localhost".to_owned(),
+        ];
+        env.extend_from_slice(more_env);
         let body = ContainerCreateBody {
             image: Some(IMAGE.to_owned()),
-            env: Some(vec![
-                format!("RABBITMQ_DEFAULT_USER={USER}"),
-                format!("RABBITMQ_DEFAULT_PASS={PASSWORD}"),
-                // A fixed name, for its data is kept under it.
-                "RABBITMQ_NODENAME=rabbit@localhost".to_owned(),
-            ]),
+            env: Some(env),
             // The image names the port of TLS in nothing of its own.
             exposed_ports: Some(ports.keys().cloned().collect()),
             // A sweep of the namespace removes it, also after a panic.

@@ -29,6 +29,7 @@ const CHANNEL_CLOSE: (u16, u16) = (20, 40);
 
 /// A connection with one channel in confirm mode.
 pub(crate) struct RawPublisher {
+    url: String,
     socket: Option<TcpStream>,
 }
 
@@ -37,8 +38,14 @@ pub(crate) struct RawPublisher {
 pub(crate) struct NotTaken(#[allow(dead_code, reason = "it is shown")] pub(crate) String);
 
 impl RawPublisher {
+    /// To the tests' broker.
     pub(crate) fn new() -> Self {
-        Self { socket: None }
+        Self::to(amqp_url())
+    }
+
+    /// To the broker with this URL.
+    pub(crate) fn to(url: String) -> Self {
+        Self { url, socket: None }
     }
 
     /// Publishes a message with `properties` as flags and values, and waits for the broker's word.
@@ -51,7 +58,7 @@ impl RawPublisher {
     ) -> Result<(), NotTaken> {
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
-            None => within(connected()).await,
+            None => within(connected(&self.url)).await,
         };
         let bytes = message(exchange, key, properties, body, body.len() as u64);
         // A broker that hangs up in between has said why, which is read next.
@@ -65,7 +72,7 @@ impl RawPublisher {
 
     /// Declares a body of `size` bytes, sends a few of them and hangs up.
     pub(crate) async fn hang_up_within_a_body(exchange: &str, key: &[u8], size: u64) {
-        let mut socket = within(connected()).await;
+        let mut socket = within(connected(&amqp_url())).await;
         let bytes = message(exchange, key, b"\0\0", b"{}", size);
         drop(socket.write_all(&bytes).await);
         drop(socket.shutdown().await);
@@ -106,8 +113,7 @@ async fn answer(socket: &mut TcpStream) -> Result<(), NotTaken> {
     }
 }
 
-async fn connected() -> TcpStream {
-    let url = amqp_url();
+async fn connected(url: &str) -> TcpStream {
     let (login, place) = url.split_once("://").unwrap().1.split_once('@').unwrap();
     let (user, password) = login.split_once(':').unwrap();
     let mut socket = TcpStream::connect(place.split('/').next().unwrap()).await.unwrap();
