@@ -34,6 +34,7 @@ fn check_result(bytes: &[u8], exit_code: i64) {
         cause: EndCause::Itself,
         exit_code: Some(exit_code),
         oom_killed: false,
+        heap_was_full: false,
         memory_mb: 64,
         engine_error: None,
         result,

@@ -340,7 +340,7 @@ class Pandas(LauncherCase):
     def test_values_of_numpy_and_pandas(self):
         setup = "import numpy as np, pandas as pd\ndays = pd.to_datetime(['2024-01-02', '2024-01-03'])"
         for value, expected in {
-            "{np.int64(1): np.float32(0.5), np.bool_(True): np.array([1, 2])}": {"1": 0.5, "True": [1, 2]},
+            "{np.int64(1): np.float32(0.5), np.bool_(False): np.array([1, 2])}": {"1": 0.5, "false": [1, 2]},
             "[np.datetime64('2024-01-02'), np.datetime64('NaT'), np.array(['2024-01-02T00:00:00.5'], dtype='M8[ns]')]": ["2024-01-02T00:00:00", None, ["2024-01-02T00:00:00.500000"]],
             "[np.timedelta64(90, 's'), np.float64('nan')]": ["PT90S", None],
             "[pd.Timestamp('2024-01-02'), pd.NaT, pd.NA, pd.Timedelta('90s')]": ["2024-01-02T00:00:00", None, None, "P0DT0H1M30S"],
