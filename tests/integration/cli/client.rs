@@ -98,6 +98,44 @@ async fn start_with_wait_follows_a_run_and_exits_by_its_verdict() {
 }
 
 #[tokio::test]
+async fn start_with_wait_takes_no_refusal_of_another_message_for_the_end_of_its_run() {
+    let rabbit = Rabbit::new();
+    let broker = rabbit.declared().await;
+    for is_ours in [false, true] {
+        let child = on(&rabbit)
+            .args(["start", "--id", "run-1", "--file", "main.py", "--code", "a.zip", "--wait"])
+            .args(["--run-id", "known"])
+            .spawn()
+            .unwrap();
+        let inbox = Inbox::StartTerminating;
+        let mut consumer = broker.consumer(inbox, Flow::Prefetch(1), rabbit.shutdown.child_token());
+        let delivery = within(consumer.next()).await.unwrap();
+        within(delivery.ack()).await.unwrap();
+        consumer.close().await;
+        let executable = parse_executable(&delivery.body).unwrap();
+        let trace = delivery.properties.traceparent.clone().expect("the start has a trace");
+        let refusal = |trace: Option<String>| {
+            let mut event = event("result.rejected", &executable);
+            event.traceparent = trace;
+            event
+        };
+        let others = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
+        publish(&broker, &rabbit, &refusal(Some(others))).await;
+        publish(&broker, &rabbit, &event("status.accepted", &executable)).await;
+        publish(&broker, &rabbit, &refusal(None)).await;
+        let (end, code) = if is_ours {
+            (refusal(Some(trace)), 14)
+        } else {
+            (event("result.succeeded", &executable), 0)
+        };
+        publish(&broker, &rabbit, &end).await;
+        let output = output_of(child).await;
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+    }
+    rabbit.clean_up().await;
+}
+
+#[tokio::test]
 async fn start_of_a_bot_with_wait_ends_when_it_runs_or_is_a_duplicate() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
