@@ -272,7 +272,7 @@ async fn a_bot_with_threads_and_pools_stops_long_before_it_would_be_killed() {
     }
     for name in ["pool", "system"] {
         scene.logged(&scene.id(name), "ready").await;
-        scene.stop(&scene.id(name)).await;
+        scene.stop(&json!({ "id": scene.id(name) })).await;
         let result = scene.events.result_of(&scene.id(name)).await;
         // 137 would be the end of the grace.
         assert_eq!(result.expect("stopped")["exit_code"], 143, "{name}");
