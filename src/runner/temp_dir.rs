@@ -99,8 +99,8 @@ pub const TEMP_DIR: &str = "TEMP_DIR";
 pub fn check(setting: &'static str, temp_dir: &Path) -> Result<(), TempDirError> {
     let failed = || TempDirError::io(setting, temp_dir);
     let mode = Passage::Open.mode();
-    let made = DirBuilder::new().recursive(true).mode(mode).create(temp_dir);
-    made.map_err(failed())?;
+    let created = DirBuilder::new().recursive(true).mode(mode).create(temp_dir);
+    created.map_err(failed())?;
     // The link, too, where it is one: its owner could lead it elsewhere.
     let link = fs::symlink_metadata(temp_dir).map_err(failed())?;
     let directory = fs::metadata(temp_dir).map_err(failed())?;
@@ -127,8 +127,8 @@ pub fn close_namespace(
     check(TEMP_DIR, temp_dir)?;
     let path = temp_dir.join(namespace);
     let failed = || TempDirError::io(TEMP_DIR, &path);
-    let made = DirBuilder::new().mode(passage.mode()).create(&path);
-    if let Err(error) = made
+    let created = DirBuilder::new().mode(passage.mode()).create(&path);
+    if let Err(error) = created
         && error.kind() != io::ErrorKind::AlreadyExists
     {
         return Err(failed()(error));
