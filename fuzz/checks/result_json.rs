@@ -1,35 +1,98 @@
 //! Whatever a container leaves behind: its result gives a verdict and an event within its bounds,
 //! its note gives figures or none, and a secret in its output is masked.
 
-use longshore::job::{Event, EventData, ExecutionResult, ResourceUse, Verdict};
+use bytes::Bytes;
+use longshore::job::json::{JsonProblem, MAX_DEPTH};
+use longshore::job::{Event, EventData, ExecutionResult, JsonText, ResourceUse, Verdict};
 use longshore::logs::{MASKED, Mask};
 use longshore::runner::exit_note;
-use longshore::runner::verdict::{
-    EndCause, Ending, Judgement, MAX_INLINE_RESULT_BYTES, ResultFile, fits_inline, judge,
-    read_result, status_of,
-};
+use longshore::runner::result_text::{MAX_INLINE_RESULT_BYTES, ResultText, read_result};
+use longshore::runner::verdict::{EndCause, Ending, Judgement, ResultFile, judge, status_of};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// What an event has beside the result that it carries, in bytes: the sentence twice, in JSON.
 const MAX_REST_BYTES: usize = 32 * 1024;
 
+/// What must not be in any text of a result.
+const SECRETS: [&str; 4] = ["hunter22", "a\"b\\c", "s p/%41&", "1234567"];
+
 pub(super) fn check(bytes: &[u8]) {
-    for exit_code in [0, 1, 137] {
-        check_result(bytes, exit_code);
+    for mask in [Mask::default(), Mask::new(SECRETS)] {
+        let read = read_result(&Bytes::copy_from_slice(bytes), &mask);
+        check_read(bytes, &read, &mask);
+        for exit_code in [0, 1, 137] {
+            check_judged(read.clone(), exit_code);
+        }
     }
     check_account(bytes);
     check_mask(bytes);
 }
 
-fn check_result(bytes: &[u8], exit_code: i64) {
-    let result = read_result(Some(bytes));
-    let value = match &result {
-        ResultFile::Valid(value) if fits_inline(bytes, value) => Some(value.clone()),
-        ResultFile::Valid(_) | ResultFile::Unusable(_) => None,
-        other => panic!("read as {other:?}"),
+/// What is JSON to others is JSON to us, and what we store and publish is JSON to others.
+fn check_read(bytes: &[u8], read: &Result<ResultText, JsonProblem>, mask: &Mask) {
+    let result = match read {
+        Ok(result) => result,
+        Err(problem) => {
+            let by_others = serde_json::from_slice::<Value>(bytes);
+            assert!(by_others.is_err(), "{problem}");
+            return assert!(!problem.to_string().contains(char::is_control), "{problem}");
+        }
+    };
+    serde_json::from_slice::<&RawValue>(&result.bytes).unwrap();
+    assert!(depth(&result.bytes) <= MAX_DEPTH);
+    let inline = result.inline.as_ref().map(JsonText::as_str);
+    assert!(inline.is_none_or(|text| text.len() <= MAX_INLINE_RESULT_BYTES));
+    if mask.is_empty() {
+        assert!(bytes.ends_with(&result.bytes), "it was changed without a reason");
+        return;
+    }
+    for text in inline.map(str::as_bytes).into_iter().chain([&result.bytes[..]]) {
+        if let Ok(value) = serde_json::from_slice::<Value>(text) {
+            assert_hidden(&value);
+        }
+    }
+}
+
+fn assert_hidden(value: &Value) {
+    let hidden = |text: &str| SECRETS.iter().all(|secret| !text.contains(secret));
+    match value {
+        Value::String(text) => assert!(hidden(text), "{text:?}"),
+        Value::Array(values) => values.iter().for_each(assert_hidden),
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| {
+            assert!(hidden(name), "{name:?}");
+            assert_hidden(value);
+        }),
+        Value::Number(number) => assert!(hidden(&number.to_string()), "{number}"),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// How deep lists and objects lie in a text that is JSON.
+fn depth(text: &[u8]) -> usize {
+    let (mut depth, mut most, mut in_text, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth -= 1,
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
+}
+
+fn check_judged(read: Result<ResultText, JsonProblem>, exit_code: i64) {
+    let is_unusable = read.is_err();
+    let (result, value) = match read {
+        Ok(result) => (ResultFile::Valid(result.said), result.inline),
+        Err(problem) => (ResultFile::Unusable(problem.to_string()), None),
     };
     // In an event a field that is null is one that is not there.
-    let value = value.filter(|value| !value.is_null());
-    let is_unusable = matches!(result, ResultFile::Unusable(_));
+    let value = value.filter(|value| value.as_str() != "null");
     let judgement = judge(&Ending {
         cause: EndCause::Itself,
         exit_code: Some(exit_code),
@@ -49,7 +112,7 @@ fn check_result(bytes: &[u8], exit_code: i64) {
     assert_eq!(event.routing_key().as_str().split('.').count(), 3);
 }
 
-fn event_of(judgement: Judgement, value: Option<serde_json::Value>) -> Event {
+fn event_of(judgement: Judgement, value: Option<JsonText>) -> Event {
     let blank = serde_json::json!({
         "status": "running", "message": "", "output": "", "duration_seconds": 0.0,
         "metadata": {}, "is_long_running": false, "attempt": 1, "worker": "w",

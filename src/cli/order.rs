@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
@@ -96,35 +98,57 @@ impl OrderArguments {
     ) -> Result<Executable, Failure> {
         let mut message = match file {
             Some(path) => object(&read(path)?, &shown(path))?,
-            None => Map::new(),
+            None => Draft::default(),
         };
+        let fields = &mut message.fields;
         let text = |text: &Option<String>| text.clone().map(Value::String);
-        set(&mut message, "file_path", text(&self.code));
-        set(&mut message, "code_sha256", text(&self.code_sha256));
-        set(&mut message, "run_id", text(&self.run_id));
-        set(&mut message, "persist_results", self.persist_results.map(Value::Bool));
-        set(&mut message, "log_interval_seconds", self.log_interval.map(Value::from));
-        set(&mut message, "max_attempts", self.max_attempts.map(Value::from));
+        set(fields, "file_path", text(&self.code));
+        set(fields, "code_sha256", text(&self.code_sha256));
+        set(fields, "run_id", text(&self.run_id));
+        set(fields, "persist_results", self.persist_results.map(Value::Bool));
+        set(fields, "log_interval_seconds", self.log_interval.map(Value::from));
+        set(fields, "max_attempts", self.max_attempts.map(Value::from));
         self.job.lay_over(&mut message)?;
         if let Some(key) = key {
-            message.entry("file_path").or_insert_with(|| key.into());
+            message.fields.entry("file_path").or_insert_with(|| key.into());
         }
-        checked(message)
+        checked(&message)
     }
 }
 
 /// The message, as a worker would read it.
-pub(super) fn checked(message: Map<String, Value>) -> Result<Executable, Failure> {
-    let body = Value::Object(message).to_string();
-    parse_executable(body.as_bytes()).map_err(|error| {
-        let problems: Vec<_> = error.violations.iter().map(ToString::to_string).collect();
-        Failure::Usage(format!("the start message is wrong: {}", problems.join("; ")))
-    })
+pub(super) fn checked(message: &Draft) -> Result<Executable, Failure> {
+    let wrong = |why: &str| Failure::Usage(format!("the start message is wrong: {why}"));
+    let body = serde_json::to_vec(message).map_err(|error| wrong(&error.to_string()))?;
+    parse_executable(&body).map_err(|error| wrong(&error.to_string()))
+}
+
+/// A start message that is being put together.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Draft {
+    /// Its fields but the config.
+    #[serde(flatten)]
+    pub(super) fields: Map<String, Value>,
+    /// The config as it was written: every digit of it is the program's.
+    #[serde(default, deserialize_with = "raw", skip_serializing_if = "Option::is_none")]
+    pub(super) config: Option<Box<RawValue>>,
+}
+
+/// A value as it was written, `null` too.
+fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(deserializer).map(Some)
 }
 
 impl JobArguments {
     /// Sets what the flags say, and what follows from what is there.
-    pub(super) fn lay_over(&self, message: &mut Map<String, Value>) -> Result<(), Failure> {
+    pub(super) fn lay_over(&self, draft: &mut Draft) -> Result<(), Failure> {
+        if let Some(text) = &self.job_config {
+            draft.config = Some(config(text)?);
+        }
+        if draft.config.is_none() {
+            draft.config = Some(config("{}")?);
+        }
+        let message = &mut draft.fields;
         let text = |text: &Option<String>| text.clone().map(Value::String);
         set(message, "id", text(&self.id));
         set(message, "runtime", text(&self.runtime));
@@ -132,7 +156,6 @@ impl JobArguments {
         set(message, "network", text(&self.network));
         set(message, "is_long_running", self.long_running.then_some(Value::Bool(true)));
         set(message, "timeout_seconds", self.timeout.map(Value::from));
-        set(message, "config", self.job_config.as_deref().map(config).transpose()?);
         let limits = [
             ("memory_mb", self.memory_mb.map(Value::from)),
             ("cpus", self.cpus.map(Value::from)),
@@ -162,7 +185,6 @@ impl JobArguments {
         let is_long_running = message["is_long_running"] == true;
         or(message, "persist_results", (!is_long_running).into());
         or(message, "entrypoint", if is_long_running { "bot" } else { "backtest" }.into());
-        or(message, "config", json!({}));
         let kind = message["entrypoint"].as_str().unwrap_or_default().to_owned();
         for file in &self.files {
             let (kind, script) = file.split_once('=').unwrap_or((&kind, file));
@@ -201,15 +223,19 @@ fn insert_below(message: &mut Map<String, Value>, field: &str, name: &str, value
 }
 
 /// The config of `--job-config`.
-fn config(text: &str) -> Result<Value, Failure> {
-    let object = match text.strip_prefix('@') {
-        Some(path) => object(&read(Path::new(path))?, path)?,
-        None => object(text.as_bytes(), "--job-config")?,
+fn config(text: &str) -> Result<Box<RawValue>, Failure> {
+    let (source, body) = match text.strip_prefix('@') {
+        Some(path) => (path, read(Path::new(path))?),
+        None => ("--job-config", text.as_bytes().to_vec()),
     };
-    Ok(Value::Object(object))
+    let raw: Box<RawValue> = object(&body, source)?;
+    if raw.get().starts_with('{') {
+        return Ok(raw);
+    }
+    Err(Failure::Usage(format!("{source} is not a JSON object")))
 }
 
-fn object(body: &[u8], source: &str) -> Result<Map<String, Value>, Failure> {
+fn object<T: for<'de> Deserialize<'de>>(body: &[u8], source: &str) -> Result<T, Failure> {
     // Editors on Windows put it there.
     let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     serde_json::from_slice(text)

@@ -8,6 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::{Failure, terminal};
+use crate::job::json::{MAX_DEPTH, Tokens, Writer};
 
 /// How a command writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -41,9 +42,14 @@ fn write(out: &mut impl std::io::Write, text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Writes a value as one JSON document.
+/// Writes a value as one JSON document, digit for digit.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print(&terminal::json(&serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?))
+    let text = serde_json::to_vec(value).map_err(anyhow::Error::from)?;
+    let (mut tokens, mut writer) = (Tokens::new(&text, MAX_DEPTH), Writer::for_people());
+    while let Some(token) = tokens.read().map_err(anyhow::Error::from)? {
+        writer.write(&token);
+    }
+    print(&terminal::json(&String::from_utf8_lossy(&writer.into_bytes())))
 }
 
 /// Writes a value as one line of JSON.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clap::Args;
-use serde_json::{Map, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::order::{JobArguments, checked};
+use super::order::{Draft, JobArguments, checked};
 use super::output::{Format, print, print_json, print_raw, say, say_raw, warn};
 use super::pack::Package;
 use super::signals::drain_then_leave;
@@ -178,7 +178,8 @@ fn tell(result: &ExecutionResult, kept: Option<&Path>) {
 /// The start message that the arguments and the files stand for.
 fn executable(arguments: &RunArguments, package: &Package) -> Result<Executable, Failure> {
     let names = package.names()?;
-    let mut message = Map::new();
+    let mut draft = Draft::default();
+    let message = &mut draft.fields;
     let kind = arguments.job.entrypoint.as_deref().unwrap_or_else(|| {
         let bot = arguments.job.long_running || script_of("backtest", &names).is_empty();
         if bot { "bot" } else { "backtest" }
@@ -192,8 +193,8 @@ fn executable(arguments: &RunArguments, package: &Package) -> Result<Executable,
     let key = format!("{}.zip", package.sha256);
     message.insert("file_path".to_owned(), key.into());
     message.insert("code_sha256".to_owned(), package.sha256.clone().into());
-    arguments.job.lay_over(&mut message)?;
-    checked(message)
+    arguments.job.lay_over(&mut draft)?;
+    checked(&draft)
 }
 
 /// The endings of scripts, in the order in which they are told.

@@ -4,8 +4,10 @@ use std::fmt;
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::{Entrypoint, ExecutionResult, JobId, RunId, Verdict};
 
@@ -113,7 +115,7 @@ pub struct Status {
 }
 
 /// What an event says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", content = "data")]
 #[allow(
     clippy::large_enum_variant,
@@ -137,7 +139,7 @@ fn settled_result(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// One event, as a CloudEvent. A reader ignores what it does not know: more may come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(title = "Event")]
 pub struct Event {
     /// Always `1.0`.
@@ -164,6 +166,46 @@ pub struct Event {
     /// The payload, with its type.
     #[serde(flatten)]
     pub data: EventData,
+}
+
+/// An event as it stands on the wire. Its payload is read from its own text: read along with the
+/// rest, numbers of a result would lose digits.
+#[derive(Deserialize)]
+struct WireEvent {
+    specversion: String,
+    id: String,
+    source: String,
+    #[serde(default)]
+    subject: Option<String>,
+    time: Timestamp,
+    datacontenttype: String,
+    #[serde(default)]
+    traceparent: Option<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    data: Box<RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = WireEvent::deserialize(deserializer)?;
+        let (kind, text) = (wire.kind.as_str(), wire.data.get());
+        let data = match kind {
+            STATUS_TYPE => serde_json::from_str(text).map(EventData::Status),
+            RESULT_TYPE => serde_json::from_str(text).map(EventData::Result),
+            _ => return Err(D::Error::unknown_variant(kind, &[STATUS_TYPE, RESULT_TYPE])),
+        };
+        Ok(Self {
+            specversion: wire.specversion,
+            id: wire.id,
+            source: wire.source,
+            subject: wire.subject,
+            time: wire.time,
+            datacontenttype: wire.datacontenttype,
+            traceparent: wire.traceparent,
+            data: data.map_err(|error| D::Error::custom(format!("data: {error}")))?,
+        })
+    }
 }
 
 /// A topic exchange's routing key: `{state or verdict}.{entrypoint}.{id}`.
@@ -251,6 +293,25 @@ mod tests {
     fn the_routing_key_has_three_words() {
         assert_eq!(status(Some(Entrypoint::Bot)).routing_key().as_str(), "not_running.bot.job-1");
         assert_eq!(status(None).routing_key().as_str(), "not_running.unknown.job-1");
+    }
+
+    #[test]
+    fn a_result_keeps_its_digits_and_the_order_of_its_keys_on_the_wire() {
+        let text = r#"{"zeta":123456789012345678901,"wei":1e-400,"alpha":1.50,"list":[1E2]}"#;
+        let wire = json!({
+            "specversion": "1.0", "id": "r/result", "source": "/x", "time": "2026-01-01T00:00:00Z",
+            "datacontenttype": "application/json", "type": RESULT_TYPE, "from": "a later version",
+            "data": {
+                "status": "success", "message": "", "output": "", "duration_seconds": 0.5,
+                "is_long_running": false, "attempt": 1, "worker": "w", "result": "HERE",
+                "finished_at": "2026-01-01T00:00:00Z",
+            },
+        });
+        let wire = wire.to_string().replace("\"HERE\"", text);
+        let event: Event = serde_json::from_str(&wire).unwrap();
+        let again = serde_json::to_string(&event).unwrap();
+        assert!(again.contains(&format!("\"result\":{text}")), "{again}");
+        assert_eq!(serde_json::from_str::<Event>(&again).unwrap(), event);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::json::{self, JsonText};
 use super::{JobId, RunId, env};
 
 /// A start message: what to run, and how. Debugging shows no value of config and environment.
@@ -55,7 +56,9 @@ pub struct Executable {
     )]
     pub file_path: String,
     /// Handed to the code as it is.
-    pub config: Map<String, Value>,
+    #[serde(deserialize_with = "json::object")]
+    #[schemars(with = "Map<String, Value>")]
+    pub config: JsonText,
     /// `true`: runs until it is stopped. `false`: runs to its end and gives a result.
     pub is_long_running: bool,
     /// Whether a terminating run's result.json is stored as `{id}/analysis.json`.
@@ -143,7 +146,7 @@ impl fmt::Debug for Executable {
             .field("entrypoint", &self.entrypoint)
             .field("file_path", &self.file_path)
             .field("is_long_running", &self.is_long_running)
-            .field("config", &self.config.keys().collect::<Vec<_>>())
+            .field("config", &self.config.keys())
             .field("env", &self.env.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }

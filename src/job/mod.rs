@@ -10,6 +10,7 @@ mod executable;
 mod explain;
 mod foreign;
 mod id;
+pub mod json;
 mod log_lines;
 mod pick;
 mod read;
@@ -28,6 +29,7 @@ pub use executable::{
     Runtime, StopRequest,
 };
 pub use id::{InvalidId, JobId, RunId};
+pub use json::JsonText;
 pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
 pub use pick::pick_texts;
 pub use read::{check_properties, check_size, decoded, parse_executable, parse_stop};

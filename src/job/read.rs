@@ -12,6 +12,7 @@ use super::explain::explain;
 use super::foreign::{
     advice_at, envelope_of, format_of, kind_of, looks_like_start, looks_like_stop,
 };
+use super::json::{JsonProblem, MAX_DEPTH, Token, Tokens, Writer};
 use super::pick::pick_texts;
 use super::violation::violation;
 use super::{Entrypoint, Executable, MessageError, StopRequest, Violation};
@@ -141,7 +142,11 @@ fn parse<T: DeserializeOwned>(text: &[u8], form: Form) -> Result<T, MessageError
 /// What is wrong with a message that serde would not take.
 fn fault(text: &[u8], form: Form, complaint: &Complaint) -> MessageError {
     let whole = |problem: String| MessageError::about(text, vec![violation("$", problem)]);
-    let message = match serde_json::from_slice::<Value>(text) {
+    if complaint.said.starts_with("number out of range") {
+        let problem = "has a number that is too large to be read";
+        return MessageError::about(text, vec![violation(first_part(&complaint.path), problem)]);
+    }
+    let message = match value_of(text) {
         Ok(message) => message,
         Err(error) => return not_json(text, form, complaint, &error),
     };
@@ -175,6 +180,25 @@ fn fault(text: &[u8], form: Form, complaint: &Complaint) -> MessageError {
     MessageError::about(text, found)
 }
 
+/// A message as a value to look at. A config may have integers that a value cannot hold: they are
+/// nobody's fault, and count as any other number.
+fn value_of(text: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(text).or_else(|error| {
+        let tame = with_small_numbers(text).map_err(|_| error)?;
+        serde_json::from_slice(&tame)
+    })
+}
+
+fn with_small_numbers(text: &[u8]) -> Result<Vec<u8>, JsonProblem> {
+    let (mut tokens, mut writer) = (Tokens::new(text, MAX_DEPTH), Writer::default());
+    while let Some(token) = tokens.read()? {
+        let is_huge = matches!(&token, Token::Number(number)
+            if number.parse().is_ok_and(f64::is_infinite));
+        writer.write(if is_huge { &Token::Number(Cow::Borrowed("1")) } else { &token });
+    }
+    Ok(writer.into_bytes())
+}
+
 /// What is wrong with a text that cannot be read as JSON.
 fn not_json(
     text: &[u8],
@@ -188,8 +212,6 @@ fn not_json(
     } else if said.starts_with("recursion limit exceeded") {
         let problem = "is nested deeper than the 127 arrays and objects that are read";
         (first_part(&complaint.path), problem.to_owned())
-    } else if said.starts_with("number out of range") {
-        (first_part(&complaint.path), "has a number that is too large to be read".to_owned())
     } else if let Some(problem) = format_of(text) {
         ("$", problem)
     } else {
@@ -258,6 +280,14 @@ mod tests {
             (
                 r#"{"id": "a", "runtime": null, "file_path": "x"}"#,
                 "runtime: must be \"python3.11\"",
+            ),
+            (
+                &format!(r#"{{"id": 5, "config": {{"x": 1{}}}}}"#, "0".repeat(400)),
+                "id: must be a string, not a number",
+            ),
+            (
+                &deep.replace(&"[".repeat(100), "").replace(&"]".repeat(100), ""),
+                "runtime: is missing",
             ),
             (r#"{"id": "a"}"#, "$: is a stop message, or all but an id is missing: stops have"),
             (r#"{"id": "a", "reason": "r"}"#, "$: is a stop message"),

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Entrypoint, JobId, RunId, Verdict};
+use super::{Entrypoint, JobId, JsonText, RunId, Verdict};
 
 /// A coarse status, for readers that need no verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -58,7 +58,8 @@ pub struct ExecutionResult {
     pub is_long_running: bool,
     /// The code's result.json, unless it is too large for an event or was not written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<Value>,
+    #[schemars(with = "Option<Value>")]
+    pub result: Option<JsonText>,
     /// The job. Absent when a message was too broken to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<JobId>,

@@ -1,7 +1,6 @@
 //! Which texts of a start message must be seen nowhere.
 
-use serde_json::Value;
-
+use super::json::{Found, MAX_DEPTH, find_texts};
 use super::violation::violation;
 use super::{Executable, Violation};
 
@@ -16,10 +15,12 @@ const MAX_SECRETS: usize = 100;
 /// write it shorter than the longest line of a log.
 const MAX_SECRET_BYTES: usize = 8 * 1024;
 
-/// All texts of a message together, in bytes: what looks for them takes memory for each.
-const MAX_ALL_BYTES: usize = 64 * 1024;
+/// All texts of a message together, in bytes: what looks for them takes some eighty times as much
+/// memory, for every run whose secrets differ.
+const MAX_ALL_BYTES: usize = 32 * 1024;
 
 /// The texts that `secrets` names: by the name of a variable, or by a JSON Pointer into the config.
+/// What is wrong never repeats the name: somebody may have written the secret itself in its place.
 pub(super) fn find_secrets(executable: &Executable, found: &mut Vec<Violation>) -> Vec<String> {
     let names = &executable.secrets;
     if names.len() > MAX_SECRETS {
@@ -27,9 +28,20 @@ pub(super) fn find_secrets(executable: &Executable, found: &mut Vec<Violation>) 
         found.push(violation("secrets", problem));
         return Vec::new();
     }
+    let in_config = executable.config.find(names);
     let mut texts = Vec::new();
-    for (number, name) in names.iter().enumerate() {
-        let problem = match text_of(executable, name) {
+    for (number, (name, place)) in names.iter().zip(in_config).enumerate() {
+        let text = match (name.starts_with('/'), place) {
+            (false, _) => executable
+                .env
+                .get(name)
+                .cloned()
+                .ok_or("is no variable in env; a place in config begins with a slash"),
+            (true, Found::Text(text)) => Ok(text),
+            (true, Found::NotText) => Err("is not a text in config"),
+            (true, Found::Nothing) => Err("is not in config"),
+        };
+        let problem = match text {
             Ok(text) if text.len() < MIN_SECRET_BYTES => {
                 format!("is shorter than {MIN_SECRET_BYTES} bytes: it cannot be masked")
             }
@@ -37,7 +49,7 @@ pub(super) fn find_secrets(executable: &Executable, found: &mut Vec<Violation>) 
                 format!("is longer than {MAX_SECRET_BYTES} bytes: it cannot be masked")
             }
             Ok(text) => {
-                texts.push(text.to_owned());
+                texts.push(text);
                 continue;
             }
             Err(problem) => problem.to_owned(),
@@ -55,45 +67,24 @@ pub(super) fn find_secrets(executable: &Executable, found: &mut Vec<Violation>) 
 /// What may be masked of a message that is not a valid one: as much as can be read of it.
 #[must_use]
 pub fn secrets_of_invalid(body: &[u8]) -> Vec<String> {
-    let Ok(message) = serde_json::from_slice::<Value>(body) else {
-        return Vec::new();
-    };
-    let all = message.get("secrets").and_then(Value::as_array);
-    let names = all.into_iter().flatten().filter_map(Value::as_str).take(MAX_SECRETS);
-    let found = names.filter_map(|name| {
-        let value = match name.strip_prefix('/') {
-            Some(_) => message.get("config")?.pointer(name)?,
-            None => message.get("env")?.get(name)?,
-        };
-        value.as_str()
+    let find = |pointers: &[String]| find_texts(body, pointers, MAX_DEPTH).unwrap_or_default();
+    let numbered: Vec<_> = (0..MAX_SECRETS).map(|number| format!("/secrets/{number}")).collect();
+    let places = find(&numbered).into_iter().filter_map(|name| match name {
+        Found::Text(name) if name.starts_with('/') => Some(format!("/config{name}")),
+        Found::Text(name) => Some(format!("/env/{}", name.replace('~', "~0").replace('/', "~1"))),
+        _ => None,
     });
     let bounds = MIN_SECRET_BYTES..=MAX_SECRET_BYTES;
-    found.filter(|text| bounds.contains(&text.len())).map(str::to_owned).collect()
-}
-
-/// The text that a name leads to. What is wrong never repeats the name: somebody may have written the
-/// secret itself in its place.
-fn text_of<'a>(executable: &'a Executable, name: &str) -> Result<&'a str, &'static str> {
-    let Some(pointer) = name.strip_prefix('/') else {
-        let value = executable.env.get(name).map(String::as_str);
-        return value.ok_or("is no variable in env; a place in config begins with a slash");
-    };
-    let (first, rest) = match pointer.split_once('/') {
-        Some((first, rest)) => (first, format!("/{rest}")),
-        None => (pointer, String::new()),
-    };
-    let first = first.replace("~1", "/").replace("~0", "~");
-    let value = executable.config.get(&first).and_then(|value| value.pointer(&rest));
-    match value {
-        Some(Value::String(text)) => Ok(text),
-        Some(_) => Err("is not a text in config"),
-        None => Err("is not in config"),
-    }
+    let texts = find(&places.collect::<Vec<_>>()).into_iter().filter_map(|found| match found {
+        Found::Text(text) if bounds.contains(&text.len()) => Some(text),
+        _ => None,
+    });
+    texts.collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::job::parse_executable;
@@ -149,7 +140,7 @@ mod tests {
         let said = found(&json!(vec!["API_KEY"; 101])).unwrap_err();
         assert!(said.contains("more than 100"), "{said}");
         let said = found(&json!(vec!["MOST"; 9])).unwrap_err();
-        assert!(said.contains("more than 65536 bytes together"), "{said}");
+        assert!(said.contains("more than 32768 bytes together"), "{said}");
     }
 
     #[test]
@@ -161,6 +152,8 @@ mod tests {
             "secrets": ["KEY", "N", "/a/0", "/b", 7],
         });
         assert_eq!(secrets_of_invalid(body.to_string().as_bytes()), ["in env", "in config"]);
+        let huge = body.to_string().replace("\"N\":5", "\"N\":1e999");
+        assert_eq!(secrets_of_invalid(huge.as_bytes()), ["in env", "in config"]);
         assert_eq!(secrets_of_invalid(b"{").len(), 0);
     }
 }

@@ -6,15 +6,13 @@ use std::fmt;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use super::bounds::{Bounds, Limits};
 use super::env;
 use super::secrets::find_secrets;
 use super::violation::{MAX_VIOLATIONS, MessageError, Violation, quoted, violation};
 use super::{
-    Entrypoint, Executable, HealthCheck, JobId, LimitsRequest, Network, RestartPolicy, RunId,
-    Runtime,
+    Entrypoint, Executable, HealthCheck, JobId, JsonText, LimitsRequest, Network, RestartPolicy,
+    RunId, Runtime,
 };
 
 /// A validated start message: everything that is needed to run it, and nothing left to guess.
@@ -36,7 +34,7 @@ pub struct Job {
     /// What the zip must hash to, in lower-case hexadecimal.
     pub code_sha256: Option<String>,
     /// Handed to the code.
-    pub config: Map<String, Value>,
+    pub config: JsonText,
     /// Whether it runs until stopped.
     pub is_long_running: bool,
     /// Whether its result is stored.
@@ -72,7 +70,7 @@ impl fmt::Debug for Job {
             .field("code_key", &self.code_key)
             .field("is_long_running", &self.is_long_running)
             .field("limits", &self.limits)
-            .field("config", &self.config.keys().collect::<Vec<_>>())
+            .field("config", &self.config.keys())
             .field("env", &self.env.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }

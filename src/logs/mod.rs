@@ -37,6 +37,6 @@ pub use intake::LOST_NOTICE;
 pub use key::{Day, InvalidDay, daily_key};
 pub use line::{CUT_MARK, Ending, Line, MAX_LINE_BYTES, StoredLine};
 pub use live::{LISTENING_HOLDS, LiveFeed};
-pub use mask::{MASKED, Mask};
+pub use mask::{MASKED, Mask, Masks};
 pub use reader::{LogQuery, MAX_TAIL_LINES, ReadError, Sink, list_days, read, stored_up_to};
 pub use retention::{Retention, RetentionError, Swept, keep, sweep};

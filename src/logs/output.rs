@@ -30,6 +30,9 @@ impl RawText {
     }
 }
 
+/// Of the last bytes of a text one part in so many is given up, to begin at the start of a line.
+const MAX_CUT_PART: usize = 16;
+
 /// The last bytes of a text.
 #[derive(Debug)]
 struct Tail {
@@ -53,16 +56,18 @@ impl Tail {
         self.bytes.drain(..beyond);
     }
 
-    /// The tail as text, from the start of a line where one begins in it.
+    /// The tail as text, from the start of a line where one begins near its start.
     fn into_text(mut self) -> String {
         let before = self.bytes.len().checked_sub(self.max + 1).map(|at| self.bytes[at]);
         self.trim();
-        let line_start = match self.bytes.iter().position(|byte| *byte == b'\n') {
+        let near = &self.bytes[..self.bytes.len() / MAX_CUT_PART];
+        let start = match near.iter().position(|byte| *byte == b'\n') {
             _ if !self.cut || before == Some(b'\n') => 0,
-            Some(end) if end + 1 < self.bytes.len() => end + 1,
-            _ => self.bytes.iter().position(|byte| byte & 0xc0 != 0x80).unwrap_or(0),
+            Some(end) => end + 1,
+            // A long line is kept as far as it fits: a progress bar may be all there is to see.
+            None => self.bytes.iter().position(|byte| byte & 0xc0 != 0x80).unwrap_or(0),
         };
-        String::from_utf8_lossy(&self.bytes[line_start..]).into_owned()
+        String::from_utf8_lossy(&self.bytes[start..]).into_owned()
     }
 }
 
@@ -219,9 +224,20 @@ mod tests {
     #[tokio::test]
     async fn the_tail_is_whole_while_it_fits_and_begins_at_a_line_when_not() {
         assert_eq!(tail_of(8, &["abc", "def"]).await, "abc\ndef\n");
-        assert_eq!(tail_of(7, &["abc", "def"]).await, "def\n");
         assert_eq!(tail_of(4, &["abc", "def"]).await, "def\n");
-        assert_eq!(tail_of(9, &["1234", "5678", "9012", "3456"]).await, "3456\n");
+        let lines = ["1234"; 40];
+        assert_eq!(tail_of(64, &lines).await, "1234\n".repeat(12));
+        assert_eq!(tail_of(60, &lines).await, "1234\n".repeat(12));
+    }
+
+    #[tokio::test]
+    async fn the_tail_holds_the_last_bytes_however_long_its_lines_are() {
+        let bar = "\r[=====>   ] 50% ".repeat(5000);
+        let tail = tail_of(1 << 16, &["loaded", &bar, "done"]).await;
+        assert_eq!(tail.len(), 1 << 16);
+        assert!(tail.ends_with("50% \ndone\n"));
+        let half = "x".repeat(600);
+        assert_eq!(tail_of(1000, &[&half, &half]).await.len(), 1000);
     }
 
     #[tokio::test]
@@ -243,6 +259,6 @@ mod tests {
         let path = output.file().await.unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, "1234\n5678\n[longshore] output capped at 10 bytes\n");
-        assert_eq!(output.into_tail(), "9\n0\n");
+        assert_eq!(output.into_tail(), "678\n9\n0\n");
     }
 }

@@ -5,8 +5,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::labels::{self, Assignment};
 use crate::job::{HealthCheck, Job, Limits, Network, Runtime};
 use crate::settings::{Profile, User, Users};
@@ -248,7 +246,7 @@ pub fn node_heap_mb(memory_mb: u64) -> u64 {
 /// The environment of a job's container. Our own names win over the job's.
 fn environment(job: &Job) -> BTreeMap<String, String> {
     let entrypoint = job.entrypoint.as_str();
-    let config = Value::Object(job.config.clone()).to_string();
+    let config = job.config.as_str();
     let mut env = job.env.clone();
     // The user has no home of its own, and can write nowhere else.
     env.entry("HOME".to_owned()).or_insert_with(|| WORKING_DIR.to_owned());
@@ -264,7 +262,7 @@ fn environment(job: &Job) -> BTreeMap<String, String> {
         set("NODE_HEAP_MB", node_heap_mb(job.limits.memory_mb).to_string());
     }
     if config.len() <= MAX_CONFIG_ENV_BYTES {
-        set("CONFIG", config);
+        set("CONFIG", config.to_owned());
     } else {
         env.remove("CONFIG");
     }

@@ -22,6 +22,7 @@ mod names;
 pub mod orchestrator;
 mod outcome;
 mod result_file;
+pub mod result_text;
 pub mod script;
 pub mod temp_dir;
 pub mod verdict;

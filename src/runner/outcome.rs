@@ -184,7 +184,7 @@ fn assemble(
     container: &str,
     status: &ContainerStatus,
     judgement: Judgement,
-    mut value: CollectedResult,
+    value: CollectedResult,
     summary: LogSummary,
 ) -> ExecutionResult {
     let mut result = running(run, &runner.worker, Some(container.to_owned()));
@@ -203,7 +203,7 @@ fn assemble(
     if let Some(reason) = summary.degraded {
         result.metadata.insert("logs".to_owned(), reason);
     }
-    result.result = value.take_inline();
+    result.result = value.inline;
     match value.stored {
         None => {}
         Some(Ok(key)) => result.objects.result_key = Some(key),

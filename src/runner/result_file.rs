@@ -1,41 +1,36 @@
 //! The result that the code of a terminating run left in `result.json`.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
-use serde_json::Value;
 
 use super::archive::RESULT_FILE;
 use super::directory::{FoundFile, JobDirectory};
 use super::docker_runner::DockerRunner;
 use super::managed::Run;
 use super::orchestrator::EngineError;
-use super::verdict::{self, ResultFile};
-use crate::logs::{MASKED, Mask};
+use super::result_text::read_result;
+use super::verdict::ResultFile;
+use crate::job::JsonText;
+use crate::logs::Mask;
 use crate::storage::{Bucket, Condition, StoreError};
 
 /// A result file as the verdict sees it, and what became of it.
 pub(super) struct CollectedResult {
     pub(super) judged: ResultFile,
-    /// Whether it fits into the event.
-    fits: bool,
+    /// The value for the event, where it fits.
+    pub(super) inline: Option<JsonText>,
     /// Its key in the results bucket, or why it is not there, where it should be.
     pub(super) stored: Option<Result<String, StoreError>>,
 }
 
 impl CollectedResult {
     fn of(judged: ResultFile) -> Self {
-        Self { judged, fits: false, stored: None }
+        Self { judged, inline: None, stored: None }
     }
 
-    fn unusable(problem: String) -> Self {
-        Self::of(ResultFile::Unusable(problem))
-    }
-
-    /// The value for the event, where it fits.
-    pub(super) fn take_inline(&mut self) -> Option<Value> {
-        match std::mem::replace(&mut self.judged, ResultFile::Absent) {
-            ResultFile::Valid(value) if self.fits => Some(value),
-            _ => None,
-        }
+    fn unusable(problem: impl Display) -> Self {
+        Self::of(ResultFile::Unusable(format!("{RESULT_FILE} {problem}")))
     }
 }
 
@@ -54,38 +49,19 @@ pub(super) async fn collect(
     let bytes = match read(runner, run, directory, container).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return CollectedResult::of(ResultFile::Absent),
-        Err(problem) => return CollectedResult::unusable(format!("{RESULT_FILE} {problem}")),
+        Err(problem) => return CollectedResult::unusable(problem),
     };
     // A large result is work for a while, which must not hold up the broker's heartbeats.
-    let read = tokio::task::spawn_blocking(move || masked(bytes, &mask)).await;
-    let (judged, bytes) = match read {
-        Ok(read) => read,
-        Err(error) => {
-            return CollectedResult::unusable(format!("{RESULT_FILE} broke its reader: {error}"));
-        }
+    let reading = tokio::task::spawn_blocking(move || read_result(&bytes, &mask));
+    let result = match reading.await {
+        Ok(Ok(result)) => result,
+        Ok(Err(problem)) => return CollectedResult::unusable(problem),
+        Err(error) => return CollectedResult::unusable(format!("broke its reader: {error}")),
     };
-    let fits = match &judged {
-        ResultFile::Valid(value) => verdict::fits_inline(&bytes, value),
-        _ => false,
-    };
-    let is_kept = matches!(judged, ResultFile::Valid(_)) && (run.job.persist_results || !fits);
-    let stored = if is_kept { Some(store(runner, run, bytes).await) } else { None };
-    CollectedResult { judged, fits, stored }
-}
-
-/// A result without the run's secrets: as the code wrote it where there are none in it. Pure.
-fn masked(bytes: Bytes, mask: &Mask) -> (ResultFile, Bytes) {
-    let mut value = match verdict::read_result(Some(&bytes)) {
-        ResultFile::Valid(value) => value,
-        unusable => return (unusable, bytes),
-    };
-    let bytes = if mask.json(&mut value) { Bytes::from(value.to_string()) } else { bytes };
-    if mask.is_in(&bytes) {
-        // Its values spell a secret together.
-        value = MASKED.into();
-        return (ResultFile::Valid(value), Bytes::from(format!("\"{MASKED}\"")));
-    }
-    (ResultFile::Valid(value), bytes)
+    let is_kept = run.job.persist_results || result.inline.is_none();
+    let stored = if is_kept { Some(store(runner, run, result.bytes).await) } else { None };
+    let judged = ResultFile::Valid(result.said);
+    CollectedResult { judged, inline: result.inline, stored }
 }
 
 /// The file's content, or what is wrong with it.
@@ -121,47 +97,4 @@ async fn store(runner: &DockerRunner, run: &Run, bytes: Bytes) -> Result<String,
         tracing::warn!(job.id = %run.job.id, %error, "store result");
     }
     stored.map(|_| key)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn read(text: &str, secrets: &[&str]) -> (Value, String) {
-        let mask = Mask::new(secrets.iter().copied());
-        let (judged, bytes) = masked(Bytes::from(text.to_owned()), &mask);
-        let ResultFile::Valid(value) = judged else { panic!("{judged:?}") };
-        (value, String::from_utf8(bytes.to_vec()).unwrap())
-    }
-
-    #[test]
-    fn a_result_without_secrets_stays_as_the_code_wrote_it() {
-        let text = "{ \"b\": 1.50,\n \"a\": \"hunter\" }";
-        let (value, bytes) = read(text, &["hunter22"]);
-        assert_eq!((value, bytes.as_str()), (json!({"b": 1.5, "a": "hunter"}), text));
-    }
-
-    #[test]
-    fn secrets_are_masked_in_what_is_judged_and_in_what_is_stored() {
-        let text = r#"{"message": "with \u0068unter22", "hunter22": [1]}"#;
-        let (value, bytes) = read(text, &["hunter22"]);
-        assert_eq!(value, json!({"message": "with [masked]", "[masked]": [1]}));
-        assert_eq!(serde_json::from_str::<Value>(&bytes).unwrap(), value);
-    }
-
-    #[test]
-    fn values_that_spell_a_secret_together_are_masked_as_one() {
-        let (value, bytes) = read("{\"a\": [1,2,3,4]}", &["1,2,3"]);
-        assert_eq!((value, bytes.as_str()), (json!("[masked]"), "\"[masked]\""));
-    }
-
-    #[test]
-    fn what_is_no_json_says_where_and_not_what() {
-        let (judged, _) =
-            masked(Bytes::from_static(b"{\"a\": hunter22}"), &Mask::new(["hunter22"]));
-        let ResultFile::Unusable(problem) = judged else { panic!("{judged:?}") };
-        assert!(problem.contains("line 1") && !problem.contains("hunter"), "{problem}");
-    }
 }

@@ -1,9 +1,7 @@
 //! From how a container ended to the verdict and the sentence that goes with it. Pure.
 
-use serde_json::{Value, json};
-
 use super::orchestrator::ContainerStatus;
-use crate::job::{ResultStatus, Verdict, pick_texts};
+use crate::job::{ResultStatus, Verdict};
 
 /// What made a container end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +27,17 @@ pub enum ResultFile {
     Absent,
     /// There is one, but it cannot be used: why.
     Unusable(String),
-    /// It is valid JSON. Of one that is too large for an event, only what is looked at here.
-    Valid(Value),
+    /// It is valid JSON.
+    Valid(Said),
+}
+
+/// What a verdict needs of a result: texts of the object that it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its field `status`.
+    pub status: Option<String>,
+    /// Its field `message`.
+    pub message: Option<String>,
 }
 
 /// Everything that a verdict rests on.
@@ -105,56 +112,6 @@ pub fn says_heap_was_full(output: &str) -> bool {
             .any(|said| output.contains(said))
 }
 
-/// A result over this size travels by its key alone, in bytes.
-pub const MAX_INLINE_RESULT_BYTES: usize = 256 * 1024;
-
-/// Reads result.json: strict JSON, and nothing after it.
-#[must_use]
-pub fn read_result(bytes: Option<&[u8]>) -> ResultFile {
-    let Some(bytes) = bytes else {
-        return ResultFile::Absent;
-    };
-    let read = if bytes.len() <= MAX_INLINE_RESULT_BYTES {
-        serde_json::from_slice(bytes).map_err(|error| error.to_string())
-    } else {
-        outline(bytes)
-    };
-    match read {
-        Ok(value) => ResultFile::Valid(value),
-        Err(problem) => ResultFile::Unusable(format!("result.json is not valid JSON: {problem}")),
-    }
-}
-
-/// What a verdict needs of a large result; as a whole it could take many times its size.
-fn outline(bytes: &[u8]) -> Result<Value, String> {
-    // What is skipped is not looked at as closely.
-    std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let [status, message] =
-        pick_texts(bytes, ["status", "message"]).map_err(|error| error.to_string())?;
-    Ok(json!({"status": status, "message": message}))
-}
-
-/// The deepest lists and objects of a result that an event carries. JSON parsers stop at some depth,
-/// ours at 128, and in an event, and in the journal's record of it, the result lies deeper.
-const MAX_INLINE_DEPTH: usize = 100;
-
-/// Whether a result fits into an event: as the code wrote it, and as we write it, which may be
-/// longer, for a number has more than one spelling.
-#[must_use]
-pub fn fits_inline(written: &[u8], value: &Value) -> bool {
-    written.len() <= MAX_INLINE_RESULT_BYTES
-        && value.to_string().len() <= MAX_INLINE_RESULT_BYTES
-        && depth(value) <= MAX_INLINE_DEPTH
-}
-
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
-        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
-}
-
 /// Judges how a container ended.
 #[must_use]
 pub fn judge(ending: &Ending) -> Judgement {
@@ -207,8 +164,8 @@ pub fn judge(ending: &Ending) -> Judgement {
 fn judge_clean_exit(result: &ResultFile) -> Judgement {
     match result {
         ResultFile::NotExpected => Judgement::new(Verdict::Succeeded, "ended by itself"),
-        ResultFile::Valid(value) => {
-            let said = value.get("message").and_then(Value::as_str);
+        ResultFile::Valid(said) => {
+            let said = said.message.as_deref();
             Judgement::new(Verdict::Succeeded, said.map_or_else(|| "succeeded".to_owned(), clip))
         }
         ResultFile::Absent => {
@@ -220,7 +177,9 @@ fn judge_clean_exit(result: &ResultFile) -> Judgement {
 
 fn judge_failure(code: i64, result: &ResultFile) -> Judgement {
     let said = match result {
-        ResultFile::Valid(value) if value["status"] == "error" => value["message"].as_str(),
+        ResultFile::Valid(said) if said.status.as_deref() == Some("error") => {
+            said.message.as_deref()
+        }
         _ => None,
     };
     let message = match (said, signal_of(code)) {
@@ -272,21 +231,26 @@ mod tests {
         }
     }
 
+    fn valid(status: &str, message: &str) -> ResultFile {
+        let [status, message] = [status, message].map(|text| Some(text.to_owned()));
+        ResultFile::Valid(Said { status, message })
+    }
+
     fn error(message: &str) -> ResultFile {
-        ResultFile::Valid(json!({"status": "error", "message": message}))
+        valid("error", message)
     }
 
     /// compat.md 11: an exception, `sys.exit(3)` and SIGTERM all ended as success.
     #[test]
     fn compat_11_ends_are_told_apart() {
-        let valid = ResultFile::Valid(json!({"sharpe": 1.2}));
-        let terminated = ResultFile::Valid(json!({"status": "terminated", "message": "by signal"}));
+        let plain = ResultFile::Valid(Said::default());
+        let unusable = ResultFile::Unusable("result.json is not valid JSON".to_owned());
+        let terminated = valid("terminated", "by signal");
         let cases = [
-            (ending(0, valid), Verdict::Succeeded, "succeeded"),
+            (ending(0, plain), Verdict::Succeeded, "succeeded"),
             (ending(0, ResultFile::NotExpected), Verdict::Succeeded, "ended by itself"),
             (ending(0, ResultFile::Absent), Verdict::Failed, "exited with code 0 but wrote no"),
-            (ending(0, read_result(Some(b"{"))), Verdict::Failed, "result.json is not valid"),
-            (ending(0, read_result(Some(b"NaN"))), Verdict::Failed, "result.json is not valid"),
+            (ending(0, unusable), Verdict::Failed, "result.json is not valid"),
             (ending(1, error("ValueError: x")), Verdict::Failed, "failed with exit code 1: Val"),
             (ending(3, ResultFile::Absent), Verdict::Failed, "failed with exit code 3"),
             (ending(143, terminated), Verdict::Failed, "killed by SIGTERM (exit code 143)"),
@@ -338,44 +302,6 @@ mod tests {
         end.cause = EndCause::StopRequested(Some("deploy".to_owned()));
         assert_eq!(judge(&end).verdict, Verdict::Stopped);
         assert_eq!(judge(&end).message, "stopped as requested: deploy");
-    }
-
-    #[test]
-    fn of_a_large_result_only_the_outline_is_kept() {
-        let large = |rest: &str| {
-            let zeros = "0,".repeat(MAX_INLINE_RESULT_BYTES);
-            format!(r#"{{"zeros":[{zeros}0],"status":"error","message":"sunk"}}{rest}"#)
-        };
-        let read = |text: String| read_result(Some(text.as_bytes()));
-        assert_eq!(read(large("")), error("sunk"));
-        assert!(matches!(read(large(" x")), ResultFile::Unusable(_)));
-        let mut bad = large("").into_bytes();
-        bad[1] = 0xff;
-        assert!(matches!(read_result(Some(&bad)), ResultFile::Unusable(_)));
-    }
-
-    #[test]
-    fn a_result_that_grows_when_it_is_written_again_does_not_fit() {
-        let written = format!("[{}1e15]", "1e15,".repeat(50_000));
-        let ResultFile::Valid(value) = read_result(Some(written.as_bytes())) else {
-            panic!("it is JSON");
-        };
-        assert!(written.len() < MAX_INLINE_RESULT_BYTES);
-        assert!(!fits_inline(written.as_bytes(), &value));
-        assert!(fits_inline(b"[1e15]", &json!([1e15])));
-    }
-
-    #[test]
-    fn a_result_too_deep_to_be_read_within_an_event_does_not_fit() {
-        let nested = |depth: usize| {
-            let written = "[".repeat(depth) + &"]".repeat(depth);
-            let ResultFile::Valid(value) = read_result(Some(written.as_bytes())) else {
-                panic!("it is JSON");
-            };
-            fits_inline(written.as_bytes(), &value)
-        };
-        assert!(nested(MAX_INLINE_DEPTH));
-        assert!(!nested(MAX_INLINE_DEPTH + 1));
     }
 
     #[test]

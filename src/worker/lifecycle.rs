@@ -19,7 +19,7 @@ use super::tenure::Tenures;
 use super::{adopt, live, outbox, place, retention, sweep};
 use crate::broker::{Broker, BrokerError, Flow, Inbox, RabbitSink};
 use crate::http::{self, Readiness};
-use crate::logs::{LiveFeed, LogCollector};
+use crate::logs::{LiveFeed, LogCollector, Masks};
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::EngineError;
 use crate::runner::temp_dir::{self, TempDirError};
@@ -224,7 +224,7 @@ fn context(
         sink: Arc::new(RabbitSink::new(broker.clone(), give_up.clone())),
         source: format!("/longshore/{namespace}"),
         worker: settings.worker.name.clone(),
-        hidden: settings.credentials(),
+        masks: Arc::new(Masks::new(settings.credentials())),
         tracker: TaskTracker::new(),
     };
     let gate = Gate::new(Arc::clone(&store), Arc::clone(&engine));

@@ -102,7 +102,7 @@ pub async fn run_local(
         sink: local.sink,
         source: format!("/longshore/{namespace}"),
         worker: WORKER.to_owned(),
-        hidden: Vec::new(),
+        masks: Arc::default(),
         tracker: TaskTracker::new(),
     };
     let run = Run { job: Arc::new(local.job), attempt: 1, segment: 0 };

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::tenure::Tenure;
 use crate::broker::{EventSink, ReplyTo};
 use crate::job::{Event, EventData, ExecutionResult, Job, State, Status};
-use crate::logs::{LiveTap, Mask};
+use crate::logs::{LiveTap, Mask, Masks};
 use crate::runner::{Run, RunObserver, Uptime};
 
 /// Status events of one run that may wait for the broker; more are dropped and logged. A run has
@@ -27,8 +27,8 @@ pub struct Publisher {
     pub source: String,
     /// The worker's name.
     pub worker: String,
-    /// What no event may show, whatever the job: the worker's own credentials.
-    pub hidden: Vec<String>,
+    /// What no event may show: of every job the worker's own credentials.
+    pub masks: Arc<Masks>,
     /// Publishing tasks that shutdown waits for.
     pub tracker: TaskTracker,
 }
@@ -37,7 +37,7 @@ impl Publisher {
     /// What must not be seen of a run with these secrets.
     #[must_use]
     pub fn mask(&self, secrets: &[String]) -> Mask {
-        Mask::new(self.hidden.iter().chain(secrets).map(String::as_str))
+        self.masks.of(secrets)
     }
 
     /// The `source` of events about a segment's jobs.

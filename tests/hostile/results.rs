@@ -24,6 +24,19 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("too-deep", ["[".repeat(127), "]".repeat(127)].concat().into_bytes()),
         ("numbers-that-grow", format!("[{}1e15]", "1e15,".repeat(200)).into_bytes()),
         ("numbers-at-the-edge", own("[1e308, -0, 18446744073709551616, 5e-324, 1e400]")),
+        (
+            "digits",
+            own(r#"{"zeta": 123456789012345678901, "wei": [1.50, 1E400, -0.0], "alpha": 1e-400}"#),
+        ),
+        (
+            "secret-in-escapes",
+            own(
+                r#"{"\u0068unter22": "x hunter\u00322", "log": "{\"k\": \"h\\u0075nter22\"}", "u": "s+p%2F%2541%26"}"#,
+            ),
+        ),
+        ("secret-in-numbers", own(r#"[1234567, 1.234567e6, 12345670, {"1234567": 1234568}]"#)),
+        ("secret-across", own(r#"["a\"b", "\\c", "hunter", 22]"#)),
+        ("byte-order-mark", own("\u{feff}{\"a\": 1}")),
         ("surrogates", own(r#"{"message": "\ud83d\udd11 \ud800"}"#)),
         ("twice", own(r#"{"status": "error", "status": "success"}"#)),
         (

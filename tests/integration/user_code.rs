@@ -352,3 +352,25 @@ async fn compat_6_a_bot_that_crashes_leaves_its_exit_code_and_its_last_lines() {
     assert!(first.output().contains("KeyError: 'btc'"), "{:#}", first.event);
     scene.finish([worker]).await;
 }
+
+#[tokio::test]
+async fn every_digit_and_the_order_of_keys_go_from_the_message_to_main_and_into_the_event() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let source = "import os\ndef main(id, config):\n    text = open(os.environ['CONFIG_FILE']).read()\n    \
+                  return {'wei': config['wei'] * 10 + 9, 'config': config, 'text': text, \
+                  'same': text == os.environ['BACKTEST_CONFIG']}";
+    let message = scene.job("digits", &PYTHON_BACKTEST, source).await;
+    let config =
+        r#"{"zeta":1,"wei":123456789012345678901,"alpha":[0.1,{"b":2,"a":-9007199254740993}]}"#;
+    let text = Value::from(config).to_string();
+    let expected =
+        format!(r#"{{"wei":1234567890123456789019,"config":{config},"text":{text},"same":true}}"#);
+    let result = scene.run_with_config(&message, config).await;
+    result.expect("succeeded");
+    assert!(result.text.contains(&format!("\"result\":{expected}")), "{}", result.text);
+    let id = message["id"].as_str().unwrap();
+    let stored = scene.read_object(Bucket::Results, &format!("{id}/analysis.json")).await;
+    assert_eq!(stored, expected);
+    scene.finish([worker]).await;
+}

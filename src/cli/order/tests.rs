@@ -23,7 +23,7 @@ fn a_few_flags_are_a_backtest() {
     assert_eq!((message.runtime, message.entrypoint), (Runtime::Python311, Entrypoint::Backtest));
     assert_eq!(message.entrypoint_files["backtest"], "src/run.py");
     assert!(message.persist_results && !message.is_long_running);
-    assert!(message.config.is_empty() && message.limits.is_none());
+    assert_eq!((message.config.as_str(), message.limits), ("{}", None));
 }
 
 #[test]
@@ -56,8 +56,25 @@ fn flags_win_over_the_file_and_leave_the_rest_of_it() {
         (message.env["A"].as_str(), message.env["NODE_ENV"].as_str()),
         ("b=c", "production")
     );
-    assert_eq!(Value::Object(message.config), json!({"x": 1}));
+    assert_eq!(message.config.as_str(), r#"{"x":1}"#);
     assert!(message.restart.is_some() && message.health_check.is_some());
+}
+
+#[test]
+fn every_digit_and_the_order_of_the_config_stay_whether_it_is_in_the_file_or_a_flag() {
+    let config = r#"{"zeta":1,"wei":123456789012345678901,"small":1e-400,"alpha":0.10}"#;
+    let mut with_flag = flags();
+    with_flag.job.job_config = Some(config.to_owned());
+    assert_eq!(with_flag.executable(None).unwrap().config.as_str(), config);
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!(r#"{{"config": {config}, "id": "a"}}"#)).unwrap();
+    let message = flags().executable(Some(file.path())).unwrap();
+    assert_eq!(message.config.as_str(), config);
+    let wire = serde_json::to_string(&message).unwrap();
+    assert!(wire.contains(config), "{wire}");
+    std::fs::write(file.path(), r#"{"config": null, "id": "a"}"#).unwrap();
+    assert!(flags().executable(Some(file.path())).is_err());
 }
 
 #[test]

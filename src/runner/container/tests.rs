@@ -1,4 +1,4 @@
-use serde_json::{Map, json};
+use serde_json::{Value, json};
 
 use super::*;
 use crate::job::{Entrypoint, Runtime};
@@ -12,7 +12,7 @@ pub(crate) fn job(script: &str) -> Job {
         script: script.to_owned(),
         code_key: "code.zip".to_owned(),
         code_sha256: None,
-        config: Map::new(),
+        config: "{}".parse().unwrap(),
         is_long_running: true,
         persist_results: false,
         timeout: None,
@@ -58,7 +58,7 @@ fn of_read_only_code_the_files_that_are_written_are_mounted_once_more() {
 fn a_bot_gets_the_names_that_bots_know() {
     let mut job = job("src/main.py");
     job.env.insert("EXTRA".to_owned(), "é\n'\"".to_owned());
-    job.config = json!({"a": "it's"}).as_object().unwrap().clone();
+    job.config = r#"{"a":"it's"}"#.parse().unwrap();
     let spec = ContainerBuilder::new("python:3.11-slim")
         .with_job(&job, &FIRST)
         .with_command(&["/bin/bash", "-p"], "/bot/entrypoint.sh")
@@ -135,7 +135,7 @@ fn a_config_too_large_for_the_environment_travels_by_file_alone() {
     // {"k":"…"} adds eight bytes.
     for (length, fits) in [(MAX_CONFIG_ENV_BYTES - 8, true), (MAX_CONFIG_ENV_BYTES - 7, false)] {
         let mut job = job("main.py");
-        job.config.insert("k".to_owned(), "x".repeat(length).into());
+        job.config = json!({"k": "x".repeat(length)}).to_string().parse().unwrap();
         let spec = built(&job);
         assert_eq!(env(&spec, "CONFIG").is_some(), fits, "{length}");
         assert_eq!(env(&spec, "CONFIG_FILE"), Some("/bot/.longshore/config.json"));
@@ -145,7 +145,7 @@ fn a_config_too_large_for_the_environment_travels_by_file_alone() {
 #[test]
 fn the_size_of_a_config_counts_in_bytes_not_in_characters() {
     let mut job = job("main.py");
-    job.config.insert("k".to_owned(), "é".repeat(MAX_CONFIG_ENV_BYTES / 2).into());
+    job.config = json!({"k": "é".repeat(MAX_CONFIG_ENV_BYTES / 2)}).to_string().parse().unwrap();
     assert_eq!(env(&built(&job), "CONFIG"), None);
 }
 
@@ -153,11 +153,11 @@ fn the_size_of_a_config_counts_in_bytes_not_in_characters() {
 fn compat_10_a_config_is_handed_on_as_it_is_whatever_it_holds() {
     let mut job = job("main.py");
     let nasty = "it's $(rm -rf /)\n`id` \"日本\" \u{0}\u{1F680}";
-    job.config.insert(nasty.to_owned(), nasty.into());
+    job.config = json!({nasty: nasty}).to_string().parse().unwrap();
     let spec = built(&job);
     let config = env(&spec, "CONFIG").unwrap();
     assert!(!config.contains('\0'), "the environment cannot hold a NUL");
-    assert_eq!(serde_json::from_str::<Map<String, Value>>(config).unwrap(), job.config);
+    assert_eq!(serde_json::from_str::<Value>(config).unwrap(), json!({nasty: nasty}));
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn our_own_names_win_over_the_jobs() {
     let mut job = job("main.py");
     job.env.insert("ID".to_owned(), "somebody-else".to_owned());
     job.env.insert("CONFIG".to_owned(), "{}".to_owned());
-    job.config.insert("k".to_owned(), "x".repeat(MAX_CONFIG_ENV_BYTES).into());
+    job.config = json!({"k": "x".repeat(MAX_CONFIG_ENV_BYTES)}).to_string().parse().unwrap();
     let spec = built(&job);
     assert_eq!(env(&spec, "ID"), Some("my-job"));
     assert_eq!(env(&spec, "CONFIG"), None);

@@ -101,7 +101,7 @@ async fn a_terminating_run_goes_the_whole_way_and_leaves_nothing() {
     let states = States::default();
     let result = fixture.runner.start_container(&fixture.run(false), &states).await.unwrap();
     assert_eq!((result.status, result.verdict), (ResultStatus::Success, Some(Verdict::Succeeded)));
-    assert_eq!(result.result, Some(json!({"sharpe": 1.5})));
+    assert_eq!(result.result.unwrap().as_str(), r#"{"sharpe":1.5}"#);
     assert_eq!(result.output, "working\n");
     assert_eq!(result.objects.result_key.as_deref(), Some("job/analysis.json"));
     assert_eq!(result.objects.output_key.as_deref(), Some("job/logs.txt"));
@@ -225,7 +225,7 @@ async fn missing_code_is_the_publishers_fault_and_asks_nothing_of_the_engine() {
 
 #[tokio::test]
 async fn a_large_result_travels_by_its_key_alone() {
-    let value = json!({"curve": "x".repeat(crate::runner::verdict::MAX_INLINE_RESULT_BYTES)});
+    let value = json!({"curve": "x".repeat(crate::runner::result_text::MAX_INLINE_RESULT_BYTES)});
     let fixture = Fixture::new(gives(&value.to_string())).await;
     let result = fixture.runner.start_container(&fixture.run(false), &()).await.unwrap();
     assert_eq!(result.verdict, Some(Verdict::Succeeded));

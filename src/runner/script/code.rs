@@ -19,8 +19,7 @@ impl CodeEntrypointFactory {
     /// What the configuration's file holds: the start message's `config`, as JSON.
     #[must_use]
     pub fn config(self, job: &Job) -> Vec<u8> {
-        // A map of JSON values always has a text.
-        serde_json::Value::Object(job.config.clone()).to_string().into_bytes()
+        job.config.as_str().as_bytes().to_vec()
     }
 
     /// Writes the configuration and the launcher.

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::{Map, Value, json};
 
 use super::{CodeEntrypointFactory, EntryScript, RuntimeScripts, ScriptManager};
-use crate::job::{Entrypoint, Job, Runtime};
+use crate::job::{Entrypoint, Job, JsonText, Runtime};
 use crate::runner::code::tests::job;
 use crate::runner::directory::JobDirectory;
 
@@ -116,10 +116,14 @@ fn awkward() -> Map<String, Value> {
     values.as_object().unwrap().clone()
 }
 
+fn text_of(config: &Map<String, Value>) -> JsonText {
+    Value::Object(config.clone()).to_string().parse().unwrap()
+}
+
 #[tokio::test]
 async fn compat_10_any_config_arrives_in_the_code_as_it_was_sent() {
     for runtime in Runtime::ALL {
-        let mount = Mount::new(runtime, |job| job.config = awkward(), None).await;
+        let mount = Mount::new(runtime, |job| job.config = text_of(&awkward()), None).await;
         let text = Value::Object(awkward()).to_string();
         let arrived = Mount::arrived(mount.command().env("CONFIG", &text));
         assert_eq!(arrived["config"], Value::Object(awkward()), "{runtime}");
@@ -137,7 +141,7 @@ async fn compat_10_any_config_arrives_in_the_code_as_it_was_sent() {
 async fn compat_10_a_config_too_large_for_the_environment_arrives_by_file() {
     for runtime in Runtime::ALL {
         let config = Map::from_iter([("text".to_owned(), json!("'\"\n$é".repeat(250_000)))]);
-        let mount = Mount::new(runtime, |job| job.config = config.clone(), None).await;
+        let mount = Mount::new(runtime, |job| job.config = text_of(&config), None).await;
         assert!(fs::metadata(mount.config_file()).unwrap().len() > 1 << 20);
         let arrived = Mount::arrived(mount.command().env_remove("CONFIG"));
         assert!(arrived["config"] == Value::Object(config), "{runtime}");
@@ -184,7 +188,7 @@ async fn the_script_is_the_same_for_every_job_of_a_runtime() {
         let plain = text(|_| {}).await;
         let other = text(|job| {
             job.id = "other".parse().unwrap();
-            job.config = awkward();
+            job.config = text_of(&awkward());
             job.entrypoint = Entrypoint::Backtest;
         });
         assert_eq!(plain, other.await, "{runtime}");

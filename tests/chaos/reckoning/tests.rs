@@ -23,6 +23,7 @@ fn result(event: &str, id: &str, data: &Value) -> Seen {
     let mut data = data.clone();
     data["run_id"] = run.as_str().into();
     Seen {
+        text: String::new(),
         exchange: "results".to_owned(),
         routing_key: "any".to_owned(),
         message_id: None,

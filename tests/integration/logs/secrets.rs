@@ -67,3 +67,54 @@ async fn a_secret_that_is_not_there_makes_a_message_a_dead_letter() {
     assert_eq!(scene.dead_letters(1).await.len(), 1);
     scene.finish([worker]).await;
 }
+
+/// Gives its secrets back in escapes, within JSON, as a number and beside much else.
+const RETURNS: &str = r#"
+import json, os
+def main(id, config):
+    key = config["exchange"]["password"]
+    pin = config["pin"]
+    large = "x" * config["size"]
+    escaped = "".join("\\u%04x" % ord(c) for c in key)
+    text = '{"zeta": "%s", "%s": 1, "log": %s, "pin": %s, "wei": 123456789012345678901, "large": "%s"}' % (
+        escaped, escaped, json.dumps(json.dumps({"key": key})), float(pin), large)
+    with open("/backtest/result.json", "w") as file:
+        file.write(text)
+    os._exit(0)
+"#;
+
+#[tokio::test]
+async fn a_large_result_is_masked_as_a_small_one_is_and_keeps_all_else() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let expected = concat!(
+        r#"{"zeta":"[masked]","[masked]":1,"log":"{\"key\": \"[masked]\"}","pin":"[masked]","#,
+        r#""wei":123456789012345678901,"large":"x"#,
+    );
+    for (name, size) in [("small", 10), ("large", 600_000)] {
+        let mut message = scene.job(name, &PYTHON_BACKTEST, RETURNS).await;
+        let id = message["id"].as_str().unwrap().to_owned();
+        let exchange = json!({"password": "hunter22/\u{e4}"});
+        message["config"] = json!({"exchange": exchange, "pin": "987654321098765", "size": size});
+        message["secrets"] = json!(["/exchange/password", "/pin"]);
+        let result = scene.run(&message).await;
+        result.expect("succeeded");
+        let stored = scene.read_object(Bucket::Results, &format!("{id}/analysis.json")).await;
+        assert!(stored.starts_with(expected), "{name}: {}", &stored[..stored.len().min(300)]);
+        assert!(stored.len() > size && stored.ends_with("x\"}"), "{name}: {} bytes", stored.len());
+        assert_eq!(result.text.contains(expected), size < 1000, "{name}");
+    }
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
+async fn a_result_that_is_nested_without_end_fails_with_its_reason() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let source = "import os\ndef main(id, config):\n    with open('/backtest/result.json', 'w') as file:\n        \
+                  file.write('[' * 5000000 + ']' * 5000000)\n    os._exit(0)";
+    let result = scene.run(&scene.job("deep", &PYTHON_BACKTEST, source).await).await;
+    result.expect("failed");
+    result.expect_message(&["result.json is nested more than 127 levels deep"]);
+    scene.finish([worker]).await;
+}

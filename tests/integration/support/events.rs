@@ -29,6 +29,8 @@ pub(crate) struct Seen {
     pub(crate) delivery_mode: Option<u8>,
     /// The CloudEvent.
     pub(crate) event: Value,
+    /// Its text: some numbers have more digits than `event` keeps.
+    pub(crate) text: String,
 }
 
 impl Seen {
@@ -44,6 +46,7 @@ impl Seen {
             delivery_mode: *properties.delivery_mode(),
             event: serde_json::from_slice(&delivery.data)
                 .unwrap_or_else(|error| panic!("an event is not JSON: {error}")),
+            text: String::from_utf8_lossy(&delivery.data).into_owned(),
         }
     }
 

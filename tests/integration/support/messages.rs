@@ -42,6 +42,18 @@ impl Scene {
         self.publish(key, message.to_string().as_bytes(), properties).await;
     }
 
+    /// Starts a job with a config that is published as it is written, and waits for its result.
+    pub(crate) async fn run_with_config(&self, message: &Value, config: &str) -> Seen {
+        let mut message = message.clone();
+        message["config"] = "HERE".into();
+        let body = message.to_string().replace("\"HERE\"", config);
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_message_id(uuid::Uuid::new_v4().to_string().into());
+        self.publish("start.terminating", body.as_bytes(), properties).await;
+        self.events.result_of(message["id"].as_str().unwrap()).await
+    }
+
     /// Publishes a stop message.
     pub(crate) async fn stop(&self, message: &Value) {
         self.publish("stop", message.to_string().as_bytes(), BasicProperties::default()).await;

@@ -225,7 +225,7 @@ def main(id, config):
         "result-no-unicode",
         "failed",
         0,
-        "result.json is not valid JSON",
+        "result.json is nested more than 127 levels deep",
         r#"
 import os
 def main(id, config):
