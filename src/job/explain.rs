@@ -42,9 +42,9 @@ impl<'a> Explaining<'a> {
             return self.check_choice(path, value, &choices);
         }
         match (rule.kind(), value) {
-            ("object", Value::Object(fields)) => self.check_fields(path, fields, rule.rule),
+            ("object", Value::Object(fields)) => self.check_fields(path, fields, rule.says),
             ("array", Value::Array(items)) => {
-                if let Some(rule) = rule.rule.get("items") {
+                if let Some(rule) = rule.says.get("items") {
                     for (number, item) in items.iter().enumerate() {
                         self.check(&format!("{path}[{number}]"), item, rule);
                     }
@@ -95,14 +95,14 @@ impl<'a> Explaining<'a> {
         let others = rule.get("additionalProperties");
         for (name, value) in fields {
             let below = if path.is_empty() { shown(name) } else { format!("{path}.{name}") };
-            match (known.and_then(|known| known.get(name)), others) {
-                (Some(rule), _) => self.check(&below, value, rule),
-                (None, Some(Value::Bool(false))) => {
+            let own = known.and_then(|known| known.get(name));
+            match own.or(others.filter(|rule| rule.is_object())) {
+                Some(rule) => self.check(&below, value, rule),
+                None if others == Some(&Value::Bool(false)) => {
                     let problem = self.unknown(path, name, known);
                     self.tell(&below, problem);
                 }
-                (None, Some(rule @ Value::Object(_))) => self.check(&below, value, rule),
-                (None, _) => {}
+                None => {}
             }
             if self.found.len() >= MAX_VIOLATIONS {
                 return;
@@ -134,7 +134,7 @@ impl<'a> Explaining<'a> {
 
 /// What the schema says about a value, references followed.
 struct Rule<'a> {
-    rule: &'a Value,
+    says: &'a Value,
     may_be_null: bool,
     is_id: bool,
 }
@@ -149,12 +149,12 @@ impl<'a> Rule<'a> {
         let reference = rule.get("$ref").and_then(Value::as_str);
         let name = reference.and_then(|reference| reference.strip_prefix("#/$defs/"));
         let rule = name.and_then(|name| schema["$defs"].get(name)).unwrap_or(rule);
-        Self { rule, may_be_null, is_id: matches!(name, Some("JobId" | "RunId")) }
+        Self { says: rule, may_be_null, is_id: matches!(name, Some("JobId" | "RunId")) }
     }
 
     /// The texts that it may be, where it may be no others.
     fn choices(&self) -> Option<Vec<&'a str>> {
-        let texts = match (self.rule.get("oneOf"), self.rule.get("enum")) {
+        let texts = match (self.says.get("oneOf"), self.says.get("enum")) {
             (Some(all), _) => all.as_array()?.iter().map(|one| one["const"].as_str()).collect(),
             (None, Some(all)) => all.as_array()?.iter().map(Value::as_str).collect(),
             (None, None) => None,
@@ -164,7 +164,7 @@ impl<'a> Rule<'a> {
 
     /// The type, null left out; empty where it may be anything.
     fn kind(&self) -> &'a str {
-        match &self.rule["type"] {
+        match &self.says["type"] {
             Value::String(kind) => kind,
             Value::Array(kinds) => {
                 kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap_or("")
@@ -174,7 +174,7 @@ impl<'a> Rule<'a> {
     }
 
     fn bound(&self, name: &str) -> Option<u64> {
-        self.rule.get(name).and_then(Value::as_u64)
+        self.says.get(name).and_then(Value::as_u64)
     }
 
     fn allowed(&self) -> String {
@@ -244,7 +244,7 @@ fn listed(items: impl Iterator<Item = impl AsRef<str>>, last: &str) -> String {
     for (number, item) in items.iter().enumerate() {
         match number {
             0 => {}
-            _ if number + 1 == items.len() => text.push_str(&format!(" {last} ")),
+            _ if number + 1 == items.len() => text.extend([" ", last, " "]),
             _ => text.push_str(", "),
         }
         text.push_str(item.as_ref());

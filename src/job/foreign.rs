@@ -54,7 +54,7 @@ fn is_length(bytes: [u8; 4], length: usize) -> bool {
 
 fn text(body: &[u8]) -> Option<(&'static str, &'static str)> {
     let text = std::str::from_utf8(body).ok()?.trim();
-    let (first, second) = (text.bytes().next(), text.bytes().nth(1));
+    let (first, second) = (text.as_bytes().first(), text.as_bytes().get(1));
     Some(match (first, second) {
         (Some(b'<'), _) => ("XML", SEND_JSON),
         (Some(b'{'), Some(b'\'')) => {

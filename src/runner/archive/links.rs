@@ -169,13 +169,12 @@ fn find<'a>(nodes: &'a Nodes, link: &str, target: &str) -> Result<Found<'a>, Str
         }
         let child = if place.is_empty() { part } else { format!("{place}/{part}") };
         match nodes.get_key_value(child.as_str()) {
-            None => return Ok(Found::Nothing),
             Some((_, Node::Directory)) => place = child,
             Some((path, Node::File(bytes))) if to_do.is_empty() => {
                 return Ok(Found::File(path, *bytes));
             }
-            // A file is no folder.
-            Some((_, Node::File(_))) => return Ok(Found::Nothing),
+            // A file is not a folder.
+            None | Some((_, Node::File(_))) => return Ok(Found::Nothing),
             Some((_, Node::Link(next))) => {
                 hops += 1;
                 if hops > MAX_HOPS {
