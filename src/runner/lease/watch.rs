@@ -29,7 +29,7 @@ impl LeaseWatch {
     /// A bot that another worker started: what its lease, in the job's directory, says.
     pub(in crate::runner) fn taken_over(root: &Path) -> Self {
         let until = left_at(root);
-        let mut watch = Self { may_end: until.and_then(end_before), has_lapsed: false };
+        let mut watch = Self { may_end: until.map(end_before), has_lapsed: false };
         watch.has_lapsed = watch.may_have_run_out(Uptime::now());
         watch
     }
@@ -51,11 +51,11 @@ impl LeaseWatch {
 /// when it sees the lease, which is not before it was written.
 fn earliest_end(grant: Grant, written_at: Option<Uptime>) -> Option<Uptime> {
     let from_writing = Uptime(written_at?.0 + grant.lifetime);
-    end_before(grant.until.map_or(from_writing, |until| until.min(from_writing)))
+    Some(end_before(grant.until.map_or(from_writing, |until| until.min(from_writing))))
 }
 
-fn end_before(lease_ends: Uptime) -> Option<Uptime> {
-    Some(Uptime(lease_ends.0.saturating_sub(ENDS_EARLY)))
+fn end_before(lease_ends: Uptime) -> Uptime {
+    Uptime(lease_ends.0.saturating_sub(ENDS_EARLY))
 }
 
 #[cfg(test)]
