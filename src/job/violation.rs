@@ -74,6 +74,7 @@ pub(super) fn violation(path: &str, problem: impl AsRef<str>) -> Violation {
 const MAX_QUOTED_CHARS: usize = 160;
 
 /// A text of the message, in quotes.
+#[must_use]
 pub fn quoted(text: &str) -> String {
     match text.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{:?}…", &text[..end]),

@@ -54,7 +54,8 @@ fn passwd(uid: u32, gid: u32) -> String {
 }
 
 fn group(gid: u32) -> String {
-    with_job(gid).map(|(name, id)| format!("{name}:x:{id}:\n")).collect()
+    let line = |(name, id): (&str, u32)| format!("{name}:x:{id}:\n");
+    with_job(gid).map(line).collect()
 }
 
 /// The known names, and one more for an id that is not among them.

@@ -63,40 +63,40 @@ mod tests {
     use super::*;
     use crate::runner::lease::write;
 
-    fn at(seconds: u64) -> Option<Uptime> {
-        Some(Uptime(Duration::from_secs(seconds)))
+    fn at(seconds: u64) -> Uptime {
+        Uptime(Duration::from_secs(seconds))
     }
 
     fn grant(proven_at: u64) -> Grant {
-        Grant::from(at(proven_at), Duration::from_secs(15))
+        Grant::from(Some(at(proven_at)), Duration::from_secs(15))
     }
 
     #[test]
     fn a_lease_that_is_renewed_in_time_has_not_run_out_whatever_the_bot_says() {
-        let mut watch = LeaseWatch::first(grant(100), at(100));
+        let mut watch = LeaseWatch::first(grant(100), Some(at(100)));
         for beat in (102..200).step_by(2) {
-            assert!(!watch.may_have_run_out(at(beat)));
-            watch.renewed(grant(beat), at(beat), at(beat));
+            assert!(!watch.may_have_run_out(Some(at(beat))));
+            watch.renewed(grant(beat), Some(at(beat)), Some(at(beat)));
         }
-        assert!(!watch.may_have_run_out(at(209)));
+        assert!(!watch.may_have_run_out(Some(at(209))));
     }
 
     #[test]
     fn a_lease_may_have_run_out_from_when_the_script_may_have_seen_its_end() {
-        let watch = LeaseWatch::first(grant(100), at(101));
-        assert!(!watch.may_have_run_out(at(111)));
-        assert!(watch.may_have_run_out(at(112)));
+        let watch = LeaseWatch::first(grant(100), Some(at(101)));
+        assert!(!watch.may_have_run_out(Some(at(111))));
+        assert!(watch.may_have_run_out(Some(at(112))));
         // A container with another clock counts from when it sees the lease.
-        let unproven = LeaseWatch::first(Grant::from(None, Duration::from_secs(12)), at(101));
-        assert!(!unproven.may_have_run_out(at(109)));
-        assert!(unproven.may_have_run_out(at(110)));
+        let unproven = LeaseWatch::first(Grant::from(None, Duration::from_secs(12)), Some(at(101)));
+        assert!(!unproven.may_have_run_out(Some(at(109))));
+        assert!(unproven.may_have_run_out(Some(at(110))));
     }
 
     #[test]
     fn a_lease_that_was_renewed_too_late_stays_one_that_may_have_run_out() {
-        let mut watch = LeaseWatch::first(grant(100), at(100));
-        watch.renewed(grant(112), at(111), at(112));
-        assert!(watch.may_have_run_out(at(112)));
+        let mut watch = LeaseWatch::first(grant(100), Some(at(100)));
+        watch.renewed(grant(112), Some(at(111)), Some(at(112)));
+        assert!(watch.may_have_run_out(Some(at(112))));
     }
 
     #[test]
