@@ -52,9 +52,9 @@ fn whatever_dead_letters_does_so_at_least_once() {
             queue.arguments.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
         };
         let text = |text: &str| Some(Argument::Text(text.to_owned()));
-        assert_eq!(argument("x-queue-type"), Some(text("quorum")));
-        assert_eq!(argument("x-dead-letter-strategy"), Some(text("at-least-once")));
-        assert_eq!(argument("x-overflow"), Some(text("reject-publish")));
+        assert_eq!(argument("x-queue-type"), text("quorum"));
+        assert_eq!(argument("x-dead-letter-strategy"), text("at-least-once"));
+        assert_eq!(argument("x-overflow"), text("reject-publish"));
         assert!(argument("x-dead-letter-exchange").is_some());
     }
 }
