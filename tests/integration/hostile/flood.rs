@@ -1,7 +1,7 @@
 //! A flood of hostile messages by a publisher of least rights, beside good jobs and bots. It takes
 //! minutes: `make test-long`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,10 +14,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::archives::caps;
+use crate::corpora::amqp::{self, Case, Right};
 use crate::corpora::archives::{self, Archive};
 use crate::corpora::messages::{self, Message};
 use crate::support::least_rights::Publisher;
 use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use crate::support::raw_publisher::RawPublisher;
 use crate::support::scene::Scene;
 use crate::support::variable;
 
@@ -26,6 +28,9 @@ const MAX_PEAK_KIB: u64 = 120 * 1024;
 
 /// Of so many hostile messages one names a bad archive, which costs a worker a slot.
 const ARCHIVE_EVERY: usize = 20;
+
+/// Of so many hostile messages one has properties at the edge of AMQP.
+const EDGE_EVERY: usize = 7;
 
 /// Of so many hostile messages one goes to the queue of stops.
 const STOP_EVERY: usize = 10;
@@ -48,8 +53,17 @@ struct Shot {
     is_told: bool,
 }
 
+/// A message whose bytes no client library writes. It carries no mark of the test's but its job's id.
+struct EdgeShot {
+    key: Vec<u8>,
+    properties: Vec<u8>,
+    id: String,
+    body: String,
+}
+
 /// An endless row of hostile messages.
 struct Corpus {
+    edge: Vec<Case>,
     namespace: String,
     archives: Vec<(&'static str, String)>,
     messages: std::vec::IntoIter<Message>,
@@ -65,7 +79,28 @@ impl Corpus {
             keys.push((name, scene.put_zip(name, bytes).await));
         }
         let (namespace, messages) = (scene.namespace.clone(), Vec::new().into_iter());
-        Self { namespace, archives: keys, messages, round: 0, shots: 0 }
+        let edge = amqp::all("start.terminating").into_iter();
+        let edge = edge.filter(|case| case.right != Right::NotTaken).collect();
+        Self { edge, namespace, archives: keys, messages, round: 0, shots: 0 }
+    }
+
+    /// The next message at the edge, where it is the turn of one. All of them end as `rejected`, for
+    /// there is no such code either.
+    fn next_edge(&mut self) -> Option<EdgeShot> {
+        if !(self.shots + 1).is_multiple_of(EDGE_EVERY) {
+            return None;
+        }
+        let turn = (self.shots + 1) / EDGE_EVERY - 1;
+        let case = &self.edge[turn % self.edge.len()];
+        // A message under an id that was there before is the same message, and told by the same event.
+        if turn >= self.edge.len() && has_message_id(case) {
+            return None;
+        }
+        self.shots += 1;
+        let id = format!("{}-edge-{}", self.namespace, self.shots);
+        let body = PYTHON_BACKTEST.message(&id, "no/such/code.zip").to_string();
+        let key = case.key.unwrap_or(b"start.terminating").to_vec();
+        Some(EdgeShot { key, properties: case.properties.clone(), id, body })
     }
 
     fn next(&mut self) -> Shot {
@@ -98,12 +133,17 @@ impl Corpus {
     }
 }
 
+/// Whether the flags say that there is a `message_id`.
+fn has_message_id(case: &Case) -> bool {
+    case.properties.get(1).is_some_and(|low| low & (1 << 7) != 0)
+}
+
 /// The trace that the message of this number carries, and every event that comes of it.
 fn trace(number: usize) -> String {
     format!("00-{:032x}-{:016x}-01", number + 1, 1)
 }
 
-/// Counts the dead letters by message id, and takes them away.
+/// Counts the dead letters by the test's message id, else by their body, and takes them away.
 async fn count_dead_letters(
     scene: &Scene,
 ) -> (Arc<Mutex<HashMap<String, usize>>>, AbortOnDropHandle<()>) {
@@ -119,7 +159,9 @@ async fn count_dead_letters(
         let _kept = channel;
         while let Some(Ok(letter)) = consumer.next().await {
             let id = letter.properties.message_id().as_ref().map(ToString::to_string);
-            *counted.lock().unwrap().entry(id.unwrap_or_default()).or_default() += 1;
+            let id = id.filter(|id| id.starts_with("shot-"));
+            let mark = id.unwrap_or_else(|| String::from_utf8_lossy(&letter.data).into_owned());
+            *counted.lock().unwrap().entry(mark).or_default() += 1;
         }
     });
     (counts, AbortOnDropHandle::new(counting))
@@ -155,7 +197,8 @@ async fn a_flood_of_hostile_messages_harms_no_job_and_no_bot() {
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let exchange = format!("{}.jobs", scene.namespace);
     let mut corpus = Corpus::of(&scene).await;
-    let mut told = Vec::new();
+    let mut raw = RawPublisher::to(publisher.url().to_owned());
+    let (mut told, mut edges) = (BTreeMap::new(), Vec::new());
     let mut confirms = Vec::new();
     let mut ticks = interval(Duration::from_secs(1) / u32::try_from(per_second).unwrap());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -169,8 +212,14 @@ async fn a_flood_of_hostile_messages_harms_no_job_and_no_bot() {
             scene.start(&message).await;
             started += 1;
         }
+        if let Some(shot) = corpus.next_edge() {
+            let body = shot.body.as_bytes();
+            raw.publish(&exchange, &shot.key, &shot.properties, body).await.unwrap();
+            edges.push(shot);
+            continue;
+        }
         let shot = corpus.next();
-        told.push(shot.is_told);
+        told.insert(number, shot.is_told);
         let mut headers = FieldTable::default();
         headers
             .insert("traceparent".into(), AMQPValue::LongString(LongString::from(trace(number))));
@@ -189,7 +238,7 @@ async fn a_flood_of_hostile_messages_harms_no_job_and_no_bot() {
     let (took, done_at) = (begun.elapsed(), Instant::now());
     eprintln!("{hostile} hostile messages in {} s beside {started} good jobs", took.as_secs());
 
-    let expected = told.iter().filter(|told| **told).count();
+    let expected = told.values().filter(|told| **told).count() + edges.len();
     loop {
         let results = scene.events.all_results();
         let (succeeded, refused) = results.iter().fold((0, 0), |(good, bad), seen| {
@@ -223,7 +272,13 @@ async fn a_flood_of_hostile_messages_harms_no_job_and_no_bot() {
     }
     let letters = letters.lock().unwrap().clone();
     let mut wrong = Vec::new();
-    for (number, is_told) in told.iter().enumerate() {
+    for EdgeShot { id, body, .. } in &edges {
+        let (results, dead) = (scene.events.results_of(id).len(), letters.get(body).copied());
+        if (results, dead) != (1, Some(1)) {
+            wrong.push(format!("{id}: {results} results, {dead:?} dead letters"));
+        }
+    }
+    for (&number, is_told) in &told {
         let results = by_trace.get(&trace(number)).copied().unwrap_or_default();
         let dead = letters.get(&format!("shot-{number}")).copied().unwrap_or_default();
         if results != usize::from(*is_told) || dead != 1 {
