@@ -38,16 +38,16 @@ fn follow(bytes: &[u8], is_guarded: bool) {
     let frames = delivery(properties, body);
     let passed = if is_guarded { filtered(&frames, 7) } else { frames };
     let mut rest = &passed[..];
-    let mut parsed = Vec::new();
+    let mut frames = Vec::new();
     while !rest.is_empty() {
         let (after, frame) = parse_frame(rest).expect("lapin cannot read it");
-        parsed.push(frame);
+        frames.push(frame);
         rest = after;
     }
     let [AMQPFrame::Method(1, _), AMQPFrame::Header(1, header), AMQPFrame::Body(1, read)] =
-        &parsed[..]
+        &frames[..]
     else {
-        panic!("other frames came out: {parsed:?}")
+        panic!("other frames came out: {frames:?}")
     };
     assert!(read == body && header.body_size == body.len() as u64);
     let foreign = MessageProperties::read(&header.properties, Sender::Publisher);

@@ -175,7 +175,7 @@ async fn node_has_most_of_its_memory_for_the_heap_and_ends_as_out_of_memory() {
     }
     let result = scene.events.result_of(&scene.id("limit")).await;
     let heap = result.expect("succeeded")["result"]["heap"].as_u64().unwrap();
-    assert!(heap >= 192 << 20 && heap < 256 << 20, "{heap}");
+    assert!((192 << 20..256 << 20).contains(&heap), "{heap}");
     let result = scene.events.result_of(&scene.id("hungry")).await;
     result.expect("out_of_memory");
     result.expect_message(&["256 MiB"]);

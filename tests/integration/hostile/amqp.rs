@@ -32,11 +32,11 @@ async fn publish(
 ) -> Result<(), String> {
     let exchange = format!("{}.jobs", scene.namespace);
     let key = case.key.unwrap_or(key.as_bytes());
-    let published = publisher.publish(&exchange, key, &case.properties, body).await;
-    if published.is_ok() == (case.right != Right::NotTaken) {
+    let outcome = publisher.publish(&exchange, key, &case.properties, body).await;
+    if outcome.is_ok() == (case.right != Right::NotTaken) {
         return Ok(());
     }
-    Err(format!("{}: {published:?}", case.name))
+    Err(format!("{}: {outcome:?}", case.name))
 }
 
 #[tokio::test]

@@ -169,6 +169,7 @@ async fn count_dead_letters(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it publishes for minutes: make test-long"]
+#[allow(clippy::too_many_lines, reason = "one flood from its first message to its last count")]
 async fn a_flood_of_hostile_messages_harms_no_job_and_no_bot() {
     let hostile = number("LONGSHORE_FLOOD_MESSAGES", 10_000);
     let per_second = number("LONGSHORE_FLOOD_PER_SECOND", 50);
