@@ -580,7 +580,30 @@ up_services() {
     refuse_taken_ports
     step "RabbitMQ and SeaweedFS answer" "See: scripts/stack.sh status, docker compose logs" \
         compose up -d --wait --no-build --no-recreate rabbitmq seaweedfs
+    step "Users of RabbitMQ: worker, publisher, subscriber" "See: docker compose logs rabbitmq" make_users
 }
+
+# Each role has a user with no more rights than it needs (docs/security.md); a password is the user's name. Made
+# live, so that a broker which runs is used as it is.
+make_users() {
+    local ns=${AMQP_NAMESPACE:-longshore} own='amq\.gen-.*' there role
+    there=$(in_rabbitmq rabbitmqctl -q --no-table-headers list_permissions -p /)
+    for role in worker publisher subscriber; do
+        local rights=("^$own\$" "^$own\$" "^($own|$ns\.(status|results))\$")
+        case $role in
+        worker) rights=("^($ns\..*|$own)\$" "^($ns\..*|$own|amq\.default)\$" "^($ns\..*|$own)\$") ;;
+        publisher) rights=("^$own\$" "^$ns\.jobs\$" "^$own\$") ;;
+        esac
+        if grep -qxF "$(printf '%s\t%s\t%s\t%s' "longshore-$role" "${rights[@]}")" <<<"$there"; then continue; fi
+        if ! grep -q "^longshore-$role"$'\t' <<<"$there"; then
+            in_rabbitmq rabbitmqctl -q add_user "longshore-$role" "longshore-$role" ||
+                in_rabbitmq rabbitmqctl -q change_password "longshore-$role" "longshore-$role"
+        fi
+        in_rabbitmq rabbitmqctl -q set_permissions -p / "longshore-$role" "${rights[@]}"
+    done
+}
+
+in_rabbitmq() { compose exec -T rabbitmq "$@"; }
 
 # in_worker_image USER OPTIONS... PROGRAM ARGUMENTS...: with the engine's eyes, wherever it runs.
 in_worker_image() {
@@ -620,6 +643,7 @@ endpoints() {
     cat <<END
 
       RabbitMQ     amqp://${RABBITMQ_USER:-longshore}:${RABBITMQ_PASSWORD:-longshore}@127.0.0.1:${RABBITMQ_PORT:-5672}/%2f
+      its users    longshore-worker, longshore-publisher, longshore-subscriber: the password is the name
       management   http://127.0.0.1:${RABBITMQ_MANAGEMENT_PORT:-15672}   ${RABBITMQ_USER:-longshore} / ${RABBITMQ_PASSWORD:-longshore}
       S3           http://127.0.0.1:${S3_PORT:-8333}   ${MINIO_ACCESS_KEY:-longshore} / ${MINIO_SECRET_KEY:-longshore-secret}
 END

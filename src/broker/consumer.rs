@@ -163,7 +163,9 @@ impl Consumer {
     fn take(&mut self, raw: lapin::message::Delivery, channel: &Channel) {
         self.word.consuming();
         let receipt = channel.receipt(&raw);
-        let is_internal = self.broker.topology().is_internal(raw.exchange.as_str());
+        // What the broker gave up on keeps the headers that its publisher wrote.
+        let is_internal = self.inbox != Inbox::Undelivered
+            && self.broker.topology().is_internal(raw.exchange.as_str());
         let sender = if is_internal { Sender::Worker } else { Sender::Publisher };
         let queue = self.queue.clone();
         self.arrived = Some(Delivery::new(raw, self.inbox, queue, receipt, sender));

@@ -27,6 +27,9 @@ pub const QUEUE_HEADER: &str = "x-longshore-queue";
 /// The trace that a message belongs to, as W3C Trace Context.
 pub const TRACEPARENT_HEADER: &str = "traceparent";
 
+/// Why the broker gave a message up last, as it writes itself.
+const LAST_DEATH_HEADER: &str = "x-last-death-reason";
+
 /// What the names of our own headers begin with. They are read of messages that a worker sent, and of
 /// no others.
 const OUR_HEADERS: &str = "x-longshore-";
@@ -148,6 +151,9 @@ pub struct MessageProperties {
     pub attempt: u32,
     /// From which attempt on none has run; the first is 1.
     pub since: u32,
+    /// Why the broker gave the message up last, such as `expired`. It means something only of a
+    /// message that came by dead-lettering: the broker writes over what a client says.
+    pub last_death: Option<String>,
     /// What of the message could not be read. Such a message must be refused: what else it says may
     /// not be what its publisher wrote.
     pub unreadable: Vec<Unreadable>,
@@ -190,6 +196,7 @@ impl MessageProperties {
                 .filter(|text| is_traceparent(text)),
             attempt: count(ATTEMPT_HEADER),
             since: count(SINCE_HEADER),
+            last_death: header(LAST_DEATH_HEADER).and_then(as_text),
             unreadable: header(UNREADABLE_HEADER)
                 .and_then(as_text)
                 .map_or_else(Vec::new, |text| text.lines().filter_map(as_unreadable).collect()),

@@ -13,6 +13,10 @@ use crate::settings::DeadLetterBounds;
 /// lost connection, so the number leaves room for a bad day of the network.
 const DELIVERY_LIMIT: i64 = 50;
 
+/// The same of a start: each delivery of one that takes its worker down costs all that runs there, and
+/// beyond the limit it has a result, so that nothing is lost without a word.
+const START_DELIVERY_LIMIT: i64 = 20;
+
 /// A queue that a worker takes messages from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Inbox {
@@ -22,12 +26,14 @@ pub enum Inbox {
     StartLongRunning,
     /// Stop messages; shared by all workers.
     Stop,
+    /// Start messages that the broker gave up on; shared by all workers.
+    Undelivered,
     /// The mailbox of one segment: what concerns its jobs.
     Mailbox(u32),
 }
 
 impl Inbox {
-    /// The queues that all workers share.
+    /// The queues that all workers share and publishers reach.
     pub const SHARED: [Self; 3] = [Self::StartTerminating, Self::StartLongRunning, Self::Stop];
 
     /// The inbox of start messages of a kind.
@@ -43,6 +49,7 @@ impl Inbox {
             Self::StartTerminating => "start.terminating".to_owned(),
             Self::StartLongRunning => "start.long-running".to_owned(),
             Self::Stop => "stop".to_owned(),
+            Self::Undelivered => "undelivered".to_owned(),
             Self::Mailbox(segment) => format!("segment.{segment}"),
         }
     }
@@ -265,7 +272,8 @@ impl Topology {
 
     /// Every durable queue but that of the dead letters, and the mailboxes, which their owners declare.
     pub(super) fn queues(&self) -> Vec<QueueSpec> {
-        let mut all: Vec<_> = Inbox::SHARED.iter().map(|inbox| self.inbox_spec(*inbox)).collect();
+        let inboxes = Inbox::SHARED.iter().chain(&[Inbox::Undelivered]);
+        let mut all: Vec<_> = inboxes.map(|inbox| self.inbox_spec(*inbox)).collect();
         all.extend(self.steps().into_iter().map(|step| self.retry_spec(step)));
         all
     }
@@ -289,10 +297,20 @@ impl Topology {
     /// A queue that a worker takes messages from. A mailbox is for workers alone: publishers cannot
     /// reach it by the exchange of jobs.
     pub(super) fn inbox_spec(&self, inbox: Inbox) -> QueueSpec {
-        let mut arguments = dead_lettering(self.dead());
-        arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)));
+        let is_start = matches!(inbox, Inbox::StartTerminating | Inbox::StartLongRunning);
+        let mut arguments = if is_start {
+            // Every start gets a result, so a worker looks at those that the broker gives up on.
+            let mut arguments = dead_lettering(self.returns_exchange());
+            let key = Argument::Text(Inbox::Undelivered.routing_key());
+            arguments.push(("x-dead-letter-routing-key", key));
+            arguments
+        } else {
+            dead_lettering(self.dead())
+        };
+        let limit = if is_start { START_DELIVERY_LIMIT } else { DELIVERY_LIMIT };
+        arguments.push(("x-delivery-limit", Argument::Number(limit)));
         let mut exchanges = vec![self.workers_exchange(), self.returns_exchange()];
-        if !matches!(inbox, Inbox::Mailbox(_)) {
+        if Inbox::SHARED.contains(&inbox) {
             exchanges.push(self.jobs_exchange());
         }
         QueueSpec {

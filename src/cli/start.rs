@@ -13,8 +13,10 @@ use super::pack::Package;
 use super::telemetry::Voice;
 use super::terminal::one_line;
 use super::{Context, Failure, Outcome, event_line};
-use crate::broker::MessageOptions;
-use crate::job::{EventData, Executable, ExecutionResult, RunId, State, Status, Verdict};
+use crate::broker::{Binding, Feed, MessageOptions};
+use crate::job::{
+    EventData, Executable, ExecutionResult, RunId, State, Status, Verdict, refusal_id,
+};
 use crate::settings::StoreSettings;
 use crate::storage::{Bucket, ObjectStore as _, S3Store};
 
@@ -71,8 +73,7 @@ pub(super) async fn run(arguments: &StartArguments, context: &Context) -> Outcom
     let client = Client::connect(&settings.0).await?;
     let message_id = uuid::Uuid::now_v7().to_string();
     let executable = with_run_id(executable, &message_id);
-    let followed =
-        if arguments.wait { Some(client.follow_job(&executable.id).await?) } else { None };
+    let followed = if arguments.wait { Some(follow(&client, &executable).await?) } else { None };
     let trace = new_trace();
     let options = MessageOptions {
         message_id: message_id.clone(),
@@ -81,7 +82,8 @@ pub(super) async fn run(arguments: &StartArguments, context: &Context) -> Outcom
     };
     client.broker.publish_start(&executable, &options).await?;
     let code = if let Some(events) = followed {
-        tell(&wait(arguments, events, &executable, &trace).await?, arguments)?
+        let sent = Sent::of(&executable, &message_id, trace)?;
+        tell(&wait(arguments, events, &sent).await?, arguments)?
     } else {
         tell_sent(&executable, &message_id, arguments.output)?;
         0
@@ -90,15 +92,40 @@ pub(super) async fn run(arguments: &StartArguments, context: &Context) -> Outcom
     Ok(code)
 }
 
+/// What was published, and how its events are told from those of other messages.
+struct Sent<'a> {
+    executable: &'a Executable,
+    /// The id of the event that refuses this very message.
+    refusal: String,
+    /// The trace of every event that comes of it.
+    trace: String,
+}
+
+impl<'a> Sent<'a> {
+    fn of(executable: &'a Executable, message_id: &str, trace: String) -> Result<Self, Failure> {
+        let body =
+            serde_json::to_vec(executable).map_err(|error| Failure::of(error.to_string()))?;
+        Ok(Self { executable, refusal: refusal_id(Some(message_id), &body), trace })
+    }
+}
+
+/// Follows the job, and the refusals that name no job: ours may be one of them.
+async fn follow(client: &Client, executable: &Executable) -> Result<Followed, Failure> {
+    let feeds = [Feed::Status, Feed::Results];
+    let mut bindings: Vec<_> =
+        feeds.map(|feed| Binding::of_job(feed, &executable.id)).into_iter().collect();
+    bindings.push(Binding { feed: Feed::Results, pattern: "*.*.unknown".to_owned() });
+    client.follow(bindings).await
+}
+
 async fn wait(
     arguments: &StartArguments,
     events: Followed,
-    executable: &Executable,
-    trace: &str,
+    sent: &Sent<'_>,
 ) -> Result<Ended, Failure> {
     let limit = arguments.wait_timeout.map_or(Duration::MAX, Duration::from_secs);
-    tokio::time::timeout(limit, until_settled(events, executable, trace)).await.map_err(|_| {
-        Failure::of(format!("{} has not ended within {} s", executable.id, limit.as_secs()))
+    tokio::time::timeout(limit, until_settled(events, sent)).await.map_err(|_| {
+        Failure::of(format!("{} has not ended within {} s", sent.executable.id, limit.as_secs()))
     })?
 }
 
@@ -137,21 +164,18 @@ fn new_trace() -> String {
     format!("00-{}-{}-01", id(), &id()[..16])
 }
 
-async fn until_settled(
-    mut events: Followed,
-    executable: &Executable,
-    trace: &str,
-) -> Result<Ended, Failure> {
-    let mut is_under_way = false;
+async fn until_settled(mut events: Followed, sent: &Sent<'_>) -> Result<Ended, Failure> {
+    let executable = sent.executable;
     while let Some(event) = events.next().await {
+        let is_our_refusal = event.id == sent.refusal;
         let line = event_line::line(&event);
         let is_of_our_run = event.run_id() == executable.run_id.as_ref();
-        let is_of_our_message = event.traceparent.as_deref() == Some(trace);
+        let is_of_our_message = event.traceparent.as_ref() == Some(&sent.trace);
         let may_be = is_of_our_run && (is_of_our_message || event.traceparent.is_none());
         match event.data {
-            // A refused message of anybody's may name our run: it is not the end of that.
-            EventData::Result(result) if result.is_refusal() => {
-                if is_of_our_message || (may_be && !is_under_way) {
+            // A refused message of anybody's may name our job, and even have our trace.
+            EventData::Result(result) if result.is_refusal() || result.run_id.is_none() => {
+                if is_our_refusal {
                     return Ok(Ended::Over(Box::new(result)));
                 }
             }
@@ -164,7 +188,6 @@ async fn until_settled(
                 return Err(Failure::of(format!("{} was not started: {why}", executable.id)));
             }
             EventData::Status(status) if is_of_our_run => {
-                is_under_way |= status.state != State::Duplicate;
                 warn(&line);
                 if executable.is_long_running && status.state == State::Running {
                     return Ok(Ended::Up(status));

@@ -12,7 +12,8 @@ const MOMENT: Duration = Duration::from_secs(5);
 
 /// Looks at the inboxes of a worker whose segment is `home`.
 pub(super) fn check(broker: &Broker, home: Option<u32>) -> Check {
-    let expected = Inbox::SHARED.into_iter().chain(home.map(Inbox::Mailbox));
+    let expected =
+        Inbox::SHARED.into_iter().chain([Inbox::Undelivered]).chain(home.map(Inbox::Mailbox));
     let receptions = broker.receptions();
     let named: Vec<_> = expected
         .map(|inbox| {

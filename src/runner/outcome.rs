@@ -289,12 +289,12 @@ pub fn failed(run: &Run, worker: &str, verdict: Verdict, message: String) -> Exe
     result
 }
 
-/// The result of a message that could not be followed.
+/// The result of a message that could not be followed. It names no run, for none came of the message:
+/// the run that it names may be somebody else's.
 #[must_use]
 pub fn rejected(error: &MessageError, worker: &str, segment: Option<u32>) -> ExecutionResult {
     let mut result = blank(worker);
     result.id.clone_from(&error.id);
-    result.run_id.clone_from(&error.run_id);
     result.entrypoint = error.entrypoint;
     result.segment = segment;
     settle_fields(

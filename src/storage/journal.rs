@@ -13,7 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::record::{
-    JobRecord, OwnerRecord, Place, RecordState, SegmentIndex, StoredMessage, Tombstone, Unconfirmed,
+    EndRecord, JobRecord, OwnerRecord, Place, RecordState, SegmentIndex, StoredMessage, Tombstone,
+    Unconfirmed,
 };
 use super::{Bucket, Condition, ETag, ObjectStore, StoreError};
 use crate::job::{Event, JobId, RunId};
@@ -202,7 +203,7 @@ impl Journal {
     /// record says, in the place of whatever is kept.
     pub async fn keep_end(&self, record: &JobRecord, event: &Event) -> Result<(), JournalError> {
         let key = self.ended_key(&record.id, &record.run_id);
-        self.write_json(&key, event, Condition::None).await.map(drop)
+        self.write_json(&key, &end_of(record, event), Condition::None).await.map(drop)
     }
 
     /// Keeps an end for a run whose record has none and is about to give way to another run's, unless
@@ -213,13 +214,13 @@ impl Journal {
         event: &Event,
     ) -> Result<(), JournalError> {
         let key = self.ended_key(&record.id, &record.run_id);
-        self.write_json(&key, event, Condition::Absent).await.map(drop)
+        self.write_json(&key, &end_of(record, event), Condition::Absent).await.map(drop)
     }
 
-    /// The result event of a run whose record has given way to another run's. It says nothing of the run
+    /// The end of a run whose record has given way to another run's. It says nothing of the run
     /// that the job's record is about.
-    pub async fn ended(&self, id: &JobId, run: &RunId) -> Result<Option<Event>, JournalError> {
-        Ok(self.read_json(&self.ended_key(id, run)).await?.map(|(event, _)| event))
+    pub async fn ended(&self, id: &JobId, run: &RunId) -> Result<Option<EndRecord>, JournalError> {
+        Ok(self.read_json(&self.ended_key(id, run)).await?.map(|(end, _)| end))
     }
 
     /// Writes that a job is to stop, in the place of an earlier word on it.
@@ -296,6 +297,10 @@ impl Journal {
 /// An event's id as a part of a key.
 fn digest_of(event_id: &str) -> uuid::Uuid {
     uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, event_id.as_bytes())
+}
+
+fn end_of(record: &JobRecord, event: &Event) -> EndRecord {
+    EndRecord { event: event.clone(), body_sha256: record.message.body_sha256.clone() }
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ use bytes::Bytes;
 pub use directory::DirectoryStore;
 pub use error::StoreError;
 pub use journal::{
-    JobRecord, Journal, JournalError, OwnerRecord, Place, RecordState, StoredMessage, Tombstone,
+    EndRecord, JobRecord, Journal, JournalError, OwnerRecord, Place, RecordState, StoredMessage,
+    Tombstone,
 };
 pub use journal::{SegmentIndex, Unconfirmed};
 pub use s3::S3Store;

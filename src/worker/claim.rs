@@ -12,7 +12,7 @@ use super::decide::{self, ClaimDecision, Incoming, Standing};
 use super::earlier;
 use super::tenure::Tenure;
 use crate::broker::Delivery;
-use crate::job::{Event, Job};
+use crate::job::{Event, Job, body_sha256};
 use crate::runner::Run;
 use crate::storage::{JobRecord, JournalError, RecordState, StoredMessage, Tombstone};
 
@@ -26,6 +26,8 @@ pub(super) enum Claim {
     Republish(Option<Box<Event>>),
     /// Somebody has it.
     Duplicate(Box<JobRecord>),
+    /// Another message started this very run.
+    TakenRun,
     /// The segment is somebody else's meanwhile: the message has to come again.
     TooLate,
 }
@@ -34,7 +36,7 @@ pub(super) enum Claim {
 const MAX_CLAIM_PAUSE: Duration = Duration::from_secs(10);
 
 /// How often a claim that somebody else's write crossed is tried again.
-const MAX_CROSSINGS: usize = 10;
+pub(super) const MAX_CROSSINGS: usize = 10;
 
 /// Claims a job for the segment of `tenure`; `text` is its message, unpacked.
 ///
@@ -55,7 +57,7 @@ pub(super) async fn claim(
         let seen = ctx.journal.read(&job.id).await?;
         let old = seen.as_ref().map(|(old, _)| old);
         if let Some(old) = old {
-            if let Some(answer) = answer(ctx, old, incoming).await? {
+            if let Some(answer) = answer(ctx, old, text, incoming).await? {
                 // Somebody was faster, after we had entered the job.
                 if is_entered && old.segment != tenure.segment {
                     ctx.journal.remove_from_segment(tenure.segment, &job.id).await?;
@@ -117,15 +119,20 @@ where
 }
 
 /// What the journal says to a start that is not to run. None: it may take the place of `record`.
-async fn answer(
+pub(super) async fn answer(
     ctx: &Context,
     record: &JobRecord,
+    text: &str,
     incoming: &Incoming,
 ) -> Result<Option<Claim>, JournalError> {
-    if record.run_id != incoming.run_id
-        && let Some(event) = ctx.journal.ended(&record.id, &incoming.run_id).await?
-    {
-        return Ok(Some(Claim::Republish(Some(Box::new(event)))));
+    if record.run_id != incoming.run_id {
+        if let Some(end) = ctx.journal.ended(&record.id, &incoming.run_id).await? {
+            let is_same = is_same_start(end.body_sha256.as_deref(), text);
+            let republish = Claim::Republish(Some(Box::new(end.event)));
+            return Ok(Some(if is_same { republish } else { Claim::TakenRun }));
+        }
+    } else if !is_same_start(record.message.body_sha256.as_deref(), text) {
+        return Ok(Some(Claim::TakenRun));
     }
     let standing = standing(ctx, record).await?;
     Ok(match decide::claim(record, incoming, standing) {
@@ -133,6 +140,11 @@ async fn answer(
         ClaimDecision::Republish => Some(Claim::Republish(record.result.clone().map(Box::new))),
         ClaimDecision::Duplicate => Some(Claim::Duplicate(Box::new(record.clone()))),
     })
+}
+
+/// Whether this is the text of the message that started a run, whose text had this digest.
+pub(super) fn is_same_start(stored: Option<&str>, text: &str) -> bool {
+    decide::is_same_start(stored, &body_sha256(text.as_bytes()))
 }
 
 /// Who stands behind a record; asked only where that matters.
@@ -159,7 +171,7 @@ async fn stopped_before(
 
 /// The record of a claimed run. It goes on counting where the run was put aside before: a start that
 /// is published again does not say how often it has been tried.
-fn new_record(
+pub(super) fn new_record(
     ctx: &Context,
     tenure: &Tenure,
     job: &Job,
@@ -183,6 +195,7 @@ fn new_record(
         finished_at: None,
         message: StoredMessage {
             body: text.to_owned(),
+            body_sha256: Some(body_sha256(text.as_bytes())),
             correlation_id: properties.correlation_id.clone(),
             reply_to: properties.reply_to.clone(),
             traceparent: properties.traceparent.clone(),

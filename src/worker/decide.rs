@@ -63,6 +63,34 @@ pub(super) fn claim(record: &JobRecord, incoming: &Incoming, standing: Standing)
     }
 }
 
+/// Whether a start message is the one that started a run, `stored` being the digest of that one's body
+/// where one was kept. The result of a run is told to whoever knows all that the run was asked for, and
+/// to nobody who merely names it. That holds for our own copies, too: we also copy strangers' messages.
+#[must_use]
+pub(super) fn is_same_start(stored: Option<&str>, incoming: &str) -> bool {
+    stored.is_none_or(|stored| stored == incoming)
+}
+
+/// The verdict on a start that the broker gave up on, and a sentence about it.
+#[must_use]
+pub(super) fn undelivered(reason: Option<&str>) -> (Verdict, String) {
+    match reason {
+        Some("expired") => (
+            Verdict::Cancelled,
+            "cancelled before it ran: its time to live was over before a worker took it".to_owned(),
+        ),
+        Some("delivery_limit") => (
+            Verdict::Unavailable,
+            "given up: the broker delivered it again and again, and no worker could take it on"
+                .to_owned(),
+        ),
+        reason => {
+            let reason = reason.unwrap_or("it does not say why");
+            (Verdict::Unavailable, format!("given up: the broker could not deliver it ({reason})"))
+        }
+    }
+}
+
 /// How long a stop that found nothing to stop also holds for a start message that does not say
 /// when it was published.
 pub(super) const STOP_MEMORY: Duration = Duration::from_mins(1);

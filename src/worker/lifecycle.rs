@@ -16,6 +16,7 @@ use super::reporter::Publisher;
 use super::segment::STOP_PREFETCH;
 use super::slots::Slots;
 use super::tenure::Tenures;
+use super::undelivered::take_undelivered;
 use super::{adopt, live, outbox, place, retention, sweep};
 use crate::broker::{Broker, BrokerError, Flow, Inbox, RabbitSink};
 use crate::http::{self, Readiness};
@@ -290,6 +291,9 @@ impl Worker {
         let flow = Flow::Prefetch(STOP_PREFETCH);
         let consumer = ctx.broker.consumer(Inbox::Stop, flow, ctx.intake.clone());
         ctx.intakes.spawn(take_stops(Arc::clone(ctx), consumer));
+        let consumer =
+            ctx.broker.consumer(Inbox::Undelivered, Flow::Prefetch(1), ctx.intake.clone());
+        ctx.intakes.spawn(take_undelivered(Arc::clone(ctx), consumer));
     }
 
     /// Accepts no more, waits for terminating runs within the grace, lets go of the rest.

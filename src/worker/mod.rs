@@ -34,6 +34,7 @@ mod slots;
 mod stop;
 mod sweep;
 mod tenure;
+mod undelivered;
 mod validate;
 
 pub use active::ActiveRun;

@@ -37,7 +37,7 @@ pub(super) async fn follow_start(
     }
     let guard = match ctx.active.begin(&job.id, &job.run_id) {
         Ok(guard) => guard,
-        Err(active) => return settle::already_active(&ctx, delivery, &job, &active).await,
+        Err(active) => return settle::already_active(&ctx, delivery, (&job, &text), &active).await,
     };
     let incoming = incoming(&job, &delivery);
     match claim::claim(&ctx, &tenure, &job, &text, &delivery, &incoming).await {
@@ -59,6 +59,7 @@ pub(super) async fn follow_start(
         Ok(Claim::Republish(event)) => {
             settle::republish(&ctx, delivery, &job, event.as_deref()).await;
         }
+        Ok(Claim::TakenRun) => settle::taken_run(&ctx, delivery, &job).await,
         Ok(Claim::Duplicate(record)) => settle::duplicate(&ctx, delivery, &job, &record).await,
         Err(error) => {
             ctx.gate.close();
@@ -67,7 +68,7 @@ pub(super) async fn follow_start(
     }
 }
 
-fn incoming(job: &Job, delivery: &Delivery) -> Incoming {
+pub(super) fn incoming(job: &Job, delivery: &Delivery) -> Incoming {
     let published_at = delivery.properties.timestamp;
     Incoming { run_id: job.run_id.clone(), published_at }
 }

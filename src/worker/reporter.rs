@@ -216,10 +216,12 @@ fn finished(event: &Event) -> Option<Event> {
     let EventData::Result(result) = &event.data else {
         return None;
     };
+    // A refusal names no run, so it is no end of one.
+    let run_id = result.run_id.clone()?;
     let id = result.id.clone()?;
     let status = Status {
         id,
-        run_id: result.run_id.clone(),
+        run_id: Some(run_id),
         state: State::Finished,
         entrypoint: result.entrypoint,
         attempt: result.attempt,

@@ -4,14 +4,18 @@
 use std::sync::Arc;
 
 use super::active::ActiveRun;
+use super::claim::is_same_start;
 use super::context::Context;
 use super::decide::{is_stopping, may_retry, tries};
 use super::outbox;
 use super::reporter::Reporter;
 use crate::broker::{Delivery, Inbox, MessageProperties, ReplyTo};
-use crate::job::{Event, EventData, Job, JobId, MessageError, RunId, State, Status, Verdict};
+use crate::job::{
+    Event, EventData, ExecutionResult, Job, JobId, MessageError, RunId, State, Status, Verdict,
+    refusal_id,
+};
 use crate::runner::{Run, failed_result, rejected_result};
-use crate::storage::JobRecord;
+use crate::storage::{JobRecord, JournalError, RecordState};
 
 /// Acknowledges a delivery. One that cannot be acknowledged comes again, and is then told from a
 /// new one by its run; so whoever has journaled its job goes on in any case.
@@ -28,14 +32,17 @@ pub(super) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageErr
     let reason = error.to_string();
     tracing::warn!(job.id = error.id.as_ref().map(JobId::as_str), %reason, "reject message");
     let segment = ctx.tenures.home_now().map(|home| home.segment);
-    let result = rejected_result(error, ctx.runner.worker(), segment);
-    let event = Event::new(
-        rejection_id(&delivery, error),
-        ctx.publisher.source_of(segment),
-        delivery.properties.traceparent.clone(),
-        EventData::Result(result),
-    );
-    let event = match ctx.journal.keep_rejection(&event).await {
+    let mut result = rejected_result(error, ctx.runner.worker(), segment);
+    let kept = async {
+        // A reader who follows a job must not take this for the end of a run that goes on.
+        if let Some(id) = &result.id
+            && is_going_on(ctx, id).await?
+        {
+            result.id = None;
+        }
+        ctx.journal.keep_rejection(&unclaimed(ctx, &delivery, result)).await
+    };
+    let event = match kept.await {
         Ok(event) => event,
         Err(error) => {
             tracing::warn!(%error, "keep rejection");
@@ -51,43 +58,71 @@ pub(super) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageErr
     }
 }
 
-/// The longest message id that stands in an event's id as it is, in bytes: AMQP takes 255, and ours
-/// are longer by a word.
-const MAX_NAMED_BYTES: usize = 200;
-
-/// The same for every redelivery of the same message.
-fn rejection_id(delivery: &Delivery, error: &MessageError) -> String {
-    let run = error.run_id.as_ref().map(RunId::as_str);
-    let named = run.or(delivery.properties.message_id.as_deref());
-    let digest_of = |bytes: &[u8]| uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, bytes);
-    match named {
-        Some(id) if id.len() <= MAX_NAMED_BYTES => format!("{id}/result"),
-        Some(id) => format!("{}/result", digest_of(id.as_bytes())),
-        None => format!("{}/result", digest_of(&delivery.body)),
+/// Whether the journal has a run of a job that has not ended.
+async fn is_going_on(ctx: &Context, id: &JobId) -> Result<bool, JournalError> {
+    if ctx.active.get(id).is_some_and(|run| !run.has_ended()) {
+        return Ok(true);
     }
+    let record = ctx.journal.read(id).await?;
+    Ok(record.is_some_and(|(record, _)| record.state != RecordState::Finished))
+}
+
+/// The event about a message that no run came of. Its id is the message's own, not that of the run
+/// which the message names: that may be another message's run, and has an end of its own.
+fn unclaimed(ctx: &Context, delivery: &Delivery, result: ExecutionResult) -> Event {
+    Event::new(
+        refusal_id(delivery.properties.message_id.as_deref(), &delivery.body),
+        ctx.publisher.source_of(result.segment),
+        delivery.properties.traceparent.clone(),
+        EventData::Result(result),
+    )
 }
 
 /// A start for a job that this worker runs. It is followed later where that run has ended or another one
 /// is about to, for then it is the next version, and where the run is not claimed yet, for it may be the
 /// last copy of that very start.
-pub(super) async fn already_active(ctx: &Context, delivery: Delivery, job: &Job, run: &ActiveRun) {
+pub(super) async fn already_active(
+    ctx: &Context,
+    delivery: Delivery,
+    (job, text): (&Job, &str),
+    run: &ActiveRun,
+) {
     if !run.is_claimed()
         || run.has_ended()
         || (run.stop_order().is_some() && run.run_id != job.run_id)
     {
         return later(ctx, delivery, job).await;
     }
-    if run.run_id == job.run_id {
-        return drop_repeat(&delivery, job).await;
-    }
-    match ctx.journal.ended(&job.id, &job.run_id).await {
-        Ok(Some(event)) => republish(ctx, delivery, job, Some(&event)).await,
-        Ok(None) => tell_duplicate(ctx, &delivery, job, &run.run_id).await,
+    let answered = async {
+        if run.run_id == job.run_id {
+            let record = ctx.journal.read(&job.id).await?;
+            let record = record.filter(|(record, _)| record.run_id == job.run_id);
+            let stored = record.and_then(|(record, _)| record.message.body_sha256);
+            return Ok((stored, None));
+        }
+        let end = ctx.journal.ended(&job.id, &job.run_id).await?;
+        Ok::<_, JournalError>(end.map_or((None, None), |end| (end.body_sha256, Some(end.event))))
+    };
+    match answered.await {
+        Ok((stored, _)) if !is_same_start(stored.as_deref(), text) => {
+            taken_run(ctx, delivery, job).await;
+        }
+        Ok((_, Some(event))) => republish(ctx, delivery, job, Some(&event)).await,
+        Ok((_, None)) if run.run_id == job.run_id => drop_repeat(&delivery, job).await,
+        Ok((_, None)) => {
+            tell_duplicate(ctx, &delivery, job, &run.run_id).await;
+            ack(&delivery, &job.id).await;
+        }
         Err(error) => {
-            tracing::warn!(job.id = %job.id, %error, "look for an earlier run's end");
+            tracing::warn!(job.id = %job.id, %error, "look for the message that started a run");
             later(ctx, delivery, job).await;
         }
     }
+}
+
+/// A start that names the run of another message.
+pub(super) async fn taken_run(ctx: &Context, delivery: Delivery, job: &Job) {
+    reject(ctx, delivery, &MessageError::of_taken_run(job)).await;
 }
 
 /// A start for a job that another worker runs, and not one of its earlier runs.
@@ -101,6 +136,7 @@ pub(super) async fn duplicate(ctx: &Context, delivery: Delivery, job: &Job, reco
         Err(error) => tracing::warn!(job.id = %job.id, %error, "look for a stop"),
     }
     tell_duplicate(ctx, &delivery, job, &record.run_id).await;
+    ack(&delivery, &job.id).await;
 }
 
 async fn drop_repeat(delivery: &Delivery, job: &Job) {
@@ -108,7 +144,7 @@ async fn drop_repeat(delivery: &Delivery, job: &Job) {
     ack(delivery, &job.id).await;
 }
 
-async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId) {
+pub(super) async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId) {
     let message = format!("the job is active already, as run {by}");
     let status = Status {
         id: job.id.clone(),
@@ -123,7 +159,6 @@ async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunI
         message: Some(message),
     };
     ctx.publisher.status(status, delivery.properties.traceparent.clone()).await;
-    ack(delivery, &job.id).await;
 }
 
 /// The sentence of a run that our infrastructure failed for good.
@@ -212,7 +247,10 @@ pub(super) async fn unavailable(ctx: &Context, delivery: Delivery, job: &Job, re
     let result = failed_result(&run, ctx.runner.worker(), Verdict::Unavailable, why);
     let traceparent = delivery.properties.traceparent.clone();
     let reporter = Reporter::new(ctx.publisher.clone(), run, traceparent);
-    let event = reporter.result_event(result);
+    let mut result = reporter.masked(result);
+    // The journal does not have this run, and may have another message's run of this name.
+    result.run_id = None;
+    let event = unclaimed(ctx, &delivery, result);
     if publish_end(ctx, &event, reply_to(&delivery.properties)).await {
         ack(&delivery, &job.id).await;
     } else {
@@ -222,13 +260,13 @@ pub(super) async fn unavailable(ctx: &Context, delivery: Delivery, job: &Job, re
 
 /// Publishes the end of a run that is not claimed, or has the journal keep it for our own segment where the
 /// broker does not confirm it. Gives whether it is safe.
-async fn publish_end(ctx: &Context, event: &Event, reply: Option<ReplyTo>) -> bool {
+pub(super) async fn publish_end(ctx: &Context, event: &Event, reply: Option<ReplyTo>) -> bool {
     match ctx.tenures.home_now() {
         Some(home) => outbox::publish(ctx, &home, event, reply).await,
         None => ctx.publisher.end(event, reply.as_ref()).await,
     }
 }
 
-fn reply_to(properties: &MessageProperties) -> Option<ReplyTo> {
+pub(super) fn reply_to(properties: &MessageProperties) -> Option<ReplyTo> {
     ReplyTo::of(properties.reply_to.as_deref(), properties.correlation_id.as_deref())
 }

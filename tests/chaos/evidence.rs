@@ -45,7 +45,11 @@ impl Ticket {
         let run = || RunId::derived(&self.id.parse().unwrap(), &self.message_id);
         // One that is refused has no run.
         let is_refused = self.job.work == Work::IsRefused;
-        seen.subject() == Some(&self.id) && (is_refused || seen.data()["run_id"] == run().as_str())
+        // Nor has one that could not be noted; the job's other runs have ends of their own.
+        let is_unclaimed =
+            seen.data()["run_id"].is_null() && seen.data()["verdict"] == "unavailable";
+        seen.subject() == Some(&self.id)
+            && (is_refused || is_unclaimed || seen.data()["run_id"] == run().as_str())
     }
 }
 
@@ -162,7 +166,10 @@ fn stamps_in(log: &str) -> Vec<Stamp> {
 
 async fn waiting(connection: &Connection, stage: &Stage) -> Vec<String> {
     let topology = Topology::new(&stage.namespace, &[]);
-    let inboxes = Inbox::SHARED.into_iter().chain((0..SEGMENTS).map(Inbox::Mailbox));
+    let inboxes = Inbox::SHARED
+        .into_iter()
+        .chain([Inbox::Undelivered])
+        .chain((0..SEGMENTS).map(Inbox::Mailbox));
     let retries = RETRY_STEPS_MS.map(|step| format!("{}.retry.{step}ms", stage.namespace));
     let mut waiting = Vec::new();
     for queue in inboxes.map(|inbox| topology.inbox(inbox)).chain(retries) {

@@ -1,6 +1,7 @@
 //! Messages and archives that cannot be followed: each is told, kept, and leaves nothing behind.
 
 use lapin::BasicProperties;
+use longshore::job::refusal_id;
 use longshore::storage::Bucket;
 use serde_json::{Value, json};
 
@@ -16,9 +17,9 @@ fn properties(message_id: &str) -> BasicProperties {
 }
 
 /// The one result that came of the message with this id.
-async fn rejection(scene: &Scene, message_id: &str) -> Seen {
+async fn rejection(scene: &Scene, message_id: &str, body: &[u8]) -> Seen {
     let what = format!("rejection of {message_id}");
-    let event_id = format!("{message_id}/result");
+    let event_id = refusal_id(Some(message_id), body);
     scene.events.wait_for(&what, |seen| seen.is_result() && seen.id() == event_id).await
 }
 
@@ -63,7 +64,7 @@ async fn a_message_that_is_no_start_message_is_rejected_with_its_fault_named() {
         scene.publish("start.terminating", body, properties(name)).await;
     }
     for (name, body, parts) in &cases {
-        let result = rejection(&scene, name).await;
+        let result = rejection(&scene, name, body).await;
         let data = result.expect("rejected");
         result.expect_message(parts);
         assert_eq!((&data["status"], &data["attempt"]), (&json!("error"), &json!(0)), "{name}");
@@ -168,8 +169,9 @@ async fn compat_4_an_id_that_tries_a_trick_is_rejected_and_touches_nothing() {
         let body = json!({ "id": trick }).to_string();
         scene.publish("stop", body.as_bytes(), properties(&format!("stop-{number}"))).await;
     }
-    for number in 0..tricks.len() {
-        let result = rejection(&scene, &format!("start-{number}")).await;
+    for (number, trick) in tricks.iter().enumerate() {
+        let body = PYTHON_BACKTEST.message(trick, &key).to_string();
+        let result = rejection(&scene, &format!("start-{number}"), body.as_bytes()).await;
         result.expect("rejected");
         result.expect_message(&["id", "is not an id"]);
         assert_eq!(result.subject(), None);

@@ -35,6 +35,7 @@ mod lifecycle;
 mod logs;
 mod messages;
 mod readme;
+mod rights;
 mod robustness;
 mod routing;
 mod schemas;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use longshore::settings::StoreSettings;
 use longshore::storage::{
-    Bucket, Condition, ETag, JobRecord, Journal, ObjectStore, OwnerRecord, Place, RecordState,
-    S3Store, StoreError, StoredMessage, Tombstone,
+    Bucket, Condition, ETag, EndRecord, JobRecord, Journal, ObjectStore, OwnerRecord, Place,
+    RecordState, S3Store, StoreError, StoredMessage, Tombstone,
 };
 
 use crate::support::proxy::Proxy;

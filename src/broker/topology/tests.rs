@@ -48,14 +48,10 @@ fn everything_is_in_the_namespace_and_every_binding_leads_to_a_declared_exchange
 #[test]
 fn whatever_dead_letters_does_so_at_least_once() {
     for queue in &topology().queues() {
-        let argument = |name: &str| {
-            queue.arguments.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
-        };
-        let text = |text: &str| Some(Argument::Text(text.to_owned()));
-        assert_eq!(argument("x-queue-type"), text("quorum"));
-        assert_eq!(argument("x-dead-letter-strategy"), text("at-least-once"));
-        assert_eq!(argument("x-overflow"), text("reject-publish"));
-        assert!(argument("x-dead-letter-exchange").is_some());
+        assert_eq!(argument(queue, "x-queue-type"), Some(text("quorum")));
+        assert_eq!(argument(queue, "x-dead-letter-strategy"), Some(text("at-least-once")));
+        assert_eq!(argument(queue, "x-overflow"), Some(text("reject-publish")));
+        assert!(argument(queue, "x-dead-letter-exchange").is_some());
     }
 }
 
@@ -96,6 +92,23 @@ fn publishers_reach_the_shared_inboxes_and_nothing_else() {
     let reached: Vec<_> =
         queues.iter().filter(|queue| queue.exchanges.contains(&jobs)).map(|q| &q.name).collect();
     assert_eq!(reached, ["ns.start.terminating", "ns.start.long-running", "ns.stop"]);
+}
+
+#[test]
+fn starts_that_the_broker_gives_up_on_come_to_a_worker_and_other_messages_to_the_dead_letters() {
+    let topology = topology();
+    for inbox in [Inbox::StartTerminating, Inbox::StartLongRunning] {
+        let queue = topology.inbox_spec(inbox);
+        assert_eq!(argument(&queue, "x-dead-letter-exchange"), Some(text("ns.returns")));
+        assert_eq!(argument(&queue, "x-dead-letter-routing-key"), Some(text("undelivered")));
+    }
+    let undelivered = topology.inbox_spec(Inbox::Undelivered);
+    assert_eq!(undelivered.routing_key, "undelivered");
+    for inbox in [Inbox::Undelivered, Inbox::Stop, Inbox::Mailbox(1)] {
+        let queue = topology.inbox_spec(inbox);
+        assert_eq!(argument(&queue, "x-dead-letter-exchange"), Some(text("ns.dead")));
+        assert_eq!(argument(&queue, "x-dead-letter-routing-key"), None);
+    }
 }
 
 #[test]

@@ -117,6 +117,7 @@ async fn broker(settings: &BrokerSettings) -> Finding {
 async fn inboxes(settings: &BrokerSettings, store: Option<&StoreSettings>) -> Vec<Finding> {
     let looking = async {
         let mut inboxes = Inbox::SHARED.to_vec();
+        inboxes.push(Inbox::Undelivered);
         if let Some(store) = store.and_then(|store| S3Store::new(store).ok()) {
             let journal = Journal::new(Arc::new(store), settings.namespace.clone());
             let segments = journal.owned_segments().await.unwrap_or_default();
@@ -139,7 +140,7 @@ fn judge_backlogs(backlogs: &[Backlog]) -> Vec<Finding> {
             let said = format!("nobody consumes {queue}, where messages wait: {messages}");
             let mend = match inbox {
                 Inbox::Mailbox(_) => "longshore segments says who owns it; is that worker ready?",
-                Inbox::Stop => "start a worker; /readyz of one that runs says why it takes none",
+                Inbox::Stop | Inbox::Undelivered => "start a worker; /readyz of one that runs says why it takes none",
                 Inbox::StartTerminating | Inbox::StartLongRunning => {
                     "start a worker, or more of them: one without a free slot takes none; /readyz of \
                      one that runs says why it takes none"

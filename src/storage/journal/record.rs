@@ -132,6 +132,10 @@ pub enum RecordState {
 pub struct StoredMessage {
     /// The body, as text.
     pub body: String,
+    /// The SHA-256 of that text, in hexadecimal: a start of the same run with another text is not the
+    /// same start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_sha256: Option<String>,
     /// The AMQP property `correlation_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
@@ -155,6 +159,16 @@ impl fmt::Debug for StoredMessage {
             .field("published_at", &self.published_at)
             .finish_non_exhaustive()
     }
+}
+
+/// The end of a run whose record has given way to another run's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndRecord {
+    /// The whole result event.
+    pub event: Event,
+    /// The SHA-256 of the text of its start message, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_sha256: Option<String>,
 }
 
 /// The word that a job is to stop. It outlives the stop message, so that a start that comes later

@@ -4,6 +4,25 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+
+#[test]
+fn a_run_is_answered_to_the_message_that_started_it_alone() {
+    assert!(is_same_start(Some("a"), "a"));
+    assert!(!is_same_start(Some("b"), "a"));
+    assert!(is_same_start(None, "a"));
+}
+
+#[test]
+fn a_start_that_expired_is_cancelled_and_one_that_nobody_could_take_is_unavailable() {
+    let (verdict, why) = undelivered(Some("expired"));
+    assert_eq!(verdict, Verdict::Cancelled);
+    assert!(why.contains("time to live"), "{why}");
+    assert_eq!(undelivered(Some("delivery_limit")).0, Verdict::Unavailable);
+    let (verdict, why) = undelivered(Some("rejected"));
+    assert_eq!(verdict, Verdict::Unavailable);
+    assert!(why.contains("rejected"), "{why}");
+    assert_eq!(undelivered(None).0, Verdict::Unavailable);
+}
 use crate::job::{Bounds, Limits, Network, parse_executable};
 use crate::storage::StoredMessage;
 
@@ -32,6 +51,7 @@ pub(in crate::worker) fn record(run_id: &str, segment: u32, state: RecordState) 
             body: String::new(),
             correlation_id: None,
             reply_to: None,
+            body_sha256: None,
             published_at: None,
             traceparent: None,
         },

@@ -153,6 +153,7 @@ impl Worker {
                 body: String::new(),
                 correlation_id: None,
                 reply_to: None,
+                body_sha256: None,
                 published_at: jiff::Timestamp::from_second(start.published_at).ok(),
                 traceparent: None,
             },

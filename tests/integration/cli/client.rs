@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
 use longshore::broker::{Broker, EventSink as _, Flow, Inbox, RabbitSink};
-use longshore::job::{Event, EventData, Executable, parse_executable, parse_stop};
+use longshore::job::{Event, EventData, Executable, parse_executable, parse_stop, refusal_id};
 use longshore::storage::{Bucket, ObjectStore as _, S3Store};
 use serde_json::Value;
 
@@ -123,8 +123,12 @@ async fn start_with_wait_takes_no_refusal_of_another_message_for_the_end_of_its_
         publish(&broker, &rabbit, &refusal(Some(others))).await;
         publish(&broker, &rabbit, &event("status.accepted", &executable)).await;
         publish(&broker, &rabbit, &refusal(None)).await;
+        // A trace can be read in the events, and copied.
+        publish(&broker, &rabbit, &refusal(Some(trace.clone()))).await;
         let (end, code) = if is_ours {
-            (refusal(Some(trace)), 14)
+            let mut ours = refusal(Some(trace));
+            ours.id = refusal_id(delivery.properties.message_id.as_deref(), &delivery.body);
+            (ours, 14)
         } else {
             (event("result.succeeded", &executable), 0)
         };

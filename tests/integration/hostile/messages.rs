@@ -19,8 +19,8 @@ async fn every_hostile_message_is_rejected_once_for_its_reason_and_harms_nothing
         scene.publish("start.terminating", body, properties).await;
     }
     let mut wrong = Vec::new();
-    for Message { name, reason, has_id, .. } in &cases {
-        let result = rejection(&scene, name).await;
+    for Message { name, body, reason, has_id, .. } in &cases {
+        let result = rejection(&scene, name, body).await;
         let data = result.expect("rejected");
         let said = data["message"].as_str().unwrap();
         let is_told = said.contains(reason) && said.len() < 8000;

@@ -98,8 +98,8 @@ async fn created_containers(scene: &Scene, since: i64) -> Vec<String> {
 }
 
 /// The result that came of the message with this id.
-pub(super) async fn rejection(scene: &Scene, message_id: &str) -> Seen {
-    let event_id = format!("{message_id}/result");
+pub(super) async fn rejection(scene: &Scene, message_id: &str, body: &[u8]) -> Seen {
+    let event_id = longshore::job::refusal_id(Some(message_id), body);
     let what = format!("rejection of {message_id}");
     scene.events.wait_for(&what, |seen| seen.is_result() && seen.id() == event_id).await
 }

@@ -130,12 +130,15 @@ pub(super) async fn listen(scene: &Scene, key: &str) -> lapin::Consumer {
     let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
     let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await.unwrap();
     let name = queue.name().clone();
-    let exchange = format!("{}.workers", scene.namespace);
-    let options = QueueBindOptions::default();
-    let arguments = FieldTable::default();
-    let bound =
-        channel.queue_bind(name.clone(), exchange.as_str().into(), key.into(), options, arguments);
-    bound.await.unwrap();
+    // From publishers, from workers, and back from a retry queue.
+    for exchange in ["jobs", "workers", "returns"] {
+        let exchange = format!("{}.{exchange}", scene.namespace);
+        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+        let name = name.clone();
+        let bound =
+            channel.queue_bind(name, exchange.as_str().into(), key.into(), options, arguments);
+        bound.await.unwrap();
+    }
     let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
     channel.basic_consume(name, "".into(), options, FieldTable::default()).await.unwrap()
 }

@@ -82,7 +82,10 @@ impl Rabbit {
         let topology = Topology::new(&self.settings.namespace, &self.settings.retry_delays);
         let channel = self.foreign_channel().await;
         let retry = format!("{}.retry.{}ms", self.settings.namespace, RETRY_DELAY.as_millis());
-        let inboxes = Inbox::SHARED.into_iter().chain((0..10).map(Inbox::Mailbox));
+        let inboxes = Inbox::SHARED
+            .into_iter()
+            .chain([Inbox::Undelivered])
+            .chain((0..10).map(Inbox::Mailbox));
         let queues =
             inboxes.map(|inbox| topology.inbox(inbox)).chain([topology.dead(), retry.clone()]);
         for queue in queues {

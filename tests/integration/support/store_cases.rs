@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::{
-    Bucket, Condition, ETag, JobRecord, Journal, ObjectStore, OwnerRecord, Place, RecordState,
-    StoreError, StoredMessage, Tombstone,
+    Bucket, Condition, ETag, EndRecord, JobRecord, Journal, ObjectStore, OwnerRecord, Place,
+    RecordState, StoreError, StoredMessage, Tombstone,
 };
 
 const TEXT: &str = "text/plain";
@@ -237,13 +237,15 @@ async fn ends_are_kept(journal: &Journal, store: &dyn ObjectStore, record: &JobR
         event.id = format!("end {number}");
         event
     });
+    let body_sha256 = record.message.body_sha256.clone();
+    let end = |event| EndRecord { event, body_sha256: body_sha256.clone() };
     assert_eq!(journal.ended(id, run).await.unwrap(), None);
     journal.keep_first_end(record, &first).await.unwrap();
     journal.keep_first_end(record, &second).await.unwrap();
-    assert_eq!(journal.ended(id, run).await.unwrap(), Some(first));
+    assert_eq!(journal.ended(id, run).await.unwrap(), Some(end(first)));
     journal.keep_end(record, &own).await.unwrap();
     journal.keep_first_end(record, &second).await.unwrap();
-    assert_eq!(journal.ended(id, run).await.unwrap(), Some(own));
+    assert_eq!(journal.ended(id, run).await.unwrap(), Some(end(own)));
     assert_eq!(journal.ended(id, &"another".parse().unwrap()).await.unwrap(), None);
     store.delete(Bucket::State, &format!("ns/ended/{id}/{run}.json")).await.unwrap();
 }
@@ -265,6 +267,7 @@ pub(super) fn sample_record(id: &str, segment: u32) -> JobRecord {
         message: StoredMessage {
             body: "{\"id\":\"ü\"}".to_owned(),
             correlation_id: None,
+            body_sha256: Some("00".to_owned()),
             reply_to: Some("replies".to_owned()),
             published_at: None,
             traceparent: None,

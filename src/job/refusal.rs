@@ -1,0 +1,51 @@
+//! Names for messages, by what is in them.
+
+use sha2::{Digest, Sha256};
+
+/// Bytes of a digest that an event's id shows: enough that nobody finds a second message for it.
+const SHOWN_BYTES: usize = 16;
+
+/// The SHA-256 of a message's body, in hexadecimal.
+#[must_use]
+pub fn body_sha256(body: &[u8]) -> String {
+    hex::encode(Sha256::digest(body))
+}
+
+/// The id of the event that says what became of a start which no run came of. It depends on the message
+/// alone: the same message gives the same event again, and no other message gives it, whatever run it
+/// names. No event of a run begins with this word and goes on like this.
+#[must_use]
+pub fn refusal_id(message_id: Option<&str>, body: &[u8]) -> String {
+    let id = message_id.unwrap_or_default();
+    let digest = Sha256::new()
+        .chain_update([u8::from(message_id.is_some())])
+        .chain_update(u64::try_from(id.len()).unwrap_or(u64::MAX).to_be_bytes())
+        .chain_update(id)
+        .chain_update(body)
+        .finalize();
+    format!("refused/{}", hex::encode(&digest[..SHOWN_BYTES]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_named_by_the_whole_message_and_by_nothing_else() {
+        let id = refusal_id(Some("m"), b"body");
+        assert_eq!(id, refusal_id(Some("m"), b"body"));
+        for (message_id, body) in
+            [(None, "body"), (Some(""), "mbody"), (Some("mb"), "ody"), (Some("m"), "bodies")]
+        {
+            assert_ne!(id, refusal_id(message_id, body.as_bytes()), "{message_id:?} {body}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_never_named_as_the_end_of_a_run() {
+        let id = refusal_id(Some("run-1"), b"{\"run_id\": \"run-1\"}");
+        let stem = id.strip_prefix("refused/").unwrap();
+        assert!(stem.len() == 32 && stem.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+        assert!(!id.ends_with("/result") && !id.ends_with("/finished"), "{id}");
+    }
+}

@@ -1,0 +1,136 @@
+//! Starts that the broker gave up on: their time to live was over, or they came back again and again.
+//! Each gets the one result that every start gets, and a place among the dead letters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::account::write;
+use super::claim::{Claim, MAX_CROSSINGS, answer, new_record};
+use super::context::Context;
+use super::recipe::incoming;
+use super::reporter::Reporter;
+use super::tenure::Tenure;
+use super::validate::validate;
+use super::{decide, earlier, settle};
+use crate::broker::{Consumer, Delivery};
+use crate::job::{Event, Job};
+use crate::runner::{Run, failed_result};
+use crate::storage::{JournalError, RecordState};
+
+/// How often one is tried while the store fails, before it goes back to its queue.
+const TRIES: u32 = 5;
+
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes starts that the broker gave up on, one after the other, until shutdown.
+pub(super) async fn take_undelivered(ctx: Arc<Context>, mut consumer: Consumer) {
+    let intake = async {
+        loop {
+            ctx.gate.pass().await;
+            let tenure = ctx.tenures.home().await;
+            let delivery = tokio::select! {
+                delivery = consumer.next() => delivery,
+                () = tenure.over().cancelled() => continue,
+            };
+            let Some(delivery) = delivery else {
+                return;
+            };
+            follow_undelivered(&ctx, &tenure, delivery).await;
+        }
+    };
+    ctx.intake.run_until_cancelled(intake).await;
+    consumer.close().await;
+}
+
+async fn follow_undelivered(ctx: &Context, tenure: &Arc<Tenure>, delivery: Delivery) {
+    let (job, text) = match validate(ctx, &delivery) {
+        Ok(valid) => valid,
+        Err(error) => return settle::reject(ctx, delivery, &error).await,
+    };
+    for _ in 0..TRIES {
+        match end(ctx, tenure, (&job, &text), &delivery).await {
+            Ok(ended) => return tell(ctx, delivery, &job, ended).await,
+            Err(error) => {
+                tracing::warn!(job.id = %job.id, %error, "cannot note the end of a start yet");
+                ctx.gate.close();
+                tokio::time::sleep(PAUSE).await;
+                ctx.gate.pass().await;
+            }
+        }
+    }
+    give_back(&delivery, &job).await;
+}
+
+/// The journal has its end, or nothing yet: either way it can come again.
+async fn give_back(delivery: &Delivery, job: &Job) {
+    if let Err(error) = delivery.requeue().await {
+        tracing::debug!(job.id = %job.id, %error, "cannot give a start back");
+    }
+}
+
+/// Writes the end of a run that never begins into the journal, in one step, or finds out what the
+/// journal has to say about the start already.
+async fn end(
+    ctx: &Context,
+    tenure: &Arc<Tenure>,
+    (job, text): (&Job, &str),
+    delivery: &Delivery,
+) -> Result<Claim, JournalError> {
+    let event = event(ctx, tenure, job, delivery);
+    for _ in 0..MAX_CROSSINGS {
+        let seen = ctx.journal.read(&job.id).await?;
+        let old = seen.as_ref().map(|(old, _)| old);
+        if let Some(old) = old {
+            if let Some(answer) = answer(ctx, old, text, &incoming(job, delivery)).await? {
+                return Ok(answer);
+            }
+            if old.run_id != job.run_id {
+                earlier::keep_end(ctx, tenure, old, &job.run_id).await?;
+            }
+        }
+        let mut record = new_record(ctx, tenure, job, (text, delivery), old);
+        record.state = RecordState::Finished;
+        record.finished_at = Some(Timestamp::now());
+        record.result = Some(event.clone());
+        let seen = seen.as_ref().map(|(_, etag)| etag);
+        if write(&ctx.journal, &record, seen).await?.is_some() {
+            return Ok(Claim::Republish(Some(Box::new(event))));
+        }
+    }
+    Err(JournalError::Contended { id: job.id.clone() })
+}
+
+fn event(ctx: &Context, tenure: &Tenure, job: &Job, delivery: &Delivery) -> Event {
+    let (verdict, why) = decide::undelivered(delivery.properties.last_death.as_deref());
+    let attempt = delivery.properties.attempt;
+    let run = Run { job: Arc::new(job.clone()), attempt, segment: tenure.segment };
+    let result = failed_result(&run, ctx.runner.worker(), verdict, why);
+    let traceparent = delivery.properties.traceparent.clone();
+    Reporter::new(ctx.publisher.clone(), run, traceparent).result_event(result)
+}
+
+/// Tells what became of the start, and keeps its message.
+async fn tell(ctx: &Context, delivery: Delivery, job: &Job, ended: Claim) {
+    let (_, why) = decide::undelivered(delivery.properties.last_death.as_deref());
+    tracing::warn!(job.id = %job.id, run.id = %job.run_id, why, "the broker gave a start up");
+    match ended {
+        Claim::Republish(Some(event)) => {
+            let reply = settle::reply_to(&delivery.properties);
+            if !settle::publish_end(ctx, &event, reply).await {
+                return give_back(&delivery, job).await;
+            }
+        }
+        Claim::Duplicate(record) if record.run_id != job.run_id => {
+            settle::tell_duplicate(ctx, &delivery, job, &record.run_id).await;
+        }
+        Claim::TakenRun => return settle::taken_run(ctx, delivery, job).await,
+        // Its run goes on, and has its result in the end.
+        _ => {}
+    }
+    if let Err(error) = ctx.broker.dead_letter(&delivery, &why).await {
+        tracing::error!(job.id = %job.id, %error, "dead-letter start");
+    }
+}
