@@ -15,7 +15,7 @@ use crate::support::scene::Scene;
 use crate::support::servers;
 
 /// How long an installation, or a client with its job, may take.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// One installation at a time: both may be started by tests that run beside each other.
 static INSTALLING: Mutex<()> = Mutex::const_new(());

@@ -34,6 +34,7 @@ mod images;
 mod lifecycle;
 mod logs;
 mod messages;
+mod other_peoples_troubles;
 mod readme;
 mod rights;
 mod robustness;

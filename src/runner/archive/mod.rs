@@ -12,6 +12,7 @@ mod links;
 mod names;
 mod pack;
 mod plan;
+mod shim;
 mod sniff;
 #[cfg(test)]
 mod tests;
