@@ -41,7 +41,7 @@ pub(super) async fn take_undelivered(ctx: Arc<Context>, mut consumer: Consumer) 
             follow_undelivered(&ctx, &tenure, delivery).await;
         }
     };
-    ctx.intake.run_until_cancelled(intake).await;
+    ctx.intake.run_until_cancelled(Box::pin(intake)).await;
     consumer.close().await;
 }
 

@@ -22,25 +22,34 @@ const ROOMY: [(&str, &str); 3] = [
     ("JOB_TIMEOUT_SECONDS", "600"),
 ];
 
-/// The data of a job's result, which must be a success. Unpacking takes a while where it is not optimised.
-async fn result_of(scene: &Scene, id: &str) -> Value {
+/// The data of a job's result, which must have this verdict. Unpacking takes a while where it is not optimised.
+async fn result_of(scene: &Scene, id: &str, verdict: &str) -> Value {
     let begun = Instant::now();
     while scene.events.results_of(id).is_empty() {
         assert!(begun.elapsed() < PATIENCE, "no result of {id} within {} s", PATIENCE.as_secs());
         sleep(Duration::from_millis(200)).await;
     }
-    scene.events.results_of(id)[0].expect("succeeded").clone()
+    scene.events.results_of(id)[0].expect(verdict).clone()
 }
 
 /// Runs one backtest with these packages beside it; gives the data of its result, which must be a success.
 async fn run(program: &Program, packages: Zipped, files: &[(&str, &str)]) -> Value {
+    run_to(program, packages, files, "succeeded").await
+}
+
+async fn run_to(
+    program: &Program,
+    packages: Zipped,
+    files: &[(&str, &str)],
+    verdict: &str,
+) -> Value {
     let scene = Scene::new().await;
     let worker = scene.worker_with(&ROOMY).await;
     let key = scene.put_zip("code", packages.with(files).await).await;
     let mut message = program.message(&scene.id("job"), &key);
     message["limits"] = json!({ "memory_mb": 1024 });
     scene.start(&message).await;
-    let data = result_of(&scene, &scene.id("job")).await;
+    let data = result_of(&scene, &scene.id("job"), verdict).await;
     scene.finish([worker]).await;
     data
 }
@@ -92,7 +101,6 @@ async def main(id, config):
         "name": exchange.describe()["name"],
         "time": exchange.iso8601(1700000000000),
         "wei": int(wei),
-        "amount": config["amount"],
     }
 "#;
     let data = run(&PYTHON_BACKTEST, packages, &[("backtest.py", script)]).await;
@@ -143,8 +151,14 @@ def main(id, config):
     assert os.path.getsize("/tmp/plot.html") > 10_000
     return stats
 "#;
-    let data = run(&PYTHON_BACKTEST, packages, &[("backtest.py", script)]).await;
-    let result = &data["result"];
+    // The statistics hold the strategy itself, which is no value: it is named, and the rest is kept.
+    let data = run_to(&PYTHON_BACKTEST, packages, &[("backtest.py", script)], "failed").await;
+    let message = data["message"].as_str().unwrap();
+    assert!(
+        message.contains("result._strategy is of type Cross; the rest of it is kept"),
+        "{data:#}"
+    );
+    let result = &data["result"]["result"];
     assert!(result["# Trades"].as_u64().unwrap() > 0, "{data:#}");
     assert!(result["Start"].as_str().unwrap().starts_with("2004-08-19"), "{data:#}");
     assert!(result["Return [%]"].is_number(), "{data:#}");

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;
@@ -12,7 +12,6 @@ use super::budget::{Budget, Budgeted};
 use super::links::LinkedFile;
 use super::names::Folding;
 use super::plan::{Plan, PlannedFile, plan};
-use super::shim;
 use super::sniff::{HEAD_BYTES, what_it_is};
 use super::{ArchiveCaps, ArchiveError, Extracted, quoted};
 
@@ -181,32 +180,24 @@ fn write_all(
     for linked in &plan.linked {
         in_time()?;
         // As if it were a copy: whoever copies the directory pays for each name.
-        let size = if let Some(shim) = shim::of(linked) {
-            write_shim(&staging.join(&linked.path), &shim)?;
-            shim.len() as u64
-        } else {
-            link_file(linked, staging)?;
-            linked.bytes
-        };
-        room.left = room.left.checked_sub(size).ok_or_else(|| room.exceeded_at(&linked.path))?;
-        bytes += size;
+        room.left =
+            room.left.checked_sub(linked.bytes).ok_or_else(|| room.exceeded_at(&linked.path))?;
+        bytes += linked.bytes;
+        link_file(linked, staging)?;
     }
     Ok(Extracted { files: plan.files.len() + plan.linked.len(), bytes, notes: plan.notes })
 }
 
-/// Gives a file another name, or copies it where the file system cannot do that.
+/// Gives a file another name, or copies it where the file system cannot do that. A program of npm is linked to
+/// its own place, for Node.js looks beside that for the packages which it needs.
 fn link_file(linked: &LinkedFile, staging: &Path) -> Result<(), ArchiveError> {
     let (from, to) = (staging.join(&*linked.to), staging.join(&linked.path));
-    fs::hard_link(&from, &to)
-        .or_else(|_| fs::copy(&from, &to).map(drop))
+    let made = match linked.to_own_place() {
+        Some(target) => symlink(target, &to),
+        None => fs::hard_link(&from, &to),
+    };
+    made.or_else(|_| fs::copy(&from, &to).map(drop))
         .map_err(ArchiveError::io(format!("writing {}", to.display())))
-}
-
-/// Writes a script that runs a program of npm in its own place.
-fn write_shim(path: &Path, shim: &str) -> Result<(), ArchiveError> {
-    fs::write(path, shim)
-        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o755)))
-        .map_err(ArchiveError::io(format!("writing {}", path.display())))
 }
 
 fn make_directory(path: &Path) -> Result<(), ArchiveError> {

@@ -46,6 +46,19 @@ pub(super) struct LinkedFile {
     pub(super) bytes: u64,
 }
 
+/// Where npm links the programs of packages.
+const NPM_PROGRAMS: &str = "node_modules/.bin";
+
+impl LinkedFile {
+    /// What a link of npm to a program has to say; none where this is no such link. It leads to a file of the
+    /// archive, whatever the archive's own link said.
+    pub(super) fn to_own_place(&self) -> Option<String> {
+        let (folder, _) = self.path.rsplit_once('/')?;
+        let is_of_npm = folder == NPM_PROGRAMS || folder.ends_with(&format!("/{NPM_PROGRAMS}"));
+        is_of_npm.then(|| "../".repeat(folder.split('/').count()) + &self.to)
+    }
+}
+
 /// Where a link leads.
 enum Found<'a> {
     File(&'a Rc<str>, u64),
@@ -237,6 +250,18 @@ mod tests {
         let files = replaced.files.iter().map(|file| format!("{} = {}", file.path, file.to));
         let dangling = replaced.dangling.iter().map(|(path, _)| format!("{path} = nothing"));
         Ok(directories.chain(files).chain(dangling).collect())
+    }
+
+    #[test]
+    fn a_program_of_npm_is_linked_to_its_own_place() {
+        let target = |path: &str| {
+            LinkedFile { path: path.to_owned(), to: "a/cli.js".into(), bytes: 1 }.to_own_place()
+        };
+        assert_eq!(target("node_modules/.bin/a").unwrap(), "../../a/cli.js");
+        assert_eq!(target("x/node_modules/.bin/a").unwrap(), "../../../a/cli.js");
+        for other in ["lib/libfoo.so", ".bin/a", "my_node_modules/.bin/a", "a"] {
+            assert_eq!(target(other), None, "{other}");
+        }
     }
 
     #[test]

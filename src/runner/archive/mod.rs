@@ -12,7 +12,6 @@ mod links;
 mod names;
 mod pack;
 mod plan;
-mod shim;
 mod sniff;
 #[cfg(test)]
 mod tests;

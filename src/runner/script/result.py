@@ -132,13 +132,14 @@ class Plain:
 
     def of_a_library(self, value, kind, path, depth):
         name = kind.__name__
-        if name == "DataFrame" and hasattr(value, "reset_index"):
+        bases = {base.__name__ for base in kind.__mro__}  # libraries derive their own from pandas
+        if "DataFrame" in bases and hasattr(value, "reset_index"):
             if type(value.index).__name__ != "RangeIndex":
                 value = value.reset_index()
             columns = [self.key(column, path) for column in value.columns]
             rows = zip(*(value.iloc[:, number].tolist() for number in range(len(columns)))) if columns else ()
             return [{key: self.of(item, f"{path}[{row}].{key}", depth) for key, item in zip(columns, items)} for row, items in enumerate(rows)]
-        if name == "Series" and type(getattr(value, "index", None)).__name__ not in ("NoneType", "RangeIndex", "method"):
+        if "Series" in bases and type(getattr(value, "index", None)).__name__ not in ("NoneType", "RangeIndex", "method"):
             keys, items = value.index.tolist(), value.tolist()
             if value.index.is_unique:
                 return {self.key(key, path): self.of(item, f"{path}.{key}", depth) for key, item in zip(keys, items)}

@@ -128,7 +128,7 @@ async fn run_prints_what_the_code_prints_and_exits_by_the_verdict() {
     let missing = ("PYTHON_IMAGE", "127.0.0.1:1/none:1");
     let cases: [Case<'_>; 6] = [
         (GOOD, &[], ("NO_COLOR", "1"), 0, "longshore: succeeded after "),
-        (raises, &[], ("NO_COLOR", "1"), 10, "exit code 1: ValueError: no prices  [31m\n"),
+        (raises, &[], ("NO_COLOR", "1"), 10, "exit code 1: ValueError: no prices \\u{1b}[31m\n"),
         (sleeps, &["--timeout", "1"], ("NO_COLOR", "1"), 11, "longshore: timed_out after "),
         (grows, &["--memory-mb", "32"], ("NO_COLOR", "1"), 12, "longshore: out_of_memory after "),
         (GOOD, &["--file", "other.py"], ("NO_COLOR", "1"), 14, "longshore: rejected after "),

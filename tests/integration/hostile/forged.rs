@@ -2,7 +2,9 @@
 //! worker that takes jobs, and not about how often it may run.
 
 use serde_json::json;
+use tokio::process::Command;
 
+use crate::clients::must_run;
 use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
 use crate::support::scene::Scene;
 
@@ -45,13 +47,16 @@ async fn a_program_that_empties_its_note_fails_by_itself_and_not_by_its_image() 
 #[tokio::test]
 async fn an_image_without_the_shell_is_still_told_as_the_images_fault() {
     let scene = Scene::new().await;
-    // It has no /bin/bash.
-    let worker = scene.worker_with(&[("PYTHON_IMAGE", "node:20-alpine")]).await;
+    let image = format!("{}:empty", scene.namespace);
+    let import = format!("tar --create --files-from /dev/null | docker import - {image}");
+    must_run(Command::new("sh").args(["-c", &import])).await;
+    let worker = scene.worker_with(&[("PYTHON_IMAGE", &image)]).await;
     let mut message = scene.job("shell", &PYTHON_BACKTEST, "def main(id, config): return 1").await;
     message["max_attempts"] = json!(1);
     let result = scene.run(&message).await;
     result.expect("unavailable");
-    result.expect_message(&["node:20-alpine cannot run a job"]);
+    result.expect_message(&[&format!("{image} cannot run a job")]);
+    must_run(Command::new("docker").args(["rmi", &image])).await;
     scene.finish([worker]).await;
 }
 

@@ -10,8 +10,9 @@ use crate::support::events::{PATIENCE, Seen};
 use crate::support::scene::Scene;
 use crate::support::worker::Worker;
 
-/// The most memory that a worker may ever have held, in KiB.
-pub(super) const MAX_PEAK_KIB: u64 = 100 * 1024;
+/// The most memory that a worker may ever have held, in KiB: that of two directories of 50,000 entries, which
+/// may be read at a time, and what any worker has.
+pub(super) const MAX_PEAK_KIB: u64 = 120 * 1024;
 
 /// What lies around the directory of the jobs, and when the engine was last known to be idle.
 pub(super) struct Before {

@@ -155,7 +155,9 @@ async fn following_a_run_that_has_ended_shows_its_log_and_ends() {
     let message = scene.job("over", &PYTHON_BACKTEST, source).await;
     scene.run(&message).await.expect("succeeded");
     let follower = within(spawned(logs(&scene, &id, &["-f"]))).await.unwrap();
-    assert_eq!(numbers(&follower), [1]);
+    let shown = text(&follower.stdout);
+    assert_eq!(follower.status.code(), Some(0), "{}", text(&follower.stderr));
+    assert!(shown.starts_with("line 1\n"), "{shown}");
     scene.finish([worker]).await;
 }
 

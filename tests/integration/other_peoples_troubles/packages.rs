@@ -68,7 +68,7 @@ fn home_of(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/packages").join(name)
 }
 
-/// Packages of PyPI in `vendor/`, for Python 3.11 on Linux, whatever Python this machine has.
+/// Packages of `PyPI` in `vendor/`, for Python 3.11 on Linux, whatever Python this machine has.
 pub(super) async fn python_vendor(name: &str, packages: &[&str]) -> Zipped {
     let _one = INSTALLING.lock().await;
     let folder = home_of(&format!("python-{name}"));

@@ -213,7 +213,7 @@ def main(id, config):
         "result-too-deep",
         "failed",
         0,
-        "result.json is not valid JSON",
+        "result.json is nested more than 127 levels deep",
         r"
 import os
 def main(id, config):
