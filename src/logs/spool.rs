@@ -21,6 +21,9 @@ const PREFIX: &str = "longshore-spool-";
 /// The file whose lock says that a directory is in use.
 const LOCK_FILE: &str = "lock";
 
+/// What that file is called until it is locked.
+const NEW_LOCK_FILE: &str = "lock.new";
+
 /// Files on disk, made when they are first needed. Clones share the directory.
 #[derive(Debug, Clone)]
 pub(super) struct Spool {
@@ -87,8 +90,11 @@ impl Spool {
         }
         std::fs::create_dir_all(&self.parent)?;
         let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&self.parent)?.keep();
-        let lock = OpenOptions::new().create(true).append(true).open(path.join(LOCK_FILE))?;
+        // Locked before it has its name: another process takes an unlocked one for a dead worker's.
+        let unnamed = path.join(NEW_LOCK_FILE);
+        let lock = OpenOptions::new().create(true).append(true).open(&unnamed)?;
         lock.try_lock()?;
+        std::fs::rename(&unnamed, path.join(LOCK_FILE))?;
         *own = Some(Own { path: path.clone(), _lock: lock });
         Ok(path)
     }

@@ -225,7 +225,7 @@ def main(id, config):
         "result-no-unicode",
         "failed",
         0,
-        "result.json is nested more than 127 levels deep",
+        "result.json is not valid JSON",
         r#"
 import os
 def main(id, config):
