@@ -86,9 +86,9 @@ fn filtered(bytes: &[u8], at_a_time: usize) -> Vec<u8> {
     passed
 }
 
-/// The frames of a delivery; its routing key is of the bytes, too.
+/// The frames of a delivery; its routing key is of the body.
 fn delivery(properties: &[u8], body: &[u8]) -> Vec<u8> {
-    let key = &properties[..properties.len().min(255)];
+    let key = &body[..body.len().min(255)];
     let length = u8::try_from(key.len()).unwrap();
     let deliver = [&b"\0\x3c\0\x3c\x01c\0\0\0\0\0\0\0\x01\0\x04jobs"[..], &[length], key].concat();
     let size = (body.len() as u64).to_be_bytes();
