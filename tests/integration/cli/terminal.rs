@@ -113,6 +113,7 @@ async fn a_terminal_is_told_events_and_outputs_without_what_it_would_follow() {
     let mut watch = on(&rabbit);
     watch.args(["watch", "--limit", "4"]);
     let watching = tokio::task::spawn_blocking(move || on_a_terminal(watch));
+    let mut events = Vec::new();
     for raw in [false, true] {
         let command = start(raw);
         let waiting = tokio::task::spawn_blocking(move || on_a_terminal(command));
@@ -133,6 +134,7 @@ async fn a_terminal_is_told_events_and_outputs_without_what_it_would_follow() {
                 }
             }
             within(sink.publish(event, None)).await.unwrap();
+            events.push(event.clone());
         }
         let sent = within(waiting).await.unwrap();
         if raw {
@@ -144,7 +146,17 @@ async fn a_terminal_is_told_events_and_outputs_without_what_it_would_follow() {
         assert!(sent.lines().any(|line| line.starts_with(told)), "{sent}");
         assert!(sent.contains("\u{1b}[31mred\\rover\u{1b}[0m\nend\n"), "{sent}");
     }
-    let sent = within(watching).await.unwrap();
+    // Until it has subscribed nothing reaches it, so this is said again until it has enough.
+    let telling = async {
+        for event in events.iter().cycle() {
+            within(sink.publish(event, None)).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let sent = tokio::select! {
+        sent = within(watching) => sent.unwrap(),
+        () = telling => String::new(),
+    };
     assert_harmless(&sent);
     assert_eq!(sent.lines().count(), 4, "each event is one line: {sent}");
     rabbit.clean_up().await;
