@@ -109,7 +109,7 @@ settings! {
     RETRY_DELAYS_SECONDS = "broker.retry_delays_seconds", Value("5,30,120"),
         Delays { max: DAY, count: 16 };
     /// Messages that the queue of dead letters keeps; then the oldest goes for each new one. An
-    /// existing queue keeps the bound that it was made with, and `longshore doctor` says so.
+    /// existing queue keeps the bound that it was made with, and a worker warns of it when it starts.
     DEAD_LETTERS_MAX = "broker.dead_letters_max", Value("10000"), count(1, 10_000_000);
     /// The same in bytes of their bodies.
     DEAD_LETTERS_MAX_MB = "broker.dead_letters_max_mb", Value("256"), megabytes(1, 1 << 20);
