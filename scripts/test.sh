@@ -1,17 +1,13 @@
 #!/usr/bin/env bash
-# Sets up what is missing and runs every check: formatting, lints, unit and integration tests, the
-# launchers' own tests. What runs already is used as it is.
+# Sets up what is missing and runs every check: formatting, lints, unit and integration tests, the launchers' own
+# tests. Uses what runs already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-began=$SECONDS
-step() {
-    local what=$1 start=$SECONDS
-    shift
-    printf '\n== %s\n' "$what"
-    "$@"
-    printf -- '-- %s: %d s\n' "$what" $((SECONDS - start))
-}
+# shellcheck source=scripts/steps.sh
+source scripts/steps.sh
+trap step_table EXIT
+# shellcheck source=scripts/toolchain.sh
+source scripts/toolchain.sh
 
 step "tools" scripts/tools.sh
 step "local stack" scripts/stack.sh up --only services --yes
@@ -20,6 +16,7 @@ PATH=$PATH:$(dirname "$registry")
 
 step "formatting" cargo fmt --all --check
 step "formatting of the fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml --check
+step "shell scripts" scripts/lint-shell.sh
 step "licences, bans and sources of the dependencies" scripts/supply.sh check
 step "lints" cargo clippy --locked --all-targets -- -D warnings
 
@@ -32,5 +29,3 @@ step "three workers in their image" scripts/check-stack.sh
 step "fuzzing, for a moment" env FUZZ_SECONDS="${FUZZ_SECONDS:-25}" scripts/fuzz.sh
 step "launcher of Python" python3 -m unittest discover -s tests/launchers
 step "launcher of Node.js" node --test tests/launchers/
-
-printf '\nEvery check passed in %d s.\n' $((SECONDS - began))

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Sees to the tools that building and testing need: Rust, a C compiler, Python 3.11, Node.js, npm.
-# Installs what Debian has; says how to get the rest.
+# Installs the tools that are missing: what Debian packages, from Debian. For Rust it says what to do.
+#
+#   scripts/tools.sh            everything that building and testing need
+#   scripts/tools.sh compile    only what compiling the worker needs
 set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 want=()
 need() { command -v "$1" >/dev/null || want+=("$2"); }
@@ -9,11 +12,14 @@ need() { command -v "$1" >/dev/null || want+=("$2"); }
 need cc gcc
 need c++ g++
 need make make
-need curl curl
-need python3 python3
-need node nodejs
-need npm npm
-python3 -c 'import ensurepip, venv' 2>/dev/null || want+=(python3-venv)
+if [[ ${1:-all} == all ]]; then
+    need curl curl
+    need python3 python3
+    need node nodejs
+    need npm npm
+    need shellcheck shellcheck
+    python3 -c 'import ensurepip, venv' 2>/dev/null || want+=(python3-venv)
+fi
 
 if ((${#want[@]})); then
     if ! command -v apt-get >/dev/null; then
@@ -30,6 +36,10 @@ fi
 if ! command -v cargo >/dev/null; then
     echo "error cargo is missing: install Rust 1.95 or later with rustup (https://rustup.rs)" >&2
     exit 1
+fi
+if [[ ${1:-all} != all ]]; then
+    echo "ok    $(cargo --version)"
+    exit
 fi
 for component in rustfmt clippy; do
     cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component"
