@@ -19,20 +19,27 @@ die() {
     exit 1
 }
 
+# A step that takes longer says so again and again, at this interval.
+HEARTBEAT_SECONDS=20
+
 # step WHAT FIX COMMAND...: prints one line with the time it took. If it fails, prints the end of its output
 # and how to fix it.
 # Do not call it in a condition: that would turn `set -e` off inside the command.
 step() {
-    local what=$1 fix=$2 log start rc=0
+    local what=$1 fix=$2 log start heart rc=0
     shift 2
     log=$(mktemp "$STATE/log/XXXXXX")
     start=$EPOCHREALTIME
+    heartbeat "$what" "$log" 9>&- &
+    heart=$!
     set +e
     (
         set -e
         "$@"
     ) >"$log" 2>&1
     rc=$?
+    kill "$heart" 2>/dev/null
+    wait "$heart" 2>/dev/null
     set -e
     if ((rc != 0)); then
         tail -n 12 "$log" | sed 's/^/      | /' >&2
@@ -40,6 +47,16 @@ step() {
     fi
     rm -f "$log"
     say "$what ${DIM}($(seconds_since "$start") s)${PLAIN}"
+}
+
+# heartbeat WHAT LOG: the time so far and the last line of the log, until it is ended.
+heartbeat() {
+    local start=$EPOCHREALTIME last
+    # The last sleep outlives this function: it must not hold the caller's output open.
+    while sleep "$HEARTBEAT_SECONDS" >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+        last=$(tail -n 1 "$2" | tr -cd '[:print:]' | cut -c 1-70)
+        note "waiting for: $1 ($(seconds_since "$start") s)${last:+ $last}"
+    done
 }
 
 seconds_since() {
