@@ -107,11 +107,15 @@ async fn the_command_lines_start_follow_and_stop_jobs() {
 fn every_link_within_the_project_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut seen = 0;
-    for page in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "examples/README.md"]
+    let pages =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md"]
+            .map(|page| root.join(page));
+    let docs = ["docs", "docs/decisions"]
         .into_iter()
-        .map(|page| root.join(page))
-        .chain(std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()))
-    {
+        .flat_map(|folder| std::fs::read_dir(root.join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file());
+    for page in pages.into_iter().chain(docs) {
         let text = std::fs::read_to_string(&page).unwrap();
         let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         for link in links.filter(|link| !link.contains("://") && !link.starts_with('#')) {
