@@ -1,11 +1,11 @@
 # The worker's image.
 #
 #   docker compose build worker                                        compiles in the Rust image
-#   BINARY_FROM=prebuilt docker compose build worker                   takes target/release/longshore as it is,
+#   BINARY_FROM=prebuilt docker compose build worker                   copies target/release/longshore,
 #                                                                      or WORKER_BINARY
 #
-# Stages that are not used are not built, so the second needs no Rust image (and no registry, where
-# debian:bookworm-slim is there). Needs BuildKit, as `docker compose build` always uses.
+# Docker builds only the stages that are used. So the second command needs no Rust image, and no registry if
+# debian:bookworm-slim is there. Needs BuildKit, which `docker compose build` always uses.
 
 ARG BINARY_FROM=compiled
 
@@ -31,14 +31,14 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 COPY deploy/worker-health.sh /usr/local/bin/worker-health
 COPY --from=binary /out/longshore /usr/local/bin/longshore
-# A volume that is mounted there for the first time takes the owner over.
+# A volume that is mounted here for the first time gets the owner of this directory.
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin longshore \
  && install -d -o longshore -g longshore /var/spool/longshore
 
-# Health is served to the container alone; whoever publishes the port sets HTTP_LISTEN and HTTP_TOKEN.
+# Health is served inside the container only. To publish the port, set HTTP_LISTEN and HTTP_TOKEN.
 ENV LOG_FORMAT=json LOG_SPOOL_DIR=/var/spool/longshore
-# By number, so that whoever runs it can see that it is not root. It needs the group of the engine's
-# socket besides, and TEMP_DIR has to be its own.
+# A number shows a scheduler that the user is not root. The user must also be in the group of the engine's socket,
+# and must own TEMP_DIR.
 USER 10001:10001
 EXPOSE 8080
 HEALTHCHECK --interval=3s --timeout=5s --start-period=30s --retries=5 CMD ["worker-health"]

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The health check of the worker's image: asks /readyz of the process that the container runs.
-# The token that /readyz wants, where it wants one, is the HTTP_TOKEN of its own environment.
-# Where HTTP_LISTEN leaves the port to the system (port 0), it is looked up among that process's own sockets.
+# If /readyz needs a token, HTTP_TOKEN in the environment has it.
+# If HTTP_LISTEN leaves the port to the system (port 0), this finds the port among that process's sockets.
 set -eu
 
 port=${HTTP_LISTEN:-127.0.0.1:8080}

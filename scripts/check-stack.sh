@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# The worker as the local stack runs it: three of them in their image, not root, on the Compose network, with one
-# real job. Takes the binary that the tests have built. Services that run are used; workers that run are not touched.
+# Tests the worker as the local stack runs it: three workers in their image, not root, on the Compose network, with
+# one real job. Uses the binary that the tests have built and the services that run. Leaves running workers alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 for files in "-f docker-compose.yml" "-f docker-compose.yml -f deploy/compose.host-network.yml"; do
-    # shellcheck disable=SC2086 # one word an option
+    # shellcheck disable=SC2086 # each word is an option
     docker compose $files config --quiet
 done
 if docker compose ps --quiet worker | grep -q .; then
-    echo "Workers of the local stack are there already: they are left alone, and nothing is tried."
+    echo "The local stack has workers already: they are left alone, and this check does nothing."
     exit 0
 fi
 
-# The same names each time, so that a run leaves no more behind than the one before.
+# The names are the same each time, so each run replaces what the previous one left.
 export AMQP_NAMESPACE=stack-check WORKER_IMAGE=longshore:check WORKER_BINARY=target/debug/longshore
 export TEMP_DIR=/tmp/longshore-stack-check
 clean_up() { docker compose rm --stop --force worker >/dev/null 2>&1 || true; }

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Fuzzes what strangers' bytes reach first: archives, start messages, results, properties of messages. All targets at once, each
-# for FUZZ_SECONDS; inputs that find something new stay in fuzz/work, failing ones in fuzz/artifacts.
+# Fuzzes the code that strangers' bytes reach first: archives, start messages, results, properties of messages. All
+# targets run at once, each for FUZZ_SECONDS. Inputs that find something new stay in fuzz/work, failing ones in
+# fuzz/artifacts.
 #
 #   scripts/fuzz.sh                              an hour each
 #   FUZZ_SECONDS=60 FUZZ_TARGETS=archive scripts/fuzz.sh
-#   scripts/fuzz.sh minimise                     takes what was found into fuzz/corpus, as little as covers all
+#   scripts/fuzz.sh minimise                     copies the fewest finds that cover everything into fuzz/corpus
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,10 +16,10 @@ triple=$(rustc -vV | sed -n 's/^host: //p')
 
 tools=$(scripts/cargo-tool.sh cargo-fuzz)
 PATH=$tools:$PATH
-# The sanitizer and the counters of coverage are there in a stable compiler, but behind this.
+# A stable compiler has the sanitizer and the coverage counters, but only with this variable.
 export RUSTC_BOOTSTRAP=1
 
-# Worth the minutes that it takes to compile.
+# A long run is worth the minutes that this takes to compile.
 if ((seconds >= 600)); then export CARGO_PROFILE_RELEASE_OPT_LEVEL=3; fi
 
 build() {
@@ -33,7 +34,7 @@ build() {
 fuzz() {
     local target=$1
     mkdir -p "fuzz/work/$target" "fuzz/artifacts/$target"
-    # The seeds of large archives and messages are left out: small inputs are mutated faster.
+    # max_len leaves out the seeds of large archives and messages: small inputs are mutated faster.
     "fuzz/target/$triple/release/$target" "fuzz/work/$target" "fuzz/corpus/$target" \
         -dict="fuzz/dictionaries/$target.dict" -artifact_prefix="fuzz/artifacts/$target/" \
         -max_total_time="$seconds" -max_len=8192 -timeout=25 -rss_limit_mb=2048 -print_final_stats=1 \
@@ -60,7 +61,7 @@ verb_run() {
     return "$failed"
 }
 
-# Keeps, beside the seeds, the inputs that cover most of what the seeds do not: few enough for a repository.
+# Keeps the inputs that cover most of what the seeds do not: few enough for a repository.
 verb_minimise() {
     local target work
     build

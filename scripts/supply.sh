@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What Longshore is made of.
+# Checks and lists the dependencies.
 #
-#   scripts/supply.sh check    licences, bans and sources of every dependency, as deny.toml has them
+#   scripts/supply.sh check    licences, bans and sources of every dependency, by the rules of deny.toml
 #   scripts/supply.sh audit    known vulnerabilities, from the RustSec database on GitHub
 #   scripts/supply.sh sbom     a bill of materials, CycloneDX in JSON, in target/sbom
 set -euo pipefail
@@ -14,7 +14,7 @@ sbom() {
     tools=$(scripts/cargo-tool.sh cargo-cyclonedx)
     name=longshore-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1).cdx
     mkdir -p target/sbom
-    # It writes beside the manifest only.
+    # The tool can write only beside the manifest.
     PATH=$tools:$PATH cargo cyclonedx --quiet --format json --spec-version 1.5 --all-features \
         --target "$(rustc -vV | sed -n 's/^host: //p')" --override-filename "$name"
     mv "$name.json" "target/sbom/$name.json"
