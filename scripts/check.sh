@@ -10,5 +10,5 @@ source scripts/toolchain.sh
 
 step "formatting" cargo fmt --all --check
 step "shell scripts" scripts/lint-shell.sh
-step "lints" cargo clippy --locked --all-targets -- -D warnings
-step "unit tests" cargo test --locked --lib
+step "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
+step "unit tests" cargo test --locked --workspace --lib

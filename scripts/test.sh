@@ -18,13 +18,13 @@ step "formatting" cargo fmt --all --check
 step "formatting of the fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml --check
 step "shell scripts" scripts/lint-shell.sh
 step "licences, bans and sources of the dependencies" scripts/supply.sh check
-step "lints" cargo clippy --locked --all-targets -- -D warnings
+step "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # The local stack's documented defaults, where nothing else is set.
 export MINIO_ENDPOINT=${MINIO_ENDPOINT:-127.0.0.1:${S3_PORT:-8333}}
 export MINIO_ACCESS_KEY=${MINIO_ACCESS_KEY:-longshore} MINIO_SECRET_KEY=${MINIO_SECRET_KEY:-longshore-secret}
 # Integration tests mostly wait: more threads than processors.
-step "unit, schema and integration tests" cargo test --locked -- --test-threads 6
+step "unit, schema and integration tests" cargo test --locked --workspace -- --test-threads 6
 step "three workers in their image" scripts/check-stack.sh
 step "fuzzing, for a moment" env FUZZ_SECONDS="${FUZZ_SECONDS:-25}" scripts/fuzz.sh
 step "launcher of Python" python3 -m unittest discover -s tests/launchers
