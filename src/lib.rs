@@ -2,7 +2,8 @@
 //!
 //! The modules stand in reading order, from the vocabulary to the queue side.
 
-pub mod job;
+pub use longshore_job as job;
+
 pub mod settings;
 pub mod tls;
 
@@ -16,8 +17,3 @@ pub mod worker;
 pub mod http;
 
 pub mod cli;
-
-#[cfg(test)]
-#[path = "../tests/hostile/mod.rs"]
-#[allow(dead_code, reason = "the integration tests include it, too, and use more of it")]
-mod hostile;

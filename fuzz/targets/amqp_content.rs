@@ -1,9 +1,6 @@
 #![no_main]
 
-#[path = "../checks/amqp_content.rs"]
-mod amqp_content;
-#[path = "../checks/start_message.rs"]
-mod start_message;
+use longshore_testing::checks::amqp_content;
 
 // With the feature `unguarded` the filter is left out, to see that the target finds what it is for.
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,6 +1,5 @@
 #![no_main]
 
-#[path = "../checks/archive.rs"]
-mod archive;
+use longshore_testing::checks::archive;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| archive::check(bytes));

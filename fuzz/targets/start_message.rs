@@ -1,6 +1,5 @@
 #![no_main]
 
-#[path = "../checks/start_message.rs"]
-mod start_message;
+use longshore_testing::checks::start_message;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| start_message::check(bytes));

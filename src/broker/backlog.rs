@@ -4,8 +4,8 @@ use lapin::types::FieldTable;
 
 use super::channel::{Channel, Declare};
 use super::error::{NOT_FOUND, failed};
-use super::message::short;
 use super::{Broker, BrokerError, Inbox, Topology};
+use crate::job::amqp::short;
 use crate::settings::BrokerSettings;
 
 /// What waits in an inbox.

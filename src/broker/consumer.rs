@@ -12,8 +12,8 @@ use super::bounded::RequestError;
 use super::channel::{Channel, Incoming};
 use super::error::{NOT_FOUND, failed};
 use super::inboxes::Word;
-use super::message::{Sender, short};
 use super::{Broker, BrokerError, Delivery, Inbox};
+use crate::job::amqp::{Sender, short};
 
 /// How a consumer takes deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use tracing::warn;
 
 use super::bounded::RequestError;
 use super::channel::{Channel, Declare};
-use super::message::short;
 use super::topology::{Argument, ExchangeSpec, QueueSpec, Routing};
 use super::{Broker, BrokerError, Inbox};
+use crate::job::amqp::short;
 
 /// The broker's reply code for something that exists in another shape.
 const PRECONDITION_FAILED: u16 = 406;

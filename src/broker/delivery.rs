@@ -6,9 +6,8 @@ use lapin::message::Delivery as RawDelivery;
 
 use super::bounded::RequestError;
 use super::channel::Receipt;
-use super::message::Sender;
-use super::wire::BODY;
 use super::{Inbox, MessageProperties};
+use crate::job::amqp::{BODY, Sender};
 
 /// A delivery could not be acknowledged or given back, for its channel is gone. The broker will
 /// deliver the message again, here or elsewhere.

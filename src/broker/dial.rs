@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::BrokerError;
 use super::endpoint::Endpoint;
 use super::error::{describe, reply_code};
-use super::wire::{Guarded, Kit};
+use super::guarded::{Guarded, Kit};
 use crate::tls::{TlsFiles, TlsProblem};
 
 /// How long one attempt may take, from the name's resolution to the open virtual host.

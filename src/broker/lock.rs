@@ -14,8 +14,8 @@ use tracing::{debug, warn};
 use super::bounded::{ANSWER_TIMEOUT, RequestError};
 use super::channel::{Channel, Declare};
 use super::error::{NOT_FOUND, failed};
-use super::message::short;
 use super::{Broker, BrokerError, OutgoingMessage, PublishError};
+use crate::job::amqp::short;
 
 /// The broker's reply code for an exclusive queue of another connection.
 const RESOURCE_LOCKED: u16 = 405;

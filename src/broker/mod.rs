@@ -19,11 +19,11 @@ mod dial;
 mod endpoint;
 mod error;
 mod events;
+mod guarded;
 mod inboxes;
 mod link;
 mod live;
 mod lock;
-mod message;
 mod own_queue;
 mod publisher;
 mod reply;
@@ -31,9 +31,11 @@ mod settle;
 mod sink;
 mod subscription;
 mod topology;
-#[doc(hidden)]
-pub mod wire;
 
+pub use crate::job::amqp::{
+    ATTEMPT_HEADER, HeaderValue, MessageProperties, OutgoingMessage, QUEUE_HEADER, REASON_HEADER,
+    SINCE_HEADER, Sender, TRACEPARENT_HEADER, Unreadable,
+};
 pub use backlog::Backlog;
 pub use client::MessageOptions;
 pub use connection::Broker;
@@ -44,11 +46,6 @@ pub use events::RabbitSink;
 pub use inboxes::Reception;
 pub use live::{Heard, Listeners, LogFollower};
 pub use lock::{Proof, SegmentLock};
-pub use message::{
-    ATTEMPT_HEADER, HeaderValue, MessageProperties, OutgoingMessage, REASON_HEADER, SINCE_HEADER,
-    Sender, Unreadable,
-};
-pub use message::{QUEUE_HEADER, TRACEPARENT_HEADER};
 pub use reply::ReplyRules;
 pub use sink::{EventSink, ReplyTo, SinkError};
 pub use subscription::{Binding, Feed, Subscription, SubscriptionError};

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::channel::{Channel, Declare, Incoming};
 use super::error::failed;
-use super::message::short;
 use super::{Broker, BrokerError};
+use crate::job::amqp::short;
 
 /// Messages on their way to us at a time.
 const PREFETCH: u16 = 100;

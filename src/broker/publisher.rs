@@ -10,8 +10,8 @@ use super::bounded::RequestError;
 use super::channel::Channel;
 use super::error::{NOT_FOUND, failed};
 use super::link::Live;
-use super::message::{properties_of, short};
 use super::{Broker, BrokerError, OutgoingMessage, PublishError};
+use crate::job::amqp::{properties_of, short};
 
 /// A message in lapin's terms.
 pub(super) struct RawMessage<'a> {

@@ -7,12 +7,12 @@ use backon::{ExponentialBuilder, Retryable};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::message::properties_of_copy;
 use super::publisher::RawMessage;
 use super::{
     ATTEMPT_HEADER, Broker, Delivery, HeaderValue, Inbox, OutgoingMessage, PublishError,
     QUEUE_HEADER, REASON_HEADER, RetryStep, SINCE_HEADER, SettleError,
 };
+use crate::job::amqp::properties_of_copy;
 
 /// How often a copy is tried while its delivery is still ours.
 const COPY_ATTEMPTS: usize = 5;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use crate::runner::archive::{ArchiveCaps, zip_directory};
+use crate::job::archive::{ArchiveCaps, zip_directory};
 
 /// Code that is ready to be stored.
 pub(super) struct Package {

@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use jiff::Timestamp;
 
-use super::mask::Mask;
 use super::{Frame, Stream};
+use crate::job::mask::Mask;
 
 /// The longest line, in bytes; what is longer becomes several lines, each but the last marked.
 pub const MAX_LINE_BYTES: usize = 1 << 20;

@@ -17,7 +17,6 @@ mod intake;
 mod key;
 mod line;
 mod live;
-mod mask;
 mod output;
 mod reader;
 mod retention;
@@ -29,6 +28,7 @@ mod storing;
 #[cfg(test)]
 mod testing;
 
+pub use crate::job::mask::{MASKED, Mask, Masks};
 pub use collector::{LiveTap, LogCollector, LogSource};
 pub use compact::{MAX_DAILY_BYTES, compact};
 pub use frame::{Frame, NotAPlace, Order, Place, Places, Stream};
@@ -37,6 +37,5 @@ pub use intake::LOST_NOTICE;
 pub use key::{Day, InvalidDay, daily_key};
 pub use line::{CUT_MARK, Ending, Line, MAX_LINE_BYTES, StoredLine};
 pub use live::{LISTENING_HOLDS, LiveFeed};
-pub use mask::{MASKED, Mask, Masks};
 pub use reader::{LogQuery, MAX_TAIL_LINES, ReadError, Sink, list_days, read, stored_up_to};
 pub use retention::{Retention, RetentionError, Swept, keep, sweep};

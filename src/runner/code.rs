@@ -12,9 +12,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::archive::{ArchiveCaps, ArchiveError, Extracted, composed, extract};
 use super::directory::{DirectoryError, JobDirectory};
 use crate::job::Job;
+use crate::job::archive::{ArchiveCaps, ArchiveError, Extracted, composed, extract};
 use crate::storage::{Bucket, ObjectStore, StoreError};
 
 /// How many of an archive's files a message names.

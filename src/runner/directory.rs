@@ -22,8 +22,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use self::read::FoundFile;
 use super::inventory::FoundDirectory;
+use crate::job::archive::staging_of;
 use crate::job::{JobId, RunId};
-use crate::runner::archive::staging_of;
 use crate::settings::User;
 
 /// How often the parents are made anew when another attempt's end removes them meanwhile.

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::archive::ArchiveCaps;
 use super::cleanup;
 use super::code::{CodeCaps, CodeError, CodeManager};
 use super::container::{ContainerBuilder, code_binds, container_name};
@@ -23,6 +22,7 @@ use super::orchestrator::{ContainerOrchestrator, ContainerStatus, EngineError, E
 use super::outcome;
 use super::script::ScriptManager;
 use super::temp_dir;
+use crate::job::archive::ArchiveCaps;
 use crate::job::{ExecutionResult, Job, JobId, State};
 use crate::logs::{LiveTap, LogCollector, LogSource, Mask};
 use crate::settings::RunnerSettings;

@@ -19,10 +19,10 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::time::{ClockId, clock_gettime};
 
-use super::archive::RESERVED_DIRECTORY;
 use super::docker_runner::DockerRunner;
 use super::failure::RunFailure;
 use super::managed::Managed;
+use crate::job::archive::RESERVED_DIRECTORY;
 
 pub(super) use watch::LeaseWatch;
 

@@ -3,7 +3,6 @@
 //! [`DockerRunner`] is the recipe; the modules are its components, by the names of their tasks.
 //! Not here: queues, the journal, and when a job is tried again.
 
-pub mod archive;
 mod cleanup;
 pub mod code;
 pub mod container;
@@ -11,7 +10,7 @@ mod creation;
 pub mod directory;
 pub mod docker;
 mod docker_runner;
-pub mod exit_note;
+mod exit_note;
 mod failure;
 mod ground;
 mod inventory;
@@ -22,10 +21,8 @@ mod names;
 pub mod orchestrator;
 mod outcome;
 mod result_file;
-pub mod result_text;
 pub mod script;
 pub mod temp_dir;
-pub mod verdict;
 
 #[cfg(test)]
 pub(crate) mod recorder;

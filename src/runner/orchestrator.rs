@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use super::container::ContainerSpec;
 use crate::logs::Frame;
 
+pub use crate::job::judging::{ContainerState, ContainerStatus};
+
 /// Why an operation of the engine failed; one variant an operation, so that the message says what
 /// was being done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,46 +96,6 @@ impl EngineError {
             | Self::BadFile { .. } => false,
         }
     }
-}
-
-/// Where a container is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContainerState {
-    /// Made, never started.
-    Created,
-    /// Running, paused or restarting.
-    Running,
-    /// Ended.
-    Exited,
-    /// Being removed, or broken beyond repair.
-    Dead,
-}
-
-/// What the engine says about one container.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ContainerStatus {
-    /// The engine's id.
-    pub id: String,
-    /// Where it is in its life.
-    pub state: ContainerState,
-    /// Its exit code, once it has ended.
-    pub exit_code: Option<i64>,
-    /// Whether the kernel killed something in it for lack of memory.
-    pub oom_killed: bool,
-    /// The engine's own error, such as a program that could not be started.
-    pub error: Option<String>,
-    /// When it was made, before anything in it ran.
-    pub created_at: Option<Timestamp>,
-    /// When it started.
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
-    /// `Some(false)` while its health check fails; `None` without one, and before it has spoken.
-    pub healthy: Option<bool>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Whether the engine was away while it was waited for, so that its end may be the engine's.
-    pub engine_was_away: bool,
 }
 
 /// Whose root an engine is, on the host that it shares with the worker.

@@ -12,7 +12,7 @@ use super::lease::Uptime;
 use super::managed::{Held, Leftovers, Managed, Run};
 use super::orchestrator::ContainerStatus;
 use super::result_file::{self, CollectedResult};
-use super::verdict::{self, EndCause, Ending, Judgement};
+use crate::job::judging::{self, EndCause, Ending, Judgement};
 use crate::job::{
     ExecutionResult, MessageError, ResultStatus, Runtime, State, StoredObjects, Verdict,
 };
@@ -47,7 +47,7 @@ pub(super) async fn wait_and_collect(
     let finished = logs.finish(LOG_FINISH_TIMEOUT);
     let note = exit_note::read(&directory, status.created_at);
     let (value, note, summary) = tokio::join!(collected, note, finished);
-    if !note.begun && verdict::is_not_started(&status) {
+    if !note.begun && judging::is_not_started(&status) {
         let image = runner.image_of(run);
         let said = summary.tail.trim();
         return Err(RunFailure::Unavailable(format!("the image {image} cannot run a job: {said}")));
@@ -58,12 +58,12 @@ pub(super) async fn wait_and_collect(
         (None, Some(reason)) => EndCause::StopRequested(reason.0),
         (None, None) => own_end(managed, &status, note.lease_expired),
     };
-    let judgement = verdict::judge(&Ending {
+    let judgement = judging::judge(&Ending {
         cause,
         exit_code: status.exit_code,
         oom_killed: status.oom_killed,
         heap_was_full: run.job.runtime == Runtime::NodeJs20
-            && verdict::says_heap_was_full(&summary.tail),
+            && judging::says_heap_was_full(&summary.tail),
         memory_mb: run.job.limits.memory_mb,
         engine_error: status.error.clone(),
         result: value.judged.clone(),
@@ -87,7 +87,7 @@ fn own_end(managed: &Managed, status: &ContainerStatus, lease_expired: bool) -> 
     }
     if long_running && lease_expired && has_run_out {
         EndCause::LeaseExpired
-    } else if verdict::is_lost_with_engine(status, long_running, unseen) {
+    } else if judging::is_lost_with_engine(status, long_running, unseen) {
         EndCause::EngineLost
     } else {
         EndCause::Itself
@@ -235,7 +235,7 @@ fn began_at(
 }
 
 fn settle_fields(result: &mut ExecutionResult, judgement: Judgement) {
-    result.status = verdict::status_of(judgement.verdict);
+    result.status = judging::status_of(judgement.verdict);
     result.verdict = Some(judgement.verdict);
     result.error = (result.status == ResultStatus::Error).then(|| judgement.message.clone());
     result.message = judgement.message;

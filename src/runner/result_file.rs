@@ -4,14 +4,14 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 
-use super::archive::RESULT_FILE;
 use super::directory::{FoundFile, JobDirectory};
 use super::docker_runner::DockerRunner;
 use super::managed::Run;
 use super::orchestrator::EngineError;
-use super::result_text::read_result;
-use super::verdict::ResultFile;
 use crate::job::JsonText;
+use crate::job::archive::RESULT_FILE;
+use crate::job::judging::ResultFile;
+use crate::job::judging::result_text::read_result;
 use crate::logs::Mask;
 use crate::storage::{Bucket, Condition, StoreError};
 

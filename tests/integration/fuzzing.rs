@@ -1,19 +1,11 @@
 //! The fuzz targets without libFuzzer: every file of their corpus is checked as they check it. And
 //! the seeds in the corpus are what the code makes.
 
-#[path = "../../fuzz/checks/amqp_content.rs"]
-mod amqp_content;
-#[path = "../../fuzz/checks/archive.rs"]
-mod archive;
-#[path = "../../fuzz/checks/result_json.rs"]
-mod result_json;
-#[path = "../../fuzz/checks/start_message.rs"]
-mod start_message;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::corpora::{amqp, archives, messages, results};
+use longshore_testing::checks::{amqp_content, archive, result_json, start_message};
+use longshore_testing::hostile::{amqp, archives, messages, results};
 
 type Check = fn(&[u8]);
 
@@ -95,7 +87,10 @@ fn the_seeds_are_what_the_code_makes() {
         let mut found = files(&corpus(target));
         found.retain(|name, _| name.starts_with(SEED));
         let is_same = found == seeds(target);
-        assert!(is_same, "fuzz/corpus/{target} is not what tests/hostile makes: make fuzz-seeds");
+        assert!(
+            is_same,
+            "fuzz/corpus/{target} is not what crates/longshore-testing/src/hostile makes: make fuzz-seeds"
+        );
     }
 }
 

@@ -14,9 +14,6 @@
 #[allow(dead_code, reason = "the chaos rounds use more of it")]
 mod support;
 
-#[path = "../hostile/mod.rs"]
-mod corpora;
-
 mod bad_input;
 mod broker;
 mod canaries;

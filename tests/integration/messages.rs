@@ -7,9 +7,9 @@ use flate2::write::GzEncoder;
 use lapin::BasicProperties;
 use serde_json::json;
 
-use crate::corpora::zips::{RawEntry, file, folder, link, zip};
 use crate::support::program::{NODE_BACKTEST, PYTHON_BACKTEST};
 use crate::support::scene::Scene;
+use longshore_testing::hostile::zips::{RawEntry, file, folder, link, zip};
 
 const QUICK: &str = "def main(id, config):\n    return config\n";
 

@@ -2,8 +2,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::job::mask::Mask;
 use crate::logs::line::{Assembler, CUT_MARK, StoredLine};
-use crate::logs::mask::Mask;
 use crate::logs::{Frame, Places};
 
 fn origin() -> Origin {

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{CodeCaps, CodeError, CodeManager};
-use crate::hostile::zips::{RawEntry, file, folder, zip};
+use crate::job::archive::{ArchiveCaps, Extracted};
 use crate::job::{Job, Limits, Network};
-use crate::runner::archive::{ArchiveCaps, Extracted};
 use crate::runner::directory::{DirectoryError, JobDirectory};
 use crate::storage::{Bucket, Condition, ETag, Object, ObjectStore, StoreError};
+use longshore_testing::hostile::zips::{RawEntry, file, folder, zip};
 
 type Answer = fn(&str) -> Result<Vec<u8>, StoreError>;
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::runner::archive::RESERVED_DIRECTORY;
+use crate::job::archive::RESERVED_DIRECTORY;
 
 /// Nobody but its owner removes what is in such a folder.
 const STICKY: u32 = 0o1000;

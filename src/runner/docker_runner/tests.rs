@@ -39,7 +39,7 @@ fn zip_of(path: &Path) -> PathBuf {
     std::fs::create_dir(&code).unwrap();
     std::fs::write(code.join("main.py"), "def main(id, config): return {}").unwrap();
     let zip = path.join("code.zip");
-    crate::runner::archive::zip_directory(&code, &zip, ArchiveCaps::new(10, 1000)).unwrap();
+    crate::job::archive::zip_directory(&code, &zip, ArchiveCaps::new(10, 1000)).unwrap();
     zip
 }
 
@@ -225,7 +225,8 @@ async fn missing_code_is_the_publishers_fault_and_asks_nothing_of_the_engine() {
 
 #[tokio::test]
 async fn a_large_result_travels_by_its_key_alone() {
-    let value = json!({"curve": "x".repeat(crate::runner::result_text::MAX_INLINE_RESULT_BYTES)});
+    let value =
+        json!({"curve": "x".repeat(crate::job::judging::result_text::MAX_INLINE_RESULT_BYTES)});
     let fixture = Fixture::new(gives(&value.to_string())).await;
     let result = fixture.runner.start_container(&fixture.run(false), &()).await.unwrap();
     assert_eq!(result.verdict, Some(Verdict::Succeeded));

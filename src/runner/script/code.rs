@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{RuntimeScripts, ScriptError, write_new};
+use crate::job::archive::RESERVED_DIRECTORY;
 use crate::job::{Job, Runtime};
-use crate::runner::archive::RESERVED_DIRECTORY;
 
 /// Writes `.longshore/`.
 #[derive(Debug, Clone, Copy, Default)]

@@ -20,9 +20,9 @@ use std::path::Path;
 pub use bash::BashEntrypointFactory;
 pub use code::CodeEntrypointFactory;
 
-use super::archive::RESULT_FILE;
 use super::directory::JobDirectory;
-use super::exit_note::EXIT_NOTE;
+use crate::job::archive::RESULT_FILE;
+use crate::job::judging::exit_note::EXIT_NOTE;
 use crate::job::{Job, Runtime};
 
 /// How one runtime starts a job.

@@ -5,9 +5,9 @@ use longshore::broker::{Binding, Feed, Flow, Inbox, SubscriptionError};
 use tokio_util::sync::CancellationToken;
 
 use super::{publish, take};
-use crate::corpora::amqp::{self, Right};
 use crate::support::rabbit::{Rabbit, within};
 use crate::support::raw_publisher::RawPublisher;
+use longshore_testing::hostile::amqp::{self, Right};
 
 #[tokio::test]
 async fn whoever_follows_events_misses_none_for_the_bytes_of_another() {

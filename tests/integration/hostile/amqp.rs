@@ -6,13 +6,13 @@ use lapin::{Connection, ConnectionProperties};
 use serde_json::json;
 
 use super::witness::MAX_PEAK_KIB;
-use crate::corpora::amqp::{self, Case, Right};
 use crate::support::events::Seen;
 use crate::support::own_broker::OwnBroker;
 use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
 use crate::support::rabbit::within;
 use crate::support::raw_publisher::RawPublisher;
 use crate::support::scene::Scene;
+use longshore_testing::hostile::amqp::{self, Case, Right};
 
 /// Honest jobs, one after each so many messages.
 const ONE_JOB_IN: usize = 20;

@@ -14,14 +14,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::archives::caps;
-use crate::corpora::amqp::{self, Case, Right};
-use crate::corpora::archives::{self, Archive};
-use crate::corpora::messages::{self, Message};
 use crate::support::least_rights::Publisher;
 use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
 use crate::support::raw_publisher::RawPublisher;
 use crate::support::scene::Scene;
 use crate::support::variable;
+use longshore_testing::hostile::amqp::{self, Case, Right};
+use longshore_testing::hostile::archives::{self, Archive};
+use longshore_testing::hostile::messages::{self, Message};
 
 /// The most memory that a worker may ever have held, in KiB.
 const MAX_PEAK_KIB: u64 = 120 * 1024;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Mount;
 use crate::job::Runtime;
-use crate::runner::exit_note::{EXIT_NOTE, LEASE_EXPIRED};
+use crate::job::judging::exit_note::{EXIT_NOTE, LEASE_EXPIRED};
 use crate::runner::lease::{self, Grant, Uptime};
 
 /// The shells of the images; on Debian the second one is dash, which has POSIX and little more.

@@ -1,0 +1,196 @@
+//! Names of entries: which are plain relative paths, and which a file system takes for the same.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+
+use icu_normalizer::ComposingNormalizerBorrowed;
+
+use super::{ArchiveCaps, ArchiveError, RESERVED_DIRECTORY, RESULT_FILE, quoted};
+
+/// Longest single part of a path on Linux (`NAME_MAX`), in bytes.
+const MAX_PART_BYTES: usize = 255;
+
+/// A name that passed, and whether it names a folder.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct EntryPath {
+    pub(super) path: String,
+    pub(super) is_directory: bool,
+}
+
+/// A name as a plain relative path. Refuses what another reader could take for another place,
+/// rather than to repair it.
+pub(super) fn entry_path(name: &str, caps: &ArchiveCaps) -> Result<Option<EntryPath>, String> {
+    if name.len() > caps.max_name_bytes {
+        let most = caps.max_name_bytes;
+        return Err(format!("has a name longer than {most} bytes (CODE_MAX_NAME_BYTES)"));
+    }
+    if name.chars().any(char::is_control) {
+        return Err("has a control character in its name".to_owned());
+    }
+    if name.chars().any(hides_others) {
+        return Err("has a character in its name that hides or reorders others".to_owned());
+    }
+    if name.contains('\\') {
+        return Err(
+            "has a backslash in its name: folders are separated by '/' in a zip, so pack it \
+                    with another program, such as 'zip -r' or Python's zipfile"
+                .to_owned(),
+        );
+    }
+    let drive = matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+    if name.starts_with('/') || drive {
+        return Err("has an absolute path".to_owned());
+    }
+    let is_directory = name.ends_with('/');
+    let mut parts = Vec::new();
+    for part in name.strip_suffix('/').unwrap_or(name).split('/') {
+        match part {
+            "" => return Err("has an empty part in its name".to_owned()),
+            ".." => return Err("leaves the archive's root by '..'".to_owned()),
+            "." => {}
+            part if part.len() > MAX_PART_BYTES => {
+                return Err(format!("has a part longer than {MAX_PART_BYTES} bytes in its name"));
+            }
+            part => parts.push(part),
+        }
+    }
+    if parts.len() > caps.max_depth {
+        return Err(format!("lies deeper than {} folders (CODE_MAX_DEPTH)", caps.max_depth));
+    }
+    match parts.as_slice() {
+        [] if is_directory || name == "." => return Ok(None),
+        [] => return Err("has no name".to_owned()),
+        [first, ..] if first.eq_ignore_ascii_case(RESERVED_DIRECTORY) => {
+            return Err(format!("is in {RESERVED_DIRECTORY}, which is Longshore's own"));
+        }
+        [RESULT_FILE, rest @ ..] if is_directory || !rest.is_empty() => {
+            return Err(format!("makes a folder of {RESULT_FILE}, where the result goes"));
+        }
+        _ => {}
+    }
+    Ok(Some(EntryPath { path: parts.join("/"), is_directory }))
+}
+
+/// Whether a reader of a name would be misled by it: marks of direction, separators of lines, and
+/// the mark of byte order, which is seen nowhere.
+fn hides_others(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// The composed form (NFC) of a text: `e` with an accent behind it becomes `é`. macOS writes names
+/// in the other form.
+pub fn composed(text: &str) -> String {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
+}
+
+/// Which names a file system takes for the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Folding {
+    /// Names that differ in the case of their letters alone.
+    pub(super) case: bool,
+    /// Names that differ in the form of their accents alone.
+    pub(super) form: bool,
+}
+
+impl Folding {
+    /// Tries it out in a directory.
+    pub(super) fn of(directory: &Path) -> Result<Self, ArchiveError> {
+        let probe = directory.join("longshore-prob\u{e9}");
+        let failed = || ArchiveError::io(format!("creating {}", probe.display()));
+        OpenOptions::new().write(true).create_new(true).open(&probe).map_err(failed())?;
+        let is_there = |name: &str| fs::symlink_metadata(directory.join(name)).is_ok();
+        let found = Self {
+            case: is_there("LONGSHORE-PROB\u{e9}"),
+            form: is_there("longshore-probe\u{301}"),
+        };
+        fs::remove_file(&probe)
+            .map_err(ArchiveError::io(format!("removing {}", probe.display())))?;
+        Ok(found)
+    }
+
+    fn key(self, name: &str) -> String {
+        let name = if self.form { composed(name) } else { name.to_owned() };
+        if self.case { name.to_lowercase() } else { name }
+    }
+}
+
+/// Names as they are first spelled. Where the file system takes two of them for one file, one would
+/// stand in for the other. Everywhere else they are two files, as real packages have them.
+#[derive(Debug, Default)]
+pub(super) struct Spellings {
+    folding: Folding,
+    first: HashMap<String, String>,
+}
+
+impl Spellings {
+    pub(super) fn on(folding: Folding) -> Self {
+        Self { folding, first: HashMap::new() }
+    }
+
+    pub(super) fn add(&mut self, path: &str) -> Result<(), String> {
+        if self.folding == Folding::default() {
+            return Ok(());
+        }
+        for place in parents(path).chain([path]) {
+            match self.first.get(&self.folding.key(place)) {
+                Some(first) if first == place => {}
+                Some(first) => {
+                    let first = quoted(first);
+                    return Err(format!(
+                        "and {first} are one file on the file system of TEMP_DIR, which takes names \
+                         for the same that differ in case or accents alone: rename one of them, or \
+                         put TEMP_DIR on another file system"
+                    ));
+                }
+                None => {
+                    self.first.insert(self.folding.key(place), place.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `a/b/c` → `a`, `a/b`.
+pub(super) fn parents(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(folding: Folding, one: &str, two: &str) -> Result<(), String> {
+        let mut spellings = Spellings::on(folding);
+        spellings.add(one)?;
+        spellings.add(two)
+    }
+
+    #[test]
+    fn names_are_one_file_only_where_the_file_system_says_so() {
+        let case = Folding { case: true, form: false };
+        let form = Folding { case: false, form: true };
+        let pairs = [
+            (case, "p/client.py", "p/Client.py"),
+            (case, "Lib/a", "lib/b"),
+            (case, "\u{c9}.py", "\u{e9}.py"),
+            (case, "\u{212a}.py", "k.py"),
+            (form, "caf\u{e9}.py", "cafe\u{301}.py"),
+        ];
+        for (folding, one, two) in pairs {
+            assert!(both(folding, one, two).unwrap_err().contains("TEMP_DIR"), "{one} {two}");
+            assert_eq!(both(Folding::default(), one, two), Ok(()));
+            assert_eq!(both(folding, one, one), Ok(()));
+        }
+        assert_eq!(both(form, "a", "A"), Ok(()));
+    }
+
+    #[test]
+    fn the_file_system_is_asked_and_nothing_of_that_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        Folding::of(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(!Folding::of(&dir.path().join("none")).unwrap_err().is_rejection());
+    }
+}

@@ -1,0 +1,134 @@
+//! What an operator allows, and what a message gets when it says nothing.
+
+use std::time::Duration;
+
+use super::{Executable, LimitsRequest, Network};
+
+/// What an operator allows and what a message gets when it says nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bounds {
+    /// Limits of a job that asks for none. A message may ask for less, not for more.
+    pub limits: Limits,
+    /// The network of a job that names none.
+    pub network: Network,
+    /// The networks that a message may name.
+    pub allowed_networks: Vec<Network>,
+    /// The time-out of a terminating run that names none.
+    pub timeout: Duration,
+    /// The longest time-out that a terminating run may name.
+    pub max_timeout: Duration,
+    /// The time between two shipments of log lines, where a message names none.
+    pub log_interval: Duration,
+    /// Attempts of a terminating run, where a message names none.
+    pub max_attempts: u32,
+    /// The shortest time between two health checks of a container.
+    pub min_health_interval: Duration,
+}
+
+/// The resources of a container.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Memory in MiB.
+    pub memory_mb: u64,
+    /// Relative weight when processors are scarce.
+    pub cpu_shares: u64,
+    /// Processors at most; `None`: as many as there are.
+    pub cpus: Option<f64>,
+    /// Processes and threads at most.
+    pub pids: u64,
+}
+
+impl Default for Bounds {
+    /// What an operator allows who sets nothing.
+    fn default() -> Self {
+        Self {
+            limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
+            network: Network::Host,
+            allowed_networks: vec![Network::Host, Network::Bridge, Network::None],
+            timeout: Duration::from_hours(1),
+            max_timeout: Duration::from_hours(24),
+            log_interval: Duration::from_secs(30),
+            max_attempts: 3,
+            min_health_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Bounds {
+    /// The largest start or stop message that is read by default, in bytes.
+    pub const DEFAULT_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
+
+    /// These, widened to what a message asks for: it was accepted under other ones, and what runs
+    /// already runs on.
+    #[must_use]
+    pub fn admitting(&self, message: &Executable) -> Self {
+        let mut bounds = self.clone();
+        if let Some(asked) = &message.limits {
+            bounds.limits = self.limits.admitting(asked);
+        }
+        bounds.allowed_networks.extend(message.network);
+        let asked = message.timeout_seconds.map(Duration::from_secs);
+        bounds.max_timeout = bounds.max_timeout.max(asked.unwrap_or(bounds.timeout));
+        if let Some(check) = &message.health_check {
+            let asked = Duration::from_secs(check.interval_seconds);
+            bounds.min_health_interval = bounds.min_health_interval.min(asked);
+        }
+        bounds
+    }
+}
+
+impl Limits {
+    fn admitting(self, asked: &LimitsRequest) -> Self {
+        let most = |most: u64, asked: Option<u64>| most.max(asked.unwrap_or_default());
+        Self {
+            memory_mb: most(self.memory_mb, asked.memory_mb),
+            cpu_shares: most(self.cpu_shares, asked.cpu_shares),
+            cpus: self.cpus.map(|most| most.max(asked.cpus.unwrap_or_default())),
+            pids: most(self.pids, asked.pids),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Job, parse_executable};
+
+    fn bounds() -> Bounds {
+        Bounds {
+            limits: Limits { memory_mb: 64, cpu_shares: 128, cpus: Some(0.5), pids: 32 },
+            network: Network::None,
+            allowed_networks: vec![Network::None],
+            timeout: Duration::from_mins(1),
+            max_timeout: Duration::from_mins(1),
+            log_interval: Duration::from_secs(30),
+            max_attempts: 3,
+            min_health_interval: Duration::from_secs(5),
+        }
+    }
+
+    #[test]
+    fn what_was_accepted_under_wider_bounds_is_admitted_and_nothing_else_is() {
+        let message = |id: &str| {
+            let text = json!({
+                "id": id, "runtime": "python3.11", "entrypoint": "backtest",
+                "entrypoint_files": {"backtest": "main.py"}, "file_path": "code.zip",
+                "config": {}, "is_long_running": false, "persist_results": true, "network": "host",
+                "timeout_seconds": 3600,
+                "limits": {"memory_mb": 512, "cpu_shares": 512, "cpus": 2.0, "pids": 256},
+            });
+            parse_executable(text.to_string().as_bytes()).unwrap()
+        };
+        let wide = bounds().admitting(&message("job"));
+        assert!(Job::validate(message("job"), &bounds(), None).is_err());
+        let job = Job::validate(message("job"), &wide, None).unwrap();
+        assert_eq!((job.limits.memory_mb, job.limits.cpus), (512, Some(2.0)));
+        assert_eq!((job.network, job.timeout), (Network::Host, Some(Duration::from_hours(1))));
+
+        let mut bad = message("job");
+        bad.file_path = "../x".to_owned();
+        assert!(Job::validate(bad.clone(), &bounds().admitting(&bad), None).is_err());
+    }
+}

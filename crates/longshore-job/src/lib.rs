@@ -1,0 +1,50 @@
+//! The vocabulary of Longshore: what a message may say, what a job is, how a run can end, what an
+//! event carries. And what reads strangers' bytes: zips ([`archive`]), results ([`judging`]),
+//! secrets in texts ([`mask`]), AMQP properties (`amqp`, with the feature of that name).
+//!
+//! Nothing here does I/O but the unpacking and packing of zips. Clients in Rust and the fuzz targets
+//! use this crate alone.
+
+#[cfg(feature = "amqp")]
+pub mod amqp;
+pub mod archive;
+mod body;
+mod bounds;
+mod env;
+mod event;
+mod executable;
+mod explain;
+mod foreign;
+mod id;
+pub mod json;
+pub mod judging;
+mod log_lines;
+pub mod mask;
+mod pick;
+mod read;
+mod refusal;
+mod result;
+mod secrets;
+mod validate;
+mod verdict;
+mod violation;
+
+pub mod schema;
+
+pub use bounds::{Bounds, Limits};
+pub use event::{Event, EventData, JobKind, RESULT_TYPE, RoutingKey, STATUS_TYPE, State, Status};
+pub use executable::{
+    Entrypoint, Executable, HealthCheck, LimitsRequest, Network, RestartPolicy, RestartWhen,
+    Runtime, StopRequest,
+};
+pub use id::{InvalidId, JobId, RunId};
+pub use json::JsonText;
+pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
+pub use pick::pick_texts;
+pub use read::{check_properties, check_size, decoded, parse_executable, parse_stop};
+pub use refusal::{body_sha256, refusal_id};
+pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
+pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
+pub use validate::Job;
+pub use verdict::Verdict;
+pub use violation::{MessageError, Violation, quoted};

@@ -1,0 +1,4 @@
+//! What the tests of Longshore share.
+
+pub mod checks;
+pub mod hostile;
