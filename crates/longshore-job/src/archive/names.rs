@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
-use icu_normalizer::ComposingNormalizerBorrowed;
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::{ArchiveCaps, ArchiveError, RESERVED_DIRECTORY, RESULT_FILE, quoted};
 
@@ -81,7 +81,7 @@ fn hides_others(c: char) -> bool {
 /// The composed form (NFC) of a text: `e` with an accent behind it becomes `é`. macOS writes names
 /// in the other form.
 pub fn composed(text: &str) -> String {
-    ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
+    text.nfc().collect()
 }
 
 /// Which names a file system takes for the same.

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use super::{Mask, Patterns};
@@ -20,7 +19,7 @@ pub struct Masks {
 
 impl fmt::Debug for Masks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Masks({} known)", self.known.lock().len())
+        write!(f, "Masks({} known)", self.known().len())
     }
 }
 
@@ -31,11 +30,16 @@ impl Masks {
         Self { always, known: Mutex::default() }
     }
 
+    /// Each step leaves the map whole, so a thread that panicked with the lock has done no harm.
+    fn known(&self) -> MutexGuard<'_, HashMap<[u8; 32], Weak<Patterns>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The mask over these secrets.
     #[must_use]
     pub fn of(&self, secrets: &[String]) -> Mask {
         let key = digest(secrets);
-        let mut known = self.known.lock();
+        let mut known = self.known();
         if let Some(patterns) = known.get(&key).and_then(Weak::upgrade) {
             return Mask(Some(patterns));
         }
