@@ -86,7 +86,7 @@ mod tests {
         assert!(one.is_in(b"of-the-worker") && one.is_in(b"b-secret") && !one.is_in(b"c-secret"));
         drop((one, same));
         assert!(!masks.of(&texts(&["d-secret"])).is_in(b"a-secret"));
-        assert_eq!(masks.known.lock().len(), 2, "what nobody uses is forgotten");
+        assert_eq!(masks.known().len(), 2, "what nobody uses is forgotten");
     }
 
     #[test]
