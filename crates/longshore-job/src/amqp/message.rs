@@ -300,6 +300,7 @@ pub fn properties_of(message: &OutgoingMessage) -> Result<BasicProperties, Strin
 /// All but two properties are kept. An expiration would let a dead letter vanish, and a retry come
 /// too early. A user id is checked against the publishing connection, which is not the first
 /// publisher's.
+#[must_use]
 pub fn properties_of_copy(
     original: &BasicProperties,
     extra: &[(&str, HeaderValue)],

@@ -111,6 +111,7 @@ fn budget_of(caps: &ArchiveCaps) -> Budget {
 }
 
 /// Where the files of `into` stand until they are complete.
+#[must_use]
 pub fn staging_of(into: &Path) -> PathBuf {
     let mut name = into.as_os_str().to_owned();
     name.push(".partial");

@@ -80,6 +80,7 @@ fn hides_others(c: char) -> bool {
 
 /// The composed form (NFC) of a text: `e` with an accent behind it becomes `é`. macOS writes names
 /// in the other form.
+#[must_use]
 pub fn composed(text: &str) -> String {
     text.nfc().collect()
 }

@@ -42,6 +42,7 @@ const CPU_MARGIN: Duration = Duration::from_secs(2);
 
 impl ExitNote {
     /// What was used, without figures that no container with these limits can reach: the code wrote them.
+    #[must_use]
     pub fn used_within(&self, limits: &Limits, ran: Duration) -> Option<ResourceUse> {
         let most_seconds = limits.cpus.unwrap_or(MOST_CPUS) * (ran + CPU_MARGIN).as_secs_f64();
         // Kernels count in batches, and may pass the limit by a little.
