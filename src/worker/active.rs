@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::tenure::Tenure;
+use super::ownership::tenure::Tenure;
 use crate::job::{JobId, RunId};
 
 /// How a run is to be stopped.

@@ -8,10 +8,10 @@ use tokio_util::task::TaskTracker;
 
 use super::active::ActiveRuns;
 use super::gate::Gate;
-use super::outbox::Outbox;
-use super::reporter::Publisher;
+use super::ownership::tenure::Tenures;
+use super::run::outbox::Outbox;
+use super::run::reporter::Publisher;
 use super::slots::Slots;
-use super::tenure::Tenures;
 use crate::broker::Broker;
 use crate::job::Bounds;
 use crate::runner::DockerRunner;

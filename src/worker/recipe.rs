@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use super::account::{Account, Claimed};
 use super::active::ActiveGuard;
-use super::claim::{self, Claim};
 use super::context::Context;
 use super::decide::{Incoming, why_cancelled};
-use super::ending::FailedTry;
-use super::execute::{Begin, Executed, execute};
-use super::reporter::Reporter;
+use super::message::answer;
+use super::message::claim::{self, Claim};
+use super::message::validate::validate;
+use super::ownership::tenure::Tenure;
+use super::run::account::{Account, Claimed};
+use super::run::ending;
+use super::run::ending::FailedTry;
+use super::run::execute::{Begin, Executed, execute};
+use super::run::reporter::Reporter;
 use super::slots::Slot;
-use super::tenure::Tenure;
-use super::validate::validate;
-use super::{ending, settle};
 use crate::broker::{Delivery, Inbox};
 use crate::job::{Job, State, Verdict};
 
@@ -29,41 +30,41 @@ pub(super) async fn follow_start(
 ) {
     let (job, text) = match validate(&ctx, &delivery) {
         Ok(valid) => valid,
-        Err(error) => return settle::reject(&ctx, delivery, &error).await,
+        Err(error) => return answer::reject(&ctx, delivery, &error).await,
     };
     let inbox = Inbox::of_start(job.is_long_running);
     if delivery.inbox() != inbox {
-        return settle::redirect(&ctx, delivery, &job, inbox).await;
+        return answer::redirect(&ctx, delivery, &job, inbox).await;
     }
     let guard = match ctx.active.begin(&job.id, &job.run_id) {
         Ok(guard) => guard,
-        Err(active) => return settle::already_active(&ctx, delivery, (&job, &text), &active).await,
+        Err(active) => return answer::already_active(&ctx, delivery, (&job, &text), &active).await,
     };
     let incoming = incoming(&job, &delivery);
     match claim::claim(&ctx, &tenure, &job, &text, &delivery, &incoming).await {
         Ok(Claim::Taken(claimed)) => {
             guard.run.claim(&tenure);
-            settle::ack(&delivery, &job.id).await;
+            answer::ack(&delivery, &job.id).await;
             run_claimed(ctx, *claimed, Begin::Launch, guard, Some(slot)).await;
         }
         Ok(Claim::Cancelled(claimed, tombstone)) => {
             guard.run.claim(&tenure);
-            settle::ack(&delivery, &job.id).await;
+            answer::ack(&delivery, &job.id).await;
             let why = why_cancelled(&tombstone, &incoming);
             ending::settle_unrun(&ctx, *claimed, Verdict::Cancelled, why, Some(slot)).await;
         }
         Ok(Claim::TooLate) => {
             tenure.resign();
-            settle::too_late(delivery, &job).await;
+            answer::too_late(delivery, &job).await;
         }
         Ok(Claim::Republish(event)) => {
-            settle::republish(&ctx, delivery, &job, event.as_deref()).await;
+            answer::republish(&ctx, delivery, &job, event.as_deref()).await;
         }
-        Ok(Claim::TakenRun) => settle::taken_run(&ctx, delivery, &job).await,
-        Ok(Claim::Duplicate(record)) => settle::duplicate(&ctx, delivery, &job, &record).await,
+        Ok(Claim::TakenRun) => answer::taken_run(&ctx, delivery, &job).await,
+        Ok(Claim::Duplicate(record)) => answer::duplicate(&ctx, delivery, &job, &record).await,
         Err(error) => {
             ctx.gate.close();
-            settle::unavailable(&ctx, delivery, &job, &error.to_string()).await;
+            answer::unavailable(&ctx, delivery, &job, &error.to_string()).await;
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::job::Verdict;
 use crate::storage::{JobRecord, RecordState};
 use crate::worker::decide;
 use crate::worker::life::world::Container;
-use crate::worker::recover::{Continuation, continuation};
-use crate::worker::sweep::{Kind, Left, is_orphan};
+use crate::worker::segment::recover::{Continuation, continuation};
+use crate::worker::segment::sweep::{Kind, Left, is_orphan};
 
 impl Worker {
     pub(super) async fn recover(&self, tenure: &Rc<Tenure>) {

@@ -3,12 +3,7 @@
 
 use std::sync::Arc;
 
-use super::active::ActiveRun;
 use super::claim::is_same_start;
-use super::context::Context;
-use super::decide::{is_stopping, may_retry, tries};
-use super::outbox;
-use super::reporter::Reporter;
 use crate::broker::{Delivery, Inbox, MessageProperties, ReplyTo};
 use crate::job::{
     Event, EventData, ExecutionResult, Job, JobId, MessageError, RunId, State, Status, Verdict,
@@ -16,10 +11,15 @@ use crate::job::{
 };
 use crate::runner::{Run, failed_result, rejected_result};
 use crate::storage::{JobRecord, JournalError, RecordState};
+use crate::worker::active::ActiveRun;
+use crate::worker::context::Context;
+use crate::worker::decide::{is_stopping, may_retry, tries};
+use crate::worker::run::outbox;
+use crate::worker::run::reporter::Reporter;
 
 /// Acknowledges a delivery. One that cannot be acknowledged comes again, and is then told from a
 /// new one by its run; so whoever has journaled its job goes on in any case.
-pub(super) async fn ack(delivery: &Delivery, id: &JobId) {
+pub(in crate::worker) async fn ack(delivery: &Delivery, id: &JobId) {
     if let Err(error) = delivery.ack().await {
         tracing::warn!(job.id = %id, %error, "acknowledge delivery");
     }
@@ -28,7 +28,7 @@ pub(super) async fn ack(delivery: &Delivery, id: &JobId) {
 /// A message that cannot be followed: a `rejected` result that says why, a copy among the dead
 /// letters, an ack. Should one of them fail, the message comes again and gives the same event: it is
 /// kept before it is published.
-pub(super) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageError) {
+pub(in crate::worker) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageError) {
     let reason = error.to_string();
     tracing::warn!(job.id = error.id.as_ref().map(JobId::as_str), %reason, "reject message");
     let segment = ctx.tenures.home_now().map(|home| home.segment);
@@ -81,7 +81,7 @@ fn unclaimed(ctx: &Context, delivery: &Delivery, result: ExecutionResult) -> Eve
 /// A start for a job that this worker runs. It is followed later where that run has ended or another one
 /// is about to, for then it is the next version, and where the run is not claimed yet, for it may be the
 /// last copy of that very start.
-pub(super) async fn already_active(
+pub(in crate::worker) async fn already_active(
     ctx: &Context,
     delivery: Delivery,
     (job, text): (&Job, &str),
@@ -121,12 +121,17 @@ pub(super) async fn already_active(
 }
 
 /// A start that names the run of another message.
-pub(super) async fn taken_run(ctx: &Context, delivery: Delivery, job: &Job) {
+pub(in crate::worker) async fn taken_run(ctx: &Context, delivery: Delivery, job: &Job) {
     reject(ctx, delivery, &MessageError::of_taken_run(job)).await;
 }
 
 /// A start for a job that another worker runs, and not one of its earlier runs.
-pub(super) async fn duplicate(ctx: &Context, delivery: Delivery, job: &Job, record: &JobRecord) {
+pub(in crate::worker) async fn duplicate(
+    ctx: &Context,
+    delivery: Delivery,
+    job: &Job,
+    record: &JobRecord,
+) {
     if record.run_id == job.run_id {
         return drop_repeat(&delivery, job).await;
     }
@@ -144,7 +149,12 @@ async fn drop_repeat(delivery: &Delivery, job: &Job) {
     ack(delivery, &job.id).await;
 }
 
-pub(super) async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job, by: &RunId) {
+pub(in crate::worker) async fn tell_duplicate(
+    ctx: &Context,
+    delivery: &Delivery,
+    job: &Job,
+    by: &RunId,
+) {
     let message = format!("the job is active already, as run {by}");
     let status = Status {
         id: job.id.clone(),
@@ -162,7 +172,7 @@ pub(super) async fn tell_duplicate(ctx: &Context, delivery: &Delivery, job: &Job
 }
 
 /// The sentence of a run that our infrastructure failed for good.
-pub(super) fn gave_up(attempts: u32, reason: &str) -> String {
+pub(in crate::worker) fn gave_up(attempts: u32, reason: &str) -> String {
     let attempts =
         if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
     format!("gave up after {attempts}: {reason}")
@@ -191,7 +201,7 @@ async fn put_aside(ctx: &Context, delivery: &Delivery, after: u32, attempt: u32)
 const MAX_STOP_ATTEMPTS: u32 = 100;
 
 /// A stop that could not be followed this time: tried again, and in the end a dead letter.
-pub(super) async fn retry_stop(ctx: &Context, delivery: Delivery, reason: &str) {
+pub(in crate::worker) async fn retry_stop(ctx: &Context, delivery: Delivery, reason: &str) {
     let attempt = delivery.properties.attempt;
     if may_retry(attempt, MAX_STOP_ATTEMPTS) {
         put_aside(ctx, &delivery, attempt, attempt.saturating_add(1)).await;
@@ -201,7 +211,7 @@ pub(super) async fn retry_stop(ctx: &Context, delivery: Delivery, reason: &str) 
 }
 
 /// A start whose run has ended already: its result again, under the same event id.
-pub(super) async fn republish(
+pub(in crate::worker) async fn republish(
     ctx: &Context,
     delivery: Delivery,
     job: &Job,
@@ -217,7 +227,12 @@ pub(super) async fn republish(
 
 /// A start that came by the queue of the other kind. It goes to its own, where a slot of its kind
 /// comes before it.
-pub(super) async fn redirect(ctx: &Context, delivery: Delivery, job: &Job, inbox: Inbox) {
+pub(in crate::worker) async fn redirect(
+    ctx: &Context,
+    delivery: Delivery,
+    job: &Job,
+    inbox: Inbox,
+) {
     let routing_key = &delivery.routing_key;
     tracing::warn!(job.id = %job.id, routing_key, "routing key disagrees with is_long_running, which decides");
     if let Err(error) = ctx.broker.redirect(&delivery, inbox).await {
@@ -226,7 +241,7 @@ pub(super) async fn redirect(ctx: &Context, delivery: Delivery, job: &Job, inbox
 }
 
 /// A start whose segment is somebody else's meanwhile: the broker delivers it again.
-pub(super) async fn too_late(delivery: Delivery, job: &Job) {
+pub(in crate::worker) async fn too_late(delivery: Delivery, job: &Job) {
     tracing::warn!(job.id = %job.id, "give start back: its segment was taken over meanwhile");
     if let Err(error) = delivery.requeue().await {
         tracing::debug!(job.id = %job.id, %error, "give start back");
@@ -234,7 +249,12 @@ pub(super) async fn too_late(delivery: Delivery, job: &Job) {
 }
 
 /// A start that our infrastructure failed before it was claimed.
-pub(super) async fn unavailable(ctx: &Context, delivery: Delivery, job: &Job, reason: &str) {
+pub(in crate::worker) async fn unavailable(
+    ctx: &Context,
+    delivery: Delivery,
+    job: &Job,
+    reason: &str,
+) {
     tracing::warn!(job.id = %job.id, reason, "claim job");
     let MessageProperties { attempt, since, .. } = delivery.properties;
     let tries = tries(job.is_long_running, attempt, since);
@@ -260,13 +280,17 @@ pub(super) async fn unavailable(ctx: &Context, delivery: Delivery, job: &Job, re
 
 /// Publishes the end of a run that is not claimed, or has the journal keep it for our own segment where the
 /// broker does not confirm it. Gives whether it is safe.
-pub(super) async fn publish_end(ctx: &Context, event: &Event, reply: Option<ReplyTo>) -> bool {
+pub(in crate::worker) async fn publish_end(
+    ctx: &Context,
+    event: &Event,
+    reply: Option<ReplyTo>,
+) -> bool {
     match ctx.tenures.home_now() {
         Some(home) => outbox::publish(ctx, &home, event, reply).await,
         None => ctx.publisher.end(event, reply.as_ref()).await,
     }
 }
 
-pub(super) fn reply_to(properties: &MessageProperties) -> Option<ReplyTo> {
+pub(in crate::worker) fn reply_to(properties: &MessageProperties) -> Option<ReplyTo> {
     ReplyTo::of(properties.reply_to.as_deref(), properties.correlation_id.as_deref())
 }

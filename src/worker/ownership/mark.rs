@@ -19,7 +19,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The place of a worker that uses the engine with the id `engine` and the directory `temp_dir`. A
 /// host that does not say who it is counts as another one each time.
-pub(super) fn place(engine: String, temp_dir: &Path) -> Place {
+pub(in crate::worker) fn place(engine: String, temp_dir: &Path) -> Place {
     let host = fs::read_to_string(BOOT_ID).unwrap_or_else(|error| {
         tracing::warn!(%error, "read {BOOT_ID}");
         uuid::Uuid::new_v4().to_string()
@@ -30,7 +30,7 @@ pub(super) fn place(engine: String, temp_dir: &Path) -> Place {
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
-pub(super) struct PlaceLock {
+pub(in crate::worker) struct PlaceLock {
     path: PathBuf,
     _file: File,
 }
@@ -43,7 +43,7 @@ impl PlaceLock {
     ///
     /// # Errors
     /// Where the file cannot be opened or locked at all.
-    pub(super) fn try_take(
+    pub(in crate::worker) fn try_take(
         temp_dir: &Path,
         namespace: &str,
         segment: u32,

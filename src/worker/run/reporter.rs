@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::tenure::Tenure;
 use crate::broker::{EventSink, ReplyTo};
 use crate::job::{Event, EventData, ExecutionResult, Job, State, Status};
 use crate::logs::{LiveTap, Mask, Masks};
 use crate::runner::{Run, RunObserver, Uptime};
+use crate::worker::ownership::tenure::Tenure;
 
 /// Status events of one run that may wait for the broker; more are dropped and logged. A run has
 /// five, and two for each restart or turn of its health.
@@ -124,7 +124,7 @@ impl Reporter {
 
     /// Lets containers start only while `tenure` is proven.
     #[must_use]
-    pub(super) fn under(self, tenure: Arc<Tenure>) -> Self {
+    pub(in crate::worker) fn under(self, tenure: Arc<Tenure>) -> Self {
         Self { tenure: Some(tenure), ..self }
     }
 

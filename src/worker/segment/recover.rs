@@ -9,27 +9,27 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::account::Claimed;
-use super::active::StopOrder;
-use super::context::Context;
-use super::decide;
-use super::ending;
-use super::execute::Begin;
-use super::recipe::run_claimed;
-use super::tenure::Tenure;
-use super::validate::job_of;
 use crate::job::{Job, JobId, Verdict};
 use crate::runner::Run;
 use crate::runner::labels::Identity;
 use crate::runner::orchestrator::{ContainerInfo, ContainerState, EngineError};
 use crate::storage::{ETag, JobRecord, JournalError, RecordState, SegmentIndex};
+use crate::worker::active::StopOrder;
+use crate::worker::context::Context;
+use crate::worker::decide;
+use crate::worker::message::validate::job_of;
+use crate::worker::ownership::tenure::Tenure;
+use crate::worker::recipe::run_claimed;
+use crate::worker::run::account::Claimed;
+use crate::worker::run::ending;
+use crate::worker::run::execute::Begin;
 
 /// Between SIGTERM and SIGKILL where a stop is followed whose message is gone: the default of one.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a segment could not be taken up. It is tried again, for its jobs wait.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RecoverError {
+pub(in crate::worker) enum RecoverError {
     /// The journal could not be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -41,7 +41,7 @@ pub(super) enum RecoverError {
 /// Takes up what a settled segment has that nobody has in hand. Its last owner may have written on
 /// until it noticed that it was none any more; a start that was looked at just then may have come to
 /// nothing; or an ended run's last traces could not be removed.
-pub(super) async fn look_again(
+pub(in crate::worker) async fn look_again(
     ctx: &Arc<Context>,
     tenure: &Arc<Tenure>,
 ) -> Result<(), RecoverError> {
@@ -55,7 +55,10 @@ pub(super) async fn look_again(
 }
 
 /// Takes up the segment's jobs that nobody has in hand; each goes on by itself. May be called again.
-pub(super) async fn recover(ctx: &Arc<Context>, tenure: &Arc<Tenure>) -> Result<(), RecoverError> {
+pub(in crate::worker) async fn recover(
+    ctx: &Arc<Context>,
+    tenure: &Arc<Tenure>,
+) -> Result<(), RecoverError> {
     let segment = tenure.segment;
     let (mut containers, outdated) = by_run(ctx.runner.list_managed_containers(segment).await?);
     for (info, labels) in outdated {
@@ -155,13 +158,13 @@ fn by_run(found: Vec<Found>) -> (HashMap<(JobId, String), Found>, Vec<Found>) {
 
 /// How a run goes on, given what is left of its container. Pure.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Continuation {
+pub(in crate::worker) enum Continuation {
     Adopt { container: String, attempt: u32 },
     Launch { attempt: u32 },
     Lost,
 }
 
-pub(super) fn continuation(
+pub(in crate::worker) fn continuation(
     job: &Job,
     record: &JobRecord,
     container: Option<(&str, ContainerState, u32)>,

@@ -6,18 +6,18 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 
-use super::account::{Claimed, write};
-use super::context::Context;
-use super::decide::{self, ClaimDecision, Incoming, Standing};
-use super::earlier;
-use super::tenure::Tenure;
+use super::earlier_runs;
 use crate::broker::Delivery;
 use crate::job::{Event, Job, body_sha256};
 use crate::runner::Run;
 use crate::storage::{JobRecord, JournalError, RecordState, StoredMessage, Tombstone};
+use crate::worker::context::Context;
+use crate::worker::decide::{self, ClaimDecision, Incoming, Standing};
+use crate::worker::ownership::tenure::Tenure;
+use crate::worker::run::account::{Claimed, write};
 
 /// What became of a claim.
-pub(super) enum Claim {
+pub(in crate::worker) enum Claim {
     /// The job is ours.
     Taken(Box<Claimed>),
     /// The job is ours, and was cancelled before it ran.
@@ -36,7 +36,7 @@ pub(super) enum Claim {
 const MAX_CLAIM_PAUSE: Duration = Duration::from_secs(10);
 
 /// How often a claim that somebody else's write crossed is tried again.
-pub(super) const MAX_CROSSINGS: usize = 10;
+pub(in crate::worker) const MAX_CROSSINGS: usize = 10;
 
 /// Claims a job for the segment of `tenure`; `text` is its message, unpacked.
 ///
@@ -44,7 +44,7 @@ pub(super) const MAX_CROSSINGS: usize = 10;
 /// always sees the other. It also writes before it looks whose the segment is; a new owner notes
 /// itself before it looks which jobs there are: so a job that is claimed under an ownership which
 /// has ended is seen by the new owner, or not run by us.
-pub(super) async fn claim(
+pub(in crate::worker) async fn claim(
     ctx: &Context,
     tenure: &Arc<Tenure>,
     job: &Job,
@@ -65,7 +65,7 @@ pub(super) async fn claim(
                 return Ok(answer);
             }
             if old.run_id != job.run_id {
-                earlier::keep_end(ctx, tenure, old, &job.run_id).await?;
+                earlier_runs::keep_end(ctx, tenure, old, &job.run_id).await?;
             }
         }
         let record = new_record(ctx, tenure, job, (text, delivery), old);
@@ -119,7 +119,7 @@ where
 }
 
 /// What the journal says to a start that is not to run. None: it may take the place of `record`.
-pub(super) async fn answer(
+pub(in crate::worker) async fn answer(
     ctx: &Context,
     record: &JobRecord,
     text: &str,
@@ -143,7 +143,7 @@ pub(super) async fn answer(
 }
 
 /// Whether this is the text of the message that started a run, whose text had this digest.
-pub(super) fn is_same_start(stored: Option<&str>, text: &str) -> bool {
+pub(in crate::worker) fn is_same_start(stored: Option<&str>, text: &str) -> bool {
     decide::is_same_start(stored, &body_sha256(text.as_bytes()))
 }
 
@@ -171,7 +171,7 @@ async fn stopped_before(
 
 /// The record of a claimed run. It goes on counting where the run was put aside before: a start that
 /// is published again does not say how often it has been tried.
-pub(super) fn new_record(
+pub(in crate::worker) fn new_record(
     ctx: &Context,
     tenure: &Tenure,
     job: &Job,

@@ -16,11 +16,11 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::sleep;
 
-use super::context::Context;
-use super::tenure::Tenure;
 use crate::broker::ReplyTo;
 use crate::job::Event;
 use crate::storage::{JournalError, Unconfirmed};
+use crate::worker::context::Context;
+use crate::worker::ownership::tenure::Tenure;
 
 /// The first pause before an event is published again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -39,31 +39,31 @@ struct Waiting {
 }
 
 /// The door to whoever publishes again.
-pub(super) struct Outbox {
+pub(in crate::worker) struct Outbox {
     to_loop: mpsc::Sender<Waiting>,
     in_mind: Mutex<HashSet<String>>,
     count: watch::Sender<usize>,
 }
 
 /// What has been put into the outbox and not been looked at yet.
-pub(super) struct Incoming(mpsc::Receiver<Waiting>);
+pub(in crate::worker) struct Incoming(mpsc::Receiver<Waiting>);
 
 impl Outbox {
     /// An empty one, and what [`publish_again`] needs.
-    pub(super) fn new() -> (Self, Incoming) {
+    pub(in crate::worker) fn new() -> (Self, Incoming) {
         let (to_loop, from_workers) = mpsc::channel(MAX_IN_MIND);
         let outbox = Self { to_loop, in_mind: Mutex::default(), count: watch::Sender::new(0) };
         (outbox, Incoming(from_workers))
     }
 
     /// Follows how many events wait.
-    pub(super) fn watch(&self) -> watch::Receiver<usize> {
+    pub(in crate::worker) fn watch(&self) -> watch::Receiver<usize> {
         self.count.subscribe()
     }
 
     /// Takes an event into mind that the journal keeps under `key`. One that does not fit is found again
     /// by the next look at its segment.
-    pub(super) fn remember(&self, tenure: &Arc<Tenure>, key: &str, most: Duration) {
+    pub(in crate::worker) fn remember(&self, tenure: &Arc<Tenure>, key: &str, most: Duration) {
         let mut in_mind = self.in_mind.lock();
         if in_mind.len() >= MAX_IN_MIND || in_mind.contains(key) {
             return;
@@ -85,7 +85,7 @@ impl Outbox {
 
 /// Publishes the end of a run, or of a message that was refused. Where the broker does not confirm it, the
 /// journal keeps it for the segment of `tenure`. Gives whether the end is safe: with the broker, or kept.
-pub(super) async fn publish(
+pub(in crate::worker) async fn publish(
     ctx: &Context,
     tenure: &Arc<Tenure>,
     event: &Event,
@@ -113,7 +113,7 @@ pub(super) async fn publish(
 }
 
 /// Publishes what waits, for as long as it is polled.
-pub(super) async fn publish_again(ctx: Arc<Context>, incoming: Incoming) {
+pub(in crate::worker) async fn publish_again(ctx: Arc<Context>, incoming: Incoming) {
     let Incoming(mut incoming) = incoming;
     let turns = Semaphore::new(AT_A_TIME);
     let mut waiting = FuturesUnordered::new();

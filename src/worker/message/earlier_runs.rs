@@ -8,21 +8,21 @@
 
 use std::sync::Arc;
 
-use super::context::Context;
-use super::ending;
-use super::reporter::Reporter;
-use super::tenure::Tenure;
 use super::validate::job_of;
 use crate::job::{Event, MessageError, RunId, Verdict};
 use crate::runner::{Run, failed_result};
 use crate::storage::{JobRecord, JournalError};
+use crate::worker::context::Context;
+use crate::worker::ownership::tenure::Tenure;
+use crate::worker::run::ending;
+use crate::worker::run::reporter::Reporter;
 
 /// Keeps the end of a run whose record is about to give way to that of the run `by`.
 ///
 /// Publishes a result that its owner may have died before it published: who takes up the segment
 /// would not find it any more. A run without one waits to be tried again, and its message is with the
 /// broker: when it comes, it is told that it was cancelled.
-pub(super) async fn keep_end(
+pub(in crate::worker) async fn keep_end(
     ctx: &Context,
     tenure: &Arc<Tenure>,
     old: &JobRecord,

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::active::ActiveRun;
-use super::decide::{NextStep, Tally, after_end};
 use super::reporter::Reporter;
 use crate::job::{ExecutionResult, ResultStatus, State, Verdict};
 use crate::runner::{DockerRunner, Run, RunFailure, failed_result};
+use crate::worker::active::ActiveRun;
+use crate::worker::decide::{NextStep, Tally, after_end};
 
 /// Pause between two looks for the container of a run that is to stop, and between two attempts to
 /// stop it.
@@ -159,7 +159,7 @@ async fn give_up(runner: &DockerRunner, run: &Run, failure: RunFailure) -> Execu
 }
 
 /// The end of a sentence about a stop: its reason, where it has one.
-pub(super) fn because(reason: Option<&str>) -> String {
+pub(in crate::worker) fn because(reason: Option<&str>) -> String {
     reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 

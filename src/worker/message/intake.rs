@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use super::context::Context;
-use super::recipe::follow_start;
 use super::stop::follow_stop;
 use crate::broker::Consumer;
+use crate::worker::context::Context;
+use crate::worker::recipe::follow_start;
 
 /// Takes start messages of one kind until shutdown.
 ///
 /// The consumer gives one message for each call and takes none in between, so no message ever waits
 /// in a worker that cannot run it while another worker could.
-pub(super) async fn take_starts(ctx: Arc<Context>, mut consumer: Consumer, long_running: bool) {
+pub(in crate::worker) async fn take_starts(
+    ctx: Arc<Context>,
+    mut consumer: Consumer,
+    long_running: bool,
+) {
     let intake = async {
         while let Some(slot) = ctx.slots.take(long_running).await {
             ctx.gate.pass().await;
@@ -32,7 +36,7 @@ pub(super) async fn take_starts(ctx: Arc<Context>, mut consumer: Consumer, long_
 }
 
 /// Takes stop messages, from the shared queue or our mailbox, until shutdown.
-pub(super) async fn take_stops(ctx: Arc<Context>, mut consumer: Consumer) {
+pub(in crate::worker) async fn take_stops(ctx: Arc<Context>, mut consumer: Consumer) {
     while let Some(delivery) = consumer.next().await {
         follow_stop(&ctx, delivery).await;
     }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::active::StopOrder;
-use super::context::Context;
-use super::decide::STOP_MEMORY;
-use super::settle;
+use super::answer;
 use super::validate::text_of;
 use crate::broker::{Delivery, Inbox, MessageOptions, PublishError};
 use crate::job::{MessageError, RunId, State, Status, StopRequest, parse_stop};
 use crate::storage::{JobRecord, JournalError, RecordState, Tombstone};
+use crate::worker::active::StopOrder;
+use crate::worker::context::Context;
+use crate::worker::decide::STOP_MEMORY;
 
 /// Why a stop could not be followed this time.
 #[derive(Debug, thiserror::Error)]
@@ -26,17 +26,17 @@ enum StopError {
 ///
 /// The stop is noted before anybody looks for the job, and a job is noted before anybody looks for
 /// a stop: so one of the two always sees the other.
-pub(super) async fn follow_stop(ctx: &Context, delivery: Delivery) {
+pub(in crate::worker) async fn follow_stop(ctx: &Context, delivery: Delivery) {
     let text = text_of(ctx, &delivery);
     let stop = match text.and_then(|text| parse_stop(&text)) {
         Ok(stop) => stop,
         Err(error) => return reject_stop(ctx, delivery, &error).await,
     };
     match carry_out(ctx, &delivery, &stop).await {
-        Ok(()) => settle::ack(&delivery, &stop.id).await,
+        Ok(()) => answer::ack(&delivery, &stop.id).await,
         Err(error) => {
             tracing::warn!(job.id = %stop.id, %error, "follow stop");
-            settle::retry_stop(ctx, delivery, &error.to_string()).await;
+            answer::retry_stop(ctx, delivery, &error.to_string()).await;
         }
     }
 }

@@ -7,17 +7,8 @@ use backon::{ExponentialBuilder, Retryable};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::active::ActiveRuns;
-use super::context::Context;
-use super::gate::Gate;
-use super::intake::{take_starts, take_stops};
-use super::outbox::Outbox;
-use super::reporter::Publisher;
-use super::segment::STOP_PREFETCH;
-use super::slots::Slots;
-use super::tenure::Tenures;
-use super::undelivered::take_undelivered;
-use super::{adopt, live, outbox, place, retention, sweep};
+use super::live;
+use super::retention;
 use crate::broker::{Broker, BrokerError, Flow, Inbox, RabbitSink};
 use crate::http::{self, Readiness};
 use crate::logs::{LiveFeed, LogCollector, Masks};
@@ -27,6 +18,20 @@ use crate::runner::temp_dir::{self, TempDirError};
 use crate::runner::{ContainerOrchestrator, DockerRunner, Ground};
 use crate::settings::{Exposure, Settings};
 use crate::storage::{Journal, ObjectStore, S3Store, StoreError, probe};
+use crate::worker::active::ActiveRuns;
+use crate::worker::context::Context;
+use crate::worker::gate::Gate;
+use crate::worker::message::intake::{take_starts, take_stops};
+use crate::worker::message::undelivered::take_undelivered;
+use crate::worker::ownership::mark;
+use crate::worker::ownership::tenure::Tenures;
+use crate::worker::run::outbox;
+use crate::worker::run::outbox::Outbox;
+use crate::worker::run::reporter::Publisher;
+use crate::worker::segment::adopt;
+use crate::worker::segment::hold::STOP_PREFETCH;
+use crate::worker::segment::sweep;
+use crate::worker::slots::Slots;
 
 /// Why a worker could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -247,7 +252,7 @@ fn context(
         outbox,
         bounds: settings.bounds(),
         settings: settings.worker.clone(),
-        place: place::place(identity, &settings.runner.temp_dir),
+        place: mark::place(identity, &settings.runner.temp_dir),
         give_up,
         tenures: Tenures::default(),
         active: Arc::new(ActiveRuns::default()),

@@ -10,7 +10,6 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::active::{ActiveRun, StopOrder};
 use super::execute::{Begin, Executed, Keeper, execute};
 use super::reporter::{Publisher, Reporter};
 use crate::broker::EventSink;
@@ -22,6 +21,7 @@ use crate::runner::temp_dir::{self, TEMP_DIR, TempDirError};
 use crate::runner::{DockerRunner, Ground, Run, Uptime, failed_result};
 use crate::settings::{LogSettings, RunnerSettings};
 use crate::storage::{Bucket, DirectoryStore, ObjectStore, StoreError};
+use crate::worker::active::{ActiveRun, StopOrder};
 
 /// What a local run calls its worker.
 const WORKER: &str = "local";

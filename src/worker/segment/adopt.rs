@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::context::Context;
-use super::place::PlaceLock;
+use super::hold::{self, ClaimError, RETRY};
 use super::recover;
-use super::segment::{self, ClaimError, RETRY};
-use super::tenure::Tenure;
 use crate::broker::{BrokerError, SegmentLock};
 use crate::storage::{ETag, OwnerRecord};
+use crate::worker::context::Context;
+use crate::worker::ownership::mark::PlaceLock;
+use crate::worker::ownership::tenure::Tenure;
 
 /// Between two looks at the segments of others.
 const LOOK: Duration = Duration::from_secs(1);
@@ -151,9 +151,9 @@ async fn look(
             }
             mark
         }
-        _ => segment::mark_of(ctx, segment),
+        _ => hold::mark_of(ctx, segment),
     };
-    Ok(match segment::take(ctx, segment, owner, mark).await? {
+    Ok(match hold::take(ctx, segment, owner, mark).await? {
         Some((tenure, lock)) => Look::Taken(tenure, lock),
         None => Look::Held,
     })
@@ -164,12 +164,12 @@ fn whether_dead(ctx: &Context, (owner, _): &(OwnerRecord, ETag)) -> (bool, Optio
     if owner.place != ctx.place {
         return (false, None);
     }
-    let mark = segment::mark_of(ctx, owner.segment);
+    let mark = hold::mark_of(ctx, owner.segment);
     (mark.is_some(), mark)
 }
 
 /// Claims the lowest segment that may be had, and begins it; waits where there is none.
-pub(super) async fn find_home(ctx: &Arc<Context>) -> Result<Arc<Tenure>, BrokerError> {
+pub(in crate::worker) async fn find_home(ctx: &Arc<Context>) -> Result<Arc<Tenure>, BrokerError> {
     let mut free = Free::default();
     loop {
         for number in 0..ctx.settings.max_segments {
@@ -178,7 +178,7 @@ pub(super) async fn find_home(ctx: &Arc<Context>) -> Result<Arc<Tenure>, BrokerE
             }
             match look(ctx, number, &mut free, true).await {
                 Ok(Look::Taken(tenure, lock)) => {
-                    segment::begin(ctx, &tenure, lock).await?;
+                    hold::begin(ctx, &tenure, lock).await?;
                     ctx.tenures.settle_at(&tenure);
                     return Ok(tenure);
                 }
@@ -198,7 +198,7 @@ pub(super) async fn find_home(ctx: &Arc<Context>) -> Result<Arc<Tenure>, BrokerE
 }
 
 /// Finds a segment of our own again whenever ours has been taken over.
-pub(super) async fn keep_home(ctx: Arc<Context>) {
+pub(in crate::worker) async fn keep_home(ctx: Arc<Context>) {
     loop {
         let home = ctx.tenures.home().await;
         home.over().cancelled().await;
@@ -210,7 +210,7 @@ pub(super) async fn keep_home(ctx: Arc<Context>) {
 }
 
 /// Takes over the segments of dead workers, and lets go of those in which nothing is left.
-pub(super) async fn watch_others(ctx: Arc<Context>) {
+pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
     let mut free = Free::default();
     let mut known = BTreeSet::new();
     let mut listed: Option<Instant> = None;
@@ -241,7 +241,7 @@ pub(super) async fn watch_others(ctx: Arc<Context>) {
                     tracing::warn!(segment, "take over the segment of a worker that is gone");
                     let ctx = Arc::clone(&ctx);
                     ctx.clone().holders.spawn(async move {
-                        if let Err(error) = segment::begin(&ctx, &tenure, lock).await {
+                        if let Err(error) = hold::begin(&ctx, &tenure, lock).await {
                             tracing::error!(segment, %error, "take over segment");
                         }
                     });

@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::account::write;
-use super::claim::{Claim, MAX_CROSSINGS, answer, new_record};
-use super::context::Context;
-use super::recipe::incoming;
-use super::reporter::Reporter;
-use super::tenure::Tenure;
+use super::answer;
+use super::claim::{self, Claim, MAX_CROSSINGS, new_record};
+use super::earlier_runs;
 use super::validate::validate;
-use super::{decide, earlier, settle};
 use crate::broker::{Consumer, Delivery};
 use crate::job::{Event, Job};
 use crate::runner::{Run, failed_result};
 use crate::storage::{JournalError, RecordState};
+use crate::worker::context::Context;
+use crate::worker::decide;
+use crate::worker::ownership::tenure::Tenure;
+use crate::worker::recipe::incoming;
+use crate::worker::run::account::write;
+use crate::worker::run::reporter::Reporter;
 
 /// How often one is tried while the store fails, before it goes back to its queue.
 const TRIES: u32 = 5;
@@ -26,7 +28,7 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes starts that the broker gave up on, one after the other, until shutdown.
-pub(super) async fn take_undelivered(ctx: Arc<Context>, mut consumer: Consumer) {
+pub(in crate::worker) async fn take_undelivered(ctx: Arc<Context>, mut consumer: Consumer) {
     let intake = async {
         loop {
             ctx.gate.pass().await;
@@ -48,7 +50,7 @@ pub(super) async fn take_undelivered(ctx: Arc<Context>, mut consumer: Consumer) 
 async fn follow_undelivered(ctx: &Context, tenure: &Arc<Tenure>, delivery: Delivery) {
     let (job, text) = match validate(ctx, &delivery) {
         Ok(valid) => valid,
-        Err(error) => return settle::reject(ctx, delivery, &error).await,
+        Err(error) => return answer::reject(ctx, delivery, &error).await,
     };
     for _ in 0..TRIES {
         match end(ctx, tenure, (&job, &text), &delivery).await {
@@ -84,11 +86,11 @@ async fn end(
         let seen = ctx.journal.read(&job.id).await?;
         let old = seen.as_ref().map(|(old, _)| old);
         if let Some(old) = old {
-            if let Some(answer) = answer(ctx, old, text, &incoming(job, delivery)).await? {
+            if let Some(answer) = claim::answer(ctx, old, text, &incoming(job, delivery)).await? {
                 return Ok(answer);
             }
             if old.run_id != job.run_id {
-                earlier::keep_end(ctx, tenure, old, &job.run_id).await?;
+                earlier_runs::keep_end(ctx, tenure, old, &job.run_id).await?;
             }
         }
         let mut record = new_record(ctx, tenure, job, (text, delivery), old);
@@ -118,15 +120,15 @@ async fn tell(ctx: &Context, delivery: Delivery, job: &Job, ended: Claim) {
     tracing::warn!(job.id = %job.id, run.id = %job.run_id, why, "the broker gave a start up");
     match ended {
         Claim::Republish(Some(event)) => {
-            let reply = settle::reply_to(&delivery.properties);
-            if !settle::publish_end(ctx, &event, reply).await {
+            let reply = answer::reply_to(&delivery.properties);
+            if !answer::publish_end(ctx, &event, reply).await {
                 return give_back(&delivery, job).await;
             }
         }
         Claim::Duplicate(record) if record.run_id != job.run_id => {
-            settle::tell_duplicate(ctx, &delivery, job, &record.run_id).await;
+            answer::tell_duplicate(ctx, &delivery, job, &record.run_id).await;
         }
-        Claim::TakenRun => return settle::taken_run(ctx, delivery, job).await,
+        Claim::TakenRun => return answer::taken_run(ctx, delivery, job).await,
         // Its run goes on, and has its result in the end.
         _ => {}
     }

@@ -8,30 +8,30 @@ use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::Mutex;
 
-use super::context::Context;
-use super::decide;
 use super::execute::Keeper;
-use super::tenure::Tenure;
 use crate::runner::Run;
 use crate::storage::{ETag, JobRecord, Journal, JournalError};
+use crate::worker::context::Context;
+use crate::worker::decide;
+use crate::worker::ownership::tenure::Tenure;
 
 /// The longest pause between two attempts to write a record.
 const MAX_WRITE_PAUSE: Duration = Duration::from_secs(30);
 
 /// A job that is ours.
-pub(super) struct Claimed {
+pub(in crate::worker) struct Claimed {
     /// What to run.
-    pub(super) run: Run,
+    pub(in crate::worker) run: Run,
     /// Under which tenure.
-    pub(super) tenure: Arc<Tenure>,
+    pub(in crate::worker) tenure: Arc<Tenure>,
     /// Its record, as we wrote it.
-    pub(super) record: JobRecord,
+    pub(in crate::worker) record: JobRecord,
     /// The record's version.
-    pub(super) etag: ETag,
+    pub(in crate::worker) etag: ETag,
 }
 
 /// The record of a run that is ours, and the version that we know.
-pub(super) struct Account {
+pub(in crate::worker) struct Account {
     ctx: Arc<Context>,
     tenure: Arc<Tenure>,
     known: Mutex<(JobRecord, ETag)>,
@@ -39,7 +39,7 @@ pub(super) struct Account {
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Written {
+pub(in crate::worker) enum Written {
     /// It is in the journal.
     Yes,
     /// Somebody else has written since: the run is theirs.
@@ -50,7 +50,7 @@ pub(super) enum Written {
 
 impl Account {
     /// The account of a run whose record was last written by us.
-    pub(super) fn new(
+    pub(in crate::worker) fn new(
         ctx: Arc<Context>,
         tenure: Arc<Tenure>,
         record: JobRecord,
@@ -60,17 +60,17 @@ impl Account {
     }
 
     /// The record as we know it.
-    pub(super) async fn record(&self) -> JobRecord {
+    pub(in crate::worker) async fn record(&self) -> JobRecord {
         self.known.lock().await.0.clone()
     }
 
     /// Under which tenure the run is ours.
-    pub(super) fn tenure(&self) -> &Arc<Tenure> {
+    pub(in crate::worker) fn tenure(&self) -> &Arc<Tenure> {
         &self.tenure
     }
 
     /// Writes the record with a change, however long the store is away.
-    pub(super) async fn write(&self, change: impl FnOnce(&mut JobRecord)) -> Written {
+    pub(in crate::worker) async fn write(&self, change: impl FnOnce(&mut JobRecord)) -> Written {
         let mut known = self.known.lock().await;
         let mut record = known.0.clone();
         change(&mut record);
@@ -97,7 +97,7 @@ impl Account {
 
 /// Writes a record in the place of the version `seen`, or where there is none. Where something else is
 /// there, it may be what we wrote ourselves, at a try that got no answer.
-pub(super) async fn write(
+pub(in crate::worker) async fn write(
     journal: &Journal,
     record: &JobRecord,
     seen: Option<&ETag>,

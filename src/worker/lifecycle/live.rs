@@ -15,7 +15,7 @@ use crate::logs::LogCollector;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Hears who listens, and sends `lines` to them, until `closing`.
-pub(super) fn serve(
+pub(in crate::worker) fn serve(
     tasks: &TaskTracker,
     broker: &Broker,
     logs: &Arc<LogCollector>,

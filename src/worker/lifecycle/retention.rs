@@ -11,7 +11,7 @@ use crate::storage::{Journal, ObjectStore};
 
 /// Removes old logs when it is this worker's turn, until `closing`; nothing where logs are kept for
 /// ever.
-pub(super) fn serve(
+pub(in crate::worker) fn serve(
     tasks: &TaskTracker,
     store: &Arc<dyn ObjectStore>,
     settings: &Settings,

@@ -5,23 +5,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::account::{Account, Claimed, Written};
-use super::context::Context;
-use super::decide::{may_retry, tries};
 use super::outbox;
 use super::reporter::Reporter;
-use super::settle::gave_up;
-use super::slots::Slot;
-use super::tenure::Tenure;
 use crate::broker::{Inbox, OutgoingMessage, ReplyTo, RetryStep};
 use crate::job::{Event, EventData, ExecutionResult, State, Verdict};
 use crate::runner::{Run, failed_result};
 use crate::storage::{JobRecord, JournalError, RecordState, StoredMessage};
+use crate::worker::context::Context;
+use crate::worker::decide::{may_retry, tries};
+use crate::worker::message::answer::gave_up;
+use crate::worker::ownership::tenure::Tenure;
+use crate::worker::slots::Slot;
 
 /// The end of a claimed run: the verdict goes to the journal, a rejected one to the dead letters, the
 /// events to the broker or to the outbox, container and directory away, the index last. A crash at any
 /// point is taken up from the journal. The slot is free once the journal has the end and the container is
 /// gone: nobody who listens can keep it.
-pub(super) async fn settle(
+pub(in crate::worker) async fn settle(
     ctx: &Context,
     reporter: Reporter,
     account: &Account,
@@ -102,7 +102,7 @@ async fn forget(
 }
 
 /// Settles a claimed run that does not run: cancelled, or lost.
-pub(super) async fn settle_unrun(
+pub(in crate::worker) async fn settle_unrun(
     ctx: &Arc<Context>,
     claimed: Claimed,
     verdict: Verdict,
@@ -119,7 +119,11 @@ pub(super) async fn settle_unrun(
 
 /// Publishes the end of a run that a last owner settled, but perhaps did not publish. Gives whether
 /// it is safe: see [`outbox::publish`].
-pub(super) async fn publish_again(ctx: &Context, tenure: &Arc<Tenure>, record: &JobRecord) -> bool {
+pub(in crate::worker) async fn publish_again(
+    ctx: &Context,
+    tenure: &Arc<Tenure>,
+    record: &JobRecord,
+) -> bool {
     match &record.result {
         Some(event) => {
             announce(ctx, record, event).await
@@ -130,16 +134,16 @@ pub(super) async fn publish_again(ctx: &Context, tenure: &Arc<Tenure>, record: &
 }
 
 /// An attempt that our infrastructure failed.
-pub(super) struct FailedTry<'a> {
-    pub(super) run: &'a Run,
-    pub(super) attempt: u32,
+pub(in crate::worker) struct FailedTry<'a> {
+    pub(in crate::worker) run: &'a Run,
+    pub(in crate::worker) attempt: u32,
     /// From which attempt on none has run.
-    pub(super) since: u32,
-    pub(super) reason: &'a str,
+    pub(in crate::worker) since: u32,
+    pub(in crate::worker) reason: &'a str,
 }
 
 /// What becomes of a claimed run whose attempt our infrastructure failed.
-pub(super) async fn try_again_or_give_up(
+pub(in crate::worker) async fn try_again_or_give_up(
     ctx: &Context,
     reporter: Reporter,
     account: &Account,

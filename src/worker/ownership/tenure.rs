@@ -14,15 +14,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::place::PlaceLock;
+use super::mark::PlaceLock;
 use crate::runner::Uptime;
 use crate::storage::JobRecord;
 
 /// Between two proofs.
-pub(super) const BEAT: Duration = Duration::from_secs(2);
+pub(in crate::worker) const BEAT: Duration = Duration::from_secs(2);
 
 /// A round trip that took longer proves nothing, for leases count from its answer.
-pub(super) const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
+pub(in crate::worker) const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A proof older than this starts no container: a beat may be missed.
 const FRESH: Duration = Duration::from_secs(6);
@@ -30,30 +30,30 @@ const FRESH: Duration = Duration::from_secs(6);
 /// The tenure is over: the segment is somebody else's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the segment is another worker's now")]
-pub(super) struct Over;
+pub(in crate::worker) struct Over;
 
 /// When a proof was asked for: by our own clock, and in the time of the kernel, which containers read too.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
+pub(in crate::worker) struct Asked {
     at: Instant,
     uptime: Option<Uptime>,
 }
 
 impl Asked {
     /// Now.
-    pub(super) fn now() -> Self {
+    pub(in crate::worker) fn now() -> Self {
         Self { at: Instant::now(), uptime: Uptime::now() }
     }
 
     /// In the time of the kernel.
-    pub(super) fn uptime(self) -> Option<Uptime> {
+    pub(in crate::worker) fn uptime(self) -> Option<Uptime> {
         self.uptime
     }
 }
 
 /// One segment, owned by this worker.
 #[derive(Debug)]
-pub(super) struct Tenure {
+pub(in crate::worker) struct Tenure {
     /// Which segment.
     pub segment: u32,
     /// The number of this ownership; no other one has it.
@@ -69,7 +69,7 @@ pub(super) struct Tenure {
 
 impl Tenure {
     /// A tenure that a proof which was asked for at `asked` has shown to be ours.
-    pub(super) fn new(
+    pub(in crate::worker) fn new(
         segment: u32,
         epoch: u64,
         asked: Asked,
@@ -88,22 +88,22 @@ impl Tenure {
     }
 
     /// Notes that a round trip which began at `asked` has shown the segment to be ours.
-    pub(super) fn prove(&self, asked: Asked) {
+    pub(in crate::worker) fn prove(&self, asked: Asked) {
         self.proven_at.send_replace(asked);
     }
 
     /// When the last proof was asked for, in the time of the kernel.
-    pub(super) fn proven_at(&self) -> Option<Uptime> {
+    pub(in crate::worker) fn proven_at(&self) -> Option<Uptime> {
         self.proven_at.borrow().uptime
     }
 
     /// Whether there is a fresh proof.
-    pub(super) fn is_proven(&self) -> bool {
+    pub(in crate::worker) fn is_proven(&self) -> bool {
         !self.over.is_cancelled() && is_fresh(*self.proven_at.borrow())
     }
 
     /// Waits for a fresh proof.
-    pub(super) async fn proven(&self) -> Result<(), Over> {
+    pub(in crate::worker) async fn proven(&self) -> Result<(), Over> {
         let mut proven_at = self.proven_at.subscribe();
         tokio::select! {
             biased;
@@ -113,50 +113,50 @@ impl Tenure {
     }
 
     /// Whether the other processes of this host can tell that this one lives.
-    pub(super) fn has_mark(&self) -> bool {
+    pub(in crate::worker) fn has_mark(&self) -> bool {
         self.place_lock.lock().is_some()
     }
 
     /// Keeps the mark until the tenure is over.
-    pub(super) fn keep_mark(&self, mark: Option<PlaceLock>) {
+    pub(in crate::worker) fn keep_mark(&self, mark: Option<PlaceLock>) {
         if !self.over.is_cancelled() {
             *self.place_lock.lock() = mark;
         }
     }
 
     /// What the next lease is stamped with.
-    pub(super) fn next_stamp(&self) -> String {
+    pub(in crate::worker) fn next_stamp(&self) -> String {
         format!("{}.{}", self.epoch, self.stamps.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Notes that what the last owner left has been taken up.
-    pub(super) fn settle_in(&self) {
+    pub(in crate::worker) fn settle_in(&self) {
         self.settled_in.store(true, Ordering::Release);
     }
 
     /// Whether what the last owner left has been taken up.
-    pub(super) fn is_settled_in(&self) -> bool {
+    pub(in crate::worker) fn is_settled_in(&self) -> bool {
         self.settled_in.load(Ordering::Acquire)
     }
 
     /// Asks whoever holds the segment to let go of it.
-    pub(super) fn resign(&self) {
+    pub(in crate::worker) fn resign(&self) {
         self.resigned.cancel();
     }
 
     /// Cancelled when the segment is to be let go.
-    pub(super) fn resigned(&self) -> &CancellationToken {
+    pub(in crate::worker) fn resigned(&self) -> &CancellationToken {
         &self.resigned
     }
 
     /// Ends the tenure, and frees the mark that this process lives.
-    pub(super) fn end(&self) {
+    pub(in crate::worker) fn end(&self) {
         self.over.cancel();
         self.place_lock.lock().take();
     }
 
     /// Cancelled when the tenure is over.
-    pub(super) fn over(&self) -> &CancellationToken {
+    pub(in crate::worker) fn over(&self) -> &CancellationToken {
         &self.over
     }
 }
@@ -167,7 +167,7 @@ fn is_fresh(proven: Asked) -> bool {
 
 /// Every tenure of this worker: at home, where new jobs go, and what it has taken over from others.
 #[derive(Debug)]
-pub(super) struct Tenures {
+pub(in crate::worker) struct Tenures {
     by_segment: Mutex<BTreeMap<u32, Arc<Tenure>>>,
     home: watch::Sender<Option<Arc<Tenure>>>,
     ownership: watch::Sender<Option<(u32, bool)>>,
@@ -185,12 +185,12 @@ impl Default for Tenures {
 
 impl Tenures {
     /// Adds a tenure.
-    pub(super) fn add(&self, tenure: &Arc<Tenure>) {
+    pub(in crate::worker) fn add(&self, tenure: &Arc<Tenure>) {
         self.by_segment.lock().insert(tenure.segment, Arc::clone(tenure));
     }
 
     /// Takes a tenure out, and ends it.
-    pub(super) fn remove(&self, tenure: &Arc<Tenure>) {
+    pub(in crate::worker) fn remove(&self, tenure: &Arc<Tenure>) {
         let mut by_segment = self.by_segment.lock();
         if by_segment.get(&tenure.segment).is_some_and(|ours| ours.epoch == tenure.epoch) {
             by_segment.remove(&tenure.segment);
@@ -208,25 +208,25 @@ impl Tenures {
     }
 
     /// Makes a tenure the one that new jobs go to.
-    pub(super) fn settle_at(&self, tenure: &Arc<Tenure>) {
+    pub(in crate::worker) fn settle_at(&self, tenure: &Arc<Tenure>) {
         self.home.send_replace(Some(Arc::clone(tenure)));
         self.ownership.send_replace(Some((tenure.segment, true)));
     }
 
     /// Notes whether a segment of ours is held right now.
-    pub(super) fn show(&self, tenure: &Tenure, is_held: bool) {
+    pub(in crate::worker) fn show(&self, tenure: &Tenure, is_held: bool) {
         if self.home_now().is_some_and(|home| home.segment == tenure.segment) {
             self.ownership.send_replace(Some((tenure.segment, is_held)));
         }
     }
 
     /// Follows which segment new jobs go to, and whether it is held.
-    pub(super) fn watch_ownership(&self) -> watch::Receiver<Option<(u32, bool)>> {
+    pub(in crate::worker) fn watch_ownership(&self) -> watch::Receiver<Option<(u32, bool)>> {
         self.ownership.subscribe()
     }
 
     /// The segment that new jobs go to; waits while there is none.
-    pub(super) async fn home(&self) -> Arc<Tenure> {
+    pub(in crate::worker) async fn home(&self) -> Arc<Tenure> {
         let mut home = self.home.subscribe();
         loop {
             if let Ok(found) = home.wait_for(Option::is_some).await
@@ -238,23 +238,23 @@ impl Tenures {
     }
 
     /// The segment that new jobs go to, where there is one right now.
-    pub(super) fn home_now(&self) -> Option<Arc<Tenure>> {
+    pub(in crate::worker) fn home_now(&self) -> Option<Arc<Tenure>> {
         self.home.borrow().clone()
     }
 
     /// The tenure of a segment, where it is ours.
-    pub(super) fn of(&self, segment: u32) -> Option<Arc<Tenure>> {
+    pub(in crate::worker) fn of(&self, segment: u32) -> Option<Arc<Tenure>> {
         self.by_segment.lock().get(&segment).cloned()
     }
 
     /// Whether a record is under a tenure of ours, or was under one of the owners before us. A later
     /// owner's is not, although we may not have noticed yet that there is one.
-    pub(super) fn have(&self, record: &JobRecord) -> bool {
+    pub(in crate::worker) fn have(&self, record: &JobRecord) -> bool {
         self.of(record.segment).is_some_and(|tenure| record.epoch <= tenure.epoch)
     }
 
     /// All of them, by segment.
-    pub(super) fn all(&self) -> Vec<Arc<Tenure>> {
+    pub(in crate::worker) fn all(&self) -> Vec<Arc<Tenure>> {
         self.by_segment.lock().values().cloned().collect()
     }
 }

@@ -2,15 +2,18 @@
 
 use std::borrow::Cow;
 
-use super::context::Context;
 use crate::broker::Delivery;
 use crate::job::{
     Job, MessageError, check_properties, decoded, parse_executable, secrets_of_invalid,
 };
 use crate::storage::JobRecord;
+use crate::worker::context::Context;
 
 /// The job of a delivery, and its message as text.
-pub(super) fn validate(ctx: &Context, delivery: &Delivery) -> Result<(Job, String), MessageError> {
+pub(in crate::worker) fn validate(
+    ctx: &Context,
+    delivery: &Delivery,
+) -> Result<(Job, String), MessageError> {
     let text = text_of(ctx, delivery)?;
     let message_id = delivery.properties.message_id.as_deref();
     let job = parse_executable(&text)
@@ -22,7 +25,7 @@ pub(super) fn validate(ctx: &Context, delivery: &Delivery) -> Result<(Job, Strin
 }
 
 /// The text of a start or stop message, however its publisher packed it.
-pub(super) fn text_of<'a>(
+pub(in crate::worker) fn text_of<'a>(
     ctx: &Context,
     delivery: &'a Delivery,
 ) -> Result<Cow<'a, [u8]>, MessageError> {
@@ -52,7 +55,7 @@ fn without_secrets(ctx: &Context, error: MessageError, body: &[u8]) -> MessageEr
 
 /// The job of a record, and what of its message is beyond what this worker allows: it was accepted
 /// under other settings, and what runs already runs on.
-pub(super) fn job_of(
+pub(in crate::worker) fn job_of(
     ctx: &Context,
     record: &JobRecord,
 ) -> Result<(Job, Option<MessageError>), MessageError> {

@@ -7,24 +7,24 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::context::Context;
-use super::intake::take_stops;
-use super::place::PlaceLock;
 use super::recover;
-use super::tenure::{Asked, BEAT, PROOF_TIMEOUT, Tenure};
 use crate::broker::{BrokerError, Flow, Inbox, Proof, SegmentLock};
 use crate::runner::Uptime;
 use crate::storage::{ETag, JournalError, OwnerRecord};
+use crate::worker::context::Context;
+use crate::worker::message::intake::take_stops;
+use crate::worker::ownership::mark::PlaceLock;
+use crate::worker::ownership::tenure::{Asked, BEAT, PROOF_TIMEOUT, Tenure};
 
 /// Pause between two attempts at something that did not go well.
-pub(super) const RETRY: Duration = Duration::from_secs(1);
+pub(in crate::worker) const RETRY: Duration = Duration::from_secs(1);
 
 /// Deliveries of stop messages that may be under way at a time.
-pub(super) const STOP_PREFETCH: u16 = 8;
+pub(in crate::worker) const STOP_PREFETCH: u16 = 8;
 
 /// Why a segment could not be claimed this time.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ClaimError {
+pub(in crate::worker) enum ClaimError {
     /// The broker failed.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -35,7 +35,7 @@ pub(super) enum ClaimError {
 
 /// Takes the mark at our place that says to the other processes of this host that an owner of the
 /// segment lives; `None` while one does.
-pub(super) fn mark_of(ctx: &Context, segment: u32) -> Option<PlaceLock> {
+pub(in crate::worker) fn mark_of(ctx: &Context, segment: u32) -> Option<PlaceLock> {
     let namespace = &ctx.broker.topology().namespace();
     match PlaceLock::try_take(ctx.place.temp_dir.as_ref(), namespace, segment) {
         Ok(mark) => mark,
@@ -48,7 +48,7 @@ pub(super) fn mark_of(ctx: &Context, segment: u32) -> Option<PlaceLock> {
 
 /// Takes a segment whose last owner is `seen`, where its lock is free; `None` where somebody else
 /// was faster.
-pub(super) async fn take(
+pub(in crate::worker) async fn take(
     ctx: &Context,
     segment: u32,
     seen: Option<(OwnerRecord, ETag)>,
@@ -89,7 +89,7 @@ pub(super) async fn take(
 
 /// Begins a tenure: its mailbox, its holder, and what its last owner left. Returns once all of that
 /// is taken up, or the tenure is over.
-pub(super) async fn begin(
+pub(in crate::worker) async fn begin(
     ctx: &Arc<Context>,
     tenure: &Arc<Tenure>,
     lock: SegmentLock,

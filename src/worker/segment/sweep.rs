@@ -7,10 +7,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
-use super::context::Context;
 use crate::job::{JobId, RunId};
 use crate::runner::orchestrator::EngineError;
 use crate::storage::{JobRecord, JournalError, Place, RecordState};
+use crate::worker::context::Context;
 
 /// Between two sweeps.
 const EVERY: Duration = Duration::from_secs(20);
@@ -19,14 +19,14 @@ const EVERY: Duration = Duration::from_secs(20);
 const OWN_TIME: SignedDuration = SignedDuration::from_secs(60);
 
 /// What is left of an attempt.
-pub(super) struct Left<'a> {
+pub(in crate::worker) struct Left<'a> {
     pub run: &'a RunId,
     pub attempt: u32,
     pub kind: Kind,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(in crate::worker) enum Kind {
     /// On our engine, whoever made it.
     Container,
     /// In our directory of the jobs' directories.
@@ -35,7 +35,7 @@ pub(super) enum Kind {
 
 /// Whether what is left of an attempt belongs to nobody, by its job's record. Nobody starts an
 /// attempt that the journal does not know.
-pub(super) fn is_orphan(
+pub(in crate::worker) fn is_orphan(
     record: Option<&JobRecord>,
     left: &Left<'_>,
     ours: &Place,
@@ -73,7 +73,7 @@ enum SweepError {
 }
 
 /// Sweeps now and then.
-pub(super) async fn sweep_now_and_then(ctx: Arc<Context>) {
+pub(in crate::worker) async fn sweep_now_and_then(ctx: Arc<Context>) {
     loop {
         if let Err(error) = sweep(&ctx).await {
             tracing::debug!(%error, "sweep orphans");
