@@ -136,6 +136,12 @@ impl ActiveRuns {
         self.by_job.lock().get(id).cloned()
     }
 
+    /// Whether a job is active here: from when its start is looked at until the last of its run is removed.
+    /// This is the one answer to that; what a container is doing says less.
+    pub(super) fn has(&self, id: &JobId) -> bool {
+        self.by_job.lock().contains_key(id)
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.by_job.lock().len()

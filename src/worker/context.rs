@@ -1,12 +1,12 @@
-//! What every part of a worker is handed: clients built once, and its name.
+//! What the parts of a worker are handed: what it runs with, what it knows, and what ends it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::active::ActiveRuns;
+use super::drain::Drain;
 use super::gate::Gate;
 use super::ownership::tenure::Tenures;
 use super::run::outbox::Outbox;
@@ -18,8 +18,18 @@ use crate::runner::DockerRunner;
 use crate::settings::WorkerSettings;
 use crate::storage::{Journal, Place};
 
-/// What every part of a worker is handed.
+/// A worker, for whoever needs more of it than one of its parts.
 pub(super) struct Context {
+    /// What it runs with.
+    pub tools: Tools,
+    /// What it knows.
+    pub known: Known,
+    /// What ends it.
+    pub drain: Drain,
+}
+
+/// What a worker runs with: clients that are built once, and what the settings say.
+pub(super) struct Tools {
     /// RabbitMQ.
     pub broker: Broker,
     /// What is known about every job.
@@ -28,48 +38,40 @@ pub(super) struct Context {
     pub runner: Arc<DockerRunner>,
     /// Events.
     pub publisher: Publisher,
-    /// Results that the broker has not confirmed.
+    /// Results, until the broker has confirmed them.
     pub outbox: Outbox,
+    /// Cancelled when the broker is no longer waited for.
+    pub given_up: CancellationToken,
     /// What a message may ask for.
     pub bounds: Bounds,
     /// The queue side's settings.
     pub settings: WorkerSettings,
     /// Where our containers are.
     pub place: Place,
-    /// Cancelled when events are no longer waited for.
-    pub give_up: CancellationToken,
-    /// Which segments this worker owns.
-    pub tenures: Tenures,
-    /// The runs that this worker has taken.
-    pub active: Arc<ActiveRuns>,
-    /// How many there may be.
-    pub slots: Slots,
-    /// Whether we can work at all.
-    pub gate: Gate,
-    /// Terminating runs, which a drain waits for.
-    pub terminating: TaskTracker,
-    /// Long-running jobs, which a drain leaves running.
-    pub long_running: TaskTracker,
-    /// Cancelled when no more messages are to be taken.
-    pub intake: CancellationToken,
-    /// Whoever takes messages.
-    pub intakes: TaskTracker,
-    /// Cancelled when the worker leaves its runs to whoever takes its segments next.
-    pub detach: CancellationToken,
-    /// Cancelled when the worker lets go of its segments.
-    pub release: CancellationToken,
-    /// Whoever holds a segment.
-    pub holders: TaskTracker,
 }
 
-impl Context {
-    /// Who waits for runs of a kind.
-    pub(super) fn tracker_of(&self, long_running: bool) -> &TaskTracker {
-        if long_running { &self.long_running } else { &self.terminating }
-    }
-
+impl Tools {
     /// How long a bot may run on without a word from its worker.
     pub(super) fn lease(&self) -> Duration {
         self.settings.segment_grace
+    }
+}
+
+/// What a worker knows, and nobody else.
+pub(super) struct Known {
+    /// Which segments it owns.
+    pub tenures: Tenures,
+    /// The runs that it has in hand.
+    pub active: Arc<ActiveRuns>,
+    /// How many there may be.
+    pub slots: Slots,
+    /// Whether it can work at all.
+    pub gate: Gate,
+}
+
+impl Known {
+    /// The number of the segment that new jobs go to, where there is one right now.
+    pub(super) fn home_segment(&self) -> Option<u32> {
+        self.tenures.home_now().map(|home| home.segment)
     }
 }

@@ -8,6 +8,7 @@
 mod active;
 mod context;
 mod decide;
+mod drain;
 mod gate;
 #[cfg(test)]
 mod life;

@@ -28,7 +28,7 @@ pub(super) async fn follow_start(
     delivery: Delivery,
     slot: Slot,
 ) {
-    let (job, text) = match validate(&ctx, &delivery) {
+    let (job, text) = match validate(&ctx.tools, &delivery) {
         Ok(valid) => valid,
         Err(error) => return answer::reject(&ctx, delivery, &error).await,
     };
@@ -36,7 +36,7 @@ pub(super) async fn follow_start(
     if delivery.inbox() != inbox {
         return answer::redirect(&ctx, delivery, &job, inbox).await;
     }
-    let guard = match ctx.active.begin(&job.id, &job.run_id) {
+    let guard = match ctx.known.active.begin(&job.id, &job.run_id) {
         Ok(guard) => guard,
         Err(active) => return answer::already_active(&ctx, delivery, (&job, &text), &active).await,
     };
@@ -51,7 +51,8 @@ pub(super) async fn follow_start(
             guard.run.claim(&tenure);
             answer::ack(&delivery, &job.id).await;
             let why = why_cancelled(&tombstone, &incoming);
-            ending::settle_unrun(&ctx, *claimed, Verdict::Cancelled, why, Some(slot)).await;
+            ending::settle_unrun(&ctx, &guard.run, *claimed, Verdict::Cancelled, why, Some(slot))
+                .await;
         }
         Ok(Claim::TooLate) => {
             tenure.resign();
@@ -63,7 +64,7 @@ pub(super) async fn follow_start(
         Ok(Claim::TakenRun) => answer::taken_run(&ctx, delivery, &job).await,
         Ok(Claim::Duplicate(record)) => answer::duplicate(&ctx, delivery, &job, &record).await,
         Err(error) => {
-            ctx.gate.close();
+            ctx.known.gate.close();
             answer::unavailable(&ctx, delivery, &job, &error.to_string()).await;
         }
     }
@@ -87,14 +88,14 @@ pub(super) async fn run_claimed(
     let since = record.since;
     let trace = record.message.traceparent.clone();
     let reporter =
-        Reporter::new(ctx.publisher.clone(), run.clone(), trace).under(Arc::clone(&tenure));
-    let account = Account::new(Arc::clone(&ctx), Arc::clone(&tenure), record, etag);
+        Reporter::new(ctx.tools.publisher.clone(), run.clone(), trace).under(Arc::clone(&tenure));
+    let account = Account::new(&ctx.tools, &ctx.drain, Arc::clone(&tenure), (record, etag));
     if matches!(begin, Begin::Launch) {
         reporter.report(State::Accepted, None, None);
     }
     let executed = tokio::select! {
-        executed = execute(&ctx.runner, run.clone(), begin, &guard.run, &reporter, &account) => executed,
-        () = ctx.detach.cancelled() => {
+        executed = execute(&ctx.tools.runner, run.clone(), begin, &guard.run, &reporter, &account) => executed,
+        () = ctx.drain.detached() => {
             reporter.drain().await;
             return;
         }
@@ -102,16 +103,19 @@ pub(super) async fn run_claimed(
     };
     match executed {
         Executed::TakenOver => {
-            ctx.runner.forget(&run.job.id);
+            ctx.tools.runner.forget(&run.job.id);
             reporter.drain().await;
         }
-        Executed::Ended(result) => ending::settle(&ctx, reporter, &account, *result, slot).await,
+        Executed::Ended(result) => {
+            ending::settle(&ctx.tools, &guard.run, reporter, &account, *result, slot).await
+        }
         Executed::Failed { attempt, reason } => {
-            ctx.gate.close();
+            ctx.known.gate.close();
             // One after the first that began here follows one that ran.
             let since = if attempt > run.attempt { attempt } else { since };
             let failed = FailedTry { run: &run, attempt, since, reason: &reason };
-            ending::try_again_or_give_up(&ctx, reporter, &account, &failed, slot).await;
+            ending::try_again_or_give_up(&ctx.tools, &guard.run, reporter, &account, &failed, slot)
+                .await;
         }
     }
     drop(guard);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,14 +20,14 @@ use crate::runner::{ContainerOrchestrator, DockerRunner, Ground};
 use crate::settings::{Exposure, Settings};
 use crate::storage::{Journal, ObjectStore, S3Store, StoreError, probe};
 use crate::worker::active::ActiveRuns;
-use crate::worker::context::Context;
+use crate::worker::context::{Context, Known, Tools};
+use crate::worker::drain::Drain;
 use crate::worker::gate::Gate;
 use crate::worker::message::intake::{take_starts, take_stops};
 use crate::worker::message::undelivered::take_undelivered;
 use crate::worker::ownership::mark;
 use crate::worker::ownership::tenure::Tenures;
-use crate::worker::run::outbox;
-use crate::worker::run::outbox::Outbox;
+use crate::worker::run::outbox::{self, Outbox};
 use crate::worker::run::reporter::Publisher;
 use crate::worker::segment::adopt;
 use crate::worker::segment::hold::STOP_PREFETCH;
@@ -80,7 +81,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     }
     closing.cancel();
     tasks.close();
-    if tokio::time::timeout(FLUSH_TIMEOUT, tasks.wait()).await.is_err() {
+    if timeout(FLUSH_TIMEOUT, tasks.wait()).await.is_err() {
         tracing::warn!("leave background tasks behind: they did not end in time");
     }
     tracing::info!("worker has ended");
@@ -100,8 +101,6 @@ fn warn_of_exposures(settings: &Settings) {
 struct Worker {
     ctx: Arc<Context>,
     logs: Arc<LogCollector>,
-    /// Cancelled when no other segment is to be taken any more.
-    no_more_segments: CancellationToken,
 }
 
 /// Connects, claims a segment, takes up what is there and begins to take messages. `None`: shutdown
@@ -152,25 +151,28 @@ async fn begin(
     logs.start();
     live::serve(tasks, &broker, &logs, lines, closing);
     retention::serve(tasks, &store, settings, closing);
-    let (outbox, unconfirmed) = Outbox::new();
-    readiness.watch_unconfirmed(outbox.watch());
-    let ctx = context(settings, broker, store, (engine, identity, ground), &logs, outbox);
-    let ctx = Arc::new(ctx);
-    readiness.watch_segment(ctx.tenures.watch_ownership());
+    let known = Known {
+        tenures: Tenures::default(),
+        active: Arc::new(ActiveRuns::default()),
+        slots: Slots::new(settings.worker.max_terminating, settings.worker.max_long_running),
+        gate: Gate::new(Arc::clone(&store), Arc::clone(&engine)),
+    };
+    let drain = Drain::default();
+    let (tools, unconfirmed) =
+        tools(settings, broker, store, (engine, identity, ground), &logs, drain.given_up());
+    readiness.watch_unconfirmed(tools.outbox.watch());
+    let ctx = Arc::new(Context { tools, known, drain });
+    readiness.watch_segment(ctx.known.tenures.watch_ownership());
     match shutdown.run_until_cancelled(Box::pin(adopt::find_home(&ctx))).await {
         None => {
-            ctx.release.cancel();
-            ctx.holders.close();
-            ctx.holders.wait().await;
+            ctx.drain.release_segments().await;
             return Ok(None);
         }
         Some(found) => found.map(drop)?,
     }
-    let no_more_segments = CancellationToken::new();
-    let worker = Worker { ctx, logs, no_more_segments };
+    let worker = Worker { ctx, logs };
     worker.keep_segments(tasks);
-    let publishing = outbox::publish_again(Arc::clone(&worker.ctx), unconfirmed);
-    tasks.spawn(closing.clone().run_until_cancelled_owned(publishing));
+    worker.publish_again(tasks, unconfirmed, closing);
     worker.take_messages();
     Ok(Some(worker))
 }
@@ -216,24 +218,22 @@ where
     }
 }
 
-fn context(
+fn tools(
     settings: &Settings,
     broker: Broker,
     store: Arc<dyn ObjectStore>,
     (engine, identity, ground): (Arc<dyn ContainerOrchestrator>, String, Ground),
     logs: &Arc<LogCollector>,
-    outbox: Outbox,
-) -> Context {
+    given_up: &CancellationToken,
+) -> (Tools, outbox::Incoming) {
     let namespace = settings.broker.namespace.clone();
-    let give_up = CancellationToken::new();
     let publisher = Publisher {
-        sink: Arc::new(RabbitSink::new(broker.clone(), give_up.clone())),
+        sink: Arc::new(RabbitSink::new(broker.clone(), given_up.clone())),
         source: format!("/longshore/{namespace}"),
         worker: settings.worker.name.clone(),
         masks: Arc::new(Masks::new(settings.credentials())),
         tracker: TaskTracker::new(),
     };
-    let gate = Gate::new(Arc::clone(&store), Arc::clone(&engine));
     let runner = DockerRunner::new(
         engine,
         Arc::clone(&store),
@@ -244,100 +244,91 @@ fn context(
         settings.worker.segment_grace,
     )
     .on(ground);
-    Context {
+    let journal = Journal::new(store, namespace);
+    let max_pause = settings.worker.publish_retry_max;
+    let (outbox, unconfirmed) =
+        Outbox::new(publisher.clone(), journal.clone(), max_pause, given_up.clone());
+    let tools = Tools {
         broker,
-        journal: Journal::new(store, namespace),
+        journal,
         runner: Arc::new(runner),
         publisher,
         outbox,
+        given_up: given_up.clone(),
         bounds: settings.bounds(),
         settings: settings.worker.clone(),
         place: mark::place(identity, &settings.runner.temp_dir),
-        give_up,
-        tenures: Tenures::default(),
-        active: Arc::new(ActiveRuns::default()),
-        slots: Slots::new(settings.worker.max_terminating, settings.worker.max_long_running),
-        gate,
-        terminating: TaskTracker::new(),
-        long_running: TaskTracker::new(),
-        intake: CancellationToken::new(),
-        intakes: TaskTracker::new(),
-        detach: CancellationToken::new(),
-        release: CancellationToken::new(),
-        holders: TaskTracker::new(),
-    }
+    };
+    (tools, unconfirmed)
 }
 
 impl Worker {
     /// Sees to the segments: that there is one of our own, those of dead workers, and what is left
     /// of runs that are nobody's.
     fn keep_segments(&self, tasks: &TaskTracker) {
-        let until = &self.no_more_segments;
-        tasks.spawn(
-            until.clone().run_until_cancelled_owned(adopt::keep_home(Arc::clone(&self.ctx))),
-        );
-        tasks.spawn(
-            until.clone().run_until_cancelled_owned(adopt::watch_others(Arc::clone(&self.ctx))),
-        );
-        tasks.spawn(
-            until
-                .clone()
-                .run_until_cancelled_owned(sweep::sweep_now_and_then(Arc::clone(&self.ctx))),
-        );
+        let until = self.ctx.drain.no_more_segments();
+        let ctx = || Arc::clone(&self.ctx);
+        tasks.spawn(until.clone().run_until_cancelled_owned(adopt::keep_home(ctx())));
+        tasks.spawn(until.clone().run_until_cancelled_owned(adopt::watch_others(ctx())));
+        tasks.spawn(until.clone().run_until_cancelled_owned(sweep::sweep_now_and_then(ctx())));
+    }
+
+    /// Publishes again what the broker has not confirmed, until `closing`.
+    fn publish_again(
+        &self,
+        tasks: &TaskTracker,
+        unconfirmed: outbox::Incoming,
+        closing: &CancellationToken,
+    ) {
+        let (ctx, closing) = (Arc::clone(&self.ctx), closing.clone());
+        tasks.spawn(async move {
+            closing.run_until_cancelled(ctx.tools.outbox.publish_again(unconfirmed)).await;
+        });
     }
 
     fn take_messages(&self) {
-        let ctx = &self.ctx;
-        for long_running in [false, true] {
-            let inbox = Inbox::of_start(long_running);
-            let consumer = ctx.broker.consumer(inbox, Flow::OnDemand, ctx.intake.clone());
-            ctx.intakes.spawn(take_starts(Arc::clone(ctx), consumer, long_running));
-        }
-        let flow = Flow::Prefetch(STOP_PREFETCH);
-        let consumer = ctx.broker.consumer(Inbox::Stop, flow, ctx.intake.clone());
-        ctx.intakes.spawn(take_stops(Arc::clone(ctx), consumer));
+        let Context { tools, drain, .. } = &*self.ctx;
         let consumer =
-            ctx.broker.consumer(Inbox::Undelivered, Flow::Prefetch(1), ctx.intake.clone());
-        ctx.intakes.spawn(take_undelivered(Arc::clone(ctx), consumer));
+            |inbox, flow| tools.broker.consumer(inbox, flow, drain.no_more_messages().clone());
+        let ctx = || Arc::clone(&self.ctx);
+        for long_running in [false, true] {
+            let starts = consumer(Inbox::of_start(long_running), Flow::OnDemand);
+            drain.spawn_intake(take_starts(ctx(), starts, long_running));
+        }
+        let stops = consumer(Inbox::Stop, Flow::Prefetch(STOP_PREFETCH));
+        drain.spawn_intake(take_stops(ctx(), stops));
+        let undelivered = consumer(Inbox::Undelivered, Flow::Prefetch(1));
+        drain.spawn_intake(take_undelivered(ctx(), undelivered));
     }
 
     /// Accepts no more, waits for terminating runs within the grace, lets go of the rest.
     async fn drain(self, grace: Duration) {
-        let ctx = &self.ctx;
-        tracing::info!(active = ctx.active.len(), grace_seconds = grace.as_secs(), "drain");
-        self.no_more_segments.cancel();
-        ctx.intake.cancel();
-        ctx.intakes.close();
-        if tokio::time::timeout(FLUSH_TIMEOUT, ctx.intakes.wait()).await.is_err() {
+        let Context { tools, known, drain } = &*self.ctx;
+        tracing::info!(active = known.active.len(), grace_seconds = grace.as_secs(), "drain");
+        if timeout(FLUSH_TIMEOUT, drain.stop_intake()).await.is_err() {
             tracing::warn!("the broker did not confirm in time that no more messages come");
         }
-        ctx.terminating.close();
-        ctx.long_running.close();
-        if tokio::time::timeout(grace, ctx.terminating.wait()).await.is_err() {
+        if timeout(grace, drain.wait_for_terminating()).await.is_err() {
             tracing::warn!(
-                left = ctx.terminating.len(),
+                left = drain.terminating_left(),
                 "the grace is over: leave terminating runs to the segment's next owner"
             );
         }
-        ctx.detach.cancel();
         let flush = async {
-            ctx.terminating.wait().await;
-            ctx.long_running.wait().await;
-            ctx.publisher.tracker.close();
-            ctx.publisher.tracker.wait().await;
+            drain.detach().await;
+            tools.publisher.tracker.close();
+            tools.publisher.tracker.wait().await;
         };
         let (flushed, shipped) =
-            tokio::join!(tokio::time::timeout(FLUSH_TIMEOUT, flush), self.logs.stop(FLUSH_TIMEOUT));
+            tokio::join!(timeout(FLUSH_TIMEOUT, flush), self.logs.stop(FLUSH_TIMEOUT));
         if flushed.is_err() || !shipped {
             tracing::warn!("some log lines or events did not reach their place in time");
         }
         // Last of all, for whoever comes next begins at once.
-        ctx.release.cancel();
-        ctx.holders.close();
-        if tokio::time::timeout(FLUSH_TIMEOUT, ctx.holders.wait()).await.is_err() {
+        if timeout(FLUSH_TIMEOUT, drain.release_segments()).await.is_err() {
             tracing::warn!("the segments could not be let go in good order");
         }
-        ctx.give_up.cancel();
-        ctx.broker.close().await;
+        drain.give_up();
+        tools.broker.close().await;
     }
 }

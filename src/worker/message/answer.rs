@@ -14,7 +14,6 @@ use crate::storage::{JobRecord, JournalError, RecordState};
 use crate::worker::active::ActiveRun;
 use crate::worker::context::Context;
 use crate::worker::decide::{is_stopping, may_retry, tries};
-use crate::worker::run::outbox;
 use crate::worker::run::reporter::Reporter;
 
 /// Acknowledges a delivery. One that cannot be acknowledged comes again, and is then told from a
@@ -31,8 +30,8 @@ pub(in crate::worker) async fn ack(delivery: &Delivery, id: &JobId) {
 pub(in crate::worker) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageError) {
     let reason = error.to_string();
     tracing::warn!(job.id = error.id.as_ref().map(JobId::as_str), %reason, "reject message");
-    let segment = ctx.tenures.home_now().map(|home| home.segment);
-    let mut result = rejected_result(error, ctx.runner.worker(), segment);
+    let segment = ctx.known.home_segment();
+    let mut result = rejected_result(error, ctx.tools.runner.worker(), segment);
     let kept = async {
         // A reader who follows a job must not take this for the end of a run that goes on.
         if let Some(id) = &result.id
@@ -40,30 +39,30 @@ pub(in crate::worker) async fn reject(ctx: &Context, delivery: Delivery, error: 
         {
             result.id = None;
         }
-        ctx.journal.keep_rejection(&unclaimed(ctx, &delivery, result)).await
+        ctx.tools.journal.keep_rejection(&unclaimed(ctx, &delivery, result)).await
     };
     let event = match kept.await {
         Ok(event) => event,
         Err(error) => {
             tracing::warn!(%error, "keep rejection");
-            ctx.gate.close();
+            ctx.known.gate.close();
             return put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
         }
     };
     if !publish_end(ctx, &event, reply_to(&delivery.properties)).await {
         return put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
     }
-    if let Err(error) = ctx.broker.dead_letter(&delivery, &reason).await {
+    if let Err(error) = ctx.tools.broker.dead_letter(&delivery, &reason).await {
         tracing::error!(%error, "dead-letter message");
     }
 }
 
 /// Whether the journal has a run of a job that has not ended.
 async fn is_going_on(ctx: &Context, id: &JobId) -> Result<bool, JournalError> {
-    if ctx.active.get(id).is_some_and(|run| !run.has_ended()) {
+    if ctx.known.active.get(id).is_some_and(|run| !run.has_ended()) {
         return Ok(true);
     }
-    let record = ctx.journal.read(id).await?;
+    let record = ctx.tools.journal.read(id).await?;
     Ok(record.is_some_and(|(record, _)| record.state != RecordState::Finished))
 }
 
@@ -72,7 +71,7 @@ async fn is_going_on(ctx: &Context, id: &JobId) -> Result<bool, JournalError> {
 fn unclaimed(ctx: &Context, delivery: &Delivery, result: ExecutionResult) -> Event {
     Event::new(
         refusal_id(delivery.properties.message_id.as_deref(), &delivery.body),
-        ctx.publisher.source_of(result.segment),
+        ctx.tools.publisher.source_of(result.segment),
         delivery.properties.traceparent.clone(),
         EventData::Result(result),
     )
@@ -95,12 +94,12 @@ pub(in crate::worker) async fn already_active(
     }
     let answered = async {
         if run.run_id == job.run_id {
-            let record = ctx.journal.read(&job.id).await?;
+            let record = ctx.tools.journal.read(&job.id).await?;
             let record = record.filter(|(record, _)| record.run_id == job.run_id);
             let stored = record.and_then(|(record, _)| record.message.body_sha256);
             return Ok((stored, None));
         }
-        let end = ctx.journal.ended(&job.id, &job.run_id).await?;
+        let end = ctx.tools.journal.ended(&job.id, &job.run_id).await?;
         Ok::<_, JournalError>(end.map_or((None, None), |end| (end.body_sha256, Some(end.event))))
     };
     match answered.await {
@@ -135,7 +134,7 @@ pub(in crate::worker) async fn duplicate(
     if record.run_id == job.run_id {
         return drop_repeat(&delivery, job).await;
     }
-    match ctx.journal.tombstone(&job.id).await {
+    match ctx.tools.journal.tombstone(&job.id).await {
         Ok(Some(stop)) if is_stopping(&stop, record) => return later(ctx, delivery, job).await,
         Ok(_) => {}
         Err(error) => tracing::warn!(job.id = %job.id, %error, "look for a stop"),
@@ -162,13 +161,13 @@ pub(in crate::worker) async fn tell_duplicate(
         state: State::Duplicate,
         entrypoint: Some(job.entrypoint),
         attempt: 0,
-        segment: ctx.tenures.home_now().map(|home| home.segment),
-        worker: ctx.publisher.worker.clone(),
+        segment: ctx.known.home_segment(),
+        worker: ctx.tools.publisher.worker.clone(),
         container_id: None,
         verdict: None,
         message: Some(message),
     };
-    ctx.publisher.status(status, delivery.properties.traceparent.clone()).await;
+    ctx.tools.publisher.status(status, delivery.properties.traceparent.clone()).await;
 }
 
 /// The sentence of a run that our infrastructure failed for good.
@@ -187,11 +186,11 @@ async fn later(ctx: &Context, delivery: Delivery, job: &Job) {
 /// Sends a delivery through the retry queue that follows `after` attempts, as `attempt`. Where that
 /// fails, the broker delivers it again.
 async fn put_aside(ctx: &Context, delivery: &Delivery, after: u32, attempt: u32) {
-    let Some(step) = ctx.broker.topology().retry_step_or_last(after) else {
+    let Some(step) = ctx.tools.broker.topology().retry_step_or_last(after) else {
         tracing::error!("no retry queue is set: RETRY_DELAYS_SECONDS is empty");
         return;
     };
-    if let Err(error) = ctx.broker.retry(delivery, &step, attempt).await {
+    if let Err(error) = ctx.tools.broker.retry(delivery, &step, attempt).await {
         tracing::error!(%error, "put message aside");
     }
 }
@@ -205,7 +204,7 @@ pub(in crate::worker) async fn retry_stop(ctx: &Context, delivery: Delivery, rea
     let attempt = delivery.properties.attempt;
     if may_retry(attempt, MAX_STOP_ATTEMPTS) {
         put_aside(ctx, &delivery, attempt, attempt.saturating_add(1)).await;
-    } else if let Err(error) = ctx.broker.dead_letter(&delivery, reason).await {
+    } else if let Err(error) = ctx.tools.broker.dead_letter(&delivery, reason).await {
         tracing::error!(%error, "dead-letter stop");
     }
 }
@@ -235,7 +234,7 @@ pub(in crate::worker) async fn redirect(
 ) {
     let routing_key = &delivery.routing_key;
     tracing::warn!(job.id = %job.id, routing_key, "routing key disagrees with is_long_running, which decides");
-    if let Err(error) = ctx.broker.redirect(&delivery, inbox).await {
+    if let Err(error) = ctx.tools.broker.redirect(&delivery, inbox).await {
         tracing::error!(job.id = %job.id, %error, "redirect start");
     }
 }
@@ -261,12 +260,12 @@ pub(in crate::worker) async fn unavailable(
     if may_retry(tries, job.max_attempts) {
         return put_aside(ctx, &delivery, tries, attempt.saturating_add(1)).await;
     }
-    let segment = ctx.tenures.home_now().map_or(0, |home| home.segment);
+    let segment = ctx.known.home_segment().unwrap_or(0);
     let run = Run { job: Arc::new(job.clone()), attempt, segment };
     let why = gave_up(tries, reason);
-    let result = failed_result(&run, ctx.runner.worker(), Verdict::Unavailable, why);
+    let result = failed_result(&run, ctx.tools.runner.worker(), Verdict::Unavailable, why);
     let traceparent = delivery.properties.traceparent.clone();
-    let reporter = Reporter::new(ctx.publisher.clone(), run, traceparent);
+    let reporter = Reporter::new(ctx.tools.publisher.clone(), run, traceparent);
     let mut result = reporter.masked(result);
     // The journal does not have this run, and may have another message's run of this name.
     result.run_id = None;
@@ -285,9 +284,9 @@ pub(in crate::worker) async fn publish_end(
     event: &Event,
     reply: Option<ReplyTo>,
 ) -> bool {
-    match ctx.tenures.home_now() {
-        Some(home) => outbox::publish(ctx, &home, event, reply).await,
-        None => ctx.publisher.end(event, reply.as_ref()).await,
+    match ctx.known.tenures.home_now() {
+        Some(home) => ctx.tools.outbox.publish(&home, event, reply).await,
+        None => ctx.tools.publisher.end(event, reply.as_ref()).await,
     }
 }
 

@@ -10,9 +10,12 @@ use super::earlier_runs;
 use crate::broker::Delivery;
 use crate::job::{Event, Job, body_sha256};
 use crate::runner::Run;
-use crate::storage::{JobRecord, JournalError, RecordState, StoredMessage, Tombstone};
+use crate::storage::{
+    JobRecord, Journal, JournalError, Place, RecordState, StoredMessage, Tombstone,
+};
 use crate::worker::context::Context;
 use crate::worker::decide::{self, ClaimDecision, Incoming, Standing};
+use crate::worker::drain::Drain;
 use crate::worker::ownership::tenure::Tenure;
 use crate::worker::run::account::{Claimed, write};
 
@@ -52,32 +55,34 @@ pub(in crate::worker) async fn claim(
     delivery: &Delivery,
     incoming: &Incoming,
 ) -> Result<Claim, JournalError> {
+    let Context { tools, drain, .. } = ctx;
+    let journal = &tools.journal;
     let mut is_entered = false;
     for _ in 0..MAX_CROSSINGS {
-        let seen = ctx.journal.read(&job.id).await?;
+        let seen = journal.read(&job.id).await?;
         let old = seen.as_ref().map(|(old, _)| old);
         if let Some(old) = old {
-            if let Some(answer) = answer(ctx, old, text, incoming).await? {
+            if let Some(answer) = answer(journal, old, text, incoming).await? {
                 // Somebody was faster, after we had entered the job.
                 if is_entered && old.segment != tenure.segment {
-                    ctx.journal.remove_from_segment(tenure.segment, &job.id).await?;
+                    journal.remove_from_segment(tenure.segment, &job.id).await?;
                 }
                 return Ok(answer);
             }
             if old.run_id != job.run_id {
-                earlier_runs::keep_end(ctx, tenure, old, &job.run_id).await?;
+                earlier_runs::keep_end(tools, tenure, old, &job.run_id).await?;
             }
         }
-        let record = new_record(ctx, tenure, job, (text, delivery), old);
+        let record = new_record(&tools.place, tenure, job, (text, delivery), old);
         // The index first: a record without its index would not be found again.
-        ctx.journal.add_to_segment(tenure.segment, &job.id).await?;
+        journal.add_to_segment(tenure.segment, &job.id).await?;
         is_entered = true;
         let seen = seen.map(|(_, etag)| etag);
-        let written = insist(ctx, tenure, || write(&ctx.journal, &record, seen.as_ref()));
+        let written = insist(drain, tenure, || write(journal, &record, seen.as_ref()));
         let Some(written) = written.await? else { return Ok(Claim::TooLate) };
         let Some(etag) = written else { continue };
-        let looked = insist(ctx, tenure, || async {
-            tokio::try_join!(ctx.journal.owner(tenure.segment), stopped_before(ctx, job, incoming))
+        let looked = insist(drain, tenure, || async {
+            tokio::try_join!(journal.owner(tenure.segment), stopped_before(journal, job, incoming))
         });
         let Some((owner, stop)) = looked.await? else { return Ok(Claim::TooLate) };
         if owner.is_none_or(|(owner, _)| owner.epoch != tenure.epoch) {
@@ -98,7 +103,7 @@ pub(in crate::worker) async fn claim(
 /// a job behind that everybody else takes for ours. `None`: the segment or the worker comes to its
 /// end first, and whoever takes the segment next finds the job.
 async fn insist<T, F>(
-    ctx: &Context,
+    drain: &Drain,
     tenure: &Tenure,
     request: impl FnMut() -> F,
 ) -> Result<Option<T>, JournalError>
@@ -114,19 +119,19 @@ where
     tokio::select! {
         answered = answered => answered.map(Some),
         () = tenure.over().cancelled() => Ok(None),
-        () = ctx.detach.cancelled() => Ok(None),
+        () = drain.detached() => Ok(None),
     }
 }
 
 /// What the journal says to a start that is not to run. None: it may take the place of `record`.
 pub(in crate::worker) async fn answer(
-    ctx: &Context,
+    journal: &Journal,
     record: &JobRecord,
     text: &str,
     incoming: &Incoming,
 ) -> Result<Option<Claim>, JournalError> {
     if record.run_id != incoming.run_id {
-        if let Some(end) = ctx.journal.ended(&record.id, &incoming.run_id).await? {
+        if let Some(end) = journal.ended(&record.id, &incoming.run_id).await? {
             let is_same = is_same_start(end.body_sha256.as_deref(), text);
             let republish = Claim::Republish(Some(Box::new(end.event)));
             return Ok(Some(if is_same { republish } else { Claim::TakenRun }));
@@ -134,7 +139,7 @@ pub(in crate::worker) async fn answer(
     } else if !is_same_start(record.message.body_sha256.as_deref(), text) {
         return Ok(Some(Claim::TakenRun));
     }
-    let standing = standing(ctx, record).await?;
+    let standing = standing(journal, record).await?;
     Ok(match decide::claim(record, incoming, standing) {
         ClaimDecision::Take => None,
         ClaimDecision::Republish => Some(Claim::Republish(record.result.clone().map(Box::new))),
@@ -148,11 +153,11 @@ pub(in crate::worker) fn is_same_start(stored: Option<&str>, text: &str) -> bool
 }
 
 /// Who stands behind a record; asked only where that matters.
-async fn standing(ctx: &Context, record: &JobRecord) -> Result<Standing, JournalError> {
-    let is_indexed = || ctx.journal.is_in_segment(record.segment, &record.id);
+async fn standing(journal: &Journal, record: &JobRecord) -> Result<Standing, JournalError> {
+    let is_indexed = || journal.is_in_segment(record.segment, &record.id);
     Ok(match record.state {
         RecordState::Active => {
-            let owner = ctx.journal.owner(record.segment).await?;
+            let owner = journal.owner(record.segment).await?;
             decide::standing(record, owner.map(|(owner, _)| owner.epoch), is_indexed().await?)
         }
         RecordState::Waiting if !is_indexed().await? => Standing::Orphaned,
@@ -161,18 +166,18 @@ async fn standing(ctx: &Context, record: &JobRecord) -> Result<Standing, Journal
 }
 
 async fn stopped_before(
-    ctx: &Context,
+    journal: &Journal,
     job: &Job,
     incoming: &Incoming,
 ) -> Result<Option<Tombstone>, JournalError> {
-    let tombstone = ctx.journal.tombstone(&job.id).await?;
+    let tombstone = journal.tombstone(&job.id).await?;
     Ok(tombstone.filter(|tombstone| decide::cancels(tombstone, incoming, Timestamp::now())))
 }
 
 /// The record of a claimed run. It goes on counting where the run was put aside before: a start that
 /// is published again does not say how often it has been tried.
 pub(in crate::worker) fn new_record(
-    ctx: &Context,
+    place: &Place,
     tenure: &Tenure,
     job: &Job,
     (text, delivery): (&str, &Delivery),
@@ -187,7 +192,7 @@ pub(in crate::worker) fn new_record(
         message_id: properties.message_id.clone(),
         segment: tenure.segment,
         epoch: tenure.epoch,
-        place: Some(ctx.place.clone()),
+        place: Some(place.clone()),
         state: RecordState::Active,
         attempt: attempt.max(properties.attempt),
         since: since.max(properties.since),

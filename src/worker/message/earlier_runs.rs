@@ -12,7 +12,7 @@ use super::validate::job_of;
 use crate::job::{Event, MessageError, RunId, Verdict};
 use crate::runner::{Run, failed_result};
 use crate::storage::{JobRecord, JournalError};
-use crate::worker::context::Context;
+use crate::worker::context::Tools;
 use crate::worker::ownership::tenure::Tenure;
 use crate::worker::run::ending;
 use crate::worker::run::reporter::Reporter;
@@ -23,20 +23,20 @@ use crate::worker::run::reporter::Reporter;
 /// would not find it any more. A run without one waits to be tried again, and its message is with the
 /// broker: when it comes, it is told that it was cancelled.
 pub(in crate::worker) async fn keep_end(
-    ctx: &Context,
+    tools: &Tools,
     tenure: &Arc<Tenure>,
     old: &JobRecord,
     by: &RunId,
 ) -> Result<(), JournalError> {
     if let Some(event) = &old.result {
-        ctx.journal.keep_end(old, event).await?;
-        if ctx.journal.is_in_segment(old.segment, &old.id).await? {
-            ending::publish_again(ctx, tenure, old).await;
+        tools.journal.keep_end(old, event).await?;
+        if tools.journal.is_in_segment(old.segment, &old.id).await? {
+            ending::publish_again(tools, tenure, old).await;
         }
         return Ok(());
     }
-    match cancelled(ctx, old, by) {
-        Ok(event) => ctx.journal.keep_first_end(old, &event).await,
+    match cancelled(tools, old, by) {
+        Ok(event) => tools.journal.keep_first_end(old, &event).await,
         Err(error) => {
             // Its message is refused when it comes, too.
             tracing::warn!(job.id = %old.id, run.id = %old.run_id, %error, "keep no end of a run that gives way");
@@ -45,11 +45,11 @@ pub(in crate::worker) async fn keep_end(
     }
 }
 
-fn cancelled(ctx: &Context, old: &JobRecord, by: &RunId) -> Result<Event, MessageError> {
-    let (job, _) = job_of(ctx, old)?;
+fn cancelled(tools: &Tools, old: &JobRecord, by: &RunId) -> Result<Event, MessageError> {
+    let (job, _) = job_of(tools, old)?;
     let run = Run { job: Arc::new(job), attempt: old.attempt, segment: old.segment };
     let why = format!("the run {by} of the same job began before this one could be tried again");
-    let result = failed_result(&run, ctx.runner.worker(), Verdict::Cancelled, why);
+    let result = failed_result(&run, tools.runner.worker(), Verdict::Cancelled, why);
     let traceparent = old.message.traceparent.clone();
-    Ok(Reporter::new(ctx.publisher.clone(), run, traceparent).result_event(result))
+    Ok(Reporter::new(tools.publisher.clone(), run, traceparent).result_event(result))
 }

@@ -17,9 +17,9 @@ pub(in crate::worker) async fn take_starts(
     long_running: bool,
 ) {
     let intake = async {
-        while let Some(slot) = ctx.slots.take(long_running).await {
-            ctx.gate.pass().await;
-            let tenure = ctx.tenures.home().await;
+        while let Some(slot) = ctx.known.slots.take(long_running).await {
+            ctx.known.gate.pass().await;
+            let tenure = ctx.known.tenures.home().await;
             let delivery = tokio::select! {
                 delivery = consumer.next() => delivery,
                 () = tenure.over().cancelled() => continue,
@@ -28,10 +28,10 @@ pub(in crate::worker) async fn take_starts(
                 return;
             };
             let follow = follow_start(Arc::clone(&ctx), tenure, delivery, slot);
-            ctx.tracker_of(long_running).spawn(follow);
+            ctx.drain.spawn_run(long_running, follow);
         }
     };
-    ctx.intake.run_until_cancelled(intake).await;
+    ctx.drain.no_more_messages().run_until_cancelled(intake).await;
     consumer.close().await;
 }
 

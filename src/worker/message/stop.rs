@@ -27,7 +27,7 @@ enum StopError {
 /// The stop is noted before anybody looks for the job, and a job is noted before anybody looks for
 /// a stop: so one of the two always sees the other.
 pub(in crate::worker) async fn follow_stop(ctx: &Context, delivery: Delivery) {
-    let text = text_of(ctx, &delivery);
+    let text = text_of(&ctx.tools, &delivery);
     let stop = match text.and_then(|text| parse_stop(&text)) {
         Ok(stop) => stop,
         Err(error) => return reject_stop(ctx, delivery, &error).await,
@@ -48,9 +48,9 @@ async fn carry_out(
 ) -> Result<(), StopError> {
     let noted = match delivery.inbox() {
         Inbox::Mailbox(_) => Ok(()),
-        _ => ctx.journal.put_tombstone(&tombstone(delivery, stop)).await,
+        _ => ctx.tools.journal.put_tombstone(&tombstone(delivery, stop)).await,
     };
-    if let Some(run) = ctx.active.get(&stop.id)
+    if let Some(run) = ctx.known.active.get(&stop.id)
         && is_meant(stop, &run.run_id)
         && !run.has_ended()
     {
@@ -66,7 +66,7 @@ async fn carry_out(
         }
     }
     noted?;
-    let owner = match ctx.journal.read(&stop.id).await? {
+    let owner = match ctx.tools.journal.read(&stop.id).await? {
         Some((record, _)) if record.state == RecordState::Active => {
             is_meant(stop, &record.run_id).then_some(record)
         }
@@ -74,7 +74,7 @@ async fn carry_out(
     };
     match owner {
         // It is being taken up right now, by us: that looks for the stop which was noted above.
-        Some(record) if ctx.tenures.have(&record) => {
+        Some(record) if ctx.known.tenures.have(&record) => {
             answer(
                 ctx,
                 delivery,
@@ -86,6 +86,7 @@ async fn carry_out(
             Ok(())
         }
         Some(JobRecord { segment, .. }) => ctx
+            .tools
             .broker
             .forward_stop(segment, stop, &options_of(delivery))
             .await
@@ -146,20 +147,20 @@ async fn answer(
         state,
         entrypoint: None,
         attempt: 0,
-        segment: ctx.tenures.home_now().map(|home| home.segment),
-        worker: ctx.publisher.worker.clone(),
+        segment: ctx.known.home_segment(),
+        worker: ctx.tools.publisher.worker.clone(),
         container_id: None,
         verdict: None,
         message: Some(message.to_owned()),
     };
-    ctx.publisher.status(status, delivery.properties.traceparent.clone()).await;
+    ctx.tools.publisher.status(status, delivery.properties.traceparent.clone()).await;
 }
 
 /// A stop that cannot be read stops nothing: it goes to the dead letters, with the reason.
 async fn reject_stop(ctx: &Context, delivery: Delivery, error: &MessageError) {
     let reason = error.to_string();
     tracing::warn!(job.id = error.id.as_ref().map(crate::job::JobId::as_str), %reason, "reject stop");
-    if let Err(error) = ctx.broker.dead_letter(&delivery, &reason).await {
+    if let Err(error) = ctx.tools.broker.dead_letter(&delivery, &reason).await {
         tracing::error!(%error, "dead-letter stop");
     }
 }

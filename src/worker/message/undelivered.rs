@@ -14,7 +14,7 @@ use crate::broker::{Consumer, Delivery};
 use crate::job::{Event, Job};
 use crate::runner::{Run, failed_result};
 use crate::storage::{JournalError, RecordState};
-use crate::worker::context::Context;
+use crate::worker::context::{Context, Tools};
 use crate::worker::decide;
 use crate::worker::ownership::tenure::Tenure;
 use crate::worker::recipe::incoming;
@@ -31,8 +31,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(in crate::worker) async fn take_undelivered(ctx: Arc<Context>, mut consumer: Consumer) {
     let intake = async {
         loop {
-            ctx.gate.pass().await;
-            let tenure = ctx.tenures.home().await;
+            ctx.known.gate.pass().await;
+            let tenure = ctx.known.tenures.home().await;
             let delivery = tokio::select! {
                 delivery = consumer.next() => delivery,
                 () = tenure.over().cancelled() => continue,
@@ -43,12 +43,12 @@ pub(in crate::worker) async fn take_undelivered(ctx: Arc<Context>, mut consumer:
             follow_undelivered(&ctx, &tenure, delivery).await;
         }
     };
-    ctx.intake.run_until_cancelled(Box::pin(intake)).await;
+    ctx.drain.no_more_messages().run_until_cancelled(Box::pin(intake)).await;
     consumer.close().await;
 }
 
 async fn follow_undelivered(ctx: &Context, tenure: &Arc<Tenure>, delivery: Delivery) {
-    let (job, text) = match validate(ctx, &delivery) {
+    let (job, text) = match validate(&ctx.tools, &delivery) {
         Ok(valid) => valid,
         Err(error) => return answer::reject(ctx, delivery, &error).await,
     };
@@ -57,9 +57,9 @@ async fn follow_undelivered(ctx: &Context, tenure: &Arc<Tenure>, delivery: Deliv
             Ok(ended) => return tell(ctx, delivery, &job, ended).await,
             Err(error) => {
                 tracing::warn!(job.id = %job.id, %error, "cannot note the end of a start yet");
-                ctx.gate.close();
+                ctx.known.gate.close();
                 tokio::time::sleep(PAUSE).await;
-                ctx.gate.pass().await;
+                ctx.known.gate.pass().await;
             }
         }
     }
@@ -81,37 +81,39 @@ async fn end(
     (job, text): (&Job, &str),
     delivery: &Delivery,
 ) -> Result<Claim, JournalError> {
-    let event = event(ctx, tenure, job, delivery);
+    let event = event(&ctx.tools, tenure, job, delivery);
     for _ in 0..MAX_CROSSINGS {
-        let seen = ctx.journal.read(&job.id).await?;
+        let seen = ctx.tools.journal.read(&job.id).await?;
         let old = seen.as_ref().map(|(old, _)| old);
         if let Some(old) = old {
-            if let Some(answer) = claim::answer(ctx, old, text, &incoming(job, delivery)).await? {
+            if let Some(answer) =
+                claim::answer(&ctx.tools.journal, old, text, &incoming(job, delivery)).await?
+            {
                 return Ok(answer);
             }
             if old.run_id != job.run_id {
-                earlier_runs::keep_end(ctx, tenure, old, &job.run_id).await?;
+                earlier_runs::keep_end(&ctx.tools, tenure, old, &job.run_id).await?;
             }
         }
-        let mut record = new_record(ctx, tenure, job, (text, delivery), old);
+        let mut record = new_record(&ctx.tools.place, tenure, job, (text, delivery), old);
         record.state = RecordState::Finished;
         record.finished_at = Some(Timestamp::now());
         record.result = Some(event.clone());
         let seen = seen.as_ref().map(|(_, etag)| etag);
-        if write(&ctx.journal, &record, seen).await?.is_some() {
+        if write(&ctx.tools.journal, &record, seen).await?.is_some() {
             return Ok(Claim::Republish(Some(Box::new(event))));
         }
     }
     Err(JournalError::Contended { id: job.id.clone() })
 }
 
-fn event(ctx: &Context, tenure: &Tenure, job: &Job, delivery: &Delivery) -> Event {
+fn event(tools: &Tools, tenure: &Tenure, job: &Job, delivery: &Delivery) -> Event {
     let (verdict, why) = decide::undelivered(delivery.properties.last_death.as_deref());
     let attempt = delivery.properties.attempt;
     let run = Run { job: Arc::new(job.clone()), attempt, segment: tenure.segment };
-    let result = failed_result(&run, ctx.runner.worker(), verdict, why);
+    let result = failed_result(&run, tools.runner.worker(), verdict, why);
     let traceparent = delivery.properties.traceparent.clone();
-    Reporter::new(ctx.publisher.clone(), run, traceparent).result_event(result)
+    Reporter::new(tools.publisher.clone(), run, traceparent).result_event(result)
 }
 
 /// Tells what became of the start, and keeps its message.
@@ -132,7 +134,7 @@ async fn tell(ctx: &Context, delivery: Delivery, job: &Job, ended: Claim) {
         // Its run goes on, and has its result in the end.
         _ => {}
     }
-    if let Err(error) = ctx.broker.dead_letter(&delivery, &why).await {
+    if let Err(error) = ctx.tools.broker.dead_letter(&delivery, &why).await {
         tracing::error!(job.id = %job.id, %error, "dead-letter start");
     }
 }

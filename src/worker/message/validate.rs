@@ -7,30 +7,30 @@ use crate::job::{
     Job, MessageError, check_properties, decoded, parse_executable, secrets_of_invalid,
 };
 use crate::storage::JobRecord;
-use crate::worker::context::Context;
+use crate::worker::context::Tools;
 
 /// The job of a delivery, and its message as text.
 pub(in crate::worker) fn validate(
-    ctx: &Context,
+    tools: &Tools,
     delivery: &Delivery,
 ) -> Result<(Job, String), MessageError> {
-    let text = text_of(ctx, delivery)?;
+    let text = text_of(tools, delivery)?;
     let message_id = delivery.properties.message_id.as_deref();
     let job = parse_executable(&text)
-        .and_then(|executable| Job::validate(executable, &ctx.bounds, message_id))
-        .and_then(|job| check_reply_to(ctx, delivery, job))
-        .map_err(|error| without_secrets(ctx, error, &text))?;
+        .and_then(|executable| Job::validate(executable, &tools.bounds, message_id))
+        .and_then(|job| check_reply_to(tools, delivery, job))
+        .map_err(|error| without_secrets(tools, error, &text))?;
     // What was read as JSON is UTF-8.
     Ok((job, String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// The text of a start or stop message, however its publisher packed it.
 pub(in crate::worker) fn text_of<'a>(
-    ctx: &Context,
+    tools: &Tools,
     delivery: &'a Delivery,
 ) -> Result<Cow<'a, [u8]>, MessageError> {
     let encoding = delivery.properties.content_encoding.as_deref();
-    let text = decoded(&delivery.body, encoding, ctx.settings.max_message_bytes);
+    let text = decoded(&delivery.body, encoding, tools.settings.max_message_bytes);
     let unreadable = delivery.properties.unreadable.iter();
     let unreadable = unreadable.map(|fault| (fault.property.as_str(), fault.problem.as_str()));
     check_properties(text.as_deref().unwrap_or(&delivery.body), unreadable)?;
@@ -39,33 +39,33 @@ pub(in crate::worker) fn text_of<'a>(
 
 /// Refuses a start whose result could not be sent to where it asks: it would run, and its publisher
 /// would wait for ever.
-fn check_reply_to(ctx: &Context, delivery: &Delivery, job: Job) -> Result<Job, MessageError> {
+fn check_reply_to(tools: &Tools, delivery: &Delivery, job: Job) -> Result<Job, MessageError> {
     let asked = delivery.properties.reply_to.as_deref().filter(|queue| !queue.is_empty());
-    match asked.and_then(|queue| ctx.broker.reply_rules().problem(queue)) {
+    match asked.and_then(|queue| tools.broker.reply_rules().problem(queue)) {
         Some(problem) => Err(MessageError::of_property("reply_to", &problem, &job)),
         None => Ok(job),
     }
 }
 
 /// What is wrong with a message, without what of it must not be seen.
-fn without_secrets(ctx: &Context, error: MessageError, body: &[u8]) -> MessageError {
-    let mask = ctx.publisher.mask(&secrets_of_invalid(body));
+fn without_secrets(tools: &Tools, error: MessageError, body: &[u8]) -> MessageError {
+    let mask = tools.publisher.mask(&secrets_of_invalid(body));
     error.with_texts(|text| mask.text(text))
 }
 
 /// The job of a record, and what of its message is beyond what this worker allows: it was accepted
 /// under other settings, and what runs already runs on.
 pub(in crate::worker) fn job_of(
-    ctx: &Context,
+    tools: &Tools,
     record: &JobRecord,
 ) -> Result<(Job, Option<MessageError>), MessageError> {
     let (body, id) = (record.message.body.as_bytes(), record.message_id.as_deref());
-    let masked = |error| without_secrets(ctx, error, body);
+    let masked = |error| without_secrets(tools, error, body);
     let message = parse_executable(body).map_err(masked)?;
-    let (mut job, beyond) = match Job::validate(message.clone(), &ctx.bounds, id) {
+    let (mut job, beyond) = match Job::validate(message.clone(), &tools.bounds, id) {
         Ok(job) => (job, None),
         Err(beyond) => {
-            let wide = ctx.bounds.admitting(&message);
+            let wide = tools.bounds.admitting(&message);
             (Job::validate(message, &wide, id).map_err(masked)?, Some(masked(beyond)))
         }
     };

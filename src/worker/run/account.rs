@@ -10,9 +10,10 @@ use tokio::sync::Mutex;
 
 use super::execute::Keeper;
 use crate::runner::Run;
-use crate::storage::{ETag, JobRecord, Journal, JournalError};
-use crate::worker::context::Context;
+use crate::storage::{ETag, JobRecord, Journal, JournalError, Place};
+use crate::worker::context::Tools;
 use crate::worker::decide;
+use crate::worker::drain::Drain;
 use crate::worker::ownership::tenure::Tenure;
 
 /// The longest pause between two attempts to write a record.
@@ -32,7 +33,9 @@ pub(in crate::worker) struct Claimed {
 
 /// The record of a run that is ours, and the version that we know.
 pub(in crate::worker) struct Account {
-    ctx: Arc<Context>,
+    journal: Journal,
+    place: Place,
+    drain: Drain,
     tenure: Arc<Tenure>,
     known: Mutex<(JobRecord, ETag)>,
 }
@@ -51,12 +54,13 @@ pub(in crate::worker) enum Written {
 impl Account {
     /// The account of a run whose record was last written by us.
     pub(in crate::worker) fn new(
-        ctx: Arc<Context>,
+        tools: &Tools,
+        drain: &Drain,
         tenure: Arc<Tenure>,
-        record: JobRecord,
-        etag: ETag,
+        (record, etag): (JobRecord, ETag),
     ) -> Self {
-        Self { ctx, tenure, known: Mutex::new((record, etag)) }
+        let (journal, place) = (tools.journal.clone(), tools.place.clone());
+        Self { journal, place, drain: drain.clone(), tenure, known: Mutex::new((record, etag)) }
     }
 
     /// The record as we know it.
@@ -78,12 +82,12 @@ impl Account {
             .with_jitter()
             .with_max_delay(MAX_WRITE_PAUSE)
             .without_max_times();
-        let write = (|| write(&self.ctx.journal, &record, Some(&known.1)))
+        let write = (|| write(&self.journal, &record, Some(&known.1)))
             .retry(backoff)
             .notify(|error, _| tracing::warn!(job.id = %record.id, %error, "write journal"));
         let written = tokio::select! {
             written = write => written,
-            () = self.ctx.detach.cancelled() => return Written::Detached,
+            () = self.drain.detached() => return Written::Detached,
         };
         if let Ok(Some(etag)) = written {
             *known = (record, etag);
@@ -119,7 +123,7 @@ impl Keeper for Account {
         if self.tenure.proven().await.is_err() {
             return false;
         }
-        let place = &self.ctx.place;
+        let place = &self.place;
         let is_noted = {
             let known = self.known.lock().await;
             known.0.attempt == attempt && known.0.place.as_ref() == Some(place)

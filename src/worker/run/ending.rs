@@ -5,13 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::account::{Account, Claimed, Written};
-use super::outbox;
 use super::reporter::Reporter;
 use crate::broker::{Inbox, OutgoingMessage, ReplyTo, RetryStep};
 use crate::job::{Event, EventData, ExecutionResult, State, Verdict};
 use crate::runner::{Run, failed_result};
-use crate::storage::{JobRecord, JournalError, RecordState, StoredMessage};
-use crate::worker::context::Context;
+use crate::storage::{JobRecord, Journal, JournalError, RecordState, StoredMessage};
+use crate::worker::active::ActiveRun;
+use crate::worker::context::{Context, Tools};
 use crate::worker::decide::{may_retry, tries};
 use crate::worker::message::answer::gave_up;
 use crate::worker::ownership::tenure::Tenure;
@@ -22,7 +22,8 @@ use crate::worker::slots::Slot;
 /// point is taken up from the journal. The slot is free once the journal has the end and the container is
 /// gone: nobody who listens can keep it.
 pub(in crate::worker) async fn settle(
-    ctx: &Context,
+    tools: &Tools,
+    active: &ActiveRun,
     reporter: Reporter,
     account: &Account,
     result: ExecutionResult,
@@ -41,27 +42,29 @@ pub(in crate::worker) async fn settle(
         Written::Yes => {}
         // The container stays; whoever takes the segment next settles it.
         Written::Detached => return,
-        Written::TakenOver => return ctx.runner.forget(&record.id),
+        Written::TakenOver => return tools.runner.forget(&record.id),
     }
-    end_active(ctx, &record);
+    // From here on a start of the job is a new one, and a stop finds nothing to stop: both may come
+    // before the journal is tidy.
+    active.end();
     let reply = reply_to(&record.message);
     let publish = async {
-        let announced = announce(ctx, &record, &event).await;
+        let announced = announce(tools, &record, &event).await;
         reporter.drain().await;
-        outbox::publish(ctx, account.tenure(), &event, reply).await && announced
+        tools.outbox.publish(account.tenure(), &event, reply).await && announced
     };
     // The journal has the end, and the store what was written: nobody needs the container.
     let release = async {
-        ctx.runner.release(&record.id).await;
+        tools.runner.release(&record.id).await;
         drop(slot);
     };
     let (published, ()) = tokio::join!(publish, release);
     let was_stopped = matches!(verdict, Some(Verdict::Stopped | Verdict::Cancelled));
-    forget(ctx, account.tenure(), &record, was_stopped, published).await;
+    forget(&tools.journal, account.tenure(), &record, was_stopped, published).await;
 }
 
 /// Puts a copy of a rejected message among the dead letters. Gives whether that is done.
-async fn announce(ctx: &Context, record: &JobRecord, event: &Event) -> bool {
+async fn announce(tools: &Tools, record: &JobRecord, event: &Event) -> bool {
     let EventData::Result(result) = &event.data else {
         return true;
     };
@@ -69,7 +72,7 @@ async fn announce(ctx: &Context, record: &JobRecord, event: &Event) -> bool {
         return true;
     }
     let (message, inbox) = (outgoing(record), Inbox::of_start(result.is_long_running));
-    match ctx.broker.dead_letter_message(message, inbox, &result.message, &ctx.give_up).await {
+    match tools.broker.dead_letter_message(message, inbox, &result.message, &tools.given_up).await {
         Ok(()) => true,
         Err(error) => {
             tracing::error!(job.id = %record.id, %error, "dead-letter message");
@@ -81,7 +84,7 @@ async fn announce(ctx: &Context, record: &JobRecord, event: &Event) -> bool {
 /// Takes what is done out of the journal's indexes; out of the segment's only while that is ours,
 /// for a later owner may have entered the job's next run.
 async fn forget(
-    ctx: &Context,
+    journal: &Journal,
     tenure: &Tenure,
     record: &JobRecord,
     was_stopped: bool,
@@ -89,10 +92,10 @@ async fn forget(
 ) {
     let forgotten = async {
         if was_stopped {
-            ctx.journal.remove_tombstone(&record.id).await?;
+            journal.remove_tombstone(&record.id).await?;
         }
         if published && tenure.proven().await.is_ok() {
-            ctx.journal.remove_from_segment(record.segment, &record.id).await?;
+            journal.remove_from_segment(record.segment, &record.id).await?;
         }
         Ok::<_, JournalError>(())
     };
@@ -103,31 +106,32 @@ async fn forget(
 
 /// Settles a claimed run that does not run: cancelled, or lost.
 pub(in crate::worker) async fn settle_unrun(
-    ctx: &Arc<Context>,
+    ctx: &Context,
+    active: &ActiveRun,
     claimed: Claimed,
     verdict: Verdict,
     why: String,
     slot: Option<Slot>,
 ) {
     let Claimed { run, tenure, record, etag } = claimed;
-    let result = failed_result(&run, ctx.runner.worker(), verdict, why);
+    let result = failed_result(&run, ctx.tools.runner.worker(), verdict, why);
     let trace = record.message.traceparent.clone();
-    let reporter = Reporter::new(ctx.publisher.clone(), run, trace);
-    let account = Account::new(Arc::clone(ctx), tenure, record, etag);
-    settle(ctx, reporter, &account, result, slot).await;
+    let reporter = Reporter::new(ctx.tools.publisher.clone(), run, trace);
+    let account = Account::new(&ctx.tools, &ctx.drain, tenure, (record, etag));
+    settle(&ctx.tools, active, reporter, &account, result, slot).await;
 }
 
 /// Publishes the end of a run that a last owner settled, but perhaps did not publish. Gives whether
-/// it is safe: see [`outbox::publish`].
+/// it is safe: see [`Outbox::publish`](super::outbox::Outbox::publish).
 pub(in crate::worker) async fn publish_again(
-    ctx: &Context,
+    tools: &Tools,
     tenure: &Arc<Tenure>,
     record: &JobRecord,
 ) -> bool {
     match &record.result {
         Some(event) => {
-            announce(ctx, record, event).await
-                && outbox::publish(ctx, tenure, event, reply_to(&record.message)).await
+            announce(tools, record, event).await
+                && tools.outbox.publish(tenure, event, reply_to(&record.message)).await
         }
         None => true,
     }
@@ -144,7 +148,8 @@ pub(in crate::worker) struct FailedTry<'a> {
 
 /// What becomes of a claimed run whose attempt our infrastructure failed.
 pub(in crate::worker) async fn try_again_or_give_up(
-    ctx: &Context,
+    tools: &Tools,
+    active: &ActiveRun,
     reporter: Reporter,
     account: &Account,
     failed: &FailedTry<'_>,
@@ -152,18 +157,19 @@ pub(in crate::worker) async fn try_again_or_give_up(
 ) {
     let FailedTry { run, attempt, since, reason } = *failed;
     let tries = tries(run.job.is_long_running, attempt, since);
-    let step = ctx.broker.topology().retry_step_or_last(tries);
+    let step = tools.broker.topology().retry_step_or_last(tries);
     if let Some(step) = step.filter(|_| may_retry(tries, run.job.max_attempts)) {
-        return retry(ctx, reporter, account, failed, &step, slot).await;
+        return retry(tools, active, reporter, account, failed, &step, slot).await;
     }
     let message = gave_up(tries, reason);
-    let result = failed_result(run, ctx.runner.worker(), Verdict::Unavailable, message);
-    settle(ctx, reporter, account, result, slot).await;
+    let result = failed_result(run, tools.runner.worker(), Verdict::Unavailable, message);
+    settle(tools, active, reporter, account, result, slot).await;
 }
 
 /// Puts a claimed run back to the broker, for later.
 async fn retry(
-    ctx: &Context,
+    tools: &Tools,
+    active: &ActiveRun,
     reporter: Reporter,
     account: &Account,
     failed: &FailedTry<'_>,
@@ -185,20 +191,12 @@ async fn retry(
     drop(slot);
     reporter.drain().await;
     let record = account.record().await;
-    end_active(ctx, &record);
+    active.end();
     let (message, inbox) = (outgoing(&record), Inbox::of_start(run.job.is_long_running));
     let counted = (record.attempt, record.since);
-    match ctx.broker.retry_message(message, inbox, step, counted, &ctx.give_up).await {
-        Ok(()) => forget(ctx, account.tenure(), &record, false, true).await,
+    match tools.broker.retry_message(message, inbox, step, counted, &tools.given_up).await {
+        Ok(()) => forget(&tools.journal, account.tenure(), &record, false, true).await,
         Err(error) => tracing::error!(job.id = %record.id, %error, "put run aside"),
-    }
-}
-
-/// From here on a start of the job is a new one, and a stop finds nothing to stop: both may come
-/// before the journal is tidy.
-fn end_active(ctx: &Context, record: &JobRecord) {
-    if let Some(active) = ctx.active.get(&record.id) {
-        active.end();
     }
 }
 

@@ -15,11 +15,12 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
+use super::reporter::Publisher;
 use crate::broker::ReplyTo;
 use crate::job::Event;
-use crate::storage::{JournalError, Unconfirmed};
-use crate::worker::context::Context;
+use crate::storage::{Journal, JournalError, Unconfirmed};
 use crate::worker::ownership::tenure::Tenure;
 
 /// The first pause before an event is published again; each further one is twice as long.
@@ -38,8 +39,14 @@ struct Waiting {
     pause: Duration,
 }
 
-/// The door to whoever publishes again.
+/// Publishes the ends of runs, and keeps those that the broker has not confirmed.
 pub(in crate::worker) struct Outbox {
+    publisher: Publisher,
+    journal: Journal,
+    /// The longest pause before an event is published again.
+    max_pause: Duration,
+    /// Cancelled when the broker is no longer waited for.
+    given_up: CancellationToken,
     to_loop: mpsc::Sender<Waiting>,
     in_mind: Mutex<HashSet<String>>,
     count: watch::Sender<usize>,
@@ -49,10 +56,16 @@ pub(in crate::worker) struct Outbox {
 pub(in crate::worker) struct Incoming(mpsc::Receiver<Waiting>);
 
 impl Outbox {
-    /// An empty one, and what [`publish_again`] needs.
-    pub(in crate::worker) fn new() -> (Self, Incoming) {
+    /// An empty one, and what [`Outbox::publish_again`] needs.
+    pub(in crate::worker) fn new(
+        publisher: Publisher,
+        journal: Journal,
+        max_pause: Duration,
+        given_up: CancellationToken,
+    ) -> (Self, Incoming) {
         let (to_loop, from_workers) = mpsc::channel(MAX_IN_MIND);
-        let outbox = Self { to_loop, in_mind: Mutex::default(), count: watch::Sender::new(0) };
+        let (in_mind, count) = (Mutex::default(), watch::Sender::new(0));
+        let outbox = Self { publisher, journal, max_pause, given_up, to_loop, in_mind, count };
         (outbox, Incoming(from_workers))
     }
 
@@ -61,14 +74,43 @@ impl Outbox {
         self.count.subscribe()
     }
 
+    /// Publishes the end of a run, or of a message that was refused. Where the broker does not confirm it, the
+    /// journal keeps it for the segment of `tenure`. Gives whether the end is safe: with the broker, or kept.
+    pub(in crate::worker) async fn publish(
+        &self,
+        tenure: &Arc<Tenure>,
+        event: &Event,
+        reply: Option<ReplyTo>,
+    ) -> bool {
+        if self.publisher.end(event, reply.as_ref()).await {
+            return true;
+        }
+        if self.given_up.is_cancelled() {
+            return false;
+        }
+        let (reply_to, correlation_id) =
+            reply.map(|reply| (Some(reply.queue), reply.correlation_id)).unwrap_or_default();
+        let unconfirmed = Unconfirmed { event: event.clone(), reply_to, correlation_id };
+        match self.journal.keep_unconfirmed(tenure.segment, &unconfirmed).await {
+            Ok(key) => {
+                self.remember(tenure, &key);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(event.id, %error, "could not keep a result that the broker did not confirm");
+                false
+            }
+        }
+    }
+
     /// Takes an event into mind that the journal keeps under `key`. One that does not fit is found again
     /// by the next look at its segment.
-    pub(in crate::worker) fn remember(&self, tenure: &Arc<Tenure>, key: &str, most: Duration) {
+    pub(in crate::worker) fn remember(&self, tenure: &Arc<Tenure>, key: &str) {
         let mut in_mind = self.in_mind.lock();
         if in_mind.len() >= MAX_IN_MIND || in_mind.contains(key) {
             return;
         }
-        let pause = FIRST_PAUSE.min(most);
+        let pause = FIRST_PAUSE.min(self.max_pause);
         let waiting = Waiting { tenure: Arc::clone(tenure), key: key.to_owned(), pause };
         if self.to_loop.try_send(waiting).is_ok() {
             in_mind.insert(key.to_owned());
@@ -81,82 +123,53 @@ impl Outbox {
         in_mind.remove(key);
         self.count.send_replace(in_mind.len());
     }
-}
 
-/// Publishes the end of a run, or of a message that was refused. Where the broker does not confirm it, the
-/// journal keeps it for the segment of `tenure`. Gives whether the end is safe: with the broker, or kept.
-pub(in crate::worker) async fn publish(
-    ctx: &Context,
-    tenure: &Arc<Tenure>,
-    event: &Event,
-    reply: Option<ReplyTo>,
-) -> bool {
-    if ctx.publisher.end(event, reply.as_ref()).await {
-        return true;
-    }
-    if ctx.give_up.is_cancelled() {
-        return false;
-    }
-    let (reply_to, correlation_id) =
-        reply.map(|reply| (Some(reply.queue), reply.correlation_id)).unwrap_or_default();
-    let unconfirmed = Unconfirmed { event: event.clone(), reply_to, correlation_id };
-    match ctx.journal.keep_unconfirmed(tenure.segment, &unconfirmed).await {
-        Ok(key) => {
-            ctx.outbox.remember(tenure, &key, ctx.settings.publish_retry_max);
-            true
-        }
-        Err(error) => {
-            tracing::warn!(event.id, %error, "could not keep a result that the broker did not confirm");
-            false
-        }
-    }
-}
-
-/// Publishes what waits, for as long as it is polled.
-pub(in crate::worker) async fn publish_again(ctx: Arc<Context>, incoming: Incoming) {
-    let Incoming(mut incoming) = incoming;
-    let turns = Semaphore::new(AT_A_TIME);
-    let mut waiting = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            Some(next) = incoming.recv() => waiting.push(until_confirmed(&ctx, &turns, next)),
-            Some(key) = waiting.next() => ctx.outbox.forget(&key),
-        }
-    }
-}
-
-/// Publishes one event with growing pauses until that is confirmed, or the segment is somebody else's. Gives
-/// its key.
-async fn until_confirmed(ctx: &Context, turns: &Semaphore, waiting: Waiting) -> String {
-    let Waiting { tenure, key, mut pause } = waiting;
-    loop {
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = tenure.over().cancelled() => return key,
-        }
-        let turn = turns.acquire().await;
-        match publish_kept(ctx, &key).await {
-            Ok(true) => return key,
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(key, %error, "could not read or remove an unconfirmed result");
+    /// Publishes what waits, for as long as it is polled.
+    pub(in crate::worker) async fn publish_again(&self, incoming: Incoming) {
+        let Incoming(mut incoming) = incoming;
+        let turns = Semaphore::new(AT_A_TIME);
+        let mut waiting = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(next) = incoming.recv() => waiting.push(self.until_confirmed(&turns, next)),
+                Some(key) = waiting.next() => self.forget(&key),
             }
         }
-        drop(turn);
-        pause = (pause * 2).min(ctx.settings.publish_retry_max);
     }
-}
 
-/// Publishes an event that the journal keeps; gives whether nothing is left to do.
-async fn publish_kept(ctx: &Context, key: &str) -> Result<bool, JournalError> {
-    let Some(kept) = ctx.journal.unconfirmed(key).await? else {
-        return Ok(true);
-    };
-    let Unconfirmed { event, reply_to, correlation_id } = kept;
-    let reply = ReplyTo::of(reply_to.as_deref(), correlation_id.as_deref());
-    if !ctx.publisher.end(&event, reply.as_ref()).await {
-        return Ok(false);
+    /// Publishes one event with growing pauses until that is confirmed, or the segment is somebody else's.
+    /// Gives its key.
+    async fn until_confirmed(&self, turns: &Semaphore, waiting: Waiting) -> String {
+        let Waiting { tenure, key, mut pause } = waiting;
+        loop {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = tenure.over().cancelled() => return key,
+            }
+            let turn = turns.acquire().await;
+            match self.publish_kept(&key).await {
+                Ok(true) => return key,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(key, %error, "could not read or remove an unconfirmed result");
+                }
+            }
+            drop(turn);
+            pause = (pause * 2).min(self.max_pause);
+        }
     }
-    ctx.journal.remove_unconfirmed(key).await?;
-    Ok(true)
+
+    /// Publishes an event that the journal keeps; gives whether nothing is left to do.
+    async fn publish_kept(&self, key: &str) -> Result<bool, JournalError> {
+        let Some(kept) = self.journal.unconfirmed(key).await? else {
+            return Ok(true);
+        };
+        let Unconfirmed { event, reply_to, correlation_id } = kept;
+        let reply = ReplyTo::of(reply_to.as_deref(), correlation_id.as_deref());
+        if !self.publisher.end(&event, reply.as_ref()).await {
+            return Ok(false);
+        }
+        self.journal.remove_unconfirmed(key).await?;
+        Ok(true)
+    }
 }

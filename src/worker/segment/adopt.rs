@@ -13,7 +13,7 @@ use super::hold::{self, ClaimError, RETRY};
 use super::recover;
 use crate::broker::{BrokerError, SegmentLock};
 use crate::storage::{ETag, OwnerRecord};
-use crate::worker::context::Context;
+use crate::worker::context::{Context, Tools};
 use crate::worker::ownership::mark::PlaceLock;
 use crate::worker::ownership::tenure::Tenure;
 
@@ -114,21 +114,21 @@ enum Look {
 /// Looks at a segment and takes it where that may be. One in which nothing was left is taken only
 /// by a worker that needs one.
 async fn look(
-    ctx: &Context,
+    tools: &Tools,
     segment: u32,
     free: &mut Free,
     needs_one: bool,
 ) -> Result<Look, ClaimError> {
-    if ctx.broker.is_locked(segment).await? {
+    if tools.broker.is_locked(segment).await? {
         free.held(segment);
         return Ok(Look::Held);
     }
-    let owner = ctx.journal.owner(segment).await?;
+    let owner = tools.journal.owner(segment).await?;
     let version = owner.as_ref().map(|(_, version)| version);
     let free_for = match free.time(segment, version) {
         Some(free_for) => free_for,
         // Asked once more, now that the record is read: an owner that comes back after this writes another.
-        None if ctx.broker.is_locked(segment).await? => {
+        None if tools.broker.is_locked(segment).await? => {
             free.held(segment);
             return Ok(Look::Held);
         }
@@ -137,7 +137,7 @@ async fn look(
             Duration::ZERO
         }
     };
-    let is_empty = ctx.journal.segment_index(segment).await?.is_empty();
+    let is_empty = tools.journal.segment_index(segment).await?.is_empty();
     if is_empty && !needs_one {
         return Ok(Look::Empty);
     }
@@ -145,26 +145,26 @@ async fn look(
         // Also where nothing is there yet: an owner that has lost its lock and does not know it may be
         // about to enter a job and start it.
         Some(seen) if !is_empty || seen.0.released_at.is_none() => {
-            let (is_dead, mark) = whether_dead(ctx, seen);
+            let (is_dead, mark) = whether_dead(tools, seen);
             if takeover(&seen.0, is_dead, free_for, needs_one) == Takeover::Wait {
                 return Ok(Look::NotYet);
             }
             mark
         }
-        _ => hold::mark_of(ctx, segment),
+        _ => hold::mark_of(tools, segment),
     };
-    Ok(match hold::take(ctx, segment, owner, mark).await? {
+    Ok(match hold::take(tools, segment, owner, mark).await? {
         Some((tenure, lock)) => Look::Taken(tenure, lock),
         None => Look::Held,
     })
 }
 
 /// Whether the owner was at our place and no process of it lives; with the mark that tells so.
-fn whether_dead(ctx: &Context, (owner, _): &(OwnerRecord, ETag)) -> (bool, Option<PlaceLock>) {
-    if owner.place != ctx.place {
+fn whether_dead(tools: &Tools, (owner, _): &(OwnerRecord, ETag)) -> (bool, Option<PlaceLock>) {
+    if owner.place != tools.place {
         return (false, None);
     }
-    let mark = hold::mark_of(ctx, owner.segment);
+    let mark = hold::mark_of(tools, owner.segment);
     (mark.is_some(), mark)
 }
 
@@ -172,14 +172,14 @@ fn whether_dead(ctx: &Context, (owner, _): &(OwnerRecord, ETag)) -> (bool, Optio
 pub(in crate::worker) async fn find_home(ctx: &Arc<Context>) -> Result<Arc<Tenure>, BrokerError> {
     let mut free = Free::default();
     loop {
-        for number in 0..ctx.settings.max_segments {
-            if ctx.tenures.of(number).is_some() {
+        for number in 0..ctx.tools.settings.max_segments {
+            if ctx.known.tenures.of(number).is_some() {
                 continue;
             }
-            match look(ctx, number, &mut free, true).await {
+            match look(&ctx.tools, number, &mut free, true).await {
                 Ok(Look::Taken(tenure, lock)) => {
                     hold::begin(ctx, &tenure, lock).await?;
-                    ctx.tenures.settle_at(&tenure);
+                    ctx.known.tenures.settle_at(&tenure);
                     return Ok(tenure);
                 }
                 Ok(_) => {}
@@ -190,7 +190,7 @@ pub(in crate::worker) async fn find_home(ctx: &Arc<Context>) -> Result<Arc<Tenur
             }
         }
         tracing::warn!(
-            max_segments = ctx.settings.max_segments,
+            max_segments = ctx.tools.settings.max_segments,
             "wait for a segment: none can be had"
         );
         sleep(RETRY).await;
@@ -200,7 +200,7 @@ pub(in crate::worker) async fn find_home(ctx: &Arc<Context>) -> Result<Arc<Tenur
 /// Finds a segment of our own again whenever ours has been taken over.
 pub(in crate::worker) async fn keep_home(ctx: Arc<Context>) {
     loop {
-        let home = ctx.tenures.home().await;
+        let home = ctx.known.tenures.home().await;
         home.over().cancelled().await;
         if let Err(error) = find_home(&ctx).await {
             tracing::error!(%error, "claim segment");
@@ -218,9 +218,9 @@ pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
     let mut empty = BTreeSet::new();
     loop {
         sleep(LOOK).await;
-        let Some(home) = ctx.tenures.home_now() else { continue };
+        let Some(home) = ctx.known.tenures.home_now() else { continue };
         if listed.is_none_or(|at| at.elapsed() >= LIST) {
-            match ctx.journal.owned_segments().await {
+            match ctx.tools.journal.owned_segments().await {
                 Ok(segments) => known = segments.into_iter().collect(),
                 Err(error) => tracing::debug!(%error, "list segments"),
             }
@@ -229,18 +229,18 @@ pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
             // Somebody may have come and died meanwhile.
             empty.clear();
         }
-        let ours = ctx.tenures.all().iter().map(|tenure| tenure.segment).collect();
+        let ours = ctx.known.tenures.all().iter().map(|tenure| tenure.segment).collect();
         let candidates = known.difference(&empty).copied().collect();
         let mut held = 0;
         for segment in in_order(&candidates, &ours, home.segment) {
             if held == WATCHED {
                 break;
             }
-            match look(&ctx, segment, &mut free, false).await {
+            match look(&ctx.tools, segment, &mut free, false).await {
                 Ok(Look::Taken(tenure, lock)) => {
                     tracing::warn!(segment, "take over the segment of a worker that is gone");
                     let ctx = Arc::clone(&ctx);
-                    ctx.clone().holders.spawn(async move {
+                    ctx.clone().drain.spawn_holder(async move {
                         if let Err(error) = hold::begin(&ctx, &tenure, lock).await {
                             tracing::error!(segment, %error, "take over segment");
                         }
@@ -263,12 +263,12 @@ pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
 /// Takes up what has been left in our segments since they were taken, and lets go of those that were
 /// taken over and have no jobs any more.
 async fn look_after_ours(ctx: &Arc<Context>, home: &Tenure) {
-    for tenure in ctx.tenures.all().into_iter().filter(|tenure| tenure.is_settled_in()) {
+    for tenure in ctx.known.tenures.all().into_iter().filter(|tenure| tenure.is_settled_in()) {
         let segment = tenure.segment;
         if let Err(error) = recover::look_again(ctx, &tenure).await {
             tracing::debug!(segment, %error, "look after segment");
         } else if segment != home.segment
-            && matches!(ctx.journal.segment_index(segment).await, Ok(index) if index.is_empty())
+            && matches!(ctx.tools.journal.segment_index(segment).await, Ok(index) if index.is_empty())
         {
             tenure.resign();
         }

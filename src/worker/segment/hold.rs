@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use super::recover;
 use crate::broker::{BrokerError, Flow, Inbox, Proof, SegmentLock};
 use crate::runner::Uptime;
-use crate::storage::{ETag, JournalError, OwnerRecord};
-use crate::worker::context::Context;
+use crate::storage::{ETag, Journal, JournalError, OwnerRecord};
+use crate::worker::context::{Context, Known, Tools};
 use crate::worker::message::intake::take_stops;
 use crate::worker::ownership::mark::PlaceLock;
 use crate::worker::ownership::tenure::{Asked, BEAT, PROOF_TIMEOUT, Tenure};
@@ -35,9 +35,9 @@ pub(in crate::worker) enum ClaimError {
 
 /// Takes the mark at our place that says to the other processes of this host that an owner of the
 /// segment lives; `None` while one does.
-pub(in crate::worker) fn mark_of(ctx: &Context, segment: u32) -> Option<PlaceLock> {
-    let namespace = &ctx.broker.topology().namespace();
-    match PlaceLock::try_take(ctx.place.temp_dir.as_ref(), namespace, segment) {
+pub(in crate::worker) fn mark_of(tools: &Tools, segment: u32) -> Option<PlaceLock> {
+    let namespace = &tools.broker.topology().namespace();
+    match PlaceLock::try_take(tools.place.temp_dir.as_ref(), namespace, segment) {
         Ok(mark) => mark,
         Err(error) => {
             tracing::warn!(segment, %error, "take the segment's mark in TEMP_DIR");
@@ -49,27 +49,27 @@ pub(in crate::worker) fn mark_of(ctx: &Context, segment: u32) -> Option<PlaceLoc
 /// Takes a segment whose last owner is `seen`, where its lock is free; `None` where somebody else
 /// was faster.
 pub(in crate::worker) async fn take(
-    ctx: &Context,
+    tools: &Tools,
     segment: u32,
     seen: Option<(OwnerRecord, ETag)>,
     mark: Option<PlaceLock>,
 ) -> Result<Option<(Arc<Tenure>, SegmentLock)>, ClaimError> {
-    let Some(lock) = ctx.broker.try_lock(segment).await? else {
+    let Some(lock) = tools.broker.try_lock(segment).await? else {
         return Ok(None);
     };
     let last = seen.as_ref().map(|(last, _)| last);
     let owner = OwnerRecord {
         segment,
         epoch: last.map_or(0, |last| last.epoch) + 1,
-        worker: ctx.publisher.worker.clone(),
-        place: ctx.place.clone(),
+        worker: tools.publisher.worker.clone(),
+        place: tools.place.clone(),
         claimed_at: Timestamp::now(),
         // Its bots may still have the lease that the last owner gave them.
-        lease_seconds: last.map_or(0, |last| last.lease_seconds).max(ctx.lease().as_secs()),
+        lease_seconds: last.map_or(0, |last| last.lease_seconds).max(tools.lease().as_secs()),
         regained_at: None,
         released_at: None,
     };
-    let written = ctx.journal.write_owner(&owner, seen.as_ref().map(|(_, etag)| etag)).await;
+    let written = tools.journal.write_owner(&owner, seen.as_ref().map(|(_, etag)| etag)).await;
     let asked = Asked::now();
     match written {
         // Held all along, so that nobody can have regained it without seeing us in the journal.
@@ -96,9 +96,9 @@ pub(in crate::worker) async fn begin(
 ) -> Result<(), BrokerError> {
     let segment = tenure.segment;
     tracing::info!(segment, epoch = tenure.epoch, "own segment");
-    ctx.tenures.add(tenure);
-    ctx.holders.spawn(hold(Arc::clone(ctx), Arc::clone(tenure), lock));
-    while let Err(error) = ctx.broker.declare_mailbox(segment).await {
+    ctx.known.tenures.add(tenure);
+    ctx.drain.spawn_holder(hold(Arc::clone(ctx), Arc::clone(tenure), lock));
+    while let Err(error) = ctx.tools.broker.declare_mailbox(segment).await {
         if matches!(error, BrokerError::Mismatch { .. }) {
             return Err(error);
         }
@@ -117,12 +117,12 @@ pub(in crate::worker) async fn begin(
     if tenure.over().run_until_cancelled(Box::pin(recovered)).await.is_some() {
         tenure.settle_in();
         // Until the tenure is over or no more messages are taken, whichever comes first.
-        let until = ctx.intake.child_token();
+        let until = ctx.drain.no_more_messages().child_token();
         let flow = Flow::Prefetch(STOP_PREFETCH);
-        let consumer = ctx.broker.consumer(Inbox::Mailbox(segment), flow, until.clone());
+        let consumer = ctx.tools.broker.consumer(Inbox::Mailbox(segment), flow, until.clone());
         let (tenure, ctx) = (Arc::clone(tenure), Arc::clone(ctx));
         let stops = take_stops(Arc::clone(&ctx), consumer);
-        ctx.intakes.spawn(async move {
+        ctx.drain.spawn_intake(async move {
             tokio::select! {
                 () = stops => {}
                 () = tenure.over().cancelled() => until.cancel(),
@@ -135,6 +135,7 @@ pub(in crate::worker) async fn begin(
 /// Holds a segment: shows beat by beat that it is ours, and renews the leases of its bots on that.
 /// Ends when somebody else has taken it over, or the worker lets go of it.
 async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
+    let Context { tools, known, drain } = &*ctx;
     let segment = tenure.segment;
     let mut leases_are_ours = false;
     loop {
@@ -142,30 +143,30 @@ async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
         match lock.prove(PROOF_TIMEOUT).await {
             Proof::Held => {
                 tenure.prove(asked);
-                ctx.tenures.show(&tenure, true);
+                known.tenures.show(&tenure, true);
                 let were_all_taken_up = tenure.is_settled_in();
-                let (stamp, lease) = (tenure.next_stamp(), ctx.lease());
-                ctx.runner.renew_leases(segment, stamp, lease, asked.uptime()).await;
+                let (stamp, lease) = (tenure.next_stamp(), tools.lease());
+                tools.runner.renew_leases(segment, stamp, lease, asked.uptime()).await;
                 if were_all_taken_up && !leases_are_ours {
-                    leases_are_ours = note_our_leases(&ctx, &tenure).await;
+                    leases_are_ours = note_our_leases(tools, &tenure).await;
                 }
                 if !tenure.has_mark() {
-                    tenure.keep_mark(mark_of(&ctx, segment));
+                    tenure.keep_mark(mark_of(tools, segment));
                 }
             }
             Proof::Unknown => tracing::warn!(segment, "no proof in time that the segment is ours"),
             Proof::Lost => {
                 tracing::warn!(segment, "lost the segment's lock; claim it again");
-                ctx.tenures.show(&tenure, false);
+                known.tenures.show(&tenure, false);
                 // While it is held, also when it is lost, nobody in this process can claim it.
                 drop(lock);
                 let regained = tokio::select! {
-                    regained = regain(&ctx, &tenure) => regained,
-                    () = ctx.release.cancelled() => None,
+                    regained = regain(tools, &tenure) => regained,
+                    () = drain.released() => None,
                 };
                 let Some(again) = regained else {
                     tracing::warn!(segment, "the segment is no longer ours");
-                    return ctx.tenures.remove(&tenure);
+                    return known.tenures.remove(&tenure);
                 };
                 tracing::info!(segment, "claimed the segment again");
                 lock = again;
@@ -175,17 +176,17 @@ async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
         tokio::select! {
             () = sleep(BEAT) => {}
             () = lock.lost().cancelled_owned() => {}
-            () = ctx.release.cancelled() => return let_go(&ctx, &tenure, lock).await,
-            () = tenure.resigned().cancelled() => return let_go(&ctx, &tenure, lock).await,
+            () = drain.released() => return let_go(tools, known, &tenure, lock).await,
+            () = tenure.resigned().cancelled() => return let_go(tools, known, &tenure, lock).await,
         }
     }
 }
 
 /// Notes that every bot of the segment has a lease of ours by now, so that whoever comes after us need
 /// not wait for a longer one. Gives whether that is done.
-async fn note_our_leases(ctx: &Context, tenure: &Tenure) -> bool {
-    let ours = ctx.lease().as_secs();
-    let noted = amend_owner(ctx, tenure, |owner| owner.lease_seconds = ours);
+async fn note_our_leases(tools: &Tools, tenure: &Tenure) -> bool {
+    let ours = tools.lease().as_secs();
+    let noted = amend_owner(&tools.journal, tenure, |owner| owner.lease_seconds = ours);
     // A store that is away must not hold up the next proof.
     match tokio::time::timeout(PROOF_TIMEOUT, noted).await {
         Ok(Ok(amended)) => amended != Amended::Crossed,
@@ -199,12 +200,12 @@ async fn note_our_leases(ctx: &Context, tenure: &Tenure) -> bool {
 
 /// Claims a lock again that was lost with the connection, and notes that, for whoever watches the segment
 /// may not have seen it held; `None` where somebody else has taken the segment meanwhile.
-async fn regain(ctx: &Context, tenure: &Tenure) -> Option<SegmentLock> {
+async fn regain(tools: &Tools, tenure: &Tenure) -> Option<SegmentLock> {
     let segment = tenure.segment;
     let mut regained = None;
     loop {
         if regained.is_none() {
-            match ctx.broker.try_lock(segment).await {
+            match tools.broker.try_lock(segment).await {
                 Ok(lock) => regained = lock,
                 Err(error) => tracing::debug!(segment, %error, "claim segment again"),
             }
@@ -216,7 +217,7 @@ async fn regain(ctx: &Context, tenure: &Tenure) -> Option<SegmentLock> {
                 owner.regained_at = Some(Timestamp::now());
             }
         };
-        match amend_owner(ctx, tenure, note).await {
+        match amend_owner(&tools.journal, tenure, note).await {
             Ok(Amended::NotOurs) => {
                 if let Some(lock) = regained {
                     lock.release().await;
@@ -238,23 +239,23 @@ async fn regain(ctx: &Context, tenure: &Tenure) -> Option<SegmentLock> {
 
 /// Lets go of a segment that is ours: whoever comes next finds that we ended well, and its bots have
 /// the time of a handover to be found.
-async fn let_go(ctx: &Context, tenure: &Arc<Tenure>, lock: SegmentLock) {
+async fn let_go(tools: &Tools, known: &Known, tenure: &Arc<Tenure>, lock: SegmentLock) {
     let segment = tenure.segment;
-    let handover = ctx.settings.handover_grace;
+    let handover = tools.settings.handover_grace;
     let note = |owner: &mut OwnerRecord| {
         owner.released_at = Some(Timestamp::now());
         owner.lease_seconds = handover.as_secs().max(owner.lease_seconds);
     };
-    match amend_owner(ctx, tenure, note).await {
+    match amend_owner(&tools.journal, tenure, note).await {
         // After it is noted how long, for whoever takes the segment elsewhere waits for that.
         Ok(Amended::Yes) => {
             let stamp = tenure.next_stamp();
-            ctx.runner.renew_leases(segment, stamp, handover, Uptime::now()).await;
+            tools.runner.renew_leases(segment, stamp, handover, Uptime::now()).await;
         }
         Ok(Amended::Crossed | Amended::NotOurs) => {}
         Err(error) => tracing::warn!(segment, %error, "note that the segment is free"),
     }
-    ctx.tenures.remove(tenure);
+    known.tenures.remove(tenure);
     lock.release().await;
     tracing::info!(segment, "let go of segment");
 }
@@ -272,17 +273,17 @@ enum Amended {
 
 /// Changes the record of a segment's owner while that is us.
 async fn amend_owner(
-    ctx: &Context,
+    journal: &Journal,
     tenure: &Tenure,
     change: impl FnOnce(&mut OwnerRecord),
 ) -> Result<Amended, JournalError> {
-    let found = ctx.journal.owner(tenure.segment).await?;
+    let found = journal.owner(tenure.segment).await?;
     let Some((owner, etag)) = found.filter(|(owner, _)| owner.epoch == tenure.epoch) else {
         return Ok(Amended::NotOurs);
     };
     let mut amended = owner.clone();
     change(&mut amended);
-    if amended == owner || ctx.journal.write_owner(&amended, Some(&etag)).await?.is_some() {
+    if amended == owner || journal.write_owner(&amended, Some(&etag)).await?.is_some() {
         Ok(Amended::Yes)
     } else {
         Ok(Amended::Crossed)

@@ -13,9 +13,9 @@ use crate::job::{Job, JobId, Verdict};
 use crate::runner::Run;
 use crate::runner::labels::Identity;
 use crate::runner::orchestrator::{ContainerInfo, ContainerState, EngineError};
-use crate::storage::{ETag, JobRecord, JournalError, RecordState, SegmentIndex};
+use crate::storage::{ETag, JobRecord, Journal, JournalError, RecordState, SegmentIndex};
 use crate::worker::active::StopOrder;
-use crate::worker::context::Context;
+use crate::worker::context::{Context, Tools};
 use crate::worker::decide;
 use crate::worker::message::validate::job_of;
 use crate::worker::ownership::tenure::Tenure;
@@ -23,6 +23,7 @@ use crate::worker::recipe::run_claimed;
 use crate::worker::run::account::Claimed;
 use crate::worker::run::ending;
 use crate::worker::run::execute::Begin;
+use crate::worker::run::outbox::Outbox;
 
 /// Between SIGTERM and SIGKILL where a stop is followed whose message is gone: the default of one.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,9 +46,9 @@ pub(in crate::worker) async fn look_again(
     ctx: &Arc<Context>,
     tenure: &Arc<Tenure>,
 ) -> Result<(), RecoverError> {
-    let index = ctx.journal.segment_index(tenure.segment).await?;
-    remember_unconfirmed(ctx, tenure, &index);
-    if index.jobs.iter().any(|id| ctx.active.get(id).is_none()) {
+    let index = ctx.tools.journal.segment_index(tenure.segment).await?;
+    remember_unconfirmed(&ctx.tools.outbox, tenure, &index);
+    if index.jobs.iter().any(|id| !ctx.known.active.has(id)) {
         recover(ctx, tenure).await
     } else {
         Ok(())
@@ -60,20 +61,21 @@ pub(in crate::worker) async fn recover(
     tenure: &Arc<Tenure>,
 ) -> Result<(), RecoverError> {
     let segment = tenure.segment;
-    let (mut containers, outdated) = by_run(ctx.runner.list_managed_containers(segment).await?);
+    let (mut containers, outdated) =
+        by_run(ctx.tools.runner.list_managed_containers(segment).await?);
     for (info, labels) in outdated {
-        if !ctx.runner.is_active(&labels.id) {
-            ctx.runner.remove_leftover(&info.id).await;
+        if !ctx.tools.runner.is_active(&labels.id) {
+            ctx.tools.runner.remove_leftover(&info.id).await;
         }
     }
-    let index = ctx.journal.segment_index(segment).await?;
-    remember_unconfirmed(ctx, tenure, &index);
+    let index = ctx.tools.journal.segment_index(segment).await?;
+    remember_unconfirmed(&ctx.tools.outbox, tenure, &index);
     for id in index.jobs {
-        if ctx.active.get(&id).is_some() {
+        if ctx.known.active.has(&id) {
             containers.retain(|(job, _), _| *job != id);
             continue;
         }
-        let known = ctx.journal.read(&id).await?;
+        let known = ctx.tools.journal.read(&id).await?;
         if known.as_ref().is_some_and(|(record, _)| is_a_later_owners(record, tenure)) {
             tracing::info!(segment, job.id = %id, "leave segment to its next owner");
             return Ok(());
@@ -88,10 +90,10 @@ pub(in crate::worker) async fn recover(
             }
             finished => {
                 if let Some((info, _)) = container {
-                    ctx.runner.remove_leftover(&info.id).await;
+                    ctx.tools.runner.remove_leftover(&info.id).await;
                 }
                 if let Some((record, _)) = finished
-                    && !tidy_finished(ctx, tenure, &record).await
+                    && !tidy_finished(&ctx.tools, tenure, &record).await
                 {
                     continue;
                 }
@@ -99,14 +101,14 @@ pub(in crate::worker) async fn recover(
                 if tenure.proven().await.is_err() {
                     return Ok(());
                 }
-                ctx.journal.remove_from_segment(segment, &id).await?;
+                ctx.tools.journal.remove_from_segment(segment, &id).await?;
             }
         }
     }
     for ((job, _), (info, _)) in containers {
-        if !ctx.runner.is_active(&job) {
+        if !ctx.tools.runner.is_active(&job) {
             tracing::warn!(job.id = %job, container.id = %info.id, "remove container that no record knows");
-            ctx.runner.remove_leftover(&info.id).await;
+            ctx.tools.runner.remove_leftover(&info.id).await;
         }
     }
     Ok(())
@@ -119,20 +121,20 @@ fn is_a_later_owners(record: &JobRecord, tenure: &Tenure) -> bool {
 }
 
 /// Takes into mind which results of the segment the broker has not confirmed.
-fn remember_unconfirmed(ctx: &Context, tenure: &Arc<Tenure>, index: &SegmentIndex) {
+fn remember_unconfirmed(outbox: &Outbox, tenure: &Arc<Tenure>, index: &SegmentIndex) {
     for key in &index.unconfirmed {
-        ctx.outbox.remember(tenure, key, ctx.settings.publish_retry_max);
+        outbox.remember(tenure, key);
     }
 }
 
 /// Ends what the last owner began with a run that it settled: its directories, its result event.
 /// Gives whether the event is safe.
-async fn tidy_finished(ctx: &Arc<Context>, tenure: &Arc<Tenure>, record: &JobRecord) -> bool {
-    if let Ok((job, _)) = job_of(ctx, record) {
+async fn tidy_finished(tools: &Tools, tenure: &Arc<Tenure>, record: &JobRecord) -> bool {
+    if let Ok((job, _)) = job_of(tools, record) {
         let run = Run { job: Arc::new(job), attempt: record.attempt, segment: record.segment };
-        ctx.runner.remove_leftover_directories(&run, None).await;
+        tools.runner.remove_leftover_directories(&run, None).await;
     }
-    ending::publish_again(ctx, tenure, record).await
+    ending::publish_again(tools, tenure, record).await
 }
 
 type Found = (ContainerInfo, Identity);
@@ -194,26 +196,27 @@ async fn take_up(
     etag: ETag,
     container: Option<Found>,
 ) -> Result<(), RecoverError> {
-    let (job, beyond) = match job_of(ctx, &record) {
+    let (job, beyond) = match job_of(&ctx.tools, &record) {
         Ok((job, beyond)) => (Arc::new(job), beyond),
         Err(error) => {
             tracing::error!(job.id = %record.id, %error, "skip record whose message is no longer valid");
             return Ok(());
         }
     };
-    let Ok(guard) = ctx.active.begin(&job.id, &job.run_id) else {
+    let Ok(guard) = ctx.known.active.begin(&job.id, &job.run_id) else {
         return Ok(());
     };
     let left =
         container.as_ref().map(|(info, labels)| (info.id.as_str(), info.state, labels.attempt));
     let next = continuation(&job, &record, left);
-    let Some((record, etag)) = make_ours(ctx, tenure, record, &etag, &next).await? else {
+    let Some((record, etag)) = make_ours(&ctx.tools.journal, tenure, record, &etag, &next).await?
+    else {
         tracing::info!(job.id = %job.id, "leave job to whoever was faster");
         return Ok(());
     };
     guard.run.claim(tenure);
     // After the job is ours, for a stop is noted before it looks whose the job is.
-    if let Some(stop) = ctx.journal.tombstone(&job.id).await?
+    if let Some(stop) = ctx.tools.journal.tombstone(&job.id).await?
         && decide::ends(&stop, &record)
     {
         guard.run.request_stop(StopOrder { reason: stop.reason, timeout: STOP_TIMEOUT });
@@ -226,16 +229,16 @@ async fn take_up(
         Continuation::Launch { .. } | Continuation::Lost => None,
     };
     if let Some((info, _)) = container.filter(|_| kept.is_none()) {
-        ctx.runner.remove_leftover(&info.id).await;
+        ctx.tools.runner.remove_leftover(&info.id).await;
     }
-    ctx.runner.remove_leftover_directories(&before, kept).await;
+    ctx.tools.runner.remove_leftover_directories(&before, kept).await;
     let (begin, attempt) = match next {
         Continuation::Adopt { container, attempt } => (Begin::Adopt(container), attempt),
         Continuation::Launch { attempt } => {
             if let Some(error) = beyond {
                 let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
                 let why = format!("cannot run again under the settings of now: {error}");
-                ending::settle_unrun(ctx, claimed, Verdict::Rejected, why, None).await;
+                ending::settle_unrun(ctx, &guard.run, claimed, Verdict::Rejected, why, None).await;
                 return Ok(());
             }
             (Begin::Launch, attempt)
@@ -243,19 +246,18 @@ async fn take_up(
         Continuation::Lost => {
             let message = format!("all {} attempts died with their hosts", record.attempt);
             let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
-            ending::settle_unrun(ctx, claimed, Verdict::Lost, message, None).await;
+            ending::settle_unrun(ctx, &guard.run, claimed, Verdict::Lost, message, None).await;
             return Ok(());
         }
     };
     let run = Run { job: Arc::clone(&job), attempt, segment };
     let claimed = Claimed { run, tenure: Arc::clone(tenure), record, etag };
-    let tracker = ctx.tracker_of(job.is_long_running);
-    let ctx = Arc::clone(ctx);
-    tracker.spawn(async move {
+    let (is_long_running, ctx) = (job.is_long_running, Arc::clone(ctx));
+    ctx.clone().drain.spawn_run(is_long_running, async move {
         // What runs already runs on, whatever the limits say now; what must start waits its turn.
         let slot = match begin {
-            Begin::Adopt(_) => ctx.slots.try_take(job.is_long_running),
-            Begin::Launch => ctx.slots.take(job.is_long_running).await,
+            Begin::Adopt(_) => ctx.known.slots.try_take(is_long_running),
+            Begin::Launch => ctx.known.slots.take(is_long_running).await,
         };
         run_claimed(ctx, claimed, begin, guard, slot).await;
     });
@@ -266,7 +268,7 @@ async fn take_up(
 /// that was put aside is active again: its message may be on its way all the same, and must find
 /// that somebody has it.
 async fn make_ours(
-    ctx: &Context,
+    journal: &Journal,
     tenure: &Tenure,
     mut record: JobRecord,
     etag: &ETag,
@@ -280,7 +282,7 @@ async fn make_ours(
         record.since = *attempt;
     }
     record.state = RecordState::Active;
-    let written = ctx.journal.replace(&record, etag).await?;
+    let written = journal.replace(&record, etag).await?;
     Ok(written.map(|etag| (record, etag)))
 }
 

@@ -83,31 +83,32 @@ pub(in crate::worker) async fn sweep_now_and_then(ctx: Arc<Context>) {
 }
 
 async fn sweep(ctx: &Context) -> Result<(), SweepError> {
-    for (info, labels) in ctx.runner.list_all_containers().await? {
+    let Context { tools, .. } = ctx;
+    for (info, labels) in tools.runner.list_all_containers().await? {
         let left = Left { run: &labels.run_id, attempt: labels.attempt, kind: Kind::Container };
         if is_left_alone(ctx, &labels.id, &left).await? {
             tracing::warn!(job.id = %labels.id, attempt = labels.attempt, container.id = %info.id, "remove orphaned container");
-            ctx.runner.remove_leftover(&info.id).await;
+            tools.runner.remove_leftover(&info.id).await;
         }
     }
-    for found in ctx.runner.list_directories().await {
+    for found in tools.runner.list_directories().await {
         let left = Left { run: &found.run_id, attempt: found.attempt, kind: Kind::Directory };
         if is_left_alone(ctx, &found.id, &left).await? {
             tracing::warn!(job.id = %found.id, attempt = found.attempt, "remove orphaned directory");
-            ctx.runner.remove_directory(&found).await;
+            tools.runner.remove_directory(&found).await;
         }
     }
     Ok(())
 }
 
 async fn is_left_alone(ctx: &Context, id: &JobId, left: &Left<'_>) -> Result<bool, JournalError> {
-    if ctx.active.get(id).is_some() {
+    if ctx.known.active.has(id) {
         return Ok(false);
     }
-    let record = ctx.journal.read(id).await?.map(|(record, _)| record);
+    let record = ctx.tools.journal.read(id).await?.map(|(record, _)| record);
     // Once more: it may have been claimed, and its container started, since it was listed.
-    Ok(is_orphan(record.as_ref(), left, &ctx.place, Timestamp::now())
-        && ctx.active.get(id).is_none())
+    Ok(is_orphan(record.as_ref(), left, &ctx.tools.place, Timestamp::now())
+        && !ctx.known.active.has(id))
 }
 
 #[cfg(test)]
