@@ -8,9 +8,9 @@ use super::directory::JobDirectory;
 use super::docker_runner::DockerRunner;
 use super::failure::RunFailure;
 use super::labels;
-use super::managed::Run;
 use super::names;
 use super::orchestrator::EngineError;
+use crate::job::Run;
 
 /// Pause between two attempts to remove what an engine that went away may have started.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);

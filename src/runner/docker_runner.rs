@@ -16,14 +16,14 @@ use super::failure::RunFailure;
 use super::ground::Ground;
 use super::labels::Assignment;
 use super::lease::{LeaseWatch, Uptime};
-use super::managed::{Held, Managed, ManagedContainers, Run};
+use super::managed::{Held, Managed, ManagedContainers};
 use super::names;
 use super::orchestrator::{ContainerOrchestrator, ContainerStatus, EngineError, EngineRoot};
 use super::outcome;
 use super::script::ScriptManager;
 use super::temp_dir;
 use crate::job::archive::ArchiveCaps;
-use crate::job::{ExecutionResult, Job, JobId, State};
+use crate::job::{ExecutionResult, Job, JobId, Run, State};
 use crate::logs::{LiveTap, LogCollector, LogSource, Mask};
 use crate::settings::RunnerSettings;
 use crate::storage::ObjectStore;
@@ -125,7 +125,7 @@ impl DockerRunner {
         self.launch(run, observer).await?;
         if run.job.is_long_running {
             let container = self.container_of(&run.job.id);
-            return Ok(outcome::running(run, &self.worker, container));
+            return Ok(ExecutionResult::running(run, &self.worker, container));
         }
         let result = self.wait(&run.job.id, observer).await;
         self.release(&run.job.id).await;

@@ -5,7 +5,7 @@ use super::directory::DirectoryError;
 use super::orchestrator::EngineError;
 use super::script::ScriptError;
 use super::temp_dir::TempDirError;
-use crate::job::Verdict;
+use crate::job::{Verdict, sentence};
 
 /// Why a run did not get as far as its container's end.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,7 @@ pub enum RunFailure {
     #[error("the job is active already")]
     AlreadyActive,
     /// Somebody asked for the end before the container ran.
-    #[error("cancelled before it ran{}", reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default())]
+    #[error("{}", sentence::cancelled(reason.as_deref()))]
     Cancelled {
         /// What they said.
         reason: Option<String>,

@@ -4,9 +4,8 @@ use super::cleanup;
 use super::directory::JobDirectory;
 use super::docker_runner::DockerRunner;
 use super::labels::{self, Identity};
-use super::managed::Run;
 use super::orchestrator::{ContainerInfo, EngineError};
-use crate::job::{JobId, RunId};
+use crate::job::{JobId, Run, RunId};
 
 /// The directory of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]

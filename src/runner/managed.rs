@@ -13,19 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::directory::JobDirectory;
 use super::failure::RunFailure;
 use super::lease::LeaseWatch;
-use crate::job::{Job, JobId};
+use crate::job::{JobId, Run};
 use crate::logs::LogHandle;
-
-/// One attempt to run a job.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// What to run.
-    pub job: Arc<Job>,
-    /// Which attempt; the first is 1.
-    pub attempt: u32,
-    /// The segment that owns it.
-    pub segment: u32,
-}
 
 /// What is needed of a started container when it ends.
 pub(super) struct Held {

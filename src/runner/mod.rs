@@ -34,6 +34,4 @@ pub use inventory::FoundDirectory;
 #[cfg(test)]
 pub(crate) use lease::FIRST_IS_SHORTER_BY;
 pub use lease::Uptime;
-pub use managed::Run;
 pub use orchestrator::ContainerOrchestrator;
-pub use outcome::{failed as failed_result, rejected as rejected_result};

@@ -1,6 +1,5 @@
 //! Wait → collect → judge: from a running container to the result of its run.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,13 +8,11 @@ use super::docker_runner::{DockerRunner, RunObserver};
 use super::exit_note;
 use super::failure::RunFailure;
 use super::lease::Uptime;
-use super::managed::{Held, Leftovers, Managed, Run};
+use super::managed::{Held, Leftovers, Managed};
 use super::orchestrator::ContainerStatus;
 use super::result_file::{self, CollectedResult};
 use crate::job::judging::{self, EndCause, Ending, Judgement};
-use crate::job::{
-    ExecutionResult, MessageError, ResultStatus, Runtime, State, StoredObjects, Verdict,
-};
+use crate::job::{ExecutionResult, Run, Runtime, State, Verdict, sentence};
 use crate::logs::LogSummary;
 
 /// How long the last log lines of an ended container may take to reach the store.
@@ -50,7 +47,7 @@ pub(super) async fn wait_and_collect(
     if !note.begun && judging::is_not_started(&status) {
         let image = runner.image_of(run);
         let said = summary.tail.trim();
-        return Err(RunFailure::Unavailable(format!("the image {image} cannot run a job: {said}")));
+        return Err(RunFailure::Unavailable(sentence::image_cannot_run(image, said)));
     }
     status.oom_killed |= note.oom_killed;
     let cause = match (timed_out, managed.stop_reason()) {
@@ -187,8 +184,9 @@ fn assemble(
     value: CollectedResult,
     summary: LogSummary,
 ) -> ExecutionResult {
-    let mut result = running(run, &runner.worker, Some(container.to_owned()));
-    settle_fields(&mut result, judgement);
+    let container = Some(container.to_owned());
+    let mut result = ExecutionResult::running(run, &runner.worker, container)
+        .conclude(judgement.verdict, judgement.message);
     result.exit_code = status.exit_code;
     result.finished_at = status.finished_at.unwrap_or_else(Timestamp::now);
     result.started_at = began_at(status.created_at, status.started_at, result.finished_at);
@@ -210,8 +208,8 @@ fn assemble(
         Some(Err(error)) => {
             result.metadata.insert("result".to_owned(), format!("not stored: {error}"));
             if result.result.is_none() {
-                let message = format!("the result could not be stored: {error}");
-                settle_fields(&mut result, Judgement { verdict: Verdict::Unavailable, message });
+                let message = sentence::not_stored(&error.to_string());
+                result = result.conclude(Verdict::Unavailable, message);
             }
         }
     }
@@ -232,76 +230,6 @@ fn began_at(
     let is_in_order = created <= started && created <= finished;
     let is_too_coarse = finished.duration_since(started) < started.duration_since(created);
     Some(if is_in_order && is_too_coarse { created } else { started })
-}
-
-fn settle_fields(result: &mut ExecutionResult, judgement: Judgement) {
-    result.status = judging::status_of(judgement.verdict);
-    result.verdict = Some(judgement.verdict);
-    result.error = (result.status == ResultStatus::Error).then(|| judgement.message.clone());
-    result.message = judgement.message;
-}
-
-/// The result of a run whose container is up.
-pub(super) fn running(run: &Run, worker: &str, container: Option<String>) -> ExecutionResult {
-    let mut result = blank(worker);
-    "the container is running".clone_into(&mut result.message);
-    result.container_id = container;
-    result.is_long_running = run.job.is_long_running;
-    result.id = Some(run.job.id.clone());
-    result.run_id = Some(run.job.run_id.clone());
-    result.entrypoint = Some(run.job.entrypoint);
-    result.attempt = run.attempt;
-    result.segment = Some(run.segment);
-    result
-}
-
-fn blank(worker: &str) -> ExecutionResult {
-    ExecutionResult {
-        status: ResultStatus::Running,
-        verdict: None,
-        message: String::new(),
-        output: String::new(),
-        error: None,
-        exit_code: None,
-        duration_seconds: 0.0,
-        metadata: BTreeMap::new(),
-        container_id: None,
-        is_long_running: false,
-        result: None,
-        id: None,
-        run_id: None,
-        entrypoint: None,
-        attempt: 0,
-        segment: None,
-        worker: worker.to_owned(),
-        started_at: None,
-        finished_at: Timestamp::now(),
-        resources: None,
-        objects: StoredObjects::default(),
-    }
-}
-
-/// The result of a run that did not get as far as its container's end.
-#[must_use]
-pub fn failed(run: &Run, worker: &str, verdict: Verdict, message: String) -> ExecutionResult {
-    let mut result = running(run, worker, None);
-    settle_fields(&mut result, Judgement { verdict, message });
-    result
-}
-
-/// The result of a message that could not be followed. It names no run, for none came of the message:
-/// the run that it names may be somebody else's.
-#[must_use]
-pub fn rejected(error: &MessageError, worker: &str, segment: Option<u32>) -> ExecutionResult {
-    let mut result = blank(worker);
-    result.id.clone_from(&error.id);
-    result.entrypoint = error.entrypoint;
-    result.segment = segment;
-    settle_fields(
-        &mut result,
-        Judgement { verdict: Verdict::Rejected, message: error.to_string() },
-    );
-    result
 }
 
 #[cfg(test)]

@@ -6,12 +6,11 @@ use bytes::Bytes;
 
 use super::directory::{FoundFile, JobDirectory};
 use super::docker_runner::DockerRunner;
-use super::managed::Run;
 use super::orchestrator::EngineError;
-use crate::job::JsonText;
 use crate::job::archive::RESULT_FILE;
 use crate::job::judging::ResultFile;
 use crate::job::judging::result_text::read_result;
+use crate::job::{JsonText, Run};
 use crate::logs::Mask;
 use crate::storage::{Bucket, Condition, StoreError};
 

@@ -24,12 +24,14 @@ mod pick;
 mod read;
 mod refusal;
 mod result;
+mod run;
 mod secrets;
 mod validate;
 mod verdict;
 mod violation;
 
 pub mod schema;
+pub mod sentence;
 
 pub use bounds::{Bounds, Limits};
 pub use event::{Event, EventData, JobKind, RESULT_TYPE, RoutingKey, STATUS_TYPE, State, Status};
@@ -43,8 +45,9 @@ pub use log_lines::{LineStream, Listening, LiveLine, LogLines};
 pub use pick::pick_texts;
 pub use read::{check_properties, check_size, decoded, parse_executable, parse_stop};
 pub use refusal::{body_sha256, refusal_id};
-pub use result::{ExecutionResult, ResourceUse, ResultStatus, StoredObjects};
+pub use result::{ExecutionResult, ResourceUse, StoredObjects};
+pub use run::Run;
 pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
 pub use validate::Job;
-pub use verdict::Verdict;
+pub use verdict::{ResultStatus, Verdict};
 pub use violation::{MessageError, Violation, quoted};

@@ -7,19 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Entrypoint, JobId, JsonText, RunId, Verdict};
-
-/// A coarse status, for readers that need no verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ResultStatus {
-    /// A long-running container is up.
-    Running,
-    /// The run ended well, or was asked to end.
-    Success,
-    /// Anything else.
-    Error,
-}
+use super::{
+    Entrypoint, JobId, JsonText, MessageError, ResultStatus, Run, RunId, Verdict, sentence,
+};
 
 /// Everything that is known about a run when it has ended.
 ///
@@ -92,6 +82,76 @@ pub struct ExecutionResult {
 }
 
 impl ExecutionResult {
+    /// The result of a run whose container is up.
+    #[must_use]
+    pub fn running(run: &Run, worker: &str, container: Option<String>) -> Self {
+        Self {
+            container_id: container,
+            is_long_running: run.job.is_long_running,
+            id: Some(run.job.id.clone()),
+            run_id: Some(run.job.run_id.clone()),
+            entrypoint: Some(run.job.entrypoint),
+            attempt: run.attempt,
+            segment: Some(run.segment),
+            ..Self::blank(worker)
+        }
+    }
+
+    /// The result of a run that did not get as far as its container's end.
+    #[must_use]
+    pub fn failed(run: &Run, worker: &str, verdict: Verdict, message: String) -> Self {
+        Self::running(run, worker, None).conclude(verdict, message)
+    }
+
+    /// The result of a message that could not be followed. It names no run, for none came of the
+    /// message: the run that it names may be somebody else's.
+    #[must_use]
+    pub fn rejected(error: &MessageError, worker: &str, segment: Option<u32>) -> Self {
+        let result = Self {
+            id: error.id.clone(),
+            entrypoint: error.entrypoint,
+            segment,
+            ..Self::blank(worker)
+        };
+        result.conclude(Verdict::Rejected, error.to_string())
+    }
+
+    /// The same result with another end: the verdict, and the sentence about it.
+    #[must_use]
+    pub fn conclude(mut self, verdict: Verdict, message: String) -> Self {
+        self.status = verdict.status();
+        self.verdict = Some(verdict);
+        self.error = (self.status == ResultStatus::Error).then(|| message.clone());
+        self.message = message;
+        self
+    }
+
+    fn blank(worker: &str) -> Self {
+        Self {
+            status: ResultStatus::Running,
+            verdict: None,
+            message: sentence::RUNNING.to_owned(),
+            output: String::new(),
+            error: None,
+            exit_code: None,
+            duration_seconds: 0.0,
+            metadata: BTreeMap::new(),
+            container_id: None,
+            is_long_running: false,
+            result: None,
+            id: None,
+            run_id: None,
+            entrypoint: None,
+            attempt: 0,
+            segment: None,
+            worker: worker.to_owned(),
+            started_at: None,
+            finished_at: Timestamp::now(),
+            resources: None,
+            objects: StoredObjects::default(),
+        }
+    }
+
     /// Whether a message was refused, before there was a run: this is no run's end, whatever run the
     /// message named.
     #[must_use]

@@ -1,4 +1,4 @@
-//! How a run ended.
+//! How a run ended, in one word of nine and in one of three.
 
 use std::fmt;
 
@@ -29,6 +29,18 @@ pub enum Verdict {
     Lost,
 }
 
+/// A coarse status, for readers that need no verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResultStatus {
+    /// A long-running container is up.
+    Running,
+    /// The run ended well, or was asked to end.
+    Success,
+    /// Anything else.
+    Error,
+}
+
 impl Verdict {
     /// Every verdict, in the order in which the documentation lists them.
     pub const ALL: [Self; 9] = [
@@ -56,6 +68,21 @@ impl Verdict {
             Self::Rejected => "rejected",
             Self::Unavailable => "unavailable",
             Self::Lost => "lost",
+        }
+    }
+
+    /// The coarse status that goes with this verdict.
+    #[must_use]
+    pub fn status(self) -> ResultStatus {
+        match self {
+            Self::Succeeded | Self::Stopped => ResultStatus::Success,
+            Self::Failed
+            | Self::TimedOut
+            | Self::OutOfMemory
+            | Self::Cancelled
+            | Self::Rejected
+            | Self::Unavailable
+            | Self::Lost => ResultStatus::Error,
         }
     }
 

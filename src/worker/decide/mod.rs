@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::job::{ExecutionResult, Job, RestartPolicy, RestartWhen, RunId, Verdict};
+use crate::job::{ExecutionResult, Job, RestartPolicy, RestartWhen, RunId, Verdict, sentence};
 use crate::storage::{JobRecord, RecordState, Tombstone};
 
 /// What a start message that has arrived says about itself.
@@ -75,19 +75,9 @@ pub(super) fn is_same_start(stored: Option<&str>, incoming: &str) -> bool {
 #[must_use]
 pub(super) fn undelivered(reason: Option<&str>) -> (Verdict, String) {
     match reason {
-        Some("expired") => (
-            Verdict::Cancelled,
-            "cancelled before it ran: its time to live was over before a worker took it".to_owned(),
-        ),
-        Some("delivery_limit") => (
-            Verdict::Unavailable,
-            "given up: the broker delivered it again and again, and no worker could take it on"
-                .to_owned(),
-        ),
-        reason => {
-            let reason = reason.unwrap_or("it does not say why");
-            (Verdict::Unavailable, format!("given up: the broker could not deliver it ({reason})"))
-        }
+        Some("expired") => (Verdict::Cancelled, sentence::EXPIRED.to_owned()),
+        Some("delivery_limit") => (Verdict::Unavailable, sentence::DELIVERED_TOO_OFTEN.to_owned()),
+        reason => (Verdict::Unavailable, sentence::undeliverable(reason)),
     }
 }
 

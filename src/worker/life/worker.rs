@@ -15,8 +15,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::world::{Start, World};
-use crate::job::{Event, EventData, ExecutionResult, RunId, Verdict};
-use crate::runner::{Run, failed_result};
+use crate::job::{Event, EventData, ExecutionResult, Run, RunId, Verdict};
 use crate::storage::{JobRecord, RecordState, StoredMessage};
 use crate::worker::decide::Incoming;
 
@@ -165,7 +164,7 @@ impl Worker {
         let mut job = self.world().job.clone();
         job.run_id = record.run_id.clone();
         let run = Run { job: Arc::new(job), attempt, segment: record.segment };
-        failed_result(&run, &format!("worker {}", self.me), verdict, String::new())
+        ExecutionResult::failed(&run, &format!("worker {}", self.me), verdict, String::new())
     }
 
     fn publish(&self, record: &JobRecord) {

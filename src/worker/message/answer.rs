@@ -6,10 +6,9 @@ use std::sync::Arc;
 use super::claim::is_same_start;
 use crate::broker::{Delivery, Inbox, MessageProperties, ReplyTo};
 use crate::job::{
-    Event, EventData, ExecutionResult, Job, JobId, MessageError, RunId, State, Status, Verdict,
-    refusal_id,
+    Event, EventData, ExecutionResult, Job, JobId, MessageError, Run, RunId, State, Status,
+    Verdict, refusal_id, sentence,
 };
-use crate::runner::{Run, failed_result, rejected_result};
 use crate::storage::{JobRecord, JournalError, RecordState};
 use crate::worker::active::ActiveRun;
 use crate::worker::context::Context;
@@ -31,7 +30,7 @@ pub(in crate::worker) async fn reject(ctx: &Context, delivery: Delivery, error: 
     let reason = error.to_string();
     tracing::warn!(job.id = error.id.as_ref().map(JobId::as_str), %reason, "reject message");
     let segment = ctx.known.home_segment();
-    let mut result = rejected_result(error, ctx.tools.runner.worker(), segment);
+    let mut result = ExecutionResult::rejected(error, ctx.tools.runner.worker(), segment);
     let kept = async {
         // A reader who follows a job must not take this for the end of a run that goes on.
         if let Some(id) = &result.id
@@ -170,13 +169,6 @@ pub(in crate::worker) async fn tell_duplicate(
     ctx.tools.publisher.status(status, delivery.properties.traceparent.clone()).await;
 }
 
-/// The sentence of a run that our infrastructure failed for good.
-pub(in crate::worker) fn gave_up(attempts: u32, reason: &str) -> String {
-    let attempts =
-        if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
-    format!("gave up after {attempts}: {reason}")
-}
-
 /// Puts a start aside for the shortest back-off step; its attempt does not count.
 async fn later(ctx: &Context, delivery: Delivery, job: &Job) {
     tracing::info!(job.id = %job.id, "put start aside: the job's last run is about to begin or to end");
@@ -262,8 +254,9 @@ pub(in crate::worker) async fn unavailable(
     }
     let segment = ctx.known.home_segment().unwrap_or(0);
     let run = Run { job: Arc::new(job.clone()), attempt, segment };
-    let why = gave_up(tries, reason);
-    let result = failed_result(&run, ctx.tools.runner.worker(), Verdict::Unavailable, why);
+    let why = sentence::gave_up(tries, reason);
+    let result =
+        ExecutionResult::failed(&run, ctx.tools.runner.worker(), Verdict::Unavailable, why);
     let traceparent = delivery.properties.traceparent.clone();
     let reporter = Reporter::new(ctx.tools.publisher.clone(), run, traceparent);
     let mut result = reporter.masked(result);

@@ -8,8 +8,7 @@ use jiff::Timestamp;
 
 use super::earlier_runs;
 use crate::broker::Delivery;
-use crate::job::{Event, Job, body_sha256};
-use crate::runner::Run;
+use crate::job::{Event, Job, Run, body_sha256};
 use crate::storage::{
     JobRecord, Journal, JournalError, Place, RecordState, StoredMessage, Tombstone,
 };

@@ -9,8 +9,7 @@
 use std::sync::Arc;
 
 use super::validate::job_of;
-use crate::job::{Event, MessageError, RunId, Verdict};
-use crate::runner::{Run, failed_result};
+use crate::job::{Event, ExecutionResult, MessageError, Run, RunId, Verdict, sentence};
 use crate::storage::{JobRecord, JournalError};
 use crate::worker::context::Tools;
 use crate::worker::ownership::tenure::Tenure;
@@ -48,8 +47,12 @@ pub(in crate::worker) async fn keep_end(
 fn cancelled(tools: &Tools, old: &JobRecord, by: &RunId) -> Result<Event, MessageError> {
     let (job, _) = job_of(tools, old)?;
     let run = Run { job: Arc::new(job), attempt: old.attempt, segment: old.segment };
-    let why = format!("the run {by} of the same job began before this one could be tried again");
-    let result = failed_result(&run, tools.runner.worker(), Verdict::Cancelled, why);
+    let result = ExecutionResult::failed(
+        &run,
+        tools.runner.worker(),
+        Verdict::Cancelled,
+        sentence::gave_way(by),
+    );
     let traceparent = old.message.traceparent.clone();
     Ok(Reporter::new(tools.publisher.clone(), run, traceparent).result_event(result))
 }

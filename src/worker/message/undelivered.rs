@@ -11,8 +11,7 @@ use super::claim::{self, Claim, MAX_CROSSINGS, new_record};
 use super::earlier_runs;
 use super::validate::validate;
 use crate::broker::{Consumer, Delivery};
-use crate::job::{Event, Job};
-use crate::runner::{Run, failed_result};
+use crate::job::{Event, ExecutionResult, Job, Run};
 use crate::storage::{JournalError, RecordState};
 use crate::worker::context::{Context, Tools};
 use crate::worker::decide;
@@ -111,7 +110,7 @@ fn event(tools: &Tools, tenure: &Tenure, job: &Job, delivery: &Delivery) -> Even
     let (verdict, why) = decide::undelivered(delivery.properties.last_death.as_deref());
     let attempt = delivery.properties.attempt;
     let run = Run { job: Arc::new(job.clone()), attempt, segment: tenure.segment };
-    let result = failed_result(&run, tools.runner.worker(), verdict, why);
+    let result = ExecutionResult::failed(&run, tools.runner.worker(), verdict, why);
     let traceparent = delivery.properties.traceparent.clone();
     Reporter::new(tools.publisher.clone(), run, traceparent).result_event(result)
 }

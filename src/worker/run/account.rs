@@ -9,7 +9,7 @@ use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::Mutex;
 
 use super::execute::Keeper;
-use crate::runner::Run;
+use crate::job::Run;
 use crate::storage::{ETag, JobRecord, Journal, JournalError, Place};
 use crate::worker::context::Tools;
 use crate::worker::decide;

@@ -7,13 +7,11 @@ use jiff::Timestamp;
 use super::account::{Account, Claimed, Written};
 use super::reporter::Reporter;
 use crate::broker::{Inbox, OutgoingMessage, ReplyTo, RetryStep};
-use crate::job::{Event, EventData, ExecutionResult, State, Verdict};
-use crate::runner::{Run, failed_result};
+use crate::job::{Event, EventData, ExecutionResult, Run, State, Verdict, sentence};
 use crate::storage::{JobRecord, Journal, JournalError, RecordState, StoredMessage};
 use crate::worker::active::ActiveRun;
 use crate::worker::context::{Context, Tools};
 use crate::worker::decide::{may_retry, tries};
-use crate::worker::message::answer::gave_up;
 use crate::worker::ownership::tenure::Tenure;
 use crate::worker::slots::Slot;
 
@@ -114,7 +112,7 @@ pub(in crate::worker) async fn settle_unrun(
     slot: Option<Slot>,
 ) {
     let Claimed { run, tenure, record, etag } = claimed;
-    let result = failed_result(&run, ctx.tools.runner.worker(), verdict, why);
+    let result = ExecutionResult::failed(&run, ctx.tools.runner.worker(), verdict, why);
     let trace = record.message.traceparent.clone();
     let reporter = Reporter::new(ctx.tools.publisher.clone(), run, trace);
     let account = Account::new(&ctx.tools, &ctx.drain, tenure, (record, etag));
@@ -161,8 +159,8 @@ pub(in crate::worker) async fn try_again_or_give_up(
     if let Some(step) = step.filter(|_| may_retry(tries, run.job.max_attempts)) {
         return retry(tools, active, reporter, account, failed, &step, slot).await;
     }
-    let message = gave_up(tries, reason);
-    let result = failed_result(run, tools.runner.worker(), Verdict::Unavailable, message);
+    let message = sentence::gave_up(tries, reason);
+    let result = ExecutionResult::failed(run, tools.runner.worker(), Verdict::Unavailable, message);
     settle(tools, active, reporter, account, result, slot).await;
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::reporter::Reporter;
-use crate::job::{ExecutionResult, ResultStatus, State, Verdict};
-use crate::runner::{DockerRunner, Run, RunFailure, failed_result};
+use crate::job::{ExecutionResult, Run, State, Verdict, sentence};
+use crate::runner::{DockerRunner, RunFailure};
 use crate::worker::active::ActiveRun;
 use crate::worker::decide::{NextStep, Tally, after_end};
 
@@ -152,15 +152,13 @@ async fn give_up(runner: &DockerRunner, run: &Run, failure: RunFailure) -> Execu
             runner.release(&run.job.id).await;
             Executed::Failed { attempt: run.attempt, reason }
         }
-        Some(verdict) => {
-            Executed::Ended(Box::new(failed_result(run, runner.worker(), verdict, reason)))
-        }
+        Some(verdict) => Executed::Ended(Box::new(ExecutionResult::failed(
+            run,
+            runner.worker(),
+            verdict,
+            reason,
+        ))),
     }
-}
-
-/// The end of a sentence about a stop: its reason, where it has one.
-pub(in crate::worker) fn because(reason: Option<&str>) -> String {
-    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 fn reason_of(active: &ActiveRun) -> Option<String> {
@@ -168,12 +166,7 @@ fn reason_of(active: &ActiveRun) -> Option<String> {
 }
 
 /// The end of a run that was asked to stop between two attempts.
-fn stopped(mut last: ExecutionResult, active: &ActiveRun) -> ExecutionResult {
-    last.status = ResultStatus::Success;
-    last.verdict = Some(Verdict::Stopped);
-    last.error = None;
-    let why = because(reason_of(active).as_deref());
-    let before = last.message;
-    last.message = format!("stopped as requested before it ran again{why}; before that: {before}");
-    last
+fn stopped(last: ExecutionResult, active: &ActiveRun) -> ExecutionResult {
+    let message = sentence::stopped_between_attempts(reason_of(active).as_deref(), &last.message);
+    last.conclude(Verdict::Stopped, message)
 }

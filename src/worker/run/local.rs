@@ -13,12 +13,12 @@ use tokio_util::task::TaskTracker;
 use super::execute::{Begin, Executed, Keeper, execute};
 use super::reporter::{Publisher, Reporter};
 use crate::broker::EventSink;
-use crate::job::{ExecutionResult, Job, Verdict};
+use crate::job::{ExecutionResult, Job, Run, Verdict, sentence};
 use crate::logs::{LiveTap, LogCollector};
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
 use crate::runner::temp_dir::{self, TEMP_DIR, TempDirError};
-use crate::runner::{DockerRunner, Ground, Run, Uptime, failed_result};
+use crate::runner::{DockerRunner, Ground, Uptime};
 use crate::settings::{LogSettings, RunnerSettings};
 use crate::storage::{Bucket, DirectoryStore, ObjectStore, StoreError};
 use crate::worker::active::{ActiveRun, StopOrder};
@@ -152,10 +152,12 @@ async fn to_its_end(
     };
     match executed {
         Executed::Ended(result) => *result,
-        Executed::Failed { reason, .. } => failed_result(run, WORKER, Verdict::Unavailable, reason),
+        Executed::Failed { reason, .. } => {
+            ExecutionResult::failed(run, WORKER, Verdict::Unavailable, reason)
+        }
         Executed::TakenOver => {
-            let reason = "the run was taken over".to_owned();
-            failed_result(run, WORKER, Verdict::Unavailable, reason)
+            let reason = sentence::TAKEN_OVER.to_owned();
+            ExecutionResult::failed(run, WORKER, Verdict::Unavailable, reason)
         }
     }
 }

@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{EventSink, ReplyTo};
-use crate::job::{Event, EventData, ExecutionResult, Job, State, Status};
+use crate::job::{Event, EventData, ExecutionResult, Job, Run, State, Status};
 use crate::logs::{LiveTap, Mask, Masks};
-use crate::runner::{Run, RunObserver, Uptime};
+use crate::runner::{RunObserver, Uptime};
 use crate::worker::ownership::tenure::Tenure;
 
 /// Status events of one run that may wait for the broker; more are dropped and logged. A run has

@@ -9,8 +9,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::job::{Job, JobId, Verdict};
-use crate::runner::Run;
+use crate::job::{Job, JobId, Run, Verdict, sentence};
 use crate::runner::labels::Identity;
 use crate::runner::orchestrator::{ContainerInfo, ContainerState, EngineError};
 use crate::storage::{ETag, JobRecord, Journal, JournalError, RecordState, SegmentIndex};
@@ -237,14 +236,14 @@ async fn take_up(
         Continuation::Launch { attempt } => {
             if let Some(error) = beyond {
                 let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
-                let why = format!("cannot run again under the settings of now: {error}");
+                let why = sentence::beyond_the_settings(&error);
                 ending::settle_unrun(ctx, &guard.run, claimed, Verdict::Rejected, why, None).await;
                 return Ok(());
             }
             (Begin::Launch, attempt)
         }
         Continuation::Lost => {
-            let message = format!("all {} attempts died with their hosts", record.attempt);
+            let message = sentence::all_attempts_lost(record.attempt);
             let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
             ending::settle_unrun(ctx, &guard.run, claimed, Verdict::Lost, message, None).await;
             return Ok(());

@@ -6,7 +6,7 @@ mod status;
 
 pub use status::{ContainerState, ContainerStatus};
 
-use crate::{ResultStatus, Verdict};
+use crate::Verdict;
 
 /// What made a container end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,15 +208,6 @@ fn clip(text: &str) -> String {
     match text.char_indices().nth(MAX_SAID_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
-    }
-}
-
-/// The coarse status of a verdict.
-#[must_use]
-pub fn status_of(verdict: Verdict) -> ResultStatus {
-    match verdict {
-        Verdict::Succeeded | Verdict::Stopped => ResultStatus::Success,
-        _ => ResultStatus::Error,
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use longshore_job::json::{JsonProblem, MAX_DEPTH};
 use longshore_job::judging::exit_note;
 use longshore_job::judging::result_text::{MAX_INLINE_RESULT_BYTES, ResultText, read_result};
-use longshore_job::judging::{EndCause, Ending, Judgement, ResultFile, judge, status_of};
+use longshore_job::judging::{EndCause, Ending, Judgement, ResultFile, judge};
 use longshore_job::mask::{MASKED, Mask};
 use longshore_job::{Event, EventData, ExecutionResult, JsonText, ResourceUse, Verdict};
 use serde_json::Value;
@@ -120,7 +120,7 @@ fn event_of(judgement: Judgement, value: Option<JsonText>) -> Event {
         "entrypoint": "backtest",
     });
     let mut result: ExecutionResult = serde_json::from_value(blank).unwrap();
-    result.status = status_of(judgement.verdict);
+    result.status = judgement.verdict.status();
     result.verdict = Some(judgement.verdict);
     result.error = Some(judgement.message.clone());
     result.message = judgement.message;
