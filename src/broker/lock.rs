@@ -51,7 +51,7 @@ impl Broker {
     }
 
     async fn claim(self, segment: u32) -> Result<Option<SegmentLock>, BrokerError> {
-        let Some(mark) = Mark::set(&self, segment) else {
+        let Some(reservation) = Reservation::set(&self, segment) else {
             return Ok(None);
         };
         let action = format!("claiming the segment {segment}");
@@ -75,7 +75,7 @@ impl Broker {
             }
         }
         let lost = channel.live().gone().child_token();
-        mark.keep();
+        reservation.keep();
         let unanswered = Mutex::default();
         Ok(Some(SegmentLock { segment, lost, channel, broker: self, unanswered }))
     }
@@ -214,14 +214,14 @@ impl SegmentLock {
 impl Drop for SegmentLock {
     fn drop(&mut self) {
         self.lost.cancel();
-        unmark(&self.broker, self.segment);
+        unreserve(&self.broker, self.segment);
     }
 }
 
-/// Marks a segment as held by this process: to the broker two claims over one connection are one.
-struct Mark<'a>(&'a Broker, u32);
+/// Reserves a segment for one claim of this process: to the broker two claims over one connection are one.
+struct Reservation<'a>(&'a Broker, u32);
 
-impl<'a> Mark<'a> {
+impl<'a> Reservation<'a> {
     fn set(broker: &'a Broker, segment: u32) -> Option<Self> {
         let mut locked = broker.inner.locked.lock();
         locked.insert(segment).then(|| Self(broker, segment))
@@ -232,12 +232,12 @@ impl<'a> Mark<'a> {
     }
 }
 
-impl Drop for Mark<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        unmark(self.0, self.1);
+        unreserve(self.0, self.1);
     }
 }
 
-fn unmark(broker: &Broker, segment: u32) {
+fn unreserve(broker: &Broker, segment: u32) {
     broker.inner.locked.lock().remove(&segment);
 }

@@ -13,6 +13,7 @@ mod channel;
 mod client;
 mod connection;
 mod consumer;
+mod copy;
 mod declare;
 mod delivery;
 mod dial;
@@ -27,14 +28,13 @@ mod lock;
 mod own_queue;
 mod publisher;
 mod reply;
-mod settle;
 mod sink;
 mod subscription;
 mod topology;
 
 pub use crate::job::amqp::{
-    ATTEMPT_HEADER, HeaderValue, MessageProperties, OutgoingMessage, QUEUE_HEADER, REASON_HEADER,
-    SINCE_HEADER, Sender, TRACEPARENT_HEADER, Unreadable,
+    ATTEMPT_HEADER, FIRST_TRY_HEADER, HeaderValue, MessageProperties, OutgoingMessage,
+    QUEUE_HEADER, REASON_HEADER, Sender, TRACEPARENT_HEADER, Unreadable,
 };
 pub use backlog::Backlog;
 pub use client::MessageOptions;

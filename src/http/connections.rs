@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::waiting::{Place, Waiting};
+use super::waiting::{Seat, Waiting};
 
 /// How long a client may take to say what it wants.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,17 +58,17 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn serve_one(client: TcpStream, routes: Router, place: Place) {
-    let (gives_way, routes) = (place.gives_way(), TowerToHyperService::new(routes));
+async fn serve_one(client: TcpStream, routes: Router, seat: Seat) {
+    let (gives_way, routes) = (seat.gives_way(), TowerToHyperService::new(routes));
     let service = service_fn(move |request| {
-        place.leave();
+        seat.leave();
         routes.call(request)
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
-        // A health check asks once; a connection that is kept would take another's place.
+        // A health check asks once; a connection that is kept would take another's seat.
         .keep_alive(false)
         .serve_connection(TokioIo::new(client), service);
     tokio::select! {

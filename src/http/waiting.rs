@@ -19,11 +19,11 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 /// The connections that wait, the oldest first.
 #[derive(Clone, Default)]
 pub(super) struct Waiting {
-    places: Arc<Mutex<Places>>,
+    seats: Arc<Mutex<Seats>>,
 }
 
 #[derive(Default)]
-struct Places {
+struct Seats {
     taken: VecDeque<Taken>,
     next: u64,
 }
@@ -34,8 +34,8 @@ struct Taken {
     gives_way: CancellationToken,
 }
 
-/// A connection's place among those that wait. It is given up when it is dropped.
-pub(super) struct Place {
+/// A connection's seat among those that wait. It is given up when it is dropped.
+pub(super) struct Seat {
     waiting: Waiting,
     number: u64,
     gives_way: CancellationToken,
@@ -52,32 +52,32 @@ impl Waiting {
     /// Lets the oldest connection go where there is no room; gives when to try again, where it has not
     /// waited for long enough.
     fn let_the_oldest_go(&self, now: Instant) -> Option<Instant> {
-        let mut places = self.places.lock();
-        if places.taken.len() < MAX_WAITING {
+        let mut seats = self.seats.lock();
+        if seats.taken.len() < MAX_WAITING {
             return None;
         }
-        let oldest = places.taken.front()?;
+        let oldest = seats.taken.front()?;
         let moment = oldest.since + LEAST_PATIENCE;
         if moment > now {
             return Some(moment);
         }
         oldest.gives_way.cancel();
-        places.taken.pop_front();
+        seats.taken.pop_front();
         None
     }
 
-    /// Takes a place for a new connection.
-    pub(super) fn enter(&self) -> Place {
-        let mut places = self.places.lock();
-        let (number, gives_way) = (places.next, CancellationToken::new());
-        places.next += 1;
+    /// Takes a seat for a new connection.
+    pub(super) fn enter(&self) -> Seat {
+        let mut seats = self.seats.lock();
+        let (number, gives_way) = (seats.next, CancellationToken::new());
+        seats.next += 1;
         let since = Instant::now();
-        places.taken.push_back(Taken { number, since, gives_way: gives_way.clone() });
-        Place { waiting: self.clone(), number, gives_way }
+        seats.taken.push_back(Taken { number, since, gives_way: gives_way.clone() });
+        Seat { waiting: self.clone(), number, gives_way }
     }
 }
 
-impl Place {
+impl Seat {
     /// Cancelled when the connection is to give way to another one.
     pub(super) fn gives_way(&self) -> CancellationToken {
         self.gives_way.clone()
@@ -85,15 +85,15 @@ impl Place {
 
     /// The connection waits no more: it has said what it wants.
     pub(super) fn leave(&self) {
-        let mut places = self.waiting.places.lock();
+        let mut seats = self.waiting.seats.lock();
         // They are in order of their numbers.
-        if let Ok(at) = places.taken.binary_search_by_key(&self.number, |taken| taken.number) {
-            places.taken.remove(at);
+        if let Ok(at) = seats.taken.binary_search_by_key(&self.number, |taken| taken.number) {
+            seats.taken.remove(at);
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.leave();
     }
@@ -106,24 +106,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_oldest_gives_way_once_it_has_had_its_time() {
         let waiting = Waiting::default();
-        let places: Vec<_> = (0..MAX_WAITING).map(|_| waiting.enter()).collect();
+        let seats: Vec<_> = (0..MAX_WAITING).map(|_| waiting.enter()).collect();
         let begun = Instant::now();
         waiting.make_room().await;
         assert_eq!(begun.elapsed(), LEAST_PATIENCE);
-        let gone: Vec<_> = places.iter().filter(|place| place.gives_way.is_cancelled()).collect();
+        let gone: Vec<_> = seats.iter().filter(|seat| seat.gives_way.is_cancelled()).collect();
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].number, 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_said_what_it_wants_or_has_gone_takes_no_place() {
+    async fn who_has_said_what_it_wants_or_has_gone_takes_no_seat() {
         let waiting = Waiting::default();
-        let mut places: Vec<_> = (0..MAX_WAITING).map(|_| waiting.enter()).collect();
-        places[0].leave();
+        let mut seats: Vec<_> = (0..MAX_WAITING).map(|_| waiting.enter()).collect();
+        seats[0].leave();
         waiting.make_room().await;
         let _one_more = waiting.enter();
-        drop(places.pop());
+        drop(seats.pop());
         waiting.make_room().await;
-        assert!(places.iter().all(|place| !place.gives_way.is_cancelled()));
+        assert!(seats.iter().all(|seat| !seat.gives_way.is_cancelled()));
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::key::{Day, FrameRange, Origin};
 use super::line::{Line, write_stored};
-use super::{Place, Stream};
+use super::{Cursor, Stream};
 
 /// An immutable piece of a log: what frames `range` gave on `day`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub(super) struct Cutter {
     max_chunk_bytes: usize,
     /// The first frame that is in no sealed chunk.
     first: u64,
-    /// The frame after the last one that `filling` speaks for, and the place of that one.
-    end: Option<(u64, Place)>,
+    /// The frame after the last one that `filling` speaks for, and the cursor at that one.
+    end: Option<(u64, Cursor)>,
     group: Group,
     filling: Group,
     day: Option<Day>,
@@ -81,9 +81,9 @@ impl Cutter {
         self.group.bytes.extend_from_slice(&notice_line(time, text));
     }
 
-    /// Says that `frames` frames were taken, the last of them at `place`, and that no line is open:
+    /// Says that `frames` frames were taken, the last of them at `cursor`, and that no line is open:
     /// a chunk may end here.
-    pub(super) fn commit(&mut self, frames: u64, place: Place) {
+    pub(super) fn commit(&mut self, frames: u64, cursor: Cursor) {
         let group = std::mem::take(&mut self.group);
         if let Some(time) = group.first_time {
             let day = self.day_of(time);
@@ -96,7 +96,7 @@ impl Cutter {
             self.filling.bytes.extend_from_slice(&group.bytes);
             self.filling.lines += group.lines;
         }
-        self.end = Some((frames, place));
+        self.end = Some((frames, cursor));
         if self.filling.bytes.len() >= self.max_chunk_bytes {
             self.seal();
         }
@@ -104,7 +104,7 @@ impl Cutter {
 
     /// Seals what may be sealed.
     pub(super) fn seal(&mut self) {
-        let (Some(day), Some((end, place)), Some(since)) =
+        let (Some(day), Some((end, cursor)), Some(since)) =
             (self.day, self.end, self.filling.first_time)
         else {
             return;
@@ -112,7 +112,7 @@ impl Cutter {
         let filling = std::mem::take(&mut self.filling);
         let last = end.max(self.first + 1) - 1;
         let origin = self.origin.clone();
-        let range = FrameRange { origin, first: self.first, last, end: place };
+        let range = FrameRange { origin, first: self.first, last, end: cursor };
         self.first = last + 1;
         // As large as it is, and not as large as it might have become.
         let (bytes, lines) = (filling.bytes.into_boxed_slice().into(), filling.lines);

@@ -1,4 +1,4 @@
-//! One piece of a container's output, and its place in it.
+//! One piece of a container's output, and a cursor that finds it again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,10 +47,10 @@ pub struct Frame {
     pub after_gap: bool,
 }
 
-/// Where a container's output has come to, told by what the engine says of its frames: so the place
-/// is found again when the output is read once more, also when its beginning was rotated away.
+/// Where a container's output has come to, told by what the engine says of its frames: so its
+/// place is found again when the output is read once more, also when its beginning was rotated away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct Cursor {
     /// Where the last frame was written.
     pub stream: Stream,
     /// When the engine received it.
@@ -63,19 +63,19 @@ pub struct Place {
     pub latest: Timestamp,
 }
 
-/// Where a frame is in relation to a place.
+/// Where a frame is in relation to a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Before it.
     Before,
-    /// It is the frame of the place.
+    /// It is the frame at the cursor.
     Last,
-    /// Beyond it, and the place itself has not come: it is not in the output any more.
+    /// Beyond it, and the cursor itself has not come: it is not in the output any more.
     Beyond,
 }
 
-impl Place {
-    /// Where `frame` is, when the output is read from anywhere before the place; `seen` counts the
+impl Cursor {
+    /// Where `frame` is, when the output is read from anywhere before the cursor; `seen` counts the
     /// frames with its stamp, and begins with 0.
     pub fn compare(&self, seen: &mut u32, frame: &Frame) -> Order {
         if frame.stream == self.stream && frame.time == self.time {
@@ -86,16 +86,16 @@ impl Place {
     }
 }
 
-/// Follows a container's output from place to place.
+/// Moves a cursor on with each frame of a container's output.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Places {
+pub struct CursorTracker {
     /// The last stamp of each output, and how many frames with it came.
     last: [Option<(Timestamp, u32)>; 2],
     latest: Option<Timestamp>,
-    now: Option<Place>,
+    now: Option<Cursor>,
 }
 
-impl Places {
+impl CursorTracker {
     /// Takes the next frame.
     pub fn advance(&mut self, frame: &Frame) {
         let (stream, time) = (frame.stream, frame.time);
@@ -105,17 +105,17 @@ impl Places {
         *last = Some((time, count));
         let latest = self.latest.map_or(time, |latest| latest.max(time));
         self.latest = Some(latest);
-        self.now = Some(Place { stream, time, count, latest });
+        self.now = Some(Cursor { stream, time, count, latest });
     }
 
-    /// The place of the last frame.
+    /// The cursor of the last frame.
     #[must_use]
-    pub fn now(&self) -> Option<Place> {
+    pub fn now(&self) -> Option<Cursor> {
         self.now
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let letter = match self.stream {
             Stream::Stdout => 'o',
@@ -129,15 +129,15 @@ impl fmt::Display for Place {
     }
 }
 
-/// A text is not a place.
+/// A text is not a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotAPlace;
+pub struct NotACursor;
 
-impl FromStr for Place {
-    type Err = NotAPlace;
+impl FromStr for Cursor {
+    type Err = NotACursor;
 
     /// Reads what [`Display`](fmt::Display) writes, and nothing else.
-    fn from_str(text: &str) -> Result<Self, NotAPlace> {
+    fn from_str(text: &str) -> Result<Self, NotACursor> {
         let read = || {
             let (letter, rest) = text.split_at_checked(1)?;
             let stream = match letter {
@@ -149,9 +149,9 @@ impl FromStr for Place {
             let mut parts = rest.split('_');
             let (time, count) = (stamp(parts.next()?)?, parts.next()?.parse().ok()?);
             let latest = parts.next().map_or(Some(time), stamp)?;
-            let place = Self { stream, time, count, latest };
-            (place.to_string() == text).then_some(place)
+            let cursor = Self { stream, time, count, latest };
+            (cursor.to_string() == text).then_some(cursor)
         };
-        read().ok_or(NotAPlace)
+        read().ok_or(NotACursor)
     }
 }

@@ -79,7 +79,7 @@ impl Shipper {
         }
         let mut lines = Vec::new();
         self.assembler.push(frame, &mut lines);
-        self.places.advance(frame);
+        self.tracker.advance(frame);
         let is_new = self.is_new();
         self.take_lines(lines, is_new).await;
         if let Position::Found { next } = self.position {
@@ -145,11 +145,11 @@ impl Shipper {
                 self.untapped.push_back(line);
             }
         }
-        if let Some(place) = self.places.now()
+        if let Some(cursor) = self.tracker.now()
             && store
             && self.assembler.is_clean()
         {
-            self.cutter.commit(self.assembler.frames(), place);
+            self.cutter.commit(self.assembler.frames(), cursor);
         }
     }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::{Timestamp, civil::Date, tz::Offset};
 
-use super::Place;
+use super::Cursor;
 use crate::job::{JobId, RunId};
 
 /// A day in UTC, written `YYYYMMDD`.
@@ -70,8 +70,8 @@ pub(super) struct FrameRange {
     pub first: u64,
     /// The last frame.
     pub last: u64,
-    /// The place of the last frame, by which it is found in the engine's output.
-    pub end: Place,
+    /// The cursor at the last frame, by which it is found in the engine's output.
+    pub end: Cursor,
 }
 
 impl fmt::Display for FrameRange {
@@ -321,7 +321,7 @@ mod tests {
             let job: JobId = job.parse().unwrap();
             let day = Day::of(Timestamp::from_second(seconds).unwrap());
             let time = Timestamp::from_second(seconds).unwrap();
-            let end = Place {
+            let end = Cursor {
                 stream: if is_error { crate::logs::Stream::Stderr } else { crate::logs::Stream::Stdout },
                 time,
                 count,

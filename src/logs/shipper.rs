@@ -22,7 +22,7 @@ use super::live::Told;
 use super::output::Output;
 use super::room::Hold;
 use super::storing::PUT_PATIENCE;
-use super::{Frame, Places};
+use super::{CursorTracker, Frame};
 
 /// The pause after a failed attempt to find out where a stored log ends.
 const LIST_PAUSE: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ pub(super) struct Shipper {
     pub(super) read_failure: Option<String>,
     pub(super) position: Position,
     /// How far the output was read.
-    pub(super) places: Places,
+    pub(super) tracker: CursorTracker,
     /// Whether nothing of this container was stored before.
     pub(super) is_first_log: bool,
     /// How often the engine had thrown away output before it was read.
@@ -128,7 +128,7 @@ impl Shipper {
             store_failure: None,
             read_failure: None,
             position: if source.resume { Position::Unknown } else { Position::New },
-            places: Places::default(),
+            tracker: CursorTracker::default(),
             is_first_log: !source.resume,
             gaps: 0,
             assembler: Assembler::new(source.mask.clone()),

@@ -85,7 +85,7 @@ pub(super) async fn run_claimed(
     slot: Option<Slot>,
 ) {
     let Claimed { run, tenure, record, etag } = claimed;
-    let since = record.since;
+    let first_try = record.first_try;
     let trace = record.message.traceparent.clone();
     let reporter =
         Reporter::new(ctx.tools.publisher.clone(), run.clone(), trace).under(Arc::clone(&tenure));
@@ -112,8 +112,8 @@ pub(super) async fn run_claimed(
         Executed::Failed { attempt, reason } => {
             ctx.known.gate.close();
             // One after the first that began here follows one that ran.
-            let since = if attempt > run.attempt { attempt } else { since };
-            let failed = FailedTry { run: &run, attempt, since, reason: &reason };
+            let first_try = if attempt > run.attempt { attempt } else { first_try };
+            let failed = FailedTry { run: &run, attempt, first_try, reason: &reason };
             ending::try_again_or_give_up(&ctx.tools, &guard.run, reporter, &account, &failed, slot)
                 .await;
         }

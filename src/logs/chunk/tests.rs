@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::job::mask::Mask;
 use crate::logs::line::{Assembler, CUT_MARK, StoredLine};
-use crate::logs::{Frame, Places};
+use crate::logs::{CursorTracker, Frame};
 
 fn origin() -> Origin {
     Origin { run: "r".parse().unwrap(), attempt: 1 }
@@ -28,19 +28,23 @@ fn frame(stream: Stream, second: i64, text: &str) -> Frame {
 struct Session {
     assembler: Assembler,
     cutter: Cutter,
-    places: Places,
+    tracker: CursorTracker,
 }
 
 impl Session {
     fn new(chunk: usize) -> Self {
         let assembler = Assembler::new(Mask::default());
-        Self { assembler, cutter: Cutter::new(origin(), 0, chunk), places: Places::default() }
+        Self {
+            assembler,
+            cutter: Cutter::new(origin(), 0, chunk),
+            tracker: CursorTracker::default(),
+        }
     }
 
     fn push(&mut self, frame: &Frame) {
         let mut lines = Vec::new();
         self.assembler.push(frame, &mut lines);
-        self.places.advance(frame);
+        self.tracker.advance(frame);
         self.take(&lines);
     }
 
@@ -48,10 +52,10 @@ impl Session {
         for line in lines {
             self.cutter.push(line);
         }
-        if let Some(place) = self.places.now()
+        if let Some(cursor) = self.tracker.now()
             && self.assembler.is_clean()
         {
-            self.cutter.commit(self.assembler.frames(), place);
+            self.cutter.commit(self.assembler.frames(), cursor);
         }
     }
 

@@ -24,7 +24,7 @@ use super::ends::End;
 use super::engine::Engine;
 use super::lifecycle;
 use super::logs::{Pieces, READING, frame, unreadable};
-use crate::logs::{Frame, Order, Place, Places, Stream};
+use crate::logs::{Cursor, CursorTracker, Frame, Order, Stream};
 use crate::runner::orchestrator::{ContainerState, EngineError};
 
 /// How long a container is given to end before its output is followed: one that does is read once,
@@ -65,7 +65,7 @@ pub(super) fn follow(
             engine,
             container,
             end,
-            read: Places::default(),
+            read: CursorTracker::default(),
             recent: Recent::default(),
             faults: 0,
             is_over: false,
@@ -83,7 +83,7 @@ struct Follower {
     engine: Engine,
     container: String,
     end: End,
-    read: Places,
+    read: CursorTracker,
     recent: Recent,
     faults: u32,
     pass: Pass,
@@ -96,13 +96,13 @@ struct Pass {
     pieces: Pieces,
     /// How far what came already goes, until this pass is there, and how many frames with its
     /// stamp this pass has given.
-    known: Option<(Place, u32)>,
+    known: Option<(Cursor, u32)>,
     /// Whether the container had ended before this pass began, so that it gives everything.
     is_final: bool,
 }
 
 impl Pass {
-    fn begin(engine: &Engine, container: &str, known: Option<Place>, is_final: bool) -> Self {
+    fn begin(engine: &Engine, container: &str, known: Option<Cursor>, is_final: bool) -> Self {
         let since = known.map_or(0, since);
         let options = LogsOptionsBuilder::default()
             .follow(true)
@@ -113,7 +113,7 @@ impl Pass {
             .tail("all")
             .build();
         let outputs = engine.docker.logs(container, Some(options)).boxed();
-        let known = known.map(|place| (place, 0));
+        let known = known.map(|cursor| (cursor, 0));
         Self { outputs, pieces: Pieces::default(), known, is_final }
     }
 
@@ -132,9 +132,9 @@ impl Pass {
     }
 }
 
-/// From which second on the engine is to read again, so that `place` is among it.
-fn since(place: Place) -> i32 {
-    let seconds = place.time.as_second().saturating_sub(OVERLAP_SECONDS);
+/// From which second on the engine is to read again, so that `cursor` is among it.
+fn since(cursor: Cursor) -> i32 {
+    let seconds = cursor.time.as_second().saturating_sub(OVERLAP_SECONDS);
     i32::try_from(seconds.max(0)).unwrap_or(i32::MAX)
 }
 
@@ -176,7 +176,7 @@ impl Follower {
             !self.pass.pieces.is_line_open(frame.stream) || !self.recent.goes_on(&frame);
         frame.bytes = self.pass.pieces.mend(frame.stream, frame.bytes);
         if begins_line && self.pass.known.is_none() && self.recent.holds(&frame) {
-            self.pass.known = self.read.now().map(|place| (place, 0));
+            self.pass.known = self.read.now().map(|cursor| (cursor, 0));
         }
         if !self.pass.is_new(&mut frame) {
             return Ok(None);
@@ -289,17 +289,17 @@ mod tests {
         Frame { stream, time, bytes: Bytes::from_static(b"x\n"), after_gap: false }
     }
 
-    fn place(frames: &[Frame]) -> Option<Place> {
-        let mut places = Places::default();
+    fn cursor(frames: &[Frame]) -> Option<Cursor> {
+        let mut tracker = CursorTracker::default();
         for frame in frames {
-            places.advance(frame);
+            tracker.advance(frame);
         }
-        places.now()
+        tracker.now()
     }
 
     fn what_is_new(known: &[Frame], again: &[Frame]) -> Vec<Frame> {
         let outputs = stream::empty().boxed();
-        let known = place(known).map(|place| (place, 0));
+        let known = cursor(known).map(|cursor| (cursor, 0));
         let mut pass = Pass { outputs, pieces: Pieces::default(), known, is_final: true };
         again.iter().cloned().filter_map(|mut f| pass.is_new(&mut f).then_some(f)).collect()
     }
@@ -355,9 +355,9 @@ mod tests {
 
     #[test]
     fn a_second_pass_begins_a_little_before_the_place() {
-        assert_eq!(since(place(&[frame(Stream::Stdout, 7)]).unwrap()), 99);
+        assert_eq!(since(cursor(&[frame(Stream::Stdout, 7)]).unwrap()), 99);
         let time = Timestamp::MIN;
-        let long_ago = Place { stream: Stream::Stdout, time, count: 1, latest: time };
+        let long_ago = Cursor { stream: Stream::Stdout, time, count: 1, latest: time };
         assert_eq!(since(long_ago), 0);
     }
 }

@@ -59,9 +59,9 @@ pub struct JobRecord {
     pub state: RecordState,
     /// Which attempt; the first is 1.
     pub attempt: u32,
-    /// From which attempt on none has run.
-    #[serde(default = "first")]
-    pub since: u32,
+    /// The attempt from which tries in a row are counted: none has run since then.
+    #[serde(rename = "since", default = "first")]
+    pub first_try: u32,
     /// When the run was claimed.
     pub claimed_at: Timestamp,
     /// When the run ended.

@@ -235,11 +235,11 @@ pub(super) fn may_retry(tries: u32, max_attempts: u32) -> bool {
 }
 
 /// Which try in a row this attempt is. A terminating run has so many attempts in all. Those of a
-/// long-running job count from the last one that ran, `since`: however often it has been replaced or
+/// long-running job count from `first_try`, for one ran before that: however often it has been replaced or
 /// restarted by then, it is not given up for a fault of a moment.
 #[must_use]
-pub(super) fn tries(is_long_running: bool, attempt: u32, since: u32) -> u32 {
-    if is_long_running { attempt.saturating_sub(since).saturating_add(1) } else { attempt }
+pub(super) fn tries(is_long_running: bool, attempt: u32, first_try: u32) -> u32 {
+    if is_long_running { attempt.saturating_sub(first_try).saturating_add(1) } else { attempt }
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(in crate::worker) fn record(run_id: &str, segment: u32, state: RecordState) 
         place: None,
         state,
         attempt: 1,
-        since: 1,
+        first_try: 1,
         claimed_at: at(0),
         finished_at: None,
         message: StoredMessage {
@@ -309,9 +309,9 @@ proptest! {
     }
 
     #[test]
-    fn a_bots_tries_count_from_the_last_attempt_that_ran(attempt in 1_u32.., since in 1_u32..) {
-        prop_assert_eq!(tries(false, attempt, since), attempt);
-        let bots = tries(true, attempt, since);
-        prop_assert_eq!(bots, if attempt > since { attempt - since + 1 } else { 1 });
+    fn a_bots_tries_count_from_the_last_attempt_that_ran(attempt in 1_u32.., first_try in 1_u32..) {
+        prop_assert_eq!(tries(false, attempt, first_try), attempt);
+        let bots = tries(true, attempt, first_try);
+        prop_assert_eq!(bots, if attempt > first_try { attempt - first_try + 1 } else { 1 });
     }
 }

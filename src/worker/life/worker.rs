@@ -145,7 +145,7 @@ impl Worker {
             place: Some(world.places[self.me].clone()),
             state: RecordState::Active,
             attempt: start.attempt,
-            since: 1,
+            first_try: 1,
             claimed_at: world.now(),
             finished_at: None,
             message: StoredMessage {

@@ -247,8 +247,8 @@ pub(in crate::worker) async fn unavailable(
     reason: &str,
 ) {
     tracing::warn!(job.id = %job.id, reason, "claim job");
-    let MessageProperties { attempt, since, .. } = delivery.properties;
-    let tries = tries(job.is_long_running, attempt, since);
+    let MessageProperties { attempt, first_try, .. } = delivery.properties;
+    let tries = tries(job.is_long_running, attempt, first_try);
     if may_retry(tries, job.max_attempts) {
         return put_aside(ctx, &delivery, tries, attempt.saturating_add(1)).await;
     }

@@ -183,8 +183,9 @@ pub(in crate::worker) fn new_record(
     old: Option<&JobRecord>,
 ) -> JobRecord {
     let properties = &delivery.properties;
-    let counted = old.filter(|old| old.run_id == job.run_id).map(|old| (old.attempt, old.since));
-    let (attempt, since) = counted.unwrap_or_default();
+    let counted =
+        old.filter(|old| old.run_id == job.run_id).map(|old| (old.attempt, old.first_try));
+    let (attempt, first_try) = counted.unwrap_or_default();
     JobRecord {
         id: job.id.clone(),
         run_id: job.run_id.clone(),
@@ -194,7 +195,7 @@ pub(in crate::worker) fn new_record(
         place: Some(place.clone()),
         state: RecordState::Active,
         attempt: attempt.max(properties.attempt),
-        since: since.max(properties.since),
+        first_try: first_try.max(properties.first_try),
         claimed_at: Timestamp::now(),
         finished_at: None,
         message: StoredMessage {

@@ -30,7 +30,7 @@ pub(in crate::worker) fn place(engine: String, temp_dir: &Path) -> Place {
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
-pub(in crate::worker) struct PlaceLock {
+pub(in crate::worker) struct Mark {
     path: PathBuf,
     _file: File,
 }
@@ -38,7 +38,7 @@ pub(in crate::worker) struct PlaceLock {
 /// How often a file is opened anew that its last owner removed meanwhile.
 const MAX_TRIES: usize = 8;
 
-impl PlaceLock {
+impl Mark {
     /// The lock of a segment below `temp_dir`; `None` while another living process holds it.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-impl Drop for PlaceLock {
+impl Drop for Mark {
     fn drop(&mut self) {
         // While it is held, so that nobody's new file is removed. One that stays does no harm.
         if let Err(error) = fs::remove_file(&self.path) {
@@ -107,7 +107,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let elsewhere = root.path().join("elsewhere");
         std::os::unix::fs::symlink(&elsewhere, root.path().join(".ns.segment-3.lock")).unwrap();
-        assert!(PlaceLock::try_take(root.path(), "ns", 3).is_err());
+        assert!(Mark::try_take(root.path(), "ns", 3).is_err());
         assert!(!elsewhere.exists());
     }
 
@@ -115,11 +115,11 @@ mod tests {
     fn a_lock_is_one_processs_until_it_is_dropped_and_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
         let temp_dir = root.path().join("jobs");
-        let held = PlaceLock::try_take(&temp_dir, "ns", 3).unwrap().unwrap();
-        assert!(PlaceLock::try_take(&temp_dir, "ns", 3).unwrap().is_none());
-        assert!(PlaceLock::try_take(&temp_dir, "ns", 4).unwrap().is_some());
+        let held = Mark::try_take(&temp_dir, "ns", 3).unwrap().unwrap();
+        assert!(Mark::try_take(&temp_dir, "ns", 3).unwrap().is_none());
+        assert!(Mark::try_take(&temp_dir, "ns", 4).unwrap().is_some());
         drop(held);
         assert_eq!(fs::read_dir(&temp_dir).unwrap().count(), 0);
-        assert!(PlaceLock::try_take(&temp_dir, "ns", 3).unwrap().is_some());
+        assert!(Mark::try_take(&temp_dir, "ns", 3).unwrap().is_some());
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::mark::PlaceLock;
+use super::mark::Mark;
 use crate::runner::Uptime;
 use crate::storage::JobRecord;
 
@@ -64,7 +64,7 @@ pub(in crate::worker) struct Tenure {
     settled_in: AtomicBool,
     stamps: AtomicU64,
     /// Says to the other processes of this host that this one lives.
-    place_lock: Mutex<Option<PlaceLock>>,
+    mark: Mutex<Option<Mark>>,
 }
 
 impl Tenure {
@@ -73,7 +73,7 @@ impl Tenure {
         segment: u32,
         epoch: u64,
         asked: Asked,
-        place_lock: Option<PlaceLock>,
+        mark: Option<Mark>,
     ) -> Self {
         Self {
             segment,
@@ -83,7 +83,7 @@ impl Tenure {
             resigned: CancellationToken::new(),
             settled_in: AtomicBool::new(false),
             stamps: AtomicU64::new(0),
-            place_lock: Mutex::new(place_lock),
+            mark: Mutex::new(mark),
         }
     }
 
@@ -114,13 +114,13 @@ impl Tenure {
 
     /// Whether the other processes of this host can tell that this one lives.
     pub(in crate::worker) fn has_mark(&self) -> bool {
-        self.place_lock.lock().is_some()
+        self.mark.lock().is_some()
     }
 
     /// Keeps the mark until the tenure is over.
-    pub(in crate::worker) fn keep_mark(&self, mark: Option<PlaceLock>) {
+    pub(in crate::worker) fn keep_mark(&self, mark: Option<Mark>) {
         if !self.over.is_cancelled() {
-            *self.place_lock.lock() = mark;
+            *self.mark.lock() = mark;
         }
     }
 
@@ -152,7 +152,7 @@ impl Tenure {
     /// Ends the tenure, and frees the mark that this process lives.
     pub(in crate::worker) fn end(&self) {
         self.over.cancel();
-        self.place_lock.lock().take();
+        self.mark.lock().take();
     }
 
     /// Cancelled when the tenure is over.

@@ -139,8 +139,8 @@ pub(in crate::worker) async fn publish_again(
 pub(in crate::worker) struct FailedTry<'a> {
     pub(in crate::worker) run: &'a Run,
     pub(in crate::worker) attempt: u32,
-    /// From which attempt on none has run.
-    pub(in crate::worker) since: u32,
+    /// The attempt from which tries in a row are counted.
+    pub(in crate::worker) first_try: u32,
     pub(in crate::worker) reason: &'a str,
 }
 
@@ -153,8 +153,8 @@ pub(in crate::worker) async fn try_again_or_give_up(
     failed: &FailedTry<'_>,
     slot: Option<Slot>,
 ) {
-    let FailedTry { run, attempt, since, reason } = *failed;
-    let tries = tries(run.job.is_long_running, attempt, since);
+    let FailedTry { run, attempt, first_try, reason } = *failed;
+    let tries = tries(run.job.is_long_running, attempt, first_try);
     let step = tools.broker.topology().retry_step_or_last(tries);
     if let Some(step) = step.filter(|_| may_retry(tries, run.job.max_attempts)) {
         return retry(tools, active, reporter, account, failed, &step, slot).await;
@@ -174,14 +174,14 @@ async fn retry(
     step: &RetryStep,
     slot: Option<Slot>,
 ) {
-    let FailedTry { run, attempt, since, reason } = *failed;
+    let FailedTry { run, attempt, first_try, reason } = *failed;
     let seconds = step.delay().as_secs();
     let message = format!("attempt {attempt} failed, tried again in {seconds} s: {reason}");
     reporter.report(State::Restarting, None, Some(message));
     let waiting = account.write(|record| {
         record.state = RecordState::Waiting;
         record.attempt = attempt.saturating_add(1);
-        record.since = since;
+        record.first_try = first_try;
     });
     if waiting.await != Written::Yes {
         return;
@@ -191,7 +191,7 @@ async fn retry(
     let record = account.record().await;
     active.end();
     let (message, inbox) = (outgoing(&record), Inbox::of_start(run.job.is_long_running));
-    let counted = (record.attempt, record.since);
+    let counted = (record.attempt, record.first_try);
     match tools.broker.retry_message(message, inbox, step, counted, &tools.given_up).await {
         Ok(()) => forget(&tools.journal, account.tenure(), &record, false, true).await,
         Err(error) => tracing::error!(job.id = %record.id, %error, "put run aside"),

@@ -14,7 +14,7 @@ use super::recover;
 use crate::broker::{BrokerError, SegmentLock};
 use crate::storage::{ETag, OwnerRecord};
 use crate::worker::context::{Context, Tools};
-use crate::worker::ownership::mark::PlaceLock;
+use crate::worker::ownership::mark::Mark;
 use crate::worker::ownership::tenure::Tenure;
 
 /// Between two looks at the segments of others.
@@ -160,7 +160,7 @@ async fn look(
 }
 
 /// Whether the owner was at our place and no process of it lives; with the mark that tells so.
-fn whether_dead(tools: &Tools, (owner, _): &(OwnerRecord, ETag)) -> (bool, Option<PlaceLock>) {
+fn whether_dead(tools: &Tools, (owner, _): &(OwnerRecord, ETag)) -> (bool, Option<Mark>) {
     if owner.place != tools.place {
         return (false, None);
     }

@@ -13,7 +13,7 @@ use crate::runner::Uptime;
 use crate::storage::{ETag, Journal, JournalError, OwnerRecord};
 use crate::worker::context::{Context, Known, Tools};
 use crate::worker::message::intake::take_stops;
-use crate::worker::ownership::mark::PlaceLock;
+use crate::worker::ownership::mark::Mark;
 use crate::worker::ownership::tenure::{Asked, BEAT, PROOF_TIMEOUT, Tenure};
 
 /// Pause between two attempts at something that did not go well.
@@ -35,9 +35,9 @@ pub(in crate::worker) enum ClaimError {
 
 /// Takes the mark at our place that says to the other processes of this host that an owner of the
 /// segment lives; `None` while one does.
-pub(in crate::worker) fn mark_of(tools: &Tools, segment: u32) -> Option<PlaceLock> {
+pub(in crate::worker) fn mark_of(tools: &Tools, segment: u32) -> Option<Mark> {
     let namespace = &tools.broker.topology().namespace();
-    match PlaceLock::try_take(tools.place.temp_dir.as_ref(), namespace, segment) {
+    match Mark::try_take(tools.place.temp_dir.as_ref(), namespace, segment) {
         Ok(mark) => mark,
         Err(error) => {
             tracing::warn!(segment, %error, "take the segment's mark in TEMP_DIR");
@@ -52,7 +52,7 @@ pub(in crate::worker) async fn take(
     tools: &Tools,
     segment: u32,
     seen: Option<(OwnerRecord, ETag)>,
-    mark: Option<PlaceLock>,
+    mark: Option<Mark>,
 ) -> Result<Option<(Arc<Tenure>, SegmentLock)>, ClaimError> {
     let Some(lock) = tools.broker.try_lock(segment).await? else {
         return Ok(None);

@@ -278,7 +278,7 @@ async fn make_ours(
         && let Continuation::Adopt { attempt, .. } | Continuation::Launch { attempt } = next
     {
         // How many tries had failed is not known: the last owner may have died of something else.
-        record.since = *attempt;
+        record.first_try = *attempt;
     }
     record.state = RecordState::Active;
     let written = journal.replace(&record, etag).await?;

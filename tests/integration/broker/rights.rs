@@ -6,7 +6,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation};
-use longshore::broker::{ATTEMPT_HEADER, Inbox, SINCE_HEADER, Sender};
+use longshore::broker::{ATTEMPT_HEADER, FIRST_TRY_HEADER, Inbox, Sender};
 use longshore::settings::DeadLetterBounds;
 
 use super::{publish, take};
@@ -40,7 +40,7 @@ fn forged() -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert("x-death".into(), AMQPValue::FieldArray(deaths));
     headers.insert("x-first-death-reason".into(), text("expired"));
-    for name in [ATTEMPT_HEADER, SINCE_HEADER] {
+    for name in [ATTEMPT_HEADER, FIRST_TRY_HEADER] {
         headers.insert(name.into(), AMQPValue::LongLongInt(u32::MAX.into()));
     }
     BasicProperties::default().with_headers(headers)
@@ -62,7 +62,7 @@ async fn a_publisher_cannot_say_how_often_its_message_was_tried() {
     put(&channel, &jobs, &inbox.routing_key(), forged()).await;
     let first = take(&broker, inbox).await;
     let counted = |delivery: &longshore::broker::Delivery| {
-        (delivery.sender, delivery.properties.attempt, delivery.properties.since)
+        (delivery.sender, delivery.properties.attempt, delivery.properties.first_try)
     };
     assert_eq!(counted(&first), (Sender::Publisher, 1, 1));
 

@@ -261,7 +261,7 @@ pub(super) fn sample_record(id: &str, segment: u32) -> JobRecord {
         place: None,
         state: RecordState::Active,
         attempt: 1,
-        since: 1,
+        first_try: 1,
         claimed_at: jiff::Timestamp::now(),
         finished_at: None,
         message: StoredMessage {

@@ -14,9 +14,9 @@ use super::UNREADABLE_HEADER;
 /// `x-death` that a client sends is ignored.
 pub const ATTEMPT_HEADER: &str = "x-longshore-attempt";
 
-/// From which attempt on those of a long-running job have failed by our own faults, without one that ran
-/// in between; absent means 1. A bot that has run for a year has as many tries left as a new one.
-pub const SINCE_HEADER: &str = "x-longshore-since";
+/// The first of the tries in a row of a long-running job: since that attempt all have failed by our own
+/// faults; absent means 1. A bot that has run for a year has as many tries left as a new one.
+pub const FIRST_TRY_HEADER: &str = "x-longshore-since";
 
 /// Why a message is among the dead letters.
 pub const REASON_HEADER: &str = "x-longshore-reason";
@@ -149,8 +149,8 @@ pub struct MessageProperties {
     pub traceparent: Option<String>,
     /// Which attempt this is; the first is 1.
     pub attempt: u32,
-    /// From which attempt on none has run; the first is 1.
-    pub since: u32,
+    /// The attempt from which tries in a row are counted: none has run since then; the first is 1.
+    pub first_try: u32,
     /// Why the broker gave the message up last, such as `expired`. It means something only of a
     /// message that came by dead-lettering: the broker writes over what a client says.
     pub last_death: Option<String>,
@@ -195,7 +195,7 @@ impl MessageProperties {
                 .and_then(as_text)
                 .filter(|text| is_traceparent(text)),
             attempt: count(ATTEMPT_HEADER),
-            since: count(SINCE_HEADER),
+            first_try: count(FIRST_TRY_HEADER),
             last_death: header(LAST_DEATH_HEADER).and_then(as_text),
             unreadable: header(UNREADABLE_HEADER)
                 .and_then(as_text)

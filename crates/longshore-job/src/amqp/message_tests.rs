@@ -124,7 +124,7 @@ fn a_name_that_is_too_long_is_an_error_and_not_a_crash() {
 #[test]
 fn a_copy_keeps_what_is_the_publishers_and_leaves_what_is_the_brokers() {
     let mut table = FieldTable::default();
-    let forged = [ATTEMPT_HEADER, SINCE_HEADER, REASON_HEADER, QUEUE_HEADER];
+    let forged = [ATTEMPT_HEADER, FIRST_TRY_HEADER, REASON_HEADER, QUEUE_HEADER];
     for name in ["mine", "x-death", "x-first-death-queue", "CC"].into_iter().chain(forged) {
         table.insert(name.into(), AMQPValue::LongString("old".into()));
     }
@@ -161,13 +161,13 @@ fn a_copy_leaves_headers_that_would_not_fit_into_a_frame() {
 #[test]
 fn headers_of_ours_are_believed_of_workers_alone() {
     let mut table = FieldTable::default();
-    for name in [ATTEMPT_HEADER, SINCE_HEADER] {
+    for name in [ATTEMPT_HEADER, FIRST_TRY_HEADER] {
         table.insert(name.into(), AMQPValue::LongLongInt(7));
     }
     let properties = BasicProperties::default().with_headers(table);
     let counted = |sender| {
         let read = MessageProperties::read(&properties, sender);
-        (read.attempt, read.since)
+        (read.attempt, read.first_try)
     };
     assert_eq!(counted(Sender::Worker), (7, 7));
     assert_eq!(counted(Sender::Publisher), (1, 1));

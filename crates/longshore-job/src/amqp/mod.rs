@@ -18,6 +18,7 @@ mod table;
 pub use content::{BODY, UNREADABLE_HEADER};
 pub use frame::{Filter, Oversized};
 pub use message::{
-    ATTEMPT_HEADER, HeaderValue, MessageProperties, OutgoingMessage, QUEUE_HEADER, REASON_HEADER,
-    SINCE_HEADER, Sender, TRACEPARENT_HEADER, Unreadable, properties_of, properties_of_copy, short,
+    ATTEMPT_HEADER, FIRST_TRY_HEADER, HeaderValue, MessageProperties, OutgoingMessage,
+    QUEUE_HEADER, REASON_HEADER, Sender, TRACEPARENT_HEADER, Unreadable, properties_of,
+    properties_of_copy, short,
 };

@@ -51,9 +51,9 @@ fn follow(bytes: &[u8], is_guarded: bool) {
     };
     assert!(read == body && header.body_size == body.len() as u64);
     let foreign = MessageProperties::read(&header.properties, Sender::Publisher);
-    assert_eq!((foreign.attempt, foreign.since), (1, 1));
+    assert_eq!((foreign.attempt, foreign.first_try), (1, 1));
     let read = MessageProperties::read(&header.properties, Sender::Worker);
-    assert!(read.attempt >= 1 && read.since >= 1);
+    assert!(read.attempt >= 1 && read.first_try >= 1);
     assert!(read.traceparent.is_none_or(|trace| (55..=255).contains(&trace.len())));
     let unreadable = read.unreadable.iter();
     let unreadable = unreadable.map(|one| (one.property.as_str(), one.problem.as_str()));

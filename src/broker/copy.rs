@@ -9,8 +9,8 @@ use tracing::warn;
 
 use super::publisher::RawMessage;
 use super::{
-    ATTEMPT_HEADER, Broker, Delivery, HeaderValue, Inbox, OutgoingMessage, PublishError,
-    QUEUE_HEADER, REASON_HEADER, RetryStep, SINCE_HEADER, SettleError,
+    ATTEMPT_HEADER, Broker, Delivery, FIRST_TRY_HEADER, HeaderValue, Inbox, OutgoingMessage,
+    PublishError, QUEUE_HEADER, REASON_HEADER, RetryStep, SettleError,
 };
 use crate::job::amqp::properties_of_copy;
 
@@ -33,7 +33,7 @@ impl Broker {
         step: &RetryStep,
         attempt: u32,
     ) -> Result<(), SettleError> {
-        let headers = counted(attempt, delivery.properties.since);
+        let headers = counted(attempt, delivery.properties.first_try);
         // Not the delivery's own key: one that was published straight to the queue has another,
         // which leads nowhere from the exchange of returns.
         let key = delivery.inbox.routing_key();
@@ -47,13 +47,13 @@ impl Broker {
     /// See [`SettleError`].
     pub async fn redirect(&self, delivery: &Delivery, to: Inbox) -> Result<(), SettleError> {
         let exchange = self.topology().workers_exchange();
-        let headers = counted(delivery.properties.attempt, delivery.properties.since);
+        let headers = counted(delivery.properties.attempt, delivery.properties.first_try);
         self.copy_and_ack(delivery, &exchange, &to.routing_key(), &headers).await
     }
 
     /// Sends a message whose delivery has been acknowledged long ago through a retry queue to
-    /// `inbox`, as `attempt`, of which none has run since `since`. Waits for a broker that is away, until
-    /// `give_up`.
+    /// `inbox`, as `attempt`, with tries in a row counted from the attempt `first_try`. Waits for
+    /// a broker that is away, until `give_up`.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -62,12 +62,12 @@ impl Broker {
         mut message: OutgoingMessage,
         inbox: Inbox,
         step: &RetryStep,
-        (attempt, since): (u32, u32),
+        (attempt, first_try): (u32, u32),
         give_up: &CancellationToken,
     ) -> Result<(), PublishError> {
         message.exchange.clone_from(&step.name);
         message.routing_key = inbox.routing_key();
-        for (header, number) in [(ATTEMPT_HEADER, attempt), (SINCE_HEADER, since)] {
+        for (header, number) in [(ATTEMPT_HEADER, attempt), (FIRST_TRY_HEADER, first_try)] {
             message.headers.insert(header.to_owned(), HeaderValue::Number(number.into()));
         }
         message.persistent = true;
@@ -109,12 +109,13 @@ impl Broker {
         if !delivery.has_its_body() {
             return Ok(delivery.discard().await?);
         }
-        let [attempt, since] = counted(delivery.properties.attempt, delivery.properties.since);
+        let [attempt, first_try] =
+            counted(delivery.properties.attempt, delivery.properties.first_try);
         let headers = [
             (REASON_HEADER, HeaderValue::Text(shorten(reason, MAX_REASON).to_owned())),
             (QUEUE_HEADER, HeaderValue::Text(delivery.queue.clone())),
             attempt,
-            since,
+            first_try,
         ];
         self.copy_and_ack(delivery, &self.topology().dead(), &delivery.routing_key, &headers).await
     }
@@ -145,8 +146,8 @@ impl Broker {
 }
 
 /// What a copy says of its attempts.
-fn counted(attempt: u32, since: u32) -> [(&'static str, HeaderValue); 2] {
-    [(ATTEMPT_HEADER, attempt), (SINCE_HEADER, since)]
+fn counted(attempt: u32, first_try: u32) -> [(&'static str, HeaderValue); 2] {
+    [(ATTEMPT_HEADER, attempt), (FIRST_TRY_HEADER, first_try)]
         .map(|(header, number)| (header, HeaderValue::Number(number.into())))
 }
 
