@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::active::ActiveGuard;
 use super::context::Context;
-use super::decide::{Incoming, why_cancelled};
+use super::decide::why_cancelled;
 use super::message::answer;
 use super::message::claim::{self, Claim};
 use super::message::validate::validate;
@@ -16,7 +16,7 @@ use super::run::execute::{Begin, Executed, execute};
 use super::run::reporter::Reporter;
 use super::slots::Slot;
 use crate::broker::{Delivery, Inbox};
-use crate::job::{Job, State, Verdict};
+use crate::job::{State, Verdict};
 
 /// Follows one start message: validate → claim → ack → run → settle.
 ///
@@ -28,20 +28,20 @@ pub(super) async fn follow_start(
     delivery: Delivery,
     slot: Slot,
 ) {
-    let (job, text) = match validate(&ctx.tools, &delivery) {
-        Ok(valid) => valid,
+    let start = match validate(&ctx.tools, &delivery) {
+        Ok(start) => start,
         Err(error) => return answer::reject(&ctx, delivery, &error).await,
     };
+    let job = &start.job;
     let inbox = Inbox::of_start(job.is_long_running);
     if delivery.inbox() != inbox {
-        return answer::redirect(&ctx, delivery, &job, inbox).await;
+        return answer::redirect(&ctx, delivery, job, inbox).await;
     }
     let guard = match ctx.known.active.begin(&job.id, &job.run_id) {
         Ok(guard) => guard,
-        Err(active) => return answer::already_active(&ctx, delivery, (&job, &text), &active).await,
+        Err(active) => return answer::already_active(&ctx, delivery, &start, &active).await,
     };
-    let incoming = incoming(&job, &delivery);
-    match claim::claim(&ctx, &tenure, &job, &text, &delivery, &incoming).await {
+    match claim::claim(&ctx, &tenure, &start, &delivery).await {
         Ok(Claim::Taken(claimed)) => {
             guard.run.claim(&tenure);
             answer::ack(&delivery, &job.id).await;
@@ -50,29 +50,24 @@ pub(super) async fn follow_start(
         Ok(Claim::Cancelled(claimed, tombstone)) => {
             guard.run.claim(&tenure);
             answer::ack(&delivery, &job.id).await;
-            let why = why_cancelled(&tombstone, &incoming);
+            let why = why_cancelled(&tombstone, &start.incoming);
             ending::settle_unrun(&ctx, &guard.run, *claimed, Verdict::Cancelled, why, Some(slot))
                 .await;
         }
         Ok(Claim::TooLate) => {
             tenure.resign();
-            answer::too_late(delivery, &job).await;
+            answer::too_late(delivery, job).await;
         }
         Ok(Claim::Republish(event)) => {
-            answer::republish(&ctx, delivery, &job, event.as_deref()).await;
+            answer::republish(&ctx, delivery, job, event.as_deref()).await;
         }
-        Ok(Claim::TakenRun) => answer::taken_run(&ctx, delivery, &job).await,
-        Ok(Claim::Duplicate(record)) => answer::duplicate(&ctx, delivery, &job, &record).await,
+        Ok(Claim::TakenRun) => answer::taken_run(&ctx, delivery, job).await,
+        Ok(Claim::Duplicate(record)) => answer::duplicate(&ctx, delivery, job, &record).await,
         Err(error) => {
             ctx.known.gate.close();
-            answer::unavailable(&ctx, delivery, &job, &error.to_string()).await;
+            answer::unavailable(&ctx, delivery, job, &error.to_string()).await;
         }
     }
-}
-
-pub(super) fn incoming(job: &Job, delivery: &Delivery) -> Incoming {
-    let published_at = delivery.properties.timestamp;
-    Incoming { run_id: job.run_id.clone(), published_at }
 }
 
 /// Runs a job that the journal says is ours, and settles it. Where the worker is told to let go, or

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::claim::is_same_start;
+use super::validate::Start;
 use crate::broker::{Delivery, Inbox, MessageProperties, ReplyTo};
 use crate::job::{
     Event, EventData, ExecutionResult, Job, JobId, MessageError, Run, RunId, State, Status,
@@ -82,9 +83,10 @@ fn unclaimed(ctx: &Context, delivery: &Delivery, result: ExecutionResult) -> Eve
 pub(in crate::worker) async fn already_active(
     ctx: &Context,
     delivery: Delivery,
-    (job, text): (&Job, &str),
+    start: &Start,
     run: &ActiveRun,
 ) {
+    let Start { job, text, .. } = start;
     if !run.is_claimed()
         || run.has_ended()
         || (run.stop_order().is_some() && run.run_id != job.run_id)

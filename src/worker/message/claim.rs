@@ -7,13 +7,14 @@ use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 
 use super::earlier_runs;
+use super::validate::Start;
 use crate::broker::Delivery;
-use crate::job::{Event, Job, Run, body_sha256};
+use crate::job::{Event, Run, body_sha256};
 use crate::storage::{
     JobRecord, Journal, JournalError, Place, RecordState, StoredMessage, Tombstone,
 };
 use crate::worker::context::Context;
-use crate::worker::decide::{self, ClaimDecision, Incoming, Standing};
+use crate::worker::decide::{self, ClaimDecision, Standing};
 use crate::worker::drain::Drain;
 use crate::worker::ownership::tenure::Tenure;
 use crate::worker::run::account::{Claimed, write};
@@ -40,7 +41,7 @@ const MAX_CLAIM_PAUSE: Duration = Duration::from_secs(10);
 /// How often a claim that somebody else's write crossed is tried again.
 pub(in crate::worker) const MAX_CROSSINGS: usize = 10;
 
-/// Claims a job for the segment of `tenure`; `text` is its message, unpacked.
+/// Claims the job of a start for the segment of `tenure`.
 ///
 /// Writes before it looks for a stop; a stop is noted before it looks for the job: so one of the two
 /// always sees the other. It also writes before it looks whose the segment is; a new owner notes
@@ -49,19 +50,17 @@ pub(in crate::worker) const MAX_CROSSINGS: usize = 10;
 pub(in crate::worker) async fn claim(
     ctx: &Context,
     tenure: &Arc<Tenure>,
-    job: &Job,
-    text: &str,
+    start: &Start,
     delivery: &Delivery,
-    incoming: &Incoming,
 ) -> Result<Claim, JournalError> {
     let Context { tools, drain, .. } = ctx;
-    let journal = &tools.journal;
+    let (journal, job) = (&tools.journal, &start.job);
     let mut is_entered = false;
     for _ in 0..MAX_CROSSINGS {
         let seen = journal.read(&job.id).await?;
         let old = seen.as_ref().map(|(old, _)| old);
         if let Some(old) = old {
-            if let Some(answer) = answer(journal, old, text, incoming).await? {
+            if let Some(answer) = already_known(journal, old, start).await? {
                 // Somebody was faster, after we had entered the job.
                 if is_entered && old.segment != tenure.segment {
                     journal.remove_from_segment(tenure.segment, &job.id).await?;
@@ -72,7 +71,7 @@ pub(in crate::worker) async fn claim(
                 earlier_runs::keep_end(tools, tenure, old, &job.run_id).await?;
             }
         }
-        let record = new_record(&tools.place, tenure, job, (text, delivery), old);
+        let record = new_record(&tools.place, tenure, start, delivery, old);
         // The index first: a record without its index would not be found again.
         journal.add_to_segment(tenure.segment, &job.id).await?;
         is_entered = true;
@@ -81,7 +80,7 @@ pub(in crate::worker) async fn claim(
         let Some(written) = written.await? else { return Ok(Claim::TooLate) };
         let Some(etag) = written else { continue };
         let looked = insist(drain, tenure, || async {
-            tokio::try_join!(journal.owner(tenure.segment), stopped_before(journal, job, incoming))
+            tokio::try_join!(journal.owner(tenure.segment), stopped_before(journal, start))
         });
         let Some((owner, stop)) = looked.await? else { return Ok(Claim::TooLate) };
         if owner.is_none_or(|(owner, _)| owner.epoch != tenure.epoch) {
@@ -123,12 +122,12 @@ where
 }
 
 /// What the journal says to a start that is not to run. None: it may take the place of `record`.
-pub(in crate::worker) async fn answer(
+pub(in crate::worker) async fn already_known(
     journal: &Journal,
     record: &JobRecord,
-    text: &str,
-    incoming: &Incoming,
+    start: &Start,
 ) -> Result<Option<Claim>, JournalError> {
+    let Start { text, incoming, .. } = start;
     if record.run_id != incoming.run_id {
         if let Some(end) = journal.ended(&record.id, &incoming.run_id).await? {
             let is_same = is_same_start(end.body_sha256.as_deref(), text);
@@ -166,11 +165,10 @@ async fn standing(journal: &Journal, record: &JobRecord) -> Result<Standing, Jou
 
 async fn stopped_before(
     journal: &Journal,
-    job: &Job,
-    incoming: &Incoming,
+    start: &Start,
 ) -> Result<Option<Tombstone>, JournalError> {
-    let tombstone = journal.tombstone(&job.id).await?;
-    Ok(tombstone.filter(|tombstone| decide::cancels(tombstone, incoming, Timestamp::now())))
+    let tombstone = journal.tombstone(&start.job.id).await?;
+    Ok(tombstone.filter(|tombstone| decide::cancels(tombstone, &start.incoming, Timestamp::now())))
 }
 
 /// The record of a claimed run. It goes on counting where the run was put aside before: a start that
@@ -178,10 +176,11 @@ async fn stopped_before(
 pub(in crate::worker) fn new_record(
     place: &Place,
     tenure: &Tenure,
-    job: &Job,
-    (text, delivery): (&str, &Delivery),
+    start: &Start,
+    delivery: &Delivery,
     old: Option<&JobRecord>,
 ) -> JobRecord {
+    let Start { job, text, .. } = start;
     let properties = &delivery.properties;
     let counted =
         old.filter(|old| old.run_id == job.run_id).map(|old| (old.attempt, old.first_try));
@@ -199,7 +198,7 @@ pub(in crate::worker) fn new_record(
         claimed_at: Timestamp::now(),
         finished_at: None,
         message: StoredMessage {
-            body: text.to_owned(),
+            body: text.clone(),
             body_sha256: Some(body_sha256(text.as_bytes())),
             correlation_id: properties.correlation_id.clone(),
             reply_to: properties.reply_to.clone(),

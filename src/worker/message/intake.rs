@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::stop::follow_stop;
-use crate::broker::Consumer;
-use crate::worker::context::Context;
+use super::undelivered::follow_undelivered;
+use crate::broker::{Consumer, Delivery};
+use crate::worker::context::{Context, Known};
+use crate::worker::ownership::tenure::Tenure;
 use crate::worker::recipe::follow_start;
 
 /// Takes start messages of one kind until shutdown.
@@ -18,13 +20,7 @@ pub(in crate::worker) async fn take_starts(
 ) {
     let intake = async {
         while let Some(slot) = ctx.known.slots.take(long_running).await {
-            ctx.known.gate.pass().await;
-            let tenure = ctx.known.tenures.home().await;
-            let delivery = tokio::select! {
-                delivery = consumer.next() => delivery,
-                () = tenure.over().cancelled() => continue,
-            };
-            let Some(delivery) = delivery else {
+            let Some((tenure, delivery)) = next(&ctx.known, &mut consumer).await else {
                 return;
             };
             let follow = follow_start(Arc::clone(&ctx), tenure, delivery, slot);
@@ -35,10 +31,33 @@ pub(in crate::worker) async fn take_starts(
     consumer.close().await;
 }
 
+/// Takes starts that the broker gave up on, one after the other, until shutdown.
+pub(in crate::worker) async fn take_undelivered(ctx: Arc<Context>, mut consumer: Consumer) {
+    let intake = async {
+        while let Some((tenure, delivery)) = next(&ctx.known, &mut consumer).await {
+            follow_undelivered(&ctx, &tenure, delivery).await;
+        }
+    };
+    ctx.drain.no_more_messages().run_until_cancelled(Box::pin(intake)).await;
+    consumer.close().await;
+}
+
 /// Takes stop messages, from the shared queue or our mailbox, until shutdown.
 pub(in crate::worker) async fn take_stops(ctx: Arc<Context>, mut consumer: Consumer) {
     while let Some(delivery) = consumer.next().await {
         follow_stop(&ctx, delivery).await;
     }
     consumer.close().await;
+}
+
+/// The next delivery, taken once we can work, and the segment that it goes to. `None`: no more come.
+async fn next(known: &Known, consumer: &mut Consumer) -> Option<(Arc<Tenure>, Delivery)> {
+    loop {
+        known.gate.pass().await;
+        let tenure = known.tenures.home().await;
+        tokio::select! {
+            delivery = consumer.next() => return delivery.map(|delivery| (tenure, delivery)),
+            () = tenure.over().cancelled() => {}
+        }
+    }
 }

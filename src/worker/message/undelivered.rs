@@ -7,16 +7,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::answer;
-use super::claim::{self, Claim, MAX_CROSSINGS, new_record};
+use super::claim::{Claim, MAX_CROSSINGS, already_known, new_record};
 use super::earlier_runs;
-use super::validate::validate;
-use crate::broker::{Consumer, Delivery};
+use super::validate::{Start, validate};
+use crate::broker::Delivery;
 use crate::job::{Event, ExecutionResult, Job, Run};
 use crate::storage::{JournalError, RecordState};
 use crate::worker::context::{Context, Tools};
 use crate::worker::decide;
 use crate::worker::ownership::tenure::Tenure;
-use crate::worker::recipe::incoming;
 use crate::worker::run::account::write;
 use crate::worker::run::reporter::Reporter;
 
@@ -26,34 +25,20 @@ const TRIES: u32 = 5;
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Takes starts that the broker gave up on, one after the other, until shutdown.
-pub(in crate::worker) async fn take_undelivered(ctx: Arc<Context>, mut consumer: Consumer) {
-    let intake = async {
-        loop {
-            ctx.known.gate.pass().await;
-            let tenure = ctx.known.tenures.home().await;
-            let delivery = tokio::select! {
-                delivery = consumer.next() => delivery,
-                () = tenure.over().cancelled() => continue,
-            };
-            let Some(delivery) = delivery else {
-                return;
-            };
-            follow_undelivered(&ctx, &tenure, delivery).await;
-        }
-    };
-    ctx.drain.no_more_messages().run_until_cancelled(Box::pin(intake)).await;
-    consumer.close().await;
-}
-
-async fn follow_undelivered(ctx: &Context, tenure: &Arc<Tenure>, delivery: Delivery) {
-    let (job, text) = match validate(&ctx.tools, &delivery) {
-        Ok(valid) => valid,
+/// Follows one start that the broker gave up on.
+pub(in crate::worker) async fn follow_undelivered(
+    ctx: &Context,
+    tenure: &Arc<Tenure>,
+    delivery: Delivery,
+) {
+    let start = match validate(&ctx.tools, &delivery) {
+        Ok(start) => start,
         Err(error) => return answer::reject(ctx, delivery, &error).await,
     };
+    let job = &start.job;
     for _ in 0..TRIES {
-        match end(ctx, tenure, (&job, &text), &delivery).await {
-            Ok(ended) => return tell(ctx, delivery, &job, ended).await,
+        match end(ctx, tenure, &start, &delivery).await {
+            Ok(ended) => return tell(ctx, delivery, job, ended).await,
             Err(error) => {
                 tracing::warn!(job.id = %job.id, %error, "cannot note the end of a start yet");
                 ctx.known.gate.close();
@@ -62,7 +47,7 @@ async fn follow_undelivered(ctx: &Context, tenure: &Arc<Tenure>, delivery: Deliv
             }
         }
     }
-    give_back(&delivery, &job).await;
+    give_back(&delivery, job).await;
 }
 
 /// The journal has its end, or nothing yet: either way it can come again.
@@ -77,24 +62,23 @@ async fn give_back(delivery: &Delivery, job: &Job) {
 async fn end(
     ctx: &Context,
     tenure: &Arc<Tenure>,
-    (job, text): (&Job, &str),
+    start: &Start,
     delivery: &Delivery,
 ) -> Result<Claim, JournalError> {
+    let job = &start.job;
     let event = event(&ctx.tools, tenure, job, delivery);
     for _ in 0..MAX_CROSSINGS {
         let seen = ctx.tools.journal.read(&job.id).await?;
         let old = seen.as_ref().map(|(old, _)| old);
         if let Some(old) = old {
-            if let Some(answer) =
-                claim::answer(&ctx.tools.journal, old, text, &incoming(job, delivery)).await?
-            {
+            if let Some(answer) = already_known(&ctx.tools.journal, old, start).await? {
                 return Ok(answer);
             }
             if old.run_id != job.run_id {
                 earlier_runs::keep_end(&ctx.tools, tenure, old, &job.run_id).await?;
             }
         }
-        let mut record = new_record(&ctx.tools.place, tenure, job, (text, delivery), old);
+        let mut record = new_record(&ctx.tools.place, tenure, start, delivery, old);
         record.state = RecordState::Finished;
         record.finished_at = Some(Timestamp::now());
         record.result = Some(event.clone());

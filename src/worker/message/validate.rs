@@ -8,20 +8,33 @@ use crate::job::{
 };
 use crate::storage::JobRecord;
 use crate::worker::context::Tools;
+use crate::worker::decide::Incoming;
 
-/// The job of a delivery, and its message as text.
+/// A start message that can be followed.
+pub(in crate::worker) struct Start {
+    /// What it asks for.
+    pub job: Job,
+    /// The message, unpacked.
+    pub text: String,
+    /// What it says about itself.
+    pub incoming: Incoming,
+}
+
+/// The start that a delivery brings.
 pub(in crate::worker) fn validate(
     tools: &Tools,
     delivery: &Delivery,
-) -> Result<(Job, String), MessageError> {
+) -> Result<Start, MessageError> {
     let text = text_of(tools, delivery)?;
     let message_id = delivery.properties.message_id.as_deref();
     let job = parse_executable(&text)
         .and_then(|executable| Job::validate(executable, &tools.bounds, message_id))
         .and_then(|job| check_reply_to(tools, delivery, job))
         .map_err(|error| without_secrets(tools, error, &text))?;
+    let published_at = delivery.properties.timestamp;
+    let incoming = Incoming { run_id: job.run_id.clone(), published_at };
     // What was read as JSON is UTF-8.
-    Ok((job, String::from_utf8_lossy(&text).into_owned()))
+    Ok(Start { job, text: String::from_utf8_lossy(&text).into_owned(), incoming })
 }
 
 /// The text of a start or stop message, however its publisher packed it.

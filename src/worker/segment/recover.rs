@@ -4,8 +4,8 @@
 //! Every record that is taken up is written anew under our ownership first. So whatever its last
 //! owner still has in mind for it comes to nothing.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,26 +60,28 @@ pub(in crate::worker) async fn recover(
     tenure: &Arc<Tenure>,
 ) -> Result<(), RecoverError> {
     let segment = tenure.segment;
-    let (mut containers, outdated) =
-        by_run(ctx.tools.runner.list_managed_containers(segment).await?);
+    let Context { tools, known, .. } = &**ctx;
+    let (mut containers, outdated) = by_run(tools.runner.list_managed_containers(segment).await?);
     for (info, labels) in outdated {
-        if !ctx.tools.runner.is_active(&labels.id) {
-            ctx.tools.runner.remove_leftover(&info.id).await;
+        if !known.active.has(&labels.id) {
+            tools.runner.remove_leftover(&info.id).await;
         }
     }
-    let index = ctx.tools.journal.segment_index(segment).await?;
-    remember_unconfirmed(&ctx.tools.outbox, tenure, &index);
+    let index = tools.journal.segment_index(segment).await?;
+    remember_unconfirmed(&tools.outbox, tenure, &index);
+    let mut looked_at = HashSet::new();
     for id in index.jobs {
-        if ctx.known.active.has(&id) {
+        if known.active.has(&id) {
             containers.retain(|(job, _), _| *job != id);
             continue;
         }
-        let known = ctx.tools.journal.read(&id).await?;
-        if known.as_ref().is_some_and(|(record, _)| is_a_later_owners(record, tenure)) {
+        looked_at.insert(id.clone());
+        let found = tools.journal.read(&id).await?;
+        if found.as_ref().is_some_and(|(record, _)| is_a_later_owners(record, tenure)) {
             tracing::info!(segment, job.id = %id, "leave segment to its next owner");
             return Ok(());
         }
-        let ours = known.filter(|(record, _)| record.segment == segment);
+        let ours = found.filter(|(record, _)| record.segment == segment);
         let container = ours
             .as_ref()
             .and_then(|(record, _)| containers.remove(&(id.clone(), record.run_id.to_string())));
@@ -89,10 +91,10 @@ pub(in crate::worker) async fn recover(
             }
             finished => {
                 if let Some((info, _)) = container {
-                    ctx.tools.runner.remove_leftover(&info.id).await;
+                    tools.runner.remove_leftover(&info.id).await;
                 }
                 if let Some((record, _)) = finished
-                    && !tidy_finished(&ctx.tools, tenure, &record).await
+                    && !tidy_finished(tools, tenure, &record).await
                 {
                     continue;
                 }
@@ -100,14 +102,15 @@ pub(in crate::worker) async fn recover(
                 if tenure.proven().await.is_err() {
                     return Ok(());
                 }
-                ctx.tools.journal.remove_from_segment(segment, &id).await?;
+                tools.journal.remove_from_segment(segment, &id).await?;
             }
         }
     }
     for ((job, _), (info, _)) in containers {
-        if !ctx.tools.runner.is_active(&job) {
+        // A job that was taken up just now has its own container by now: this one is another run's.
+        if looked_at.contains(&job) || !known.active.has(&job) {
             tracing::warn!(job.id = %job, container.id = %info.id, "remove container that no record knows");
-            ctx.tools.runner.remove_leftover(&info.id).await;
+            tools.runner.remove_leftover(&info.id).await;
         }
     }
     Ok(())
