@@ -24,4 +24,5 @@ pub use active::ActiveRun;
 pub use lifecycle::{WorkerError, run};
 pub use run::execute::{Begin, Executed, Keeper, execute};
 pub use run::local::{LocalError, LocalRun, run_local};
-pub use run::reporter::{Publisher, Reporter};
+pub use run::publisher::Publisher;
+pub use run::reporter::Reporter;

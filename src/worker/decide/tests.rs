@@ -1,9 +1,13 @@
 use std::time::Duration;
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::attempts::{MAX_RESTART_PAUSE, REPLACE_PAUSE};
 use super::*;
+use crate::job::{Bounds, ExecutionResult, Job, Limits, Network, RunId, Verdict, parse_executable};
+use crate::storage::{JobRecord, RecordState, StoredMessage, Tombstone};
 
 #[test]
 fn a_run_is_answered_to_the_message_that_started_it_alone() {
@@ -23,8 +27,6 @@ fn a_start_that_expired_is_cancelled_and_one_that_nobody_could_take_is_unavailab
     assert!(why.contains("rejected"), "{why}");
     assert_eq!(undelivered(None).0, Verdict::Unavailable);
 }
-use crate::job::{Bounds, Limits, Network, parse_executable};
-use crate::storage::StoredMessage;
 
 fn run(id: &str) -> RunId {
     id.parse().unwrap()

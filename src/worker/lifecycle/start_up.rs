@@ -1,36 +1,32 @@
-//! A worker's life: connect, claim a segment, take up what is there, take messages, drain.
+//! From the settings to a worker that takes messages: connect, claim a segment, take up what is there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::live;
-use super::retention;
-use crate::broker::{Broker, BrokerError, Flow, Inbox, RabbitSink};
-use crate::http::{self, Readiness};
+use super::worker::Worker;
+use super::{live, retention};
+use crate::broker::{Broker, BrokerError, RabbitSink};
+use crate::http::Readiness;
 use crate::logs::{LiveFeed, LogCollector, Masks};
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::EngineError;
 use crate::runner::temp_dir::{self, TempDirError};
 use crate::runner::{ContainerOrchestrator, DockerRunner, Ground};
-use crate::settings::{Exposure, Settings};
+use crate::settings::Settings;
 use crate::storage::{Journal, ObjectStore, S3Store, StoreError, probe};
 use crate::worker::active::ActiveRuns;
 use crate::worker::context::{Context, Known, Tools};
 use crate::worker::drain::Drain;
 use crate::worker::gate::Gate;
-use crate::worker::message::intake::{take_starts, take_stops, take_undelivered};
 use crate::worker::ownership::mark;
-use crate::worker::ownership::tenure::Tenures;
+use crate::worker::ownership::tenures::Tenures;
 use crate::worker::run::outbox::{self, Outbox};
-use crate::worker::run::reporter::Publisher;
+use crate::worker::run::publisher::Publisher;
 use crate::worker::segment::adopt;
-use crate::worker::segment::hold::STOP_PREFETCH;
-use crate::worker::segment::sweep;
 use crate::worker::slots::Slots;
 
 /// Why a worker could not begin.
@@ -58,53 +54,9 @@ pub enum WorkerError {
 /// Pause between two attempts to declare exchanges and queues.
 const DECLARE_RETRY: Duration = Duration::from_secs(1);
 
-/// How long the last log lines and events may take once everything else has ended.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Runs a worker until `shutdown`, then drains it: no new messages, terminating runs have the
-/// grace of the settings to end, and what still runs is left to whoever takes the segment next.
-pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), WorkerError> {
-    let readiness = Readiness::default();
-    let tasks = TaskTracker::new();
-    let closing = CancellationToken::new();
-    let server = http::serve(&settings.http, readiness.clone(), closing.clone());
-    let address = settings.http.listen;
-    tasks.spawn(server.await.map_err(|source| WorkerError::Http { address, source })?);
-
-    warn_of_exposures(&settings);
-
-    let begun = Box::pin(begin(&settings, &readiness, &tasks, &closing, &shutdown));
-    if let Some(worker) = begun.await? {
-        shutdown.cancelled().await;
-        worker.drain(settings.worker.drain_grace).await;
-    }
-    closing.cancel();
-    tasks.close();
-    if timeout(FLUSH_TIMEOUT, tasks.wait()).await.is_err() {
-        tracing::warn!("leave background tasks behind: they did not end in time");
-    }
-    tracing::info!("worker has ended");
-    Ok(())
-}
-
-/// Says once, in one line, what the settings leave open to strangers' code.
-fn warn_of_exposures(settings: &Settings) {
-    let sentence = |exposure: Exposure| format!("{}; {}", exposure.said, exposure.remedy);
-    let sentences: Vec<_> = settings.exposures().into_iter().map(sentence).collect();
-    if !sentences.is_empty() {
-        tracing::warn!("strangers could do harm: {}", sentences.join("; "));
-    }
-}
-
-/// A worker that takes messages.
-struct Worker {
-    ctx: Arc<Context>,
-    logs: Arc<LogCollector>,
-}
-
 /// Connects, claims a segment, takes up what is there and begins to take messages. `None`: shutdown
 /// came first.
-async fn begin(
+pub(super) async fn begin(
     settings: &Settings,
     readiness: &Readiness,
     tasks: &TaskTracker,
@@ -259,75 +211,4 @@ fn tools(
         place: mark::place(identity, &settings.runner.temp_dir),
     };
     (tools, unconfirmed)
-}
-
-impl Worker {
-    /// Sees to the segments: that there is one of our own, those of dead workers, and what is left
-    /// of runs that are nobody's.
-    fn keep_segments(&self, tasks: &TaskTracker) {
-        let until = self.ctx.drain.no_more_segments();
-        let ctx = || Arc::clone(&self.ctx);
-        tasks.spawn(until.clone().run_until_cancelled_owned(adopt::keep_home(ctx())));
-        tasks.spawn(until.clone().run_until_cancelled_owned(adopt::watch_others(ctx())));
-        tasks.spawn(until.clone().run_until_cancelled_owned(sweep::sweep_now_and_then(ctx())));
-    }
-
-    /// Publishes again what the broker has not confirmed, until `closing`.
-    fn publish_again(
-        &self,
-        tasks: &TaskTracker,
-        unconfirmed: outbox::Incoming,
-        closing: &CancellationToken,
-    ) {
-        let (ctx, closing) = (Arc::clone(&self.ctx), closing.clone());
-        tasks.spawn(async move {
-            closing.run_until_cancelled(ctx.tools.outbox.publish_again(unconfirmed)).await;
-        });
-    }
-
-    fn take_messages(&self) {
-        let Context { tools, drain, .. } = &*self.ctx;
-        let consumer =
-            |inbox, flow| tools.broker.consumer(inbox, flow, drain.no_more_messages().clone());
-        let ctx = || Arc::clone(&self.ctx);
-        for long_running in [false, true] {
-            let starts = consumer(Inbox::of_start(long_running), Flow::OnDemand);
-            drain.spawn_intake(take_starts(ctx(), starts, long_running));
-        }
-        let stops = consumer(Inbox::Stop, Flow::Prefetch(STOP_PREFETCH));
-        drain.spawn_intake(take_stops(ctx(), stops));
-        let undelivered = consumer(Inbox::Undelivered, Flow::Prefetch(1));
-        drain.spawn_intake(take_undelivered(ctx(), undelivered));
-    }
-
-    /// Accepts no more, waits for terminating runs within the grace, lets go of the rest.
-    async fn drain(self, grace: Duration) {
-        let Context { tools, known, drain } = &*self.ctx;
-        tracing::info!(active = known.active.len(), grace_seconds = grace.as_secs(), "drain");
-        if timeout(FLUSH_TIMEOUT, drain.stop_intake()).await.is_err() {
-            tracing::warn!("the broker did not confirm in time that no more messages come");
-        }
-        if timeout(grace, drain.wait_for_terminating()).await.is_err() {
-            tracing::warn!(
-                left = drain.terminating_left(),
-                "the grace is over: leave terminating runs to the segment's next owner"
-            );
-        }
-        let flush = async {
-            drain.detach().await;
-            tools.publisher.tracker.close();
-            tools.publisher.tracker.wait().await;
-        };
-        let (flushed, shipped) =
-            tokio::join!(timeout(FLUSH_TIMEOUT, flush), self.logs.stop(FLUSH_TIMEOUT));
-        if flushed.is_err() || !shipped {
-            tracing::warn!("some log lines or events did not reach their place in time");
-        }
-        // Last of all, for whoever comes next begins at once.
-        if timeout(FLUSH_TIMEOUT, drain.release_segments()).await.is_err() {
-            tracing::warn!("the segments could not be let go in good order");
-        }
-        drain.give_up();
-        tools.broker.close().await;
-    }
 }

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::execute::{Begin, Executed, Keeper, execute};
-use super::reporter::{Publisher, Reporter};
+use super::publisher::Publisher;
+use super::reporter::Reporter;
 use crate::broker::EventSink;
 use crate::job::{ExecutionResult, Job, Run, Verdict, sentence};
 use crate::logs::{LiveTap, LogCollector};

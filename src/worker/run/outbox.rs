@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::reporter::Publisher;
+use super::publisher::Publisher;
 use crate::broker::ReplyTo;
 use crate::job::Event;
 use crate::storage::{Journal, JournalError, Unconfirmed};

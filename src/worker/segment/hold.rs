@@ -1,5 +1,5 @@
-//! One segment, from its claim to its release: taken by its lock queue, noted in the journal, shown
-//! to be ours beat by beat, and regained where the connection was lost for a moment.
+//! One segment, from when it was taken to its release: shown to be ours beat by beat, and regained where
+//! the connection was lost for a moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 
 use super::recover;
+use super::take::mark_of;
 use crate::broker::{BrokerError, Flow, Inbox, Proof, SegmentLock};
 use crate::runner::Uptime;
-use crate::storage::{ETag, Journal, JournalError, OwnerRecord};
+use crate::storage::{Journal, JournalError, OwnerRecord};
 use crate::worker::context::{Context, Known, Tools};
 use crate::worker::message::intake::take_stops;
-use crate::worker::ownership::mark::Mark;
 use crate::worker::ownership::tenure::{Asked, BEAT, PROOF_TIMEOUT, Tenure};
 
 /// Pause between two attempts at something that did not go well.
@@ -21,71 +21,6 @@ pub(in crate::worker) const RETRY: Duration = Duration::from_secs(1);
 
 /// Deliveries of stop messages that may be under way at a time.
 pub(in crate::worker) const STOP_PREFETCH: u16 = 8;
-
-/// Why a segment could not be claimed this time.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::worker) enum ClaimError {
-    /// The broker failed.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    /// The journal failed.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-/// Takes the mark at our place that says to the other processes of this host that an owner of the
-/// segment lives; `None` while one does.
-pub(in crate::worker) fn mark_of(tools: &Tools, segment: u32) -> Option<Mark> {
-    let namespace = &tools.broker.topology().namespace();
-    match Mark::try_take(tools.place.temp_dir.as_ref(), namespace, segment) {
-        Ok(mark) => mark,
-        Err(error) => {
-            tracing::warn!(segment, %error, "take the segment's mark in TEMP_DIR");
-            None
-        }
-    }
-}
-
-/// Takes a segment whose last owner is `seen`, where its lock is free; `None` where somebody else
-/// was faster.
-pub(in crate::worker) async fn take(
-    tools: &Tools,
-    segment: u32,
-    seen: Option<(OwnerRecord, ETag)>,
-    mark: Option<Mark>,
-) -> Result<Option<(Arc<Tenure>, SegmentLock)>, ClaimError> {
-    let Some(lock) = tools.broker.try_lock(segment).await? else {
-        return Ok(None);
-    };
-    let last = seen.as_ref().map(|(last, _)| last);
-    let owner = OwnerRecord {
-        segment,
-        epoch: last.map_or(0, |last| last.epoch) + 1,
-        worker: tools.publisher.worker.clone(),
-        place: tools.place.clone(),
-        claimed_at: Timestamp::now(),
-        // Its bots may still have the lease that the last owner gave them.
-        lease_seconds: last.map_or(0, |last| last.lease_seconds).max(tools.lease().as_secs()),
-        regained_at: None,
-        released_at: None,
-    };
-    let written = tools.journal.write_owner(&owner, seen.as_ref().map(|(_, etag)| etag)).await;
-    let asked = Asked::now();
-    match written {
-        // Held all along, so that nobody can have regained it without seeing us in the journal.
-        Ok(Some(_)) if lock.prove(PROOF_TIMEOUT).await == Proof::Held => {
-            Ok(Some((Arc::new(Tenure::new(segment, owner.epoch, asked, mark)), lock)))
-        }
-        Ok(_) => {
-            lock.release().await;
-            Ok(None)
-        }
-        Err(error) => {
-            lock.release().await;
-            Err(error.into())
-        }
-    }
-}
 
 /// Begins a tenure: its mailbox, its holder, and what its last owner left. Returns once all of that
 /// is taken up, or the tenure is over.

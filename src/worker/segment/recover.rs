@@ -9,9 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::job::{Job, JobId, Run, Verdict, sentence};
+use super::continuation::{Continuation, continuation};
+use crate::job::{JobId, Run, Verdict, sentence};
 use crate::runner::labels::Identity;
-use crate::runner::orchestrator::{ContainerInfo, ContainerState, EngineError};
+use crate::runner::orchestrator::{ContainerInfo, EngineError};
 use crate::storage::{ETag, JobRecord, Journal, JournalError, RecordState, SegmentIndex};
 use crate::worker::active::StopOrder;
 use crate::worker::context::{Context, Tools};
@@ -160,37 +161,6 @@ fn by_run(found: Vec<Found>) -> (HashMap<(JobId, String), Found>, Vec<Found>) {
     (newest, outdated)
 }
 
-/// How a run goes on, given what is left of its container. Pure.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::worker) enum Continuation {
-    Adopt { container: String, attempt: u32 },
-    Launch { attempt: u32 },
-    Lost,
-}
-
-pub(in crate::worker) fn continuation(
-    job: &Job,
-    record: &JobRecord,
-    container: Option<(&str, ContainerState, u32)>,
-) -> Continuation {
-    // One of an earlier attempt is outdated: a later one began elsewhere.
-    if let Some((id, ContainerState::Running | ContainerState::Exited, attempt)) = container
-        && attempt == record.attempt
-    {
-        return Continuation::Adopt { container: id.to_owned(), attempt };
-    }
-    let attempt = match record.state {
-        // It was put aside before it reached the broker: this attempt has not begun.
-        RecordState::Waiting => record.attempt,
-        RecordState::Active | RecordState::Finished => record.attempt + 1,
-    };
-    if job.is_long_running || attempt <= job.max_attempts {
-        Continuation::Launch { attempt }
-    } else {
-        Continuation::Lost
-    }
-}
-
 async fn take_up(
     ctx: &Arc<Context>,
     tenure: &Arc<Tenure>,
@@ -286,37 +256,4 @@ async fn make_ours(
     record.state = RecordState::Active;
     let written = journal.replace(&record, etag).await?;
     Ok(written.map(|etag| (record, etag)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::worker::decide::tests::record;
-    use crate::worker::life;
-
-    #[test]
-    fn the_latest_attempt_is_taken_up_and_what_is_lost_runs_again_while_it_may() {
-        use ContainerState::{Created, Exited, Running};
-        use RecordState::{Active, Waiting};
-        let adopt = |attempt| Continuation::Adopt { container: "it".to_owned(), attempt };
-        let launch = |attempt| Continuation::Launch { attempt };
-        for (state, attempt, container, backtest, bot) in [
-            (Active, 2, Some((Running, 2)), adopt(2), adopt(2)),
-            (Active, 2, Some((Exited, 2)), adopt(2), adopt(2)),
-            (Active, 2, Some((Created, 2)), launch(3), launch(3)),
-            (Active, 2, None, launch(3), launch(3)),
-            // A later one has begun elsewhere.
-            (Active, 2, Some((Running, 1)), launch(3), launch(3)),
-            (Active, 2, Some((Exited, 1)), launch(3), launch(3)),
-            (Waiting, 2, Some((Exited, 1)), launch(2), launch(2)),
-            (Waiting, 3, None, launch(3), launch(3)),
-            (Active, 3, None, Continuation::Lost, launch(4)),
-        ] {
-            let record = JobRecord { attempt, ..record("r1", 0, state) };
-            let left = container.map(|(state, attempt)| ("it", state, attempt));
-            let what = format!("{state:?} {attempt} {container:?}");
-            assert_eq!(continuation(&life::job(false), &record, left), backtest, "{what}");
-            assert_eq!(continuation(&life::job(true), &record, left), bot, "{what}");
-        }
-    }
 }

@@ -7,7 +7,7 @@ use crate::job::Verdict;
 use crate::storage::{JobRecord, RecordState};
 use crate::worker::decide;
 use crate::worker::life::world::Container;
-use crate::worker::segment::recover::{Continuation, continuation};
+use crate::worker::segment::continuation::{Continuation, continuation};
 use crate::worker::segment::sweep::{Kind, Left, is_orphan};
 
 impl Worker {

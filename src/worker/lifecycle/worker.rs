@@ -1,0 +1,96 @@
+//! A worker that takes messages, and its drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{Flow, Inbox};
+use crate::logs::LogCollector;
+use crate::worker::context::Context;
+use crate::worker::message::intake::{take_starts, take_stops, take_undelivered};
+use crate::worker::run::outbox;
+use crate::worker::segment::hold::STOP_PREFETCH;
+use crate::worker::segment::{adopt, sweep};
+
+/// How long the last log lines and events may take once everything else has ended.
+pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A worker that takes messages.
+pub(super) struct Worker {
+    pub(super) ctx: Arc<Context>,
+    pub(super) logs: Arc<LogCollector>,
+}
+
+impl Worker {
+    /// Sees to the segments: that there is one of our own, those of dead workers, and what is left
+    /// of runs that are nobody's.
+    pub(super) fn keep_segments(&self, tasks: &TaskTracker) {
+        let until = self.ctx.drain.no_more_segments();
+        let ctx = || Arc::clone(&self.ctx);
+        tasks.spawn(until.clone().run_until_cancelled_owned(adopt::keep_home(ctx())));
+        tasks.spawn(until.clone().run_until_cancelled_owned(adopt::watch_others(ctx())));
+        tasks.spawn(until.clone().run_until_cancelled_owned(sweep::sweep_now_and_then(ctx())));
+    }
+
+    /// Publishes again what the broker has not confirmed, until `closing`.
+    pub(super) fn publish_again(
+        &self,
+        tasks: &TaskTracker,
+        unconfirmed: outbox::Incoming,
+        closing: &CancellationToken,
+    ) {
+        let (ctx, closing) = (Arc::clone(&self.ctx), closing.clone());
+        tasks.spawn(async move {
+            closing.run_until_cancelled(ctx.tools.outbox.publish_again(unconfirmed)).await;
+        });
+    }
+
+    pub(super) fn take_messages(&self) {
+        let Context { tools, drain, .. } = &*self.ctx;
+        let consumer =
+            |inbox, flow| tools.broker.consumer(inbox, flow, drain.no_more_messages().clone());
+        let ctx = || Arc::clone(&self.ctx);
+        for long_running in [false, true] {
+            let starts = consumer(Inbox::of_start(long_running), Flow::OnDemand);
+            drain.spawn_intake(take_starts(ctx(), starts, long_running));
+        }
+        let stops = consumer(Inbox::Stop, Flow::Prefetch(STOP_PREFETCH));
+        drain.spawn_intake(take_stops(ctx(), stops));
+        let undelivered = consumer(Inbox::Undelivered, Flow::Prefetch(1));
+        drain.spawn_intake(take_undelivered(ctx(), undelivered));
+    }
+
+    /// Accepts no more, waits for terminating runs within the grace, lets go of the rest.
+    pub(super) async fn drain(self, grace: Duration) {
+        let Context { tools, known, drain } = &*self.ctx;
+        tracing::info!(active = known.active.len(), grace_seconds = grace.as_secs(), "drain");
+        if timeout(FLUSH_TIMEOUT, drain.stop_intake()).await.is_err() {
+            tracing::warn!("the broker did not confirm in time that no more messages come");
+        }
+        if timeout(grace, drain.wait_for_terminating()).await.is_err() {
+            tracing::warn!(
+                left = drain.terminating_left(),
+                "the grace is over: leave terminating runs to the segment's next owner"
+            );
+        }
+        let flush = async {
+            drain.detach().await;
+            tools.publisher.tracker.close();
+            tools.publisher.tracker.wait().await;
+        };
+        let (flushed, shipped) =
+            tokio::join!(timeout(FLUSH_TIMEOUT, flush), self.logs.stop(FLUSH_TIMEOUT));
+        if flushed.is_err() || !shipped {
+            tracing::warn!("some log lines or events did not reach their place in time");
+        }
+        // Last of all, for whoever comes next begins at once.
+        if timeout(FLUSH_TIMEOUT, drain.release_segments()).await.is_err() {
+            tracing::warn!("the segments could not be let go in good order");
+        }
+        drain.give_up();
+        tools.broker.close().await;
+    }
+}
