@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::ownership::tenure::Tenure;
+use super::slots::Slot;
 use crate::job::{JobId, RunId};
 
 /// How a run is to be stopped.
@@ -28,6 +29,7 @@ pub struct ActiveRun {
     order: OnceLock<StopOrder>,
     requested: CancellationToken,
     claimed: OnceLock<Arc<Tenure>>,
+    slot: Mutex<Option<Slot>>,
     ended: AtomicBool,
 }
 
@@ -36,8 +38,8 @@ impl ActiveRun {
     #[must_use]
     pub fn new(run_id: RunId) -> Self {
         let (order, requested) = (OnceLock::new(), CancellationToken::new());
-        let (claimed, ended) = (OnceLock::new(), AtomicBool::new(false));
-        Self { run_id, order, requested, claimed, ended }
+        let (claimed, slot) = (OnceLock::new(), Mutex::new(None));
+        Self { run_id, order, requested, claimed, slot, ended: AtomicBool::new(false) }
     }
 
     /// Asks the run to stop. The first order stays; gives `false` where there was one.
@@ -50,6 +52,16 @@ impl ActiveRun {
     /// Notes that the journal has the run as ours, under a tenure.
     pub(super) fn claim(&self, tenure: &Arc<Tenure>) {
         self.claimed.get_or_init(|| Arc::clone(tenure));
+    }
+
+    /// Keeps a slot for the run, where there is one.
+    pub(super) fn occupy(&self, slot: Option<Slot>) {
+        *self.slot.lock() = slot;
+    }
+
+    /// Frees the run's slot, although the run may still be told about. That happens at its end at the latest.
+    pub(super) fn free_slot(&self) {
+        self.slot.lock().take();
     }
 
     /// Whether the journal has the run as ours. Until then its claim may come to nothing.
@@ -99,7 +111,7 @@ pub(super) struct ActiveRuns {
     by_job: Mutex<HashMap<JobId, Arc<ActiveRun>>>,
 }
 
-/// Takes the run out again when it is dropped, on every path.
+/// Takes the run out again when it is dropped, on every path, and frees its slot.
 #[derive(Debug)]
 pub(super) struct ActiveGuard {
     runs: Arc<ActiveRuns>,
@@ -110,6 +122,7 @@ pub(super) struct ActiveGuard {
 
 impl Drop for ActiveGuard {
     fn drop(&mut self) {
+        self.run.free_slot();
         self.runs.by_job.lock().remove(&self.id);
     }
 }

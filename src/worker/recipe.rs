@@ -41,18 +41,18 @@ pub(super) async fn follow_start(
         Ok(guard) => guard,
         Err(active) => return answer::already_active(&ctx, delivery, &start, &active).await,
     };
+    guard.run.occupy(Some(slot));
     match claim::claim(&ctx, &tenure, &start, &delivery).await {
         Ok(Claim::Taken(claimed)) => {
             guard.run.claim(&tenure);
             answer::ack(&delivery, &job.id).await;
-            run_claimed(ctx, *claimed, Begin::Launch, guard, Some(slot)).await;
+            run_claimed(ctx, *claimed, Begin::Launch, guard).await;
         }
         Ok(Claim::Cancelled(claimed, tombstone)) => {
             guard.run.claim(&tenure);
             answer::ack(&delivery, &job.id).await;
             let why = why_cancelled(&tombstone, &start.incoming);
-            ending::settle_unrun(&ctx, &guard.run, *claimed, Verdict::Cancelled, why, Some(slot))
-                .await;
+            ending::settle_unrun(&ctx, &guard.run, *claimed, Verdict::Cancelled, why).await;
         }
         Ok(Claim::TooLate) => {
             tenure.resign();
@@ -77,7 +77,6 @@ pub(super) async fn run_claimed(
     claimed: Claimed,
     begin: Begin,
     guard: ActiveGuard,
-    slot: Option<Slot>,
 ) {
     let Claimed { run, tenure, record, etag } = claimed;
     let first_try = record.first_try;
@@ -102,15 +101,14 @@ pub(super) async fn run_claimed(
             reporter.drain().await;
         }
         Executed::Ended(result) => {
-            ending::settle(&ctx.tools, &guard.run, reporter, &account, *result, slot).await
+            ending::settle(&ctx.tools, &guard.run, reporter, &account, *result).await
         }
         Executed::Failed { attempt, reason } => {
             ctx.known.gate.close();
             // One after the first that began here follows one that ran.
             let first_try = if attempt > run.attempt { attempt } else { first_try };
             let failed = FailedTry { run: &run, attempt, first_try, reason: &reason };
-            ending::try_again_or_give_up(&ctx.tools, &guard.run, reporter, &account, &failed, slot)
-                .await;
+            ending::try_again_or_give_up(&ctx.tools, &guard.run, reporter, &account, &failed).await;
         }
     }
     drop(guard);

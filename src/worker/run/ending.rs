@@ -13,7 +13,6 @@ use crate::worker::active::ActiveRun;
 use crate::worker::context::{Context, Tools};
 use crate::worker::decide::{may_retry, tries};
 use crate::worker::ownership::tenure::Tenure;
-use crate::worker::slots::Slot;
 
 /// The end of a claimed run: the verdict goes to the journal, a rejected one to the dead letters, the
 /// events to the broker or to the outbox, container and directory away, the index last. A crash at any
@@ -25,7 +24,6 @@ pub(in crate::worker) async fn settle(
     reporter: Reporter,
     account: &Account,
     result: ExecutionResult,
-    slot: Option<Slot>,
 ) {
     let verdict = result.verdict;
     let event = reporter.result_event(result);
@@ -54,7 +52,7 @@ pub(in crate::worker) async fn settle(
     // The journal has the end, and the store what was written: nobody needs the container.
     let release = async {
         tools.runner.release(&record.id).await;
-        drop(slot);
+        active.free_slot();
     };
     let (published, ()) = tokio::join!(publish, release);
     let was_stopped = matches!(verdict, Some(Verdict::Stopped | Verdict::Cancelled));
@@ -109,14 +107,13 @@ pub(in crate::worker) async fn settle_unrun(
     claimed: Claimed,
     verdict: Verdict,
     why: String,
-    slot: Option<Slot>,
 ) {
     let Claimed { run, tenure, record, etag } = claimed;
     let result = ExecutionResult::failed(&run, ctx.tools.runner.worker(), verdict, why);
     let trace = record.message.traceparent.clone();
     let reporter = Reporter::new(ctx.tools.publisher.clone(), run, trace);
     let account = Account::new(&ctx.tools, &ctx.drain, tenure, (record, etag));
-    settle(&ctx.tools, active, reporter, &account, result, slot).await;
+    settle(&ctx.tools, active, reporter, &account, result).await;
 }
 
 /// Publishes the end of a run that a last owner settled, but perhaps did not publish. Gives whether
@@ -151,17 +148,16 @@ pub(in crate::worker) async fn try_again_or_give_up(
     reporter: Reporter,
     account: &Account,
     failed: &FailedTry<'_>,
-    slot: Option<Slot>,
 ) {
     let FailedTry { run, attempt, first_try, reason } = *failed;
     let tries = tries(run.job.is_long_running, attempt, first_try);
     let step = tools.broker.topology().retry_step_or_last(tries);
     if let Some(step) = step.filter(|_| may_retry(tries, run.job.max_attempts)) {
-        return retry(tools, active, reporter, account, failed, &step, slot).await;
+        return retry(tools, active, reporter, account, failed, &step).await;
     }
     let message = sentence::gave_up(tries, reason);
     let result = ExecutionResult::failed(run, tools.runner.worker(), Verdict::Unavailable, message);
-    settle(tools, active, reporter, account, result, slot).await;
+    settle(tools, active, reporter, account, result).await;
 }
 
 /// Puts a claimed run back to the broker, for later.
@@ -172,7 +168,6 @@ async fn retry(
     account: &Account,
     failed: &FailedTry<'_>,
     step: &RetryStep,
-    slot: Option<Slot>,
 ) {
     let FailedTry { run, attempt, first_try, reason } = *failed;
     let seconds = step.delay().as_secs();
@@ -186,7 +181,7 @@ async fn retry(
     if waiting.await != Written::Yes {
         return;
     }
-    drop(slot);
+    active.free_slot();
     reporter.drain().await;
     let record = account.record().await;
     active.end();

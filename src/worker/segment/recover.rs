@@ -210,7 +210,7 @@ async fn take_up(
             if let Some(error) = beyond {
                 let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
                 let why = sentence::beyond_the_settings(&error);
-                ending::settle_unrun(ctx, &guard.run, claimed, Verdict::Rejected, why, None).await;
+                ending::settle_unrun(ctx, &guard.run, claimed, Verdict::Rejected, why).await;
                 return Ok(());
             }
             (Begin::Launch, attempt)
@@ -218,7 +218,7 @@ async fn take_up(
         Continuation::Lost => {
             let message = sentence::all_attempts_lost(record.attempt);
             let claimed = Claimed { run: before, tenure: Arc::clone(tenure), record, etag };
-            ending::settle_unrun(ctx, &guard.run, claimed, Verdict::Lost, message, None).await;
+            ending::settle_unrun(ctx, &guard.run, claimed, Verdict::Lost, message).await;
             return Ok(());
         }
     };
@@ -227,11 +227,11 @@ async fn take_up(
     let (is_long_running, ctx) = (job.is_long_running, Arc::clone(ctx));
     ctx.clone().drain.spawn_run(is_long_running, async move {
         // What runs already runs on, whatever the limits say now; what must start waits its turn.
-        let slot = match begin {
+        guard.run.occupy(match begin {
             Begin::Adopt(_) => ctx.known.slots.try_take(is_long_running),
             Begin::Launch => ctx.known.slots.take(is_long_running).await,
-        };
-        run_claimed(ctx, claimed, begin, guard, slot).await;
+        });
+        run_claimed(ctx, claimed, begin, guard).await;
     });
     Ok(())
 }
