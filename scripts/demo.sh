@@ -41,21 +41,24 @@ chapter "1. Setting up: compiler, engine, images, RabbitMQ, an S3 store, a worke
 scripts/tools.sh compile
 # shellcheck source=scripts/toolchain.sh
 source scripts/toolchain.sh
-if fits_the_image; then
-    start_compiling
-    whole_lines scripts/stack.sh up --only services --yes
-    finish_compiling
-    if ! worker_runs; then WORKER_BINARY=$BINARY scripts/stack.sh worker-image --quiet; fi
-else
-    # The worker's image compiles it, once there is an engine.
-    scripts/stack.sh up --only services --yes
-    if ! worker_runs; then WORKER_PROFILE=dev scripts/stack.sh worker-image --quiet; fi
-    client_from_image || { start_compiling && finish_compiling; }
-fi
+if fits_the_image; then start_compiling; fi
+whole_lines scripts/stack.sh up --only services --yes
+if [[ -n $COMPILE_PID ]]; then finish_compiling; fi
+
 if worker_runs; then
     echo "ok    Using the worker that runs already. To run this checkout's: make down, then make demo"
+elif fits_the_image; then
+    WORKER_BINARY=$BINARY scripts/stack.sh worker-image --quiet
+    scripts/stack.sh up --yes --quiet
+else
+    # The worker's image compiles it.
+    WORKER_PROFILE=dev scripts/stack.sh worker-image --quiet
+    scripts/stack.sh up --yes --quiet
 fi
-scripts/stack.sh up --yes --quiet
+if ! fits_the_image && ! client_from_image; then
+    start_compiling
+    finish_compiling
+fi
 PATH=$PWD/${BINARY%/*}:$PATH
 
 export AMQP_URL=${AMQP_URL:-amqp://longshore:longshore@127.0.0.1:${RABBITMQ_PORT:-5672}/%2f}
