@@ -11,10 +11,10 @@ use serde_json::json;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
-use crate::process::Sample;
-use crate::support::program::PYTHON_BOT;
-use crate::support::scene::Scene;
 use crate::{float, number, row};
+use longshore_testing::process::Sample;
+use longshore_testing::program::PYTHON_BOT;
+use longshore_testing::scene::Scene;
 
 /// Time between two shipments, in seconds.
 const INTERVAL: u64 = 2;

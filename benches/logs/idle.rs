@@ -6,12 +6,12 @@ use longshore::storage::Bucket;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::process::Sample;
-use crate::support::program::PYTHON_BOT;
-use crate::support::proxy::Proxy;
-use crate::support::s3;
-use crate::support::scene::Scene;
 use crate::{float, number, row};
+use longshore_testing::process::Sample;
+use longshore_testing::program::PYTHON_BOT;
+use longshore_testing::proxy::Proxy;
+use longshore_testing::s3;
+use longshore_testing::scene::Scene;
 
 const SILENT: &str = r"
 import time

@@ -16,14 +16,8 @@
 mod bytes_put;
 mod flood;
 mod idle;
-#[allow(dead_code, reason = "of memory the other bench uses more")]
-#[path = "../throughput/process.rs"]
-mod process;
-#[allow(dead_code, reason = "the scene of the integration tests, which use more of it")]
-#[path = "../../tests/integration/support/mod.rs"]
-mod support;
 
-use self::support::variable;
+use longshore_testing::variable;
 
 fn main() {
     let only = variable("BENCH_ONLY");

@@ -20,9 +20,9 @@ use longshore::runner::labels::Assignment;
 use longshore::runner::script::ScriptManager;
 
 use crate::queued::SOURCE;
-use crate::support::bench::profile;
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::scene::Scene;
+use longshore_testing::bench::profile;
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::scene::Scene;
 
 const IMAGE: &str = "python:3.11-slim";
 
@@ -56,7 +56,7 @@ impl Bare {
             min_health_interval: Duration::from_secs(5),
         };
         Self {
-            docker: crate::support::servers::engine().await,
+            docker: longshore_testing::servers::engine().await,
             // Not the worker's own: it removes what its journal does not know.
             namespace: format!("{}-bare", scene.namespace),
             folder: scene.folder().join("bare"),

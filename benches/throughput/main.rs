@@ -11,21 +11,17 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on says so by panicking")]
 
 mod bare;
-mod process;
 mod queued;
 mod report;
-#[allow(dead_code, reason = "the scene of the integration tests, which use more of it")]
-#[path = "../../tests/integration/support/mod.rs"]
-mod support;
 
 use std::time::Duration;
 
 use self::bare::Bare;
-use self::process::{Machine, Sample};
 use self::queued::Queued;
 use self::report::Report;
-use self::support::scene::Scene;
-use self::support::variable;
+use longshore_testing::process::{Machine, Sample};
+use longshore_testing::scene::Scene;
+use longshore_testing::variable;
 
 /// Jobs at a time, on both sides.
 const CONCURRENCY: usize = 4;

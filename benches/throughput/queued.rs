@@ -10,10 +10,10 @@ use longshore::tls::TlsFiles;
 use tokio_util::sync::CancellationToken;
 
 use crate::CONCURRENCY;
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::scene::Scene;
-use crate::support::servers;
-use crate::support::worker::Worker;
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::scene::Scene;
+use longshore_testing::servers;
+use longshore_testing::worker::Worker;
 
 /// The job: as little as there can be.
 pub(crate) const SOURCE: &str = "def main(id, config):\n    return {\"ok\": True}\n";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::process::{Machine, Sample};
+use longshore_testing::process::{Machine, Sample};
 
 /// Everything that was measured.
 pub(crate) struct Report {

@@ -12,10 +12,6 @@ mod part_file;
 pub mod probe;
 mod s3;
 
-#[cfg(test)]
-#[path = "../../tests/integration/support/store_cases.rs"]
-mod cases;
-
 use std::fmt;
 use std::path::Path;
 

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{Scale, Way};
 use super::stage::Stage;
-use super::support::proxy::Proxy;
-use super::support::worker::{Worker, settings_of_a_worker};
+use longshore_testing::proxy::Proxy;
+use longshore_testing::worker::{Worker, settings_of_a_worker};
 
 /// How often it is looked whether a worker has ended by itself.
 const SUPERVISION: Duration = Duration::from_millis(500);

@@ -16,9 +16,9 @@ use super::crew::Shift;
 use super::plan::{PlannedJob, Work};
 use super::programs::STAMP;
 use super::stage::Stage;
-use super::support::events::Seen;
 use super::watch::Lives;
 use super::wire::reason;
+use longshore_testing::events::Seen;
 
 /// The largest object that is read, in bytes.
 const MAX_OBJECT_BYTES: u64 = 256 * 1024 * 1024;

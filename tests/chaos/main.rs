@@ -24,9 +24,6 @@ mod recovery;
 mod round;
 mod spool;
 mod stage;
-#[allow(dead_code, reason = "the scene of the integration tests, which use more of it")]
-#[path = "../integration/support/mod.rs"]
-mod support;
 mod watch;
 mod wire;
 
@@ -34,7 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use self::plan::{Kind, Scale};
 use self::reckoning::Line;
-use self::support::variable;
+use longshore_testing::variable;
 
 /// All that a short round has the time for: whoever loses a worker waits for a survivor.
 const SHORT_KINDS: [Kind; 7] =

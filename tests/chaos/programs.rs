@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::plan::{Language, PlannedJob, Stop, Work};
-use super::support::program::{NODE_BACKTEST, NODE_BOT, PYTHON_BACKTEST, PYTHON_BOT, Program};
+use longshore_testing::program::{NODE_BACKTEST, NODE_BOT, PYTHON_BACKTEST, PYTHON_BOT, Program};
 
 /// The exit code of a backtest that fails.
 const EXIT_CODE: i64 = 3;

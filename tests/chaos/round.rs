@@ -18,9 +18,9 @@ use super::programs;
 use super::reckoning::{Line, reckon};
 use super::recovery::{self, Trouble};
 use super::stage::Stage;
-use super::support::events::Seen;
 use super::watch::{Lives, watch};
 use super::wire::{Publisher, collect, now_s};
+use longshore_testing::events::Seen;
 
 /// How long results may take when all faults are over, and what is left when all results are there.
 const PATIENCE: Duration = Duration::from_mins(3);

@@ -11,11 +11,11 @@ use super::crew::Crew;
 use super::plan::{Fault, Line, Scale, Way};
 use super::programs::{ARCHIVES, key};
 use super::spool::Spool;
-use super::support::archive::zip_of;
-use super::support::own_broker::OwnBroker;
-use super::support::own_store::OwnStore;
-use super::support::second_engine::SecondEngine;
-use super::support::{engine, servers};
+use longshore_testing::archive::zip_of;
+use longshore_testing::own_broker::OwnBroker;
+use longshore_testing::own_store::OwnStore;
+use longshore_testing::second_engine::SecondEngine;
+use longshore_testing::{engine, servers};
 
 /// Everything that can be broken.
 pub(crate) struct Stage {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::support::second_engine::SecondEngine;
+use longshore_testing::second_engine::SecondEngine;
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_millis(200);

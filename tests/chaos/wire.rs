@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::support::events::Seen;
+use longshore_testing::events::Seen;
 
 /// How long one step may take before the connection is made anew.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);

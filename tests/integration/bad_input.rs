@@ -5,10 +5,10 @@ use longshore::job::refusal_id;
 use longshore::storage::Bucket;
 use serde_json::{Value, json};
 
-use crate::support::archive::{zip_of, zip_with_link};
-use crate::support::events::Seen;
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::scene::Scene;
+use longshore_testing::archive::{zip_of, zip_with_link};
+use longshore_testing::events::Seen;
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::scene::Scene;
 
 const SCRIPT: (&str, &str) = ("backtest.py", "def main(id, config):\n    print('it ran')\n");
 

@@ -15,7 +15,7 @@ use longshore::broker::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::rabbit::{Rabbit, within};
+use longshore_testing::rabbit::{Rabbit, within};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 

@@ -8,11 +8,11 @@ use longshore::storage::{Bucket, ObjectStore as _, S3Store};
 use serde_json::{Value, json};
 
 use crate::robustness::until;
-use crate::support::own_broker::{OwnBroker, PASSWORD};
-use crate::support::own_store::OwnStore;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, Program};
-use crate::support::scene::Scene;
-use crate::support::worker::Worker;
+use longshore_testing::own_broker::{OwnBroker, PASSWORD};
+use longshore_testing::own_store::OwnStore;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, Program};
+use longshore_testing::scene::Scene;
+use longshore_testing::worker::Worker;
 
 const ACCESS_KEY: &str = "canary-access-key-77aa";
 const SECRET_KEY: &str = "canary-secret-key-91c3";
@@ -48,7 +48,7 @@ def main(id, config):
 /// A start message with the canaries in it.
 async fn message(scene: &Scene, store: &OwnStore, program: &Program, how: &str) -> Value {
     let key = format!("{}/{how}.zip", scene.namespace);
-    let zip = crate::support::archive::zip_of(&[(program.script, TELLS)]);
+    let zip = longshore_testing::archive::zip_of(&[(program.script, TELLS)]);
     let s3 = S3Store::new(&store.settings()).unwrap();
     let condition = longshore::storage::Condition::None;
     s3.put(Bucket::Code, &key, zip.into(), "application/zip", condition).await.unwrap();
@@ -187,7 +187,7 @@ async fn bot(scene: &Scene, broker: &mut OwnBroker, store: &OwnStore) {
     bot["config"]["how"] = json!("lasts");
     let id = scene.id("bot");
     broker.publish("start.long-running", &bot).await;
-    let running = |seen: &crate::support::events::Seen| {
+    let running = |seen: &longshore_testing::events::Seen| {
         seen.subject() == Some(&id) && seen.state() == Some("running")
     };
     broker.wait_for("a running bot", running).await;
@@ -211,7 +211,7 @@ async fn outage(scene: &Scene, broker: &mut OwnBroker, store: &OwnStore, worker:
     message["config"]["seconds"] = json!(3);
     let id = scene.id("outage");
     broker.publish("start.terminating", &message).await;
-    let running = |seen: &crate::support::events::Seen| {
+    let running = |seen: &longshore_testing::events::Seen| {
         seen.subject() == Some(&id) && seen.state() == Some("running")
     };
     broker.wait_for("a running backtest", running).await;

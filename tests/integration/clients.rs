@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-use crate::support::program::{NODE_BACKTEST, PYTHON_BACKTEST};
-use crate::support::scene::Scene;
-use crate::support::servers;
+use longshore_testing::program::{NODE_BACKTEST, PYTHON_BACKTEST};
+use longshore_testing::scene::Scene;
+use longshore_testing::servers;
 
 /// How long an installation, or a client with its job, may take.
 const PATIENCE: Duration = Duration::from_mins(10);

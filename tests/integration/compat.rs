@@ -3,12 +3,12 @@
 use longshore::storage::Bucket;
 use serde_json::{Value, json};
 
-use crate::support::engine;
-use crate::support::events::Seen;
-use crate::support::program::{
+use longshore_testing::engine;
+use longshore_testing::events::Seen;
+use longshore_testing::program::{
     NODE_BACKTEST, NODE_BOT, NODE_TICKER, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER, Program,
 };
-use crate::support::scene::Scene;
+use longshore_testing::scene::Scene;
 
 /// compat.md 1: the reconciler's filter was managed + segment alone.
 #[tokio::test]

@@ -12,7 +12,7 @@ use longshore::runner::docker::{DockerOrchestrator, Progress};
 use longshore::runner::orchestrator::{ContainerOrchestrator, ContainerState, EngineError};
 use longshore::settings::{RunnerSettings, User};
 
-use crate::support::bench::{Bench, EngineProxy, NODE, settings};
+use longshore_testing::bench::{Bench, EngineProxy, NODE, settings};
 
 /// Waits for the first line, so that the program is known to be past what comes before it.
 async fn first_line(bench: &Bench, id: &str) -> Frame {
@@ -73,7 +73,12 @@ async fn both_images_run_with_every_exit_code() {
     for (suffix, image, command, code) in [
         ("ok", NODE, ["node", "-e", "process.exit(0)"], 0),
         ("node", NODE, ["node", "-e", "process.exit(9)"], 9),
-        ("python", crate::support::bench::PYTHON, ["python", "-c", "raise SystemExit(255)"], 255),
+        (
+            "python",
+            longshore_testing::bench::PYTHON,
+            ["python", "-c", "raise SystemExit(255)"],
+            255,
+        ),
     ] {
         let spec = ContainerSpec { image: image.to_owned(), ..bench.spec(suffix, &command) };
         let id = bench.start(&spec).await;

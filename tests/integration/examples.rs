@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::support::archive::zip_of_folder;
-use crate::support::scene::Scene;
+use longshore_testing::archive::zip_of_folder;
+use longshore_testing::scene::Scene;
 
 /// The start message of an example, with its code in the bucket and an id of this scene.
 async fn example(scene: &Scene, name: &str) -> Value {

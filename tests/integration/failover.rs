@@ -13,9 +13,9 @@ use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::TryStreamExt as _;
 
-use crate::support::engine;
-use crate::support::events::Seen;
-use crate::support::scene::Scene;
+use longshore_testing::engine;
+use longshore_testing::events::Seen;
+use longshore_testing::scene::Scene;
 
 /// A bot that says what time it is, many times a second, and which of its processes it is.
 const STAMPER: &str = r#"

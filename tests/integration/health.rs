@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::{longshore, text};
-use crate::support::scene::Scene;
+use longshore_testing::scene::Scene;
 
 const TOKEN: &str = "hush-0123456789abcdef";
 

@@ -23,10 +23,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::cli::{longshore, text};
-use crate::support::bench::{PYTHON, settings};
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::registry::Registry;
-use crate::support::scene::Scene;
+use longshore_testing::bench::{PYTHON, settings};
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::registry::Registry;
+use longshore_testing::scene::Scene;
 
 const TAG: &str = "1";
 

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use longshore::storage::Bucket;
 
-use crate::support::events::Seen;
-use crate::support::program::{
+use longshore_testing::events::Seen;
+use longshore_testing::program::{
     NODE_BACKTEST, NODE_BOT, NODE_TICKER, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER, Program,
 };
-use crate::support::scene::Scene;
+use longshore_testing::scene::Scene;
 
 /// Says what a program finds around it, on both runtimes.
 const PYTHON_LOOKS_AROUND: &str = r#"

@@ -20,7 +20,7 @@ use longshore::logs::{
 use longshore::settings::LogSettings;
 use longshore::storage::{Bucket, DirectoryStore, ObjectStore, S3Store};
 
-use crate::support::s3::{settings, unique};
+use longshore_testing::s3::{settings, unique};
 
 const SOON: Duration = Duration::from_secs(30);
 

@@ -7,12 +7,9 @@
 //! with this machine's `python3` and `npm`. A server that is missing is a failure, never a skip.
 //!
 //! Tests mostly wait, so more threads than processors are good: `--test-threads 6`. How many
-//! workers run at a time is bounded by `support::scene`, whatever the number of threads.
+//! workers run at a time is bounded by `longshore_testing::scene`, whatever the number of threads.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
-
-#[allow(dead_code, reason = "the chaos rounds use more of it")]
-mod support;
 
 mod bad_input;
 mod broker;

@@ -7,9 +7,9 @@ use flate2::write::GzEncoder;
 use lapin::BasicProperties;
 use serde_json::json;
 
-use crate::support::program::{NODE_BACKTEST, PYTHON_BACKTEST};
-use crate::support::scene::Scene;
 use longshore_testing::hostile::zips::{RawEntry, file, folder, link, zip};
+use longshore_testing::program::{NODE_BACKTEST, PYTHON_BACKTEST};
+use longshore_testing::scene::Scene;
 
 const QUICK: &str = "def main(id, config):\n    return config\n";
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use self::packages::{Zipped, node_modules, python_vendor};
-use crate::support::program::{NODE_BACKTEST, PYTHON_BACKTEST, Program};
-use crate::support::scene::Scene;
+use longshore_testing::program::{NODE_BACKTEST, PYTHON_BACKTEST, Program};
+use longshore_testing::scene::Scene;
 
 /// How long a job may take, from its upload to its result.
 const PATIENCE: Duration = Duration::from_mins(10);

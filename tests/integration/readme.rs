@@ -9,11 +9,11 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::clients::{must_run, python_with_pika};
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::rabbit::within;
-use crate::support::scene::Scene;
-use crate::support::servers;
-use crate::support::worker::settings_of_a_worker;
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::rabbit::within;
+use longshore_testing::scene::Scene;
+use longshore_testing::servers;
+use longshore_testing::worker::settings_of_a_worker;
 
 /// The fenced blocks of a language in a page of the project.
 fn blocks(page: &str, language: &str) -> Vec<String> {

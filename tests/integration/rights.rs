@@ -10,9 +10,9 @@ use lapin::types::FieldTable;
 use longshore::job::refusal_id;
 use serde_json::{Value, json};
 
-use crate::support::events::Seen;
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::scene::Scene;
+use longshore_testing::events::Seen;
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::scene::Scene;
 
 const QUICK: &str = "def main(id, config): return {'secret': 'of the victim'}";
 

@@ -31,12 +31,12 @@ use longshore::storage::Bucket;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::support::engine;
-use crate::support::events::{PATIENCE, Seen};
-use crate::support::program::Program;
-use crate::support::scene::Scene;
-use crate::support::servers::Management;
-use crate::support::worker::Worker;
+use longshore_testing::engine;
+use longshore_testing::events::{PATIENCE, Seen};
+use longshore_testing::program::Program;
+use longshore_testing::scene::Scene;
+use longshore_testing::servers::Management;
+use longshore_testing::worker::Worker;
 
 /// A Python program that says `line 1`, `line 2`, … for as long as it runs: for `seconds` of its
 /// config, or for ever. It returns how many.

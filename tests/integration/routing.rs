@@ -4,9 +4,9 @@ use lapin::BasicProperties;
 use serde_json::{Value, json};
 
 use crate::robustness::until;
-use crate::support::engine;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::scene::Scene;
+use longshore_testing::engine;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::scene::Scene;
 
 /// Publishes a start message as if it were of the other kind.
 async fn start_as_the_other_kind(scene: &Scene, message: &Value) {

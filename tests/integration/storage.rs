@@ -1,8 +1,5 @@
 //! The object store, for real: the shared cases, and what happens when the network breaks.
 
-#[path = "support/store_cases.rs"]
-mod cases;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use longshore::settings::StoreSettings;
 use longshore::storage::{
-    Bucket, Condition, ETag, EndRecord, JobRecord, Journal, ObjectStore, OwnerRecord, Place,
-    RecordState, S3Store, StoreError, StoredMessage, Tombstone,
+    Bucket, Condition, DirectoryStore, ETag, ObjectStore, S3Store, StoreError,
 };
 
-use crate::support::proxy::Proxy;
-use crate::support::s3::{self, addr, settings, unique};
+use longshore_testing::proxy::Proxy;
+use longshore_testing::s3::{self, addr, settings, unique};
+use longshore_testing::store_cases;
 
 const TEXT: &str = "text/plain";
 
@@ -43,15 +40,31 @@ fn files_in(folder: &Path) -> usize {
 }
 
 #[tokio::test]
+async fn the_directory_keeps_the_contract_of_a_store() {
+    let root = tempfile::tempdir().unwrap();
+    let store = DirectoryStore::new(root.path());
+    store.ensure_buckets().await.unwrap();
+    store_cases::store_keeps_its_promises(&store, "run-1").await;
+}
+
+#[tokio::test]
+async fn the_journal_keeps_its_promises_in_a_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Arc::new(DirectoryStore::new(root.path()));
+    store.ensure_buckets().await.unwrap();
+    store_cases::journal_keeps_its_promises(store, 3, "job-1").await;
+}
+
+#[tokio::test]
 async fn s3_keeps_the_contract_of_a_store() {
-    cases::store_keeps_its_promises(&store().await, &unique("cases")).await;
+    store_cases::store_keeps_its_promises(&store().await, &unique("cases")).await;
 }
 
 #[tokio::test]
 async fn the_journal_keeps_its_promises_in_s3() {
     let segment = u32::from(uuid::Uuid::new_v4().as_bytes()[0]) + 1_000_000;
     let store = Arc::new(store().await);
-    cases::journal_keeps_its_promises(store, segment, &unique("job")).await;
+    store_cases::journal_keeps_its_promises(store, segment, &unique("job")).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use longshore::tls::TlsFiles;
 use serde_json::Value;
 
 use crate::cli::{longshore, text};
-use crate::support::certificates::Folder;
+use longshore_testing::certificates::Folder;
 
 /// The files of a client of the broker, by their names in a folder.
 fn files(folder: &Folder, ca: &str, identity: Option<&str>) -> TlsFiles {

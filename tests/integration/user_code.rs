@@ -3,8 +3,8 @@
 use longshore::storage::Bucket;
 use serde_json::{Value, json};
 
-use crate::support::program::{NODE_BACKTEST, PYTHON_BACKTEST, PYTHON_BOT, Program};
-use crate::support::scene::Scene;
+use longshore_testing::program::{NODE_BACKTEST, PYTHON_BACKTEST, PYTHON_BOT, Program};
+use longshore_testing::scene::Scene;
 
 /// A program, and how its run must end.
 struct Case {

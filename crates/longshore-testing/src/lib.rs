@@ -1,4 +1,88 @@
 //! What the tests of Longshore share.
+//!
+//! [`hostile`] is what strangers could send, [`checks`] what must hold of it. With the feature `servers`: a
+//! [`scene::Scene`] is a namespace of its own on the real broker, store and engine; from it come
+//! [`worker::Worker`]s, which are the real program, and [`events::Events`], which is all that they
+//! say. A server that is missing fails a test; nothing is ever skipped.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 pub mod checks;
 pub mod hostile;
+
+#[cfg(feature = "servers")]
+pub mod archive;
+#[cfg(feature = "servers")]
+pub mod bench;
+#[cfg(feature = "servers")]
+pub mod certificates;
+#[cfg(feature = "servers")]
+pub mod engine;
+#[cfg(feature = "servers")]
+pub mod events;
+#[cfg(feature = "servers")]
+pub mod frames;
+#[cfg(feature = "servers")]
+pub mod gates;
+#[cfg(feature = "servers")]
+pub mod least_rights;
+#[cfg(feature = "servers")]
+pub mod messages;
+#[cfg(feature = "servers")]
+pub mod own_broker;
+#[cfg(feature = "servers")]
+pub mod own_store;
+#[cfg(feature = "servers")]
+pub mod process;
+#[cfg(feature = "servers")]
+pub mod program;
+#[cfg(feature = "servers")]
+pub mod proxy;
+#[cfg(feature = "servers")]
+pub mod rabbit;
+#[cfg(feature = "servers")]
+pub mod raw_publisher;
+#[cfg(feature = "servers")]
+pub mod registry;
+#[cfg(feature = "servers")]
+pub mod s3;
+#[cfg(feature = "servers")]
+pub mod scene;
+#[cfg(feature = "servers")]
+pub mod schema;
+#[cfg(feature = "servers")]
+pub mod second_engine;
+#[cfg(feature = "servers")]
+pub mod servers;
+#[cfg(feature = "servers")]
+pub mod store_cases;
+#[cfg(feature = "servers")]
+pub mod sweep;
+#[cfg(feature = "servers")]
+pub mod worker;
+
+/// A variable of the tests' own environment.
+#[allow(clippy::disallowed_methods, reason = "a test has no settings to receive")]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The folder in which cargo puts what it builds in this profile, such as `target/debug`: a test's own program lies
+/// in a folder of it.
+#[cfg(feature = "servers")]
+fn built() -> std::path::PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// The program `longshore`, as cargo built it beside the test or benchmark that asks.
+#[cfg(feature = "servers")]
+pub fn program() -> std::path::PathBuf {
+    built().join("longshore")
+}
+
+/// A folder for what a test wants to find again the next time.
+#[cfg(feature = "servers")]
+fn kept() -> std::path::PathBuf {
+    built().with_file_name("tmp")
+}

@@ -1,17 +1,10 @@
 use super::*;
-use crate::storage::cases;
 
 async fn store() -> (tempfile::TempDir, DirectoryStore) {
     let root = tempfile::tempdir().unwrap();
     let store = DirectoryStore::new(root.path());
     store.ensure_buckets().await.unwrap();
     (root, store)
-}
-
-#[tokio::test]
-async fn the_directory_keeps_the_contract_of_a_store() {
-    let (_root, store) = store().await;
-    cases::store_keeps_its_promises(&store, "run-1").await;
 }
 
 #[tokio::test]

@@ -1,18 +1,36 @@
 use super::*;
 use crate::storage::DirectoryStore;
-use crate::storage::cases::{journal_keeps_its_promises, sample_record};
+
+/// A record as a worker would write it.
+fn sample_record(id: &str, segment: u32) -> JobRecord {
+    JobRecord {
+        id: id.parse().unwrap(),
+        run_id: "run-1".parse().unwrap(),
+        message_id: Some("m-1".to_owned()),
+        segment,
+        epoch: 1,
+        place: None,
+        state: RecordState::Active,
+        attempt: 1,
+        first_try: 1,
+        claimed_at: jiff::Timestamp::now(),
+        finished_at: None,
+        message: StoredMessage {
+            body: "{\"id\":\"ü\"}".to_owned(),
+            correlation_id: None,
+            body_sha256: Some("00".to_owned()),
+            reply_to: Some("replies".to_owned()),
+            published_at: None,
+            traceparent: None,
+        },
+        result: None,
+    }
+}
 
 async fn journal(root: &std::path::Path) -> (Journal, Arc<dyn ObjectStore>) {
     let store: Arc<dyn ObjectStore> = Arc::new(DirectoryStore::new(root));
     store.ensure_buckets().await.unwrap();
     (Journal::new(Arc::clone(&store), "ns".to_owned()), store)
-}
-
-#[tokio::test]
-async fn the_journal_keeps_its_promises_in_a_directory() {
-    let root = tempfile::tempdir().unwrap();
-    let (_, store) = journal(root.path()).await;
-    journal_keeps_its_promises(store, 3, "job-1").await;
 }
 
 #[tokio::test]

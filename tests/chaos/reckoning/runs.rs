@@ -8,7 +8,7 @@ use super::Line;
 use crate::evidence::{Evidence, Ticket};
 use crate::plan::Work;
 use crate::programs::{blames_the_disk, fault_of_result};
-use crate::support::events::Seen;
+use longshore_testing::events::Seen;
 
 pub(super) fn reckon(tickets: &[Ticket], evidence: &Evidence) -> Vec<Line> {
     let mut lost = Vec::new();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Line, reckon, table};
 use crate::evidence::{Evidence, Stamp, Ticket};
 use crate::plan::{Language, PlannedJob, Stop, Work};
-use crate::support::events::Seen;
+use longshore_testing::events::Seen;
 
 fn ticket(id: &str, work: Work) -> Ticket {
     Ticket {

@@ -4,8 +4,8 @@ use longshore::broker::{Flow, Inbox, Reception};
 use tokio_util::sync::CancellationToken;
 
 use super::{publish, take};
-use crate::support::frames::{Break, FrameProxy, Part, Which};
-use crate::support::rabbit::{Rabbit, within};
+use longshore_testing::frames::{Break, FrameProxy, Part, Which};
+use longshore_testing::rabbit::{Rabbit, within};
 
 const GET_OK: (u16, u16) = (60, 71);
 const DELIVER: (u16, u16) = (60, 60);

@@ -5,9 +5,9 @@ use longshore::broker::{Binding, Feed, Flow, Inbox, SubscriptionError};
 use tokio_util::sync::CancellationToken;
 
 use super::{publish, take};
-use crate::support::rabbit::{Rabbit, within};
-use crate::support::raw_publisher::RawPublisher;
 use longshore_testing::hostile::amqp::{self, Right};
+use longshore_testing::rabbit::{Rabbit, within};
+use longshore_testing::raw_publisher::RawPublisher;
 
 #[tokio::test]
 async fn whoever_follows_events_misses_none_for_the_bytes_of_another() {

@@ -13,7 +13,7 @@ use longshore::job::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::rabbit::{Rabbit, within};
+use longshore_testing::rabbit::{Rabbit, within};
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 

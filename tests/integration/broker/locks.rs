@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use longshore::broker::Proof;
 
-use crate::support::frames::{Break, FrameProxy, Part, Which};
-use crate::support::rabbit::{Rabbit, within};
+use longshore_testing::frames::{Break, FrameProxy, Part, Which};
+use longshore_testing::rabbit::{Rabbit, within};
 
 #[tokio::test]
 async fn a_lock_outlives_the_connection_for_work_and_is_seen_by_whoever_cannot_publish() {

@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{message, publish, take};
-use crate::support::proxy::Proxy;
-use crate::support::rabbit::{Rabbit, within};
+use longshore_testing::proxy::Proxy;
+use longshore_testing::rabbit::{Rabbit, within};
 
 async fn disconnected(broker: &Broker) {
     within(broker.connected().wait_for(|up| !*up)).await.unwrap();

@@ -10,7 +10,7 @@ use longshore::broker::{ATTEMPT_HEADER, FIRST_TRY_HEADER, Inbox, Sender};
 use longshore::settings::DeadLetterBounds;
 
 use super::{publish, take};
-use crate::support::rabbit::{Rabbit, within};
+use longshore_testing::rabbit::{Rabbit, within};
 
 /// More than the broker dead-letters at a time and waits for.
 const MANY: usize = 40;

@@ -6,7 +6,7 @@ use lapin::{BasicProperties, Channel};
 use longshore::broker::{ATTEMPT_HEADER, Inbox, QUEUE_HEADER, REASON_HEADER, SettleError};
 
 use super::{publish, take};
-use crate::support::rabbit::{RETRY_DELAY, Rabbit, within};
+use longshore_testing::rabbit::{RETRY_DELAY, Rabbit, within};
 
 /// A message of a client in another language, with headers and properties of its own.
 async fn publish_foreign(channel: &Channel, exchange: &str, key: &str) {

@@ -9,8 +9,8 @@ use longshore::storage::{Bucket, ObjectStore as _, S3Store};
 use serde_json::Value;
 
 use super::{longshore, text};
-use crate::support::rabbit::{Rabbit, within};
-use crate::support::s3;
+use longshore_testing::rabbit::{Rabbit, within};
+use longshore_testing::s3;
 
 /// The program on the namespace of a test.
 pub(super) fn on(rabbit: &Rabbit) -> Command {

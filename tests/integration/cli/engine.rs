@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{longshore, text};
-use crate::support::archive::zip_of;
-use crate::support::bench::{Bench, PYTHON};
-use crate::support::program::{NODE_BOT, NODE_TICKER, PYTHON_TICKER};
-use crate::support::rabbit::within;
-use crate::support::scene::Scene;
-use crate::support::variable;
-use crate::support::worker::settings_of_a_worker;
-use crate::support::{engine, servers};
+use longshore_testing::archive::zip_of;
+use longshore_testing::bench::{Bench, PYTHON};
+use longshore_testing::program::{NODE_BOT, NODE_TICKER, PYTHON_TICKER};
+use longshore_testing::rabbit::within;
+use longshore_testing::scene::Scene;
+use longshore_testing::variable;
+use longshore_testing::worker::settings_of_a_worker;
+use longshore_testing::{engine, servers};
 
 /// Says one line on each stream and returns a figure.
 const GOOD: &str = "import sys, time\ndef main(id, config):\n    print('to stdout', flush=True)\n    \

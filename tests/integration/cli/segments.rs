@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{longshore, text};
 use crate::robustness::until;
-use crate::support::program::{PYTHON_BOT, PYTHON_TICKER};
-use crate::support::scene::Scene;
-use crate::support::worker::settings_of_a_worker;
+use longshore_testing::program::{PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::scene::Scene;
+use longshore_testing::worker::settings_of_a_worker;
 
 /// What the program prints about the segments of a scene.
 fn segments(scene: &Scene, arguments: &[&str]) -> String {

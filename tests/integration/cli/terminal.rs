@@ -13,8 +13,8 @@ use nix::pty::openpty;
 
 use super::client::{event, on, take};
 use super::{longshore, text};
-use crate::support::rabbit::{Rabbit, within};
-use crate::support::s3;
+use longshore_testing::rabbit::{Rabbit, within};
+use longshore_testing::s3;
 
 /// The clipboard, the title, a device's name, moves of the cursor, a reset, sequences of one character,
 /// directions of writing and ends of lines; beside a colour, which may stay.

@@ -6,9 +6,9 @@ use lapin::types::FieldTable;
 use serde_json::json;
 
 use crate::robustness::{assert_one_result, through_proxy, until};
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::scene::Scene;
-use crate::support::worker::Worker;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::scene::Scene;
+use longshore_testing::worker::Worker;
 
 /// What a worker logs when it does not follow a start because that very run goes on.
 const DROPPED: &str = "drop repeated delivery of an active run";

@@ -9,10 +9,10 @@ use tokio::time::sleep;
 
 use super::{STAMPER, assert_no_overlap, container_on, output_of, runs_under};
 use crate::robustness::{assert_one_result, nothing_is_left, readiness, through_proxy, until};
-use crate::support::engine;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
-use crate::support::scene::Scene;
-use crate::support::second_engine::SecondEngine;
+use longshore_testing::engine;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use longshore_testing::scene::Scene;
+use longshore_testing::second_engine::SecondEngine;
 
 /// What a bot may run on without a word from its worker, in these tests.
 const GRACE: (&str, &str) = ("SEGMENT_GRACE_SECONDS", "10");

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use crate::robustness::{assert_one_result, counter, nothing_is_left, until};
-use crate::support::engine;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
-use crate::support::scene::Scene;
-use crate::support::second_engine::SecondEngine;
+use longshore_testing::engine;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use longshore_testing::scene::Scene;
+use longshore_testing::second_engine::SecondEngine;
 
 /// Lets `happen` happen to an engine with a bot and a backtest on it, and checks that both run
 /// again.
@@ -23,7 +23,7 @@ async fn both_run_again_after(happen: impl AsyncFnOnce(&SecondEngine)) {
     }
     happen(&other).await;
     let runs_again = |id: &str| {
-        let is_second = |seen: &&crate::support::events::Seen| {
+        let is_second = |seen: &&longshore_testing::events::Seen| {
             seen.subject() == Some(id)
                 && seen.state() == Some("running")
                 && seen.data()["attempt"] == 2

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::runs_under;
 use crate::robustness::{assert_counted, assert_one_result, counter, identity, nothing_is_left};
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
-use crate::support::scene::Scene;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use longshore_testing::scene::Scene;
 
 const A: (&str, &str) = ("WORKER_NAME", "a");
 const B: (&str, &str) = ("WORKER_NAME", "b");

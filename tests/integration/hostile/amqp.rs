@@ -6,13 +6,13 @@ use lapin::{Connection, ConnectionProperties};
 use serde_json::json;
 
 use super::witness::MAX_PEAK_KIB;
-use crate::support::events::Seen;
-use crate::support::own_broker::OwnBroker;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::rabbit::within;
-use crate::support::raw_publisher::RawPublisher;
-use crate::support::scene::Scene;
+use longshore_testing::events::Seen;
 use longshore_testing::hostile::amqp::{self, Case, Right};
+use longshore_testing::own_broker::OwnBroker;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::rabbit::within;
+use longshore_testing::raw_publisher::RawPublisher;
+use longshore_testing::scene::Scene;
 
 /// Honest jobs, one after each so many messages.
 const ONE_JOB_IN: usize = 20;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::scene::Scene;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::scene::Scene;
 
 /// Takes everything that the kernel counts by user, and keeps it.
 const HOG: &str = r"

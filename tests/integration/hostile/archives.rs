@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::witness::Before;
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::scene::Scene;
 use longshore_testing::hostile::archives::{
     self, Archive, MAX_DEPTH, MAX_ENTRIES, MAX_NAME_BYTES, MAX_RATIO,
 };
 use longshore_testing::hostile::zips::{file, zip};
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::scene::Scene;
 
 /// Settings that the archives of the corpus exceed.
 pub(super) fn caps() -> Vec<(&'static str, String)> {

@@ -14,14 +14,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::archives::caps;
-use crate::support::least_rights::Publisher;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::raw_publisher::RawPublisher;
-use crate::support::scene::Scene;
-use crate::support::variable;
 use longshore_testing::hostile::amqp::{self, Case, Right};
 use longshore_testing::hostile::archives::{self, Archive};
 use longshore_testing::hostile::messages::{self, Message};
+use longshore_testing::least_rights::Publisher;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::raw_publisher::RawPublisher;
+use longshore_testing::scene::Scene;
+use longshore_testing::variable;
 
 /// The most memory that a worker may ever have held, in KiB.
 const MAX_PEAK_KIB: u64 = 120 * 1024;

@@ -5,8 +5,8 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::clients::must_run;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
-use crate::support::scene::Scene;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use longshore_testing::scene::Scene;
 
 /// `python` as an image without a program to start would end, with no note that it ever began.
 const BLAMES_THE_IMAGE: &str = r"

@@ -4,8 +4,8 @@ use lapin::BasicProperties;
 use longshore::storage::Bucket;
 
 use super::witness::{Before, rejection};
-use crate::support::scene::Scene;
 use longshore_testing::hostile::messages::{self, Message};
+use longshore_testing::scene::Scene;
 
 #[tokio::test]
 async fn every_hostile_message_is_rejected_once_for_its_reason_and_harms_nothing() {

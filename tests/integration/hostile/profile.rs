@@ -3,9 +3,9 @@
 use bollard::models::{ContainerInspectResponse, HostConfig};
 use serde_json::json;
 
-use crate::support::program::{NODE_BACKTEST, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::scene::Scene;
-use crate::support::second_engine::SecondEngine;
+use longshore_testing::program::{NODE_BACKTEST, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::scene::Scene;
+use longshore_testing::second_engine::SecondEngine;
 
 /// What a bot of the old contract does: it writes where it likes, and is root.
 const WRITES_EVERYWHERE: &str = r"

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::witness::MAX_PEAK_KIB;
-use crate::support::program::{NODE_BACKTEST, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::scene::Scene;
 use list::{Hostile, NODE, PYTHON};
+use longshore_testing::program::{NODE_BACKTEST, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::scene::Scene;
 
 /// Small limits, so that every one is reached soon.
 const SETTINGS: [(&str, &str); 8] = [

@@ -5,8 +5,8 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
 
 use super::witness::Before;
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::scene::Scene;
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::scene::Scene;
 
 fn header(name: &str, value: AMQPValue) -> BasicProperties {
     let mut headers = FieldTable::default();

@@ -6,9 +6,9 @@ use std::path::Path;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt as _;
 
-use crate::support::events::{PATIENCE, Seen};
-use crate::support::scene::Scene;
-use crate::support::worker::Worker;
+use longshore_testing::events::{PATIENCE, Seen};
+use longshore_testing::scene::Scene;
+use longshore_testing::worker::Worker;
 
 /// The most memory that a worker may ever have held, in KiB: that of two directories of 50,000 entries, which
 /// may be read at a time, and what any worker has.

@@ -10,11 +10,11 @@ use tokio::time::sleep;
 
 use super::stored_lines;
 use crate::cli::{longshore, text};
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
-use crate::support::proxy::Proxy;
-use crate::support::rabbit::{Rabbit, within};
-use crate::support::scene::Scene;
-use crate::support::{s3, servers};
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use longshore_testing::proxy::Proxy;
+use longshore_testing::rabbit::{Rabbit, within};
+use longshore_testing::scene::Scene;
+use longshore_testing::{s3, servers};
 
 /// Writes a numbered line every few moments, by turns on both outputs.
 const BY_TURNS: &str = r#"

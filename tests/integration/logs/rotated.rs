@@ -10,7 +10,7 @@ use longshore::settings::{EngineLog, RunnerSettings};
 use longshore::storage::{DirectoryStore, ObjectStore};
 
 use super::{SOON, log, log_settings};
-use crate::support::bench::{Bench, settings};
+use longshore_testing::bench::{Bench, settings};
 
 /// Writes 100 lines, and when it is told to 20,000 more of 500 bytes.
 const PROGRAM: &str = "
@@ -50,7 +50,7 @@ async fn what_is_gone_is_told_and_what_is_left_is_whole() {
     assert!(first.stop(SOON).await);
     drop(handle);
 
-    let docker = crate::support::servers::engine().await;
+    let docker = longshore_testing::servers::engine().await;
     let signal = bollard::query_parameters::KillContainerOptionsBuilder::default();
     docker.kill_container(&id, Some(signal.signal("SIGUSR1").build())).await.unwrap();
     bench.engine.wait(&id).await.unwrap();

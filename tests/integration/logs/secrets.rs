@@ -3,9 +3,9 @@
 use longshore::storage::Bucket;
 use serde_json::json;
 
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::s3;
-use crate::support::scene::Scene;
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::s3;
+use longshore_testing::scene::Scene;
 
 /// Tells its secrets in all the ways in which that happens.
 const TELLS: &str = r#"

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::stored_lines;
-use crate::support::program::PYTHON_BOT;
-use crate::support::proxy::Proxy;
-use crate::support::scene::Scene;
-use crate::support::{s3, variable};
+use longshore_testing::program::PYTHON_BOT;
+use longshore_testing::proxy::Proxy;
+use longshore_testing::scene::Scene;
+use longshore_testing::{s3, variable};
 
 /// Numbers its lines on each output, at a rate of its own, some of them longer than the engine's
 /// pieces; says the last number when its time is over, and waits to be stopped.

@@ -11,9 +11,9 @@ use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
 
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::scene::Scene;
-use crate::support::servers::{Management, amqp_url};
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::scene::Scene;
+use longshore_testing::servers::{Management, amqp_url};
 
 const PASSWORD: &str = "only-for-this-test";
 

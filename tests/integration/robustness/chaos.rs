@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{QUICK, assert_counted, counter, nothing_is_left};
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
-use crate::support::scene::Scene;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use longshore_testing::scene::Scene;
 
 const BACKTESTS: usize = 24;
 

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::retries::attempts;
 use super::{assert_one_result, nothing_is_left, says};
-use crate::support::engine;
-use crate::support::program::{PYTHON_BOT, PYTHON_TICKER};
-use crate::support::scene::Scene;
+use longshore_testing::engine;
+use longshore_testing::program::{PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::scene::Scene;
 
 /// A Python bot that fails once it is told to.
 const CRASHES: &str = r#"

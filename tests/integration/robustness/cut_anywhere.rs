@@ -13,14 +13,14 @@ use super::{
     QUICK, assert_counted, assert_one_result, counter, identity, nothing_is_left, readiness, says,
     until,
 };
-use crate::support::events::PATIENCE;
-use crate::support::frames::{Break, FrameProxy, Part, Point, Which};
-use crate::support::own_broker::OwnBroker;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
-use crate::support::rabbit::Rabbit;
-use crate::support::scene::Scene;
-use crate::support::servers::amqp_url;
-use crate::support::worker::Worker;
+use longshore_testing::events::PATIENCE;
+use longshore_testing::frames::{Break, FrameProxy, Part, Point, Which};
+use longshore_testing::own_broker::OwnBroker;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use longshore_testing::rabbit::Rabbit;
+use longshore_testing::scene::Scene;
+use longshore_testing::servers::amqp_url;
+use longshore_testing::worker::Worker;
 
 /// What the broker says when it is asked for a message and one is there.
 const GET_OK: (u16, u16) = (60, 71);

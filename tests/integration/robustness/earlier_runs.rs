@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::retries::{attempts, missing_image, tag_python, untag, without_image};
 use super::{QUICK, nothing_is_left, says, until};
-use crate::support::events::Seen;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::scene::Scene;
-use crate::support::worker::Worker;
+use longshore_testing::events::Seen;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::scene::Scene;
+use longshore_testing::worker::Worker;
 
 /// A worker whose engine lacks the image, and a backtest that it has put aside for that.
 struct Waiting {

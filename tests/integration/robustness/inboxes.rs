@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::{QUICK, nothing_is_left, readiness, until};
 use crate::cli::longshore;
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::scene::Scene;
-use crate::support::worker::settings_of_a_worker;
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::scene::Scene;
+use longshore_testing::worker::settings_of_a_worker;
 
 /// Puts a queue in the place of `name` that only its own connection may use; it goes with the channel's
 /// connection.
@@ -31,7 +31,7 @@ async fn a_worker_that_cannot_consume_a_queue_is_not_ready_and_names_it_until_it
     let (code, report) = readiness(&worker).await;
     assert_eq!(code, 200, "{report:#}");
     let queue = format!("{}.stop", scene.namespace);
-    let stranger = crate::support::servers::broker().await;
+    let stranger = longshore_testing::servers::broker().await;
     take_away(&stranger, &queue).await;
     until("the worker says that it does not consume the queue", async || {
         let (code, report) = readiness(&worker).await;

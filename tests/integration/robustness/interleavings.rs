@@ -11,12 +11,12 @@ use serde_json::json;
 
 use super::stops::{at, now};
 use super::{assert_one_result, nothing_is_left, until};
-use crate::support::events::PATIENCE;
-use crate::support::gates::{Gate, GatedLine};
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::s3;
-use crate::support::scene::Scene;
-use crate::support::worker::Worker;
+use longshore_testing::events::PATIENCE;
+use longshore_testing::gates::{Gate, GatedLine};
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::s3;
+use longshore_testing::scene::Scene;
+use longshore_testing::worker::Worker;
 
 use self::Step::{FindJob, FindStop, NoteJob, NoteStop, Run};
 

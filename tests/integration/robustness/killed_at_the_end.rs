@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::interleavings::PATIENT;
 use super::outage_of_broker::cut_off_with_a_backtest;
 use super::{QUICK, assert_counted, assert_one_result, nothing_is_left, until};
-use crate::support::events::Seen;
-use crate::support::gates::GatedLine;
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::s3;
-use crate::support::scene::Scene;
-use crate::support::worker::Worker;
+use longshore_testing::events::Seen;
+use longshore_testing::gates::GatedLine;
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::s3;
+use longshore_testing::scene::Scene;
+use longshore_testing::worker::Worker;
 
 async fn kill(worker: &mut Worker) {
     worker.kill();

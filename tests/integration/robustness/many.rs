@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{QUICK, assert_one_result, nothing_is_left, says};
-use crate::support::events::Seen;
-use crate::support::program::{
+use longshore_testing::events::Seen;
+use longshore_testing::program::{
     NODE_BACKTEST, NODE_BOT, NODE_TICKER, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER, Program,
 };
-use crate::support::scene::Scene;
+use longshore_testing::scene::Scene;
 
 const GOOD_NODE: &str = "exports.main = async (id) => ({ id });";
 const GOOD_PYTHON: &str = "def main(id, config): return {'id': id}";

@@ -10,15 +10,15 @@ use super::{
     QUICK, assert_counted, assert_one_result, counter, identity, nothing_is_left, readiness, says,
     until, until_ended, until_missing,
 };
-use crate::support::engine;
-use crate::support::own_broker::OwnBroker;
-use crate::support::program::{NODE_BOT, NODE_TICKER, PYTHON_BACKTEST, PYTHON_BOT};
-use crate::support::proxy::Proxy;
-use crate::support::rabbit::Rabbit;
-use crate::support::scene::Scene;
-use crate::support::servers::amqp_url;
-use crate::support::worker::Worker;
 use longshore::storage::Bucket;
+use longshore_testing::engine;
+use longshore_testing::own_broker::OwnBroker;
+use longshore_testing::program::{NODE_BOT, NODE_TICKER, PYTHON_BACKTEST, PYTHON_BOT};
+use longshore_testing::proxy::Proxy;
+use longshore_testing::rabbit::Rabbit;
+use longshore_testing::scene::Scene;
+use longshore_testing::servers::amqp_url;
+use longshore_testing::worker::Worker;
 
 /// The URL of the tests' broker, through a proxy.
 pub(crate) async fn through_proxy() -> (Proxy, String) {

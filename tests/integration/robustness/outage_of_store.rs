@@ -7,12 +7,12 @@ use super::{
     QUICK, assert_counted, assert_one_result, counter, identity, nothing_is_left, readiness, until,
     until_ended, until_missing,
 };
-use crate::support::engine;
-use crate::support::events::Seen;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
-use crate::support::proxy::Proxy;
-use crate::support::s3;
-use crate::support::scene::Scene;
+use longshore_testing::engine;
+use longshore_testing::events::Seen;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use longshore_testing::proxy::Proxy;
+use longshore_testing::s3;
+use longshore_testing::scene::Scene;
 
 /// How much of an outage the bot runs through after everything else has been looked at.
 const REST_OF_OUTAGE: std::time::Duration = std::time::Duration::from_secs(4);

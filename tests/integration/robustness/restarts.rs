@@ -9,9 +9,9 @@ use super::{
     QUICK, assert_counted, assert_one_result, counter, identity, nothing_is_left, until,
     until_ended,
 };
-use crate::support::engine;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
-use crate::support::scene::Scene;
+use longshore_testing::engine;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use longshore_testing::scene::Scene;
 
 #[tokio::test]
 async fn sigterm_lets_a_backtest_end_within_the_grace_and_takes_nothing_new() {

@@ -10,10 +10,10 @@ use serde_json::json;
 
 use super::stops::{at, listen, now};
 use super::{QUICK, assert_one_result, nothing_is_left, says};
-use crate::support::bench::PYTHON;
-use crate::support::events::{PATIENCE, Seen};
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::scene::Scene;
+use longshore_testing::bench::PYTHON;
+use longshore_testing::events::{PATIENCE, Seen};
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::scene::Scene;
 
 /// The settings of a worker whose engine has no image for Python, and no registry to pull it from.
 pub(super) fn without_image(image: &str) -> [(&str, &str); 2] {

@@ -12,8 +12,8 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{QUICK, assert_one_result, nothing_is_left, readiness, until};
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT};
-use crate::support::scene::Scene;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
+use longshore_testing::scene::Scene;
 
 /// Publishing is tried again every second at most, so that a test need not wait.
 const SOON: (&str, &str) = ("PUBLISH_RETRY_MAX_SECONDS", "1");

@@ -6,12 +6,12 @@ use longshore::storage::Bucket;
 use serde_json::Value;
 
 use super::{QUICK, nothing_is_left, until};
-use crate::support::gates::GatedLine;
-use crate::support::program::PYTHON_BACKTEST;
-use crate::support::proxy::Proxy;
-use crate::support::s3;
-use crate::support::scene::Scene;
-use crate::support::worker::Worker;
+use longshore_testing::gates::GatedLine;
+use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::proxy::Proxy;
+use longshore_testing::s3;
+use longshore_testing::scene::Scene;
+use longshore_testing::worker::Worker;
 
 /// The lines of a worker's log that have `text` in their message.
 fn lines_with(worker: &Worker, text: &str) -> Vec<Value> {

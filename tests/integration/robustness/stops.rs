@@ -9,9 +9,9 @@ use lapin::types::FieldTable;
 use serde_json::{Value, json};
 
 use super::{QUICK, assert_one_result, nothing_is_left, says};
-use crate::support::events::PATIENCE;
-use crate::support::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
-use crate::support::scene::Scene;
+use longshore_testing::events::PATIENCE;
+use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
+use longshore_testing::scene::Scene;
 
 /// Seconds since 1970, as AMQP counts them.
 pub(super) fn now() -> u64 {
@@ -49,7 +49,7 @@ async fn a_stop_cancels_starts_that_were_published_before_it_and_no_later_one() 
 
     // It came after the stop, which has done its work.
     scene.start_with(&early, at(stopped_at + 60)).await;
-    let is_second = |seen: &crate::support::events::Seen| {
+    let is_second = |seen: &longshore_testing::events::Seen| {
         seen.is_result() && seen.subject() == Some(&early_id) && seen.id() != cancelled.id()
     };
     scene.events.wait_for("result of the later start", is_second).await.expect("succeeded");

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use bollard::Docker;
 
-use crate::support::engine;
-use crate::support::scene::Scene;
-use crate::support::second_engine::SecondEngine;
+use longshore_testing::engine;
+use longshore_testing::scene::Scene;
+use longshore_testing::second_engine::SecondEngine;
 
 /// Starts a container that takes SIGTERM for what it is, and gives its id.
 async fn container_on(engine: &SecondEngine, scene: &Scene) -> String {

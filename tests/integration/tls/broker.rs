@@ -6,10 +6,10 @@ use longshore::tls::TlsFiles;
 
 use super::{doctor, files, output_of, says};
 use crate::cli::{longshore, text};
-use crate::support::certificates::{Authority, Folder, Use};
-use crate::support::own_broker::OwnBroker;
-use crate::support::rabbit::Rabbit;
-use crate::support::scene::Scene;
+use longshore_testing::certificates::{Authority, Folder, Use};
+use longshore_testing::own_broker::OwnBroker;
+use longshore_testing::rabbit::Rabbit;
+use longshore_testing::scene::Scene;
 
 async fn check(url: String, tls: TlsFiles) -> Result<(), BrokerError> {
     Broker::check(&BrokerSettings { url, tls, ..Rabbit::new().settings }).await

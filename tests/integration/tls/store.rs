@@ -8,10 +8,10 @@ use longshore::storage::{Bucket, Condition, ObjectStore as _, S3Store, StoreErro
 use longshore::tls::TlsFiles;
 
 use super::{doctor, files, says, setting};
-use crate::support::certificates::{Authority, Folder, Use};
-use crate::support::own_store::OwnStore;
-use crate::support::s3;
-use crate::support::scene::Scene;
+use longshore_testing::certificates::{Authority, Folder, Use};
+use longshore_testing::own_store::OwnStore;
+use longshore_testing::s3;
+use longshore_testing::scene::Scene;
 
 async fn refused(settings: &StoreSettings) -> StoreError {
     S3Store::new(settings).unwrap().check().await.unwrap_err()

@@ -5,10 +5,10 @@ use serde_json::Value;
 use super::output_of;
 use crate::cli::{longshore, text};
 use crate::robustness::until;
-use crate::support::certificates::{Authority, Folder, Use};
-use crate::support::own_broker::OwnBroker;
-use crate::support::own_store::OwnStore;
-use crate::support::scene::Scene;
+use longshore_testing::certificates::{Authority, Folder, Use};
+use longshore_testing::own_broker::OwnBroker;
+use longshore_testing::own_store::OwnStore;
+use longshore_testing::scene::Scene;
 
 #[tokio::test]
 async fn a_backtest_runs_with_tls_to_broker_and_store_also_after_all_certificates_are_exchanged() {

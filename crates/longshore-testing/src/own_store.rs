@@ -42,7 +42,7 @@ const ARGUMENTS: [&str; 10] = [
 ];
 
 /// A SeaweedFS in a container of its own, on a port of this machine.
-pub(crate) struct OwnStore {
+pub struct OwnStore {
     docker: Docker,
     container: String,
     port: u16,
@@ -54,12 +54,12 @@ pub(crate) struct OwnStore {
 impl OwnStore {
     /// Makes the container, and does not start it. It goes with what else the engine has of
     /// `namespace`.
-    pub(crate) async fn create(docker: &Docker, namespace: &str) -> Self {
+    pub async fn create(docker: &Docker, namespace: &str) -> Self {
         Self::make(docker, namespace, None, s3::settings()).await
     }
 
     /// The same with keys of its own.
-    pub(crate) async fn create_with_keys(
+    pub async fn create_with_keys(
         docker: &Docker,
         namespace: &str,
         access_key: &str,
@@ -71,7 +71,7 @@ impl OwnStore {
     }
 
     /// The same with TLS, and the server's certificate in this folder.
-    pub(crate) async fn create_with_tls(docker: &Docker, namespace: &str, tls: &Folder) -> Self {
+    pub async fn create_with_tls(docker: &Docker, namespace: &str, tls: &Folder) -> Self {
         Self::make(docker, namespace, Some(tls), s3::settings()).await
     }
 
@@ -115,12 +115,12 @@ impl OwnStore {
     }
 
     /// Its socket, the same after a restart.
-    pub(crate) fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// Settings of a client of it.
-    pub(crate) fn settings(&self) -> StoreSettings {
+    pub fn settings(&self) -> StoreSettings {
         let Some(ca) = &self.ca else {
             return StoreSettings { endpoint: self.addr().to_string(), ..self.credentials.clone() };
         };
@@ -130,13 +130,13 @@ impl OwnStore {
     }
 
     /// Starts it, and waits for nothing.
-    pub(crate) async fn boot(&self) {
+    pub async fn boot(&self) {
         let options = None::<StartContainerOptions>;
         self.docker.start_container(&self.container, options).await.unwrap();
     }
 
     /// Starts it, and waits until its buckets are there.
-    pub(crate) async fn start(&self) {
+    pub async fn start(&self) {
         self.boot().await;
         let store = S3Store::new(&self.settings()).unwrap();
         let begun = Instant::now();
@@ -147,7 +147,7 @@ impl OwnStore {
     }
 
     /// Stops it; what it has acknowledged is there again after [`OwnStore::start`].
-    pub(crate) async fn stop(&self) {
+    pub async fn stop(&self) {
         let options = StopContainerOptionsBuilder::default().t(STOP_SECONDS).build();
         self.docker.stop_container(&self.container, Some(options)).await.unwrap();
     }

@@ -32,7 +32,7 @@ struct Limit {
 }
 
 /// A proxy on a free port of this machine. It ends when it is dropped.
-pub(crate) struct Proxy {
+pub struct Proxy {
     addr: SocketAddr,
     line: Arc<Line>,
     _ends: DropGuard,
@@ -50,7 +50,7 @@ struct Line {
 
 impl Proxy {
     /// Listens on a free port and passes every connection on to `target`.
-    pub(crate) async fn start(target: SocketAddr) -> Self {
+    pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let ended = CancellationToken::new();
@@ -71,39 +71,39 @@ impl Proxy {
     }
 
     /// Where to connect to.
-    pub(crate) fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// How many connections have been made.
-    pub(crate) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.line.connections.load(Ordering::SeqCst)
     }
 
     /// Closes every connection, and each new one at once.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.line.weather.send_replace(Weather::Cut);
     }
 
     /// Carries nothing more, with every connection left open.
-    pub(crate) fn stall(&self) {
+    pub fn stall(&self) {
         self.line.weather.send_replace(Weather::Stalled);
     }
 
     /// Carries again: stalled connections go on, cut ones must be made anew.
-    pub(crate) fn restore(&self) {
+    pub fn restore(&self) {
         self.limit(None);
         self.line.weather.send_replace(Weather::Fair);
     }
 
     /// Lets the server say `bytes` more, over all connections, and breaks the one that goes beyond.
     /// Those after it carry again: 0 loses just the next answer.
-    pub(crate) fn break_after(&self, bytes: usize) {
+    pub fn break_after(&self, bytes: usize) {
         self.limit(Some(Limit { bytes, then_stall: false }));
     }
 
     /// Lets the server say `bytes` more, over all connections, and stalls.
-    pub(crate) fn stall_after(&self, bytes: usize) {
+    pub fn stall_after(&self, bytes: usize) {
         self.limit(Some(Limit { bytes, then_stall: true }));
     }
 

@@ -39,15 +39,15 @@ const MAX_OBJECT_BYTES: u64 = 256 * 1024 * 1024;
 const TIDY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A namespace of its own, with events heard from its beginning.
-pub(crate) struct Scene {
+pub struct Scene {
     /// What every name on the broker and every id of a job begins with.
-    pub(crate) namespace: String,
-    pub(crate) store: S3Store,
-    pub(crate) docker: Docker,
-    pub(crate) events: Events,
-    pub(super) channel: Channel,
+    pub namespace: String,
+    pub store: S3Store,
+    pub docker: Docker,
+    pub events: Events,
+    pub channel: Channel,
     /// For channels of the test's own.
-    pub(crate) connection: Connection,
+    pub connection: Connection,
     base: TempDir,
     workers: AtomicUsize,
     is_finished: bool,
@@ -56,7 +56,7 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// A new scene, once its turn has come.
-    pub(crate) async fn new() -> Self {
+    pub async fn new() -> Self {
         let permit = Arc::clone(&SCENES).acquire_owned().await.unwrap();
         let short: String = uuid::Uuid::new_v4().simple().to_string().chars().take(10).collect();
         let namespace = format!("t-{short}");
@@ -87,41 +87,41 @@ impl Scene {
     }
 
     /// A channel of the scene's own connection.
-    pub(crate) fn channel(&self) -> &Channel {
+    pub fn channel(&self) -> &Channel {
         &self.channel
     }
 
     /// A job's id that no other scene has.
-    pub(crate) fn id(&self, name: &str) -> String {
+    pub fn id(&self, name: &str) -> String {
         format!("{}-{name}", self.namespace)
     }
 
     /// `TEMP_DIR` of this scene's workers.
-    pub(crate) fn temp_dir(&self) -> PathBuf {
+    pub fn temp_dir(&self) -> PathBuf {
         self.base.path().join("runtime")
     }
 
     /// A folder that is removed with the scene, for a test's own files.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.base.path()
     }
 
     // --- workers
 
     /// Starts a worker and waits until it is ready.
-    pub(crate) async fn worker(&self) -> Worker {
+    pub async fn worker(&self) -> Worker {
         self.worker_with(&[]).await
     }
 
     /// Starts a worker with settings of the test's choice, and waits until it is ready.
-    pub(crate) async fn worker_with(&self, settings: &[(&str, &str)]) -> Worker {
+    pub async fn worker_with(&self, settings: &[(&str, &str)]) -> Worker {
         let mut worker = self.spawn_worker(settings);
         worker.ready().await;
         worker
     }
 
     /// Starts a worker, ready or not.
-    pub(crate) fn spawn_worker(&self, settings: &[(&str, &str)]) -> Worker {
+    pub fn spawn_worker(&self, settings: &[(&str, &str)]) -> Worker {
         let number = self.workers.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-worker-{number}", self.namespace);
         let log = self.base.path().join(format!("{name}.log"));
@@ -135,19 +135,19 @@ impl Scene {
     // --- code and objects
 
     /// Puts a zip of `files` into the code bucket; gives its key.
-    pub(crate) async fn put_code(&self, name: &str, files: &[(&str, &str)]) -> String {
+    pub async fn put_code(&self, name: &str, files: &[(&str, &str)]) -> String {
         self.put_zip(name, zip_of(files)).await
     }
 
     /// Puts a zip, or what goes for one, into the code bucket; gives its key.
-    pub(crate) async fn put_zip(&self, name: &str, bytes: Vec<u8>) -> String {
+    pub async fn put_zip(&self, name: &str, bytes: Vec<u8>) -> String {
         let key = format!("{}/{name}.zip", self.namespace);
         self.put_object(Bucket::Code, &key, bytes).await;
         key
     }
 
     /// Writes an object.
-    pub(crate) async fn put_object(&self, bucket: Bucket, key: &str, bytes: Vec<u8>) {
+    pub async fn put_object(&self, bucket: Bucket, key: &str, bytes: Vec<u8>) {
         let written = self.store.put(
             bucket,
             key,
@@ -159,31 +159,31 @@ impl Scene {
     }
 
     /// Puts a program of one file into the code bucket; gives a start message that runs it.
-    pub(crate) async fn job(&self, name: &str, program: &Program, source: &str) -> Value {
+    pub async fn job(&self, name: &str, program: &Program, source: &str) -> Value {
         let key = self.put_code(name, &[(program.script, source)]).await;
         program.message(&self.id(name), &key)
     }
 
     /// The keys in a bucket that begin with `prefix`.
-    pub(crate) async fn objects(&self, bucket: Bucket, prefix: &str) -> Vec<String> {
+    pub async fn objects(&self, bucket: Bucket, prefix: &str) -> Vec<String> {
         self.store.list(bucket, prefix).await.unwrap()
     }
 
     /// An object as text.
-    pub(crate) async fn read_object(&self, bucket: Bucket, key: &str) -> String {
+    pub async fn read_object(&self, bucket: Bucket, key: &str) -> String {
         let object = self.store.get(bucket, key, MAX_OBJECT_BYTES).await.unwrap();
         String::from_utf8(object.bytes.to_vec()).unwrap()
     }
 
     /// What the store says that an object is.
-    pub(crate) async fn content_type(&self, bucket: Bucket, key: &str) -> Option<String> {
+    pub async fn content_type(&self, bucket: Bucket, key: &str) -> Option<String> {
         let bucket = s3::bucket(&s3::settings(), self.store.bucket_name(bucket));
         let (head, _) = bucket.head_object(key).await.unwrap();
         head.content_type
     }
 
     /// A job's stored logs, one object after the other.
-    pub(crate) async fn logs_of(&self, id: &str) -> String {
+    pub async fn logs_of(&self, id: &str) -> String {
         let mut all = String::new();
         for key in self.objects(Bucket::Logs, &format!("logs/{id}/")).await {
             all.push_str(&self.read_object(Bucket::Logs, &key).await);
@@ -192,7 +192,7 @@ impl Scene {
     }
 
     /// Waits until a job's log in the store has `line` in it.
-    pub(crate) async fn logged(&self, id: &str, line: &str) {
+    pub async fn logged(&self, id: &str, line: &str) {
         let begun = Instant::now();
         loop {
             let log = self.logs_of(id).await;
@@ -207,23 +207,23 @@ impl Scene {
     // --- containers
 
     /// The one container of a job.
-    pub(crate) async fn container_of(&self, id: &str) -> ContainerInspectResponse {
+    pub async fn container_of(&self, id: &str) -> ContainerInspectResponse {
         engine::of_job(&self.docker, &self.namespace, id).await
     }
 
     /// All containers of this scene.
-    pub(crate) async fn containers(&self) -> Vec<String> {
+    pub async fn containers(&self) -> Vec<String> {
         engine::of_namespace(&self.docker, &self.namespace).await
     }
 
     /// What lies in the directories of this scene's jobs.
-    pub(crate) fn directories(&self) -> Vec<PathBuf> {
+    pub fn directories(&self) -> Vec<PathBuf> {
         let read = std::fs::read_dir(self.temp_dir().join(&self.namespace));
         read.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
     }
 
     /// Waits until no container and no directory is left, which a result may precede.
-    pub(crate) async fn is_tidy(&self) {
+    pub async fn is_tidy(&self) {
         let begun = Instant::now();
         loop {
             let left = (self.containers().await, self.directories());
@@ -244,7 +244,7 @@ impl Scene {
     /// Ends the scene: nothing may be left behind, neither containers and directories nor messages
     /// and runs in the journal; the workers must end well, and every event must have kept to its
     /// schema.
-    pub(crate) async fn finish(mut self, workers: impl IntoIterator<Item = Worker>) {
+    pub async fn finish(mut self, workers: impl IntoIterator<Item = Worker>) {
         // Boxed, for every test would carry this future in its own.
         Box::pin(self.end(workers)).await;
     }

@@ -19,19 +19,19 @@ use tokio::net::{TcpListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) const PYTHON: &str = "python:3.11-slim";
-pub(crate) const NODE: &str = "node:20-alpine";
+pub const PYTHON: &str = "python:3.11-slim";
+pub const NODE: &str = "node:20-alpine";
 
 const LABEL: &str = "longshore.test";
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// What containers may do where nobody has said anything.
-pub(crate) fn profile() -> Profile {
+pub fn profile() -> Profile {
     let defaults = Loader::new(Sources::default());
     defaults.read(Reader::runner).unwrap().profile
 }
 
-pub(crate) fn settings() -> RunnerSettings {
+pub fn settings() -> RunnerSettings {
     #[allow(clippy::disallowed_methods, reason = "tests have no settings of their own")]
     let docker_host = std::env::var("DOCKER_HOST").ok();
     RunnerSettings {
@@ -61,17 +61,17 @@ pub(crate) fn settings() -> RunnerSettings {
     }
 }
 
-pub(crate) struct Bench {
-    pub(crate) engine: Arc<DockerOrchestrator>,
+pub struct Bench {
+    pub engine: Arc<DockerOrchestrator>,
     name: String,
 }
 
 impl Bench {
-    pub(crate) async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::with(&settings()).await
     }
 
-    pub(crate) async fn with(settings: &RunnerSettings) -> Self {
+    pub async fn with(settings: &RunnerSettings) -> Self {
         let engine = DockerOrchestrator::connect(settings, Progress::Log).await;
         let engine = engine.expect("these tests need a running Docker engine");
         for image in [PYTHON, NODE] {
@@ -82,12 +82,12 @@ impl Bench {
         Self { engine: Arc::new(engine), name }
     }
 
-    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+    pub fn labels(&self) -> BTreeMap<String, String> {
         BTreeMap::from([(LABEL.to_owned(), self.name.clone())])
     }
 
     /// A container of the bench that runs `command`; the `suffix` keeps names apart.
-    pub(crate) fn spec(&self, suffix: &str, command: &[&str]) -> ContainerSpec {
+    pub fn spec(&self, suffix: &str, command: &[&str]) -> ContainerSpec {
         let mut spec = ContainerBuilder::new(PYTHON)
             .with_labels(self.labels())
             .with_stop_timeout(Duration::from_secs(1))
@@ -97,15 +97,15 @@ impl Bench {
         spec
     }
 
-    pub(crate) fn shell(&self, suffix: &str, script: &str) -> ContainerSpec {
+    pub fn shell(&self, suffix: &str, script: &str) -> ContainerSpec {
         self.spec(suffix, &["/bin/sh", "-c", script])
     }
 
-    pub(crate) async fn start(&self, spec: &ContainerSpec) -> String {
+    pub async fn start(&self, spec: &ContainerSpec) -> String {
         self.engine.create_and_start(spec).await.unwrap()
     }
 
-    pub(crate) async fn count(&self) -> usize {
+    pub async fn count(&self) -> usize {
         self.engine.list_containers(&self.labels()).await.unwrap().len()
     }
 }
@@ -134,8 +134,8 @@ async fn sweep(labels: &BTreeMap<String, String>) -> Result<(), EngineError> {
 }
 
 /// A TCP address of the local engine that can go away and come back.
-pub(crate) struct EngineProxy {
-    pub(crate) docker_host: String,
+pub struct EngineProxy {
+    pub docker_host: String,
     listener: Arc<TcpListener>,
     socket: PathBuf,
     starts: Arc<Gauge>,
@@ -151,7 +151,7 @@ struct Gauge {
 }
 
 impl EngineProxy {
-    pub(crate) async fn new() -> Self {
+    pub async fn new() -> Self {
         let docker_host = settings().docker_host.unwrap_or_default();
         let socket = docker_host.strip_prefix("unix://").unwrap_or(DEFAULT_SOCKET).into();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -168,22 +168,22 @@ impl EngineProxy {
         proxy
     }
 
-    pub(crate) fn settings(&self) -> RunnerSettings {
+    pub fn settings(&self) -> RunnerSettings {
         RunnerSettings { docker_host: Some(self.docker_host.clone()), ..settings() }
     }
 
     /// How many requests to start a container were under way at most.
-    pub(crate) fn most_starts(&self) -> usize {
+    pub fn most_starts(&self) -> usize {
         self.starts.most.load(Ordering::SeqCst)
     }
 
     /// Breaks every connection, and every one that comes until the engine is restored.
-    pub(crate) fn cut(&mut self) {
+    pub fn cut(&mut self) {
         self.up.cancel();
         self.serve(CancellationToken::new(), false);
     }
 
-    pub(crate) fn restore(&mut self) {
+    pub fn restore(&mut self) {
         self.up.cancel();
         self.serve(CancellationToken::new(), true);
     }

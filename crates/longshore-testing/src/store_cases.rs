@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::{
+use longshore::storage::{
     Bucket, Condition, ETag, EndRecord, JobRecord, Journal, ObjectStore, OwnerRecord, Place,
     RecordState, StoreError, StoredMessage, Tombstone,
 };
@@ -29,7 +29,7 @@ const UNUSUAL_KEYS: [&str; 12] = [
 ];
 
 /// Runs every case; `prefix` keeps the keys of this run apart and is empty again afterwards.
-pub(super) async fn store_keeps_its_promises(store: &dyn ObjectStore, prefix: &str) {
+pub async fn store_keeps_its_promises(store: &dyn ObjectStore, prefix: &str) {
     what_is_written_is_read(store, prefix).await;
     unusual_keys_come_back_as_they_went(store, prefix).await;
     a_key_that_is_no_object_never_leaves(store).await;
@@ -251,7 +251,7 @@ async fn ends_are_kept(journal: &Journal, store: &dyn ObjectStore, record: &JobR
 }
 
 /// A record as a worker would write it.
-pub(super) fn sample_record(id: &str, segment: u32) -> JobRecord {
+pub fn sample_record(id: &str, segment: u32) -> JobRecord {
     JobRecord {
         id: id.parse().unwrap(),
         run_id: "run-1".parse().unwrap(),
@@ -310,11 +310,7 @@ async fn owners_follow_one_another(journal: &Journal, store: &dyn ObjectStore, s
 }
 
 /// The journal's cases; leaves nothing of `id` behind.
-pub(super) async fn journal_keeps_its_promises(
-    store: Arc<dyn ObjectStore>,
-    segment: u32,
-    id: &str,
-) {
+pub async fn journal_keeps_its_promises(store: Arc<dyn ObjectStore>, segment: u32, id: &str) {
     let journal = Journal::new(Arc::clone(&store), "ns".to_owned());
     let mut record = sample_record(id, segment);
     let id = record.id.clone();

@@ -13,7 +13,7 @@ static EVENT: LazyLock<Validator> = LazyLock::new(|| {
 });
 
 /// Checks each event, and what AMQP says about it.
-pub(crate) fn check(all: &[Seen]) {
+pub fn check(all: &[Seen]) {
     for seen in all {
         if let Some(error) = EVENT.iter_errors(&seen.event).next() {
             panic!("{error} at {}: {:#}", error.instance_path(), seen.event);

@@ -15,10 +15,10 @@ use futures_util::TryStreamExt as _;
 const NAMESPACE_LABEL: &str = "runtime.namespace";
 
 /// The label on containers that a test makes by itself, with its namespace.
-pub(crate) const TEST_LABEL: &str = "longshore.test";
+pub const TEST_LABEL: &str = "longshore.test";
 
 /// The ids of all containers, running or not, that carry `labels`.
-pub(crate) async fn with_labels(docker: &Docker, labels: &[(&str, &str)]) -> Vec<String> {
+pub async fn with_labels(docker: &Docker, labels: &[(&str, &str)]) -> Vec<String> {
     let wanted = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
     let filters = HashMap::from([("label".to_owned(), wanted)]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
@@ -27,12 +27,12 @@ pub(crate) async fn with_labels(docker: &Docker, labels: &[(&str, &str)]) -> Vec
 }
 
 /// The containers of a namespace.
-pub(crate) async fn of_namespace(docker: &Docker, namespace: &str) -> Vec<String> {
+pub async fn of_namespace(docker: &Docker, namespace: &str) -> Vec<String> {
     with_labels(docker, &[(NAMESPACE_LABEL, namespace)]).await
 }
 
 /// Everything that the engine knows about the one container of a job.
-pub(crate) async fn of_job(docker: &Docker, namespace: &str, id: &str) -> ContainerInspectResponse {
+pub async fn of_job(docker: &Docker, namespace: &str, id: &str) -> ContainerInspectResponse {
     let found = with_labels(docker, &[(NAMESPACE_LABEL, namespace), ("runtime.id", id)]).await;
     let [container] = found.as_slice() else {
         panic!("{} containers of the job {id}, not one: {found:?}", found.len());
@@ -41,7 +41,7 @@ pub(crate) async fn of_job(docker: &Docker, namespace: &str, id: &str) -> Contai
 }
 
 /// Whether a container runs.
-pub(crate) async fn is_running(docker: &Docker, container: &str) -> bool {
+pub async fn is_running(docker: &Docker, container: &str) -> bool {
     match docker.inspect_container(container, None::<InspectContainerOptions>).await {
         Ok(found) => found.state.and_then(|state| state.running) == Some(true),
         Err(_) => false,
@@ -49,7 +49,7 @@ pub(crate) async fn is_running(docker: &Docker, container: &str) -> bool {
 }
 
 /// Runs a command in a container that runs, to a good end.
-pub(crate) async fn exec(docker: &Docker, container: &str, command: &[&str]) {
+pub async fn exec(docker: &Docker, container: &str, command: &[&str]) {
     let config = ExecConfig {
         attach_stdout: Some(true),
         attach_stderr: Some(true),
@@ -67,11 +67,7 @@ pub(crate) async fn exec(docker: &Docker, container: &str, command: &[&str]) {
 }
 
 /// Starts a container that is none of Longshore's, with `labels` of its own choice.
-pub(crate) async fn start_foreign(
-    docker: &Docker,
-    namespace: &str,
-    labels: &[(&str, &str)],
-) -> String {
+pub async fn start_foreign(docker: &Docker, namespace: &str, labels: &[(&str, &str)]) -> String {
     let mut all: HashMap<_, _> =
         labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
     all.insert(TEST_LABEL.to_owned(), namespace.to_owned());
@@ -92,7 +88,7 @@ pub(crate) async fn start_foreign(
 }
 
 /// Removes whatever a test has left, its own containers included.
-pub(crate) async fn sweep(docker: &Docker, namespace: &str) {
+pub async fn sweep(docker: &Docker, namespace: &str) {
     for label in [NAMESPACE_LABEL, TEST_LABEL] {
         for container in with_labels(docker, &[(label, namespace)]).await {
             let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();

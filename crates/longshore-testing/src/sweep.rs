@@ -7,7 +7,7 @@ use super::servers::{self, Management};
 use super::{engine, s3};
 
 /// Removes everything of a namespace, on a runtime of its own: for whoever cannot wait.
-pub(crate) fn sweep_now(namespace: &str) {
+pub fn sweep_now(namespace: &str) {
     let namespace = namespace.to_owned();
     let shown = namespace.clone();
     let swept = std::thread::spawn(move || {
@@ -25,7 +25,7 @@ pub(crate) fn sweep_now(namespace: &str) {
 }
 
 /// Removes everything of a namespace: containers, queues and exchanges, objects.
-pub(crate) async fn sweep(
+pub async fn sweep(
     docker: &bollard::Docker,
     store: &S3Store,
     namespace: &str,

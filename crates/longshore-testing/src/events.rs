@@ -17,24 +17,24 @@ use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::TaskTracker;
 
 /// How long an event may take that a test waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One event, as it arrived.
 #[derive(Debug, Clone)]
-pub(crate) struct Seen {
-    pub(crate) exchange: String,
-    pub(crate) routing_key: String,
-    pub(crate) message_id: Option<String>,
-    pub(crate) content_type: Option<String>,
-    pub(crate) delivery_mode: Option<u8>,
+pub struct Seen {
+    pub exchange: String,
+    pub routing_key: String,
+    pub message_id: Option<String>,
+    pub content_type: Option<String>,
+    pub delivery_mode: Option<u8>,
     /// The CloudEvent.
-    pub(crate) event: Value,
+    pub event: Value,
     /// Its text: some numbers have more digits than `event` keeps.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 impl Seen {
-    pub(crate) fn of(delivery: &Delivery) -> Self {
+    pub fn of(delivery: &Delivery) -> Self {
         let properties = &delivery.properties;
         let text =
             |value: &Option<lapin::types::ShortString>| value.as_ref().map(ToString::to_string);
@@ -50,36 +50,36 @@ impl Seen {
         }
     }
 
-    pub(crate) fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         self.event["id"].as_str().unwrap_or_default()
     }
 
-    pub(crate) fn subject(&self) -> Option<&str> {
+    pub fn subject(&self) -> Option<&str> {
         self.event["subject"].as_str()
     }
 
-    pub(crate) fn data(&self) -> &Value {
+    pub fn data(&self) -> &Value {
         &self.event["data"]
     }
 
-    pub(crate) fn is_result(&self) -> bool {
+    pub fn is_result(&self) -> bool {
         self.event["type"] == "longshore.job.result.v1"
     }
 
-    pub(crate) fn state(&self) -> Option<&str> {
+    pub fn state(&self) -> Option<&str> {
         if self.is_result() { None } else { self.data()["state"].as_str() }
     }
 
     /// The payload of a result that must have this verdict.
     #[track_caller]
-    pub(crate) fn expect(&self, verdict: &str) -> &Value {
+    pub fn expect(&self, verdict: &str) -> &Value {
         assert_eq!(self.data()["verdict"], verdict, "{:#}", self.event);
         self.data()
     }
 
     /// The message, which must hold every one of `parts`.
     #[track_caller]
-    pub(crate) fn expect_message(&self, parts: &[&str]) {
+    pub fn expect_message(&self, parts: &[&str]) {
         let message = self.data()["message"].as_str().unwrap_or_default();
         for part in parts {
             assert!(message.contains(part), "{part:?} is not in {message:?}: {:#}", self.event);
@@ -87,13 +87,13 @@ impl Seen {
     }
 
     /// The last part of the output, as the event has it.
-    pub(crate) fn output(&self) -> &str {
+    pub fn output(&self) -> &str {
         self.data()["output"].as_str().unwrap_or_default()
     }
 }
 
 /// Every event of a namespace since this was made.
-pub(crate) struct Events {
+pub struct Events {
     seen: watch::Receiver<Vec<Seen>>,
     _reading: AbortOnDropHandle<()>,
     _channel: Channel,
@@ -101,7 +101,7 @@ pub(crate) struct Events {
 
 impl Events {
     /// Subscribes to everything that `namespace` will say.
-    pub(crate) async fn subscribe(connection: &Connection, namespace: &str) -> Self {
+    pub async fn subscribe(connection: &Connection, namespace: &str) -> Self {
         let channel = connection.create_channel().await.unwrap();
         let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
         let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await;
@@ -135,12 +135,12 @@ impl Events {
     }
 
     /// The first event that is meant, or the next one to come; panics with all that was seen.
-    pub(crate) async fn wait_for(&self, what: &str, is_meant: impl Fn(&Seen) -> bool) -> Seen {
+    pub async fn wait_for(&self, what: &str, is_meant: impl Fn(&Seen) -> bool) -> Seen {
         self.wait_for_nth(what, 1, is_meant).await
     }
 
     /// The event number `nth` of those that are meant; the first is 1.
-    pub(crate) async fn wait_for_nth(
+    pub async fn wait_for_nth(
         &self,
         what: &str,
         nth: usize,
@@ -158,7 +158,7 @@ impl Events {
     }
 
     /// The result of a job.
-    pub(crate) async fn result_of(&self, id: &str) -> Seen {
+    pub async fn result_of(&self, id: &str) -> Seen {
         self.wait_for(&format!("result of {id}"), |seen| {
             seen.is_result() && seen.subject() == Some(id)
         })
@@ -166,7 +166,7 @@ impl Events {
     }
 
     /// The first event that says that a job is in `state`.
-    pub(crate) async fn wait_state(&self, id: &str, state: &str) -> Seen {
+    pub async fn wait_state(&self, id: &str, state: &str) -> Seen {
         self.wait_for(&format!("status {state} of {id}"), |seen| {
             seen.subject() == Some(id) && seen.state() == Some(state)
         })
@@ -174,23 +174,23 @@ impl Events {
     }
 
     /// Every event so far.
-    pub(crate) fn all(&self) -> Vec<Seen> {
+    pub fn all(&self) -> Vec<Seen> {
         self.seen.borrow().clone()
     }
 
     /// Every result so far, of whichever job.
-    pub(crate) fn all_results(&self) -> Vec<Seen> {
+    pub fn all_results(&self) -> Vec<Seen> {
         self.all().into_iter().filter(Seen::is_result).collect()
     }
 
     /// Every result of a job so far.
-    pub(crate) fn results_of(&self, id: &str) -> Vec<Seen> {
+    pub fn results_of(&self, id: &str) -> Vec<Seen> {
         self.all_results().into_iter().filter(|seen| seen.subject() == Some(id)).collect()
     }
 
     /// The states of a job so far, in order, without repeats: an event whose confirm was lost comes
     /// again under its id.
-    pub(crate) fn states_of(&self, id: &str) -> Vec<String> {
+    pub fn states_of(&self, id: &str) -> Vec<String> {
         let all = self.all();
         let mut told = BTreeSet::new();
         let ours = all.iter().filter(|seen| seen.subject() == Some(id));

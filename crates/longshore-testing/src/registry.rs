@@ -12,15 +12,15 @@ use tempfile::TempDir;
 /// Looked for on the PATH: the set-up script puts it where it can.
 const BINARY: &str = "docker-registry";
 
-pub(crate) struct Registry {
+pub struct Registry {
     /// Host and port, the first part of an image's name.
-    pub(crate) address: String,
+    pub address: String,
     directory: TempDir,
     process: Child,
 }
 
 impl Registry {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = {
             let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -59,7 +59,7 @@ impl Registry {
     }
 
     /// How often a manifest was asked for by its tag.
-    pub(crate) fn manifest_requests(&self, repository: &str, tag: &str) -> usize {
+    pub fn manifest_requests(&self, repository: &str, tag: &str) -> usize {
         let log = std::fs::read_to_string(self.directory.path().join("access.log")).unwrap();
         let path = format!(" /v2/{repository}/manifests/{tag} ");
         let asks = |line: &&str| line.contains("\"GET ") || line.contains("\"HEAD ");
@@ -67,7 +67,7 @@ impl Registry {
     }
 
     /// Spoils the largest blob, which is the layer, without changing its size.
-    pub(crate) fn spoil_layer(&self) {
+    pub fn spoil_layer(&self) {
         let blobs = self.directory.path().join("data/docker/registry/v2/blobs");
         let layer = files(&blobs).into_iter().max_by_key(|file| file.metadata().unwrap().len());
         let layer = layer.unwrap();
@@ -77,11 +77,11 @@ impl Registry {
         std::fs::write(&layer, bytes).unwrap();
     }
 
-    pub(crate) fn pause(&self) {
+    pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    pub(crate) fn go_on(&self) {
+    pub fn go_on(&self) {
         self.signal(Signal::SIGCONT);
     }
 

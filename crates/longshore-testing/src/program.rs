@@ -4,36 +4,36 @@ use serde_json::{Value, json};
 
 /// A kind of program: language, entrypoint, script and way to run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Program {
-    pub(crate) runtime: &'static str,
-    pub(crate) entrypoint: &'static str,
-    pub(crate) script: &'static str,
-    pub(crate) is_long_running: bool,
+pub struct Program {
+    pub runtime: &'static str,
+    pub entrypoint: &'static str,
+    pub script: &'static str,
+    pub is_long_running: bool,
 }
 
-pub(crate) const PYTHON_BACKTEST: Program = Program {
+pub const PYTHON_BACKTEST: Program = Program {
     runtime: "python3.11",
     entrypoint: "backtest",
     script: "backtest.py",
     is_long_running: false,
 };
 
-pub(crate) const NODE_BACKTEST: Program = Program {
+pub const NODE_BACKTEST: Program = Program {
     runtime: "nodejs20",
     entrypoint: "backtest",
     script: "backtest.js",
     is_long_running: false,
 };
 
-pub(crate) const PYTHON_BOT: Program =
+pub const PYTHON_BOT: Program =
     Program { runtime: "python3.11", entrypoint: "bot", script: "main.py", is_long_running: true };
 
-pub(crate) const NODE_BOT: Program =
+pub const NODE_BOT: Program =
     Program { runtime: "nodejs20", entrypoint: "bot", script: "main.js", is_long_running: true };
 
 impl Program {
     /// A start message with nothing that could be left out.
-    pub(crate) fn message(&self, id: &str, file_path: &str) -> Value {
+    pub fn message(&self, id: &str, file_path: &str) -> Value {
         json!({
             "id": id,
             "runtime": self.runtime,
@@ -48,7 +48,7 @@ impl Program {
 }
 
 /// A Python bot that says `up` and a number a moment, until it is stopped.
-pub(crate) const PYTHON_TICKER: &str = r#"
+pub const PYTHON_TICKER: &str = r#"
 import time
 def main(id, config):
     print("up", flush=True)
@@ -60,7 +60,7 @@ def main(id, config):
 "#;
 
 /// The same in Node.js.
-pub(crate) const NODE_TICKER: &str = r"
+pub const NODE_TICKER: &str = r"
 let tick = 0;
 exports.main = async () => {
   console.log('up');

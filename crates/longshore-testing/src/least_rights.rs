@@ -6,14 +6,14 @@ use serde_json::json;
 use super::servers::{Management, amqp_url};
 
 /// A user of the broker with the least rights that a publisher needs. A scene's end removes it, too.
-pub(crate) struct Publisher {
+pub struct Publisher {
     user: String,
     url: String,
 }
 
 impl Publisher {
     /// Makes the user.
-    pub(crate) async fn new(namespace: &str) -> Self {
+    pub async fn new(namespace: &str) -> Self {
         let (user, password) = (format!("{namespace}-publisher"), uuid::Uuid::new_v4().simple());
         let management = Management::new();
         let rights = json!({
@@ -31,12 +31,12 @@ impl Publisher {
     }
 
     /// Where it connects to.
-    pub(crate) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.url
     }
 
     /// Removes the user.
-    pub(crate) async fn remove(self) {
+    pub async fn remove(self) {
         let user = &self.user;
         Management::new().call(Method::DELETE, &format!("users/{user}"), None).await;
     }

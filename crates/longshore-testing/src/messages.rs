@@ -15,18 +15,18 @@ use super::servers::Management;
 
 /// A message among the dead letters.
 #[derive(Debug, Clone)]
-pub(crate) struct DeadLetter {
+pub struct DeadLetter {
     /// Why it is there.
-    pub(crate) reason: String,
+    pub reason: String,
     /// From which queue it came.
-    pub(crate) queue: String,
-    pub(crate) message_id: Option<String>,
-    pub(crate) body: Vec<u8>,
+    pub queue: String,
+    pub message_id: Option<String>,
+    pub body: Vec<u8>,
 }
 
 impl Scene {
     /// Publishes a start message as a good client does.
-    pub(crate) async fn start(&self, message: &Value) {
+    pub async fn start(&self, message: &Value) {
         let id = uuid::Uuid::new_v4().to_string();
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
@@ -36,14 +36,14 @@ impl Scene {
     }
 
     /// Publishes a start message with properties of the test's choice.
-    pub(crate) async fn start_with(&self, message: &Value, properties: BasicProperties) {
+    pub async fn start_with(&self, message: &Value, properties: BasicProperties) {
         let long = message["is_long_running"] == true;
         let key = if long { "start.long-running" } else { "start.terminating" };
         self.publish(key, message.to_string().as_bytes(), properties).await;
     }
 
     /// Starts a job with a config that is published as it is written, and waits for its result.
-    pub(crate) async fn run_with_config(&self, message: &Value, config: &str) -> Seen {
+    pub async fn run_with_config(&self, message: &Value, config: &str) -> Seen {
         let mut message = message.clone();
         message["config"] = "HERE".into();
         let body = message.to_string().replace("\"HERE\"", config);
@@ -55,12 +55,12 @@ impl Scene {
     }
 
     /// Publishes a stop message.
-    pub(crate) async fn stop(&self, message: &Value) {
+    pub async fn stop(&self, message: &Value) {
         self.publish("stop", message.to_string().as_bytes(), BasicProperties::default()).await;
     }
 
     /// Publishes whatever it is; a queue must take it.
-    pub(crate) async fn publish(&self, key: &str, body: &[u8], properties: BasicProperties) {
+    pub async fn publish(&self, key: &str, body: &[u8], properties: BasicProperties) {
         let exchange = format!("{}.jobs", self.namespace);
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let published = self
@@ -72,14 +72,14 @@ impl Scene {
     }
 
     /// Starts a job and waits for its result.
-    pub(crate) async fn run(&self, message: &Value) -> Seen {
+    pub async fn run(&self, message: &Value) -> Seen {
         self.start(message).await;
         self.events.result_of(message["id"].as_str().unwrap()).await
     }
 
     /// The durable queues of this scene that hold messages, and how many. What a worker had taken
     /// without an ack is back there when it has ended.
-    pub(crate) async fn waiting_messages(&self) -> Vec<(String, u32)> {
+    pub async fn waiting_messages(&self) -> Vec<(String, u32)> {
         let mut waiting = Vec::new();
         let queues = Management::new().names("queues", &format!("{}.", self.namespace)).await;
         for name in queues.unwrap() {
@@ -99,7 +99,7 @@ impl Scene {
     }
 
     /// Takes `count` dead letters, which may still be on their way.
-    pub(crate) async fn dead_letters(&self, count: usize) -> Vec<DeadLetter> {
+    pub async fn dead_letters(&self, count: usize) -> Vec<DeadLetter> {
         let queue = format!("{}.dead", self.namespace);
         let begun = Instant::now();
         let mut found = Vec::new();

@@ -37,7 +37,7 @@ enum Stage {
 
 /// Holds every request with a method and the end of a path until it is opened.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub struct Gate {
     method: &'static str,
     suffix: String,
     stage: watch::Sender<Stage>,
@@ -45,13 +45,13 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Waits until a request stands before the gate.
-    pub(crate) async fn reached(&self) {
+    pub async fn reached(&self) {
         self.until(Stage::Reached).await;
     }
 
     /// Waits until a request stands before the gate, lets it pass and waits for its answer. What
     /// comes later passes at once.
-    pub(crate) async fn pass(&self) {
+    pub async fn pass(&self) {
         self.reached().await;
         self.advance(Stage::Open);
         self.until(Stage::Answered).await;
@@ -74,7 +74,7 @@ impl Gate {
 }
 
 /// A proxy on a free port of this machine, with gates. It ends when it is dropped.
-pub(crate) struct GatedLine {
+pub struct GatedLine {
     addr: SocketAddr,
     line: Arc<Line>,
     _ends: DropGuard,
@@ -92,7 +92,7 @@ struct Line {
 
 impl GatedLine {
     /// Listens on a free port and passes requests on to `target`.
-    pub(crate) async fn start(target: SocketAddr) -> Self {
+    pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let line = Arc::new(Line {
@@ -109,12 +109,12 @@ impl GatedLine {
     }
 
     /// Where to connect to.
-    pub(crate) fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Holds the requests with `method` whose path ends with `suffix`.
-    pub(crate) fn hold(&self, method: &'static str, suffix: &str) -> Arc<Gate> {
+    pub fn hold(&self, method: &'static str, suffix: &str) -> Arc<Gate> {
         let stage = watch::Sender::new(Stage::Closed);
         let gate = Arc::new(Gate { method, suffix: suffix.to_owned(), stage });
         self.line.gates.lock().unwrap().push(Arc::clone(&gate));
@@ -124,7 +124,7 @@ impl GatedLine {
     /// Says of writes whose path has `part` in it that they were done, though their condition failed:
     /// to the client, as a store that ignores conditions. (It signs the condition, which therefore
     /// cannot be taken out on the way.)
-    pub(crate) fn forgive(&self, part: &str) {
+    pub fn forgive(&self, part: &str) {
         *self.line.forgiven.lock().unwrap() = Some(part.to_owned());
     }
 }

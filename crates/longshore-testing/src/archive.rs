@@ -11,7 +11,7 @@ fn options() -> SimpleFileOptions {
 }
 
 /// A zip of `files`, path and content. Paths are taken as they are, also those that escape.
-pub(crate) fn zip_of<P: AsRef<str>, C: AsRef<[u8]>>(files: &[(P, C)]) -> Vec<u8> {
+pub fn zip_of<P: AsRef<str>, C: AsRef<[u8]>>(files: &[(P, C)]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (path, content) in files {
         zip.start_file(path.as_ref(), options()).unwrap();
@@ -21,7 +21,7 @@ pub(crate) fn zip_of<P: AsRef<str>, C: AsRef<[u8]>>(files: &[(P, C)]) -> Vec<u8>
 }
 
 /// A zip with a script and a symbolic link beside it.
-pub(crate) fn zip_with_link(script: (&str, &str), link: &str, target: &str) -> Vec<u8> {
+pub fn zip_with_link(script: (&str, &str), link: &str, target: &str) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file(script.0, options()).unwrap();
     zip.write_all(script.1.as_bytes()).unwrap();
@@ -30,7 +30,7 @@ pub(crate) fn zip_with_link(script: (&str, &str), link: &str, target: &str) -> V
 }
 
 /// A zip of what is in a folder, whatever depth.
-pub(crate) fn zip_of_folder(folder: &Path) -> Vec<u8> {
+pub fn zip_of_folder(folder: &Path) -> Vec<u8> {
     let mut files = Vec::new();
     collect(folder, folder, &mut files);
     zip_of(&files)

@@ -23,25 +23,25 @@ const LOCKS: &[u8] = b"(locks)";
 
 /// Which connection of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Which {
+pub enum Which {
     Work,
     Locks,
 }
 
 /// Where in what the broker says: behind which frame, or within a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
+pub enum Part {
     Method,
     Header,
     Body,
 }
 
 /// A frame of the broker: on which connection, of which method, and which part of it.
-pub(crate) type Point = (Which, (u16, u16), Part);
+pub type Point = (Which, (u16, u16), Part);
 
 /// How a connection breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Break {
+pub enum Break {
     /// Both sides see its end.
     Cut,
     /// The broker says nothing more, and the connection stays open.
@@ -49,7 +49,7 @@ pub(crate) enum Break {
 }
 
 /// The proxy, on a free port of this machine. It ends when it is dropped.
-pub(crate) struct FrameProxy {
+pub struct FrameProxy {
     addr: SocketAddr,
     line: Arc<Line>,
     _ends: DropGuard,
@@ -67,7 +67,7 @@ struct Line {
 
 impl FrameProxy {
     /// Listens on a free port and passes every connection on to `target`.
-    pub(crate) async fn start(target: SocketAddr) -> Self {
+    pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let ended = CancellationToken::new();
@@ -88,29 +88,29 @@ impl FrameProxy {
     }
 
     /// The same URL, through this proxy.
-    pub(crate) fn url(&self, url: &str) -> String {
+    pub fn url(&self, url: &str) -> String {
         let (credentials, path) = url.split_once('@').unwrap();
         let vhost = path.split_once('/').map_or("", |(_, vhost)| vhost);
         format!("{credentials}@{}/{vhost}", self.addr)
     }
 
     /// Every kind of frame that the broker has sent so far.
-    pub(crate) fn seen(&self) -> BTreeSet<Point> {
+    pub fn seen(&self) -> BTreeSet<Point> {
         self.line.seen.lock().unwrap().clone()
     }
 
     /// Breaks the connection on which the next such frame comes, there.
-    pub(crate) fn arm(&self, point: Point, how: Break) {
+    pub fn arm(&self, point: Point, how: Break) {
         *self.line.armed.lock().unwrap() = Some((point, how));
     }
 
     /// Whether what was armed has happened.
-    pub(crate) fn has_fired(&self) -> bool {
+    pub fn has_fired(&self) -> bool {
         self.line.armed.lock().unwrap().is_none()
     }
 
     /// Cuts all connections of a kind that there are now.
-    pub(crate) fn cut(&self, which: Which) {
+    pub fn cut(&self, which: Which) {
         self.line.cuts.send_modify(|(work, locks)| match which {
             Which::Work => *work += 1,
             Which::Locks => *locks += 1,

@@ -11,7 +11,7 @@ use bollard::query_parameters::ImportImageOptions;
 use futures_util::TryStreamExt as _;
 use tokio::process::Command;
 
-use crate::support::servers;
+use crate::servers;
 
 /// The images of both runtimes.
 const IMAGES: [&str; 2] = ["python:3.11-slim", "node:20-alpine"];
@@ -41,7 +41,7 @@ impl Images {
         let ids = ids(&servers::engine().await).await;
         let ids = ids.unwrap_or_else(|error| panic!("{error}; {}", servers::SET_UP));
         let name = format!("{CACHE}{}", ids.join("-"));
-        Self { cache: Path::new(env!("CARGO_TARGET_TMPDIR")).join(name) }
+        Self { cache: crate::kept().join(name) }
     }
 
     /// Puts what is in the cache into the data of an engine that has not started.

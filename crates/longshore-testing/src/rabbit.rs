@@ -12,20 +12,20 @@ use tokio_util::sync::CancellationToken;
 use super::servers::amqp_url;
 
 /// The only retry delay of a test, short enough to wait for.
-pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(300);
+pub const RETRY_DELAY: Duration = Duration::from_millis(300);
 
 /// The longest that a test waits for anything; reaching it is a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A namespace on the real broker.
-pub(crate) struct Rabbit {
-    pub(crate) settings: BrokerSettings,
-    pub(crate) shutdown: CancellationToken,
+pub struct Rabbit {
+    pub settings: BrokerSettings,
+    pub shutdown: CancellationToken,
 }
 
 impl Rabbit {
     /// A namespace that no other test uses.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let settings = BrokerSettings {
             url: amqp_url(),
             tls: TlsFiles::default(),
@@ -42,19 +42,19 @@ impl Rabbit {
     }
 
     /// A connection of its own to the namespace.
-    pub(crate) fn connect(&self) -> Broker {
+    pub fn connect(&self) -> Broker {
         Broker::connect(&self.settings, "longshore test", &self.shutdown).unwrap()
     }
 
     /// A connection, with the topology declared.
-    pub(crate) async fn declared(&self) -> Broker {
+    pub async fn declared(&self) -> Broker {
         let broker = self.connect();
         within(broker.declare_topology()).await.unwrap();
         broker
     }
 
     /// The same namespace, reached through `addr`.
-    pub(crate) fn through(&self, addr: SocketAddr) -> Self {
+    pub fn through(&self, addr: SocketAddr) -> Self {
         let mut settings = self.settings.clone();
         let (credentials, path) = settings.url.split_once('@').unwrap();
         let vhost = path.split_once('/').map_or("", |(_, vhost)| vhost);
@@ -63,21 +63,21 @@ impl Rabbit {
     }
 
     /// The broker's socket, for a proxy in front of it.
-    pub(crate) async fn addr(&self) -> SocketAddr {
+    pub async fn addr(&self) -> SocketAddr {
         let (_, path) = self.settings.url.split_once('@').unwrap();
         let host = path.split('/').next().unwrap().to_owned();
         tokio::net::lookup_host(host).await.unwrap().next().unwrap()
     }
 
     /// A channel that knows nothing of the adapter: a client in another language.
-    pub(crate) async fn foreign_channel(&self) -> lapin::Channel {
+    pub async fn foreign_channel(&self) -> lapin::Channel {
         let properties = lapin::ConnectionProperties::default();
         let connection = lapin::Connection::connect(&self.settings.url, properties).await.unwrap();
         connection.create_channel().await.unwrap()
     }
 
     /// Removes the namespace, but for mailboxes of segments over 9.
-    pub(crate) async fn clean_up(self) {
+    pub async fn clean_up(self) {
         self.shutdown.cancel();
         let topology = Topology::new(&self.settings.namespace, &self.settings.retry_delays);
         let channel = self.foreign_channel().await;
@@ -110,6 +110,6 @@ impl Rabbit {
 }
 
 /// Waits for `future`, and fails the test where that takes too long.
-pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it took too long")
 }

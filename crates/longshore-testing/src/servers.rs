@@ -5,22 +5,22 @@ use std::time::Duration;
 use bollard::Docker;
 use lapin::{Connection, ConnectionProperties};
 
-use super::variable;
+use crate::variable;
 
 /// What to do where a server is missing.
-pub(super) const SET_UP: &str = "start the local stack with `scripts/stack.sh up`";
+pub const SET_UP: &str = "start the local stack with `scripts/stack.sh up`";
 
 /// How long a server may take to let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where RabbitMQ is.
-pub(crate) fn amqp_url() -> String {
+pub fn amqp_url() -> String {
     let default = "amqp://longshore:longshore@127.0.0.1:5672/%2f";
     variable("LONGSHORE_TEST_AMQP_URL").unwrap_or_else(|| default.to_owned())
 }
 
 /// A connection to RabbitMQ.
-pub(crate) async fn broker() -> Connection {
+pub async fn broker() -> Connection {
     let url = amqp_url();
     let connecting = Connection::connect(&url, ConnectionProperties::default());
     let shown = url.rsplit('@').next().unwrap_or_default();
@@ -34,7 +34,7 @@ pub(crate) async fn broker() -> Connection {
 }
 
 /// The container engine.
-pub(crate) async fn engine() -> Docker {
+pub async fn engine() -> Docker {
     let connected = async { Docker::connect_with_defaults()?.negotiate_version().await };
     match connected.await {
         Ok(docker) => docker,
@@ -43,12 +43,12 @@ pub(crate) async fn engine() -> Docker {
 }
 
 /// A port that nobody uses right now.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// RabbitMQ's management interface: what AMQP itself cannot tell, such as which queues there are.
-pub(crate) struct Management {
+pub struct Management {
     client: reqwest::Client,
     url: String,
     user: String,
@@ -57,7 +57,7 @@ pub(crate) struct Management {
 
 impl Management {
     /// The interface of the tests' broker, with the credentials of its AMQP URL.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let default = "http://127.0.0.1:15672";
         let url = variable("LONGSHORE_TEST_MANAGEMENT_URL").unwrap_or_else(|| default.to_owned());
         let amqp = amqp_url();
@@ -75,7 +75,7 @@ impl Management {
     }
 
     /// The names of all `what` (`queues`, `exchanges`) that begin with `prefix`.
-    pub(crate) async fn names(&self, what: &str, prefix: &str) -> Result<Vec<String>, String> {
+    pub async fn names(&self, what: &str, prefix: &str) -> Result<Vec<String>, String> {
         let url = format!("{}/api/{what}/%2f?columns=name", self.url);
         let request = self.client.get(&url).basic_auth(&self.user, Some(&self.password));
         let answered = async { request.send().await?.error_for_status()?.json().await };
@@ -87,12 +87,7 @@ impl Management {
     }
 
     /// Asks for a change, which must be made.
-    pub(crate) async fn call(
-        &self,
-        method: reqwest::Method,
-        path: &str,
-        body: Option<serde_json::Value>,
-    ) {
+    pub async fn call(&self, method: reqwest::Method, path: &str, body: Option<serde_json::Value>) {
         let url = format!("{}/api/{path}", self.url);
         let request = self.client.request(method, &url);
         let request = request.basic_auth(&self.user, Some(&self.password)).json(&body);
@@ -103,7 +98,7 @@ impl Management {
     }
 
     /// Deletes every queue and exchange whose name begins with `prefix`.
-    pub(crate) async fn sweep(&self, prefix: &str) -> Result<(), String> {
+    pub async fn sweep(&self, prefix: &str) -> Result<(), String> {
         for what in ["queues", "exchanges"] {
             for name in self.names(what, prefix).await? {
                 let url = format!("{}/api/{what}/%2f/{name}", self.url);

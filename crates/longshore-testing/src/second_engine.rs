@@ -34,19 +34,19 @@ static SHARED: tokio::sync::Mutex<Weak<SecondEngine>> = tokio::sync::Mutex::cons
 
 /// A `dockerd` of its own. Dropping it ends it with all its containers, whatever state it is in,
 /// and removes what it had.
-pub(crate) struct SecondEngine {
+pub struct SecondEngine {
     docker: Docker,
     daemon: Daemon,
 }
 
 impl SecondEngine {
     /// Starts an engine with the images of both runtimes, as the machine's own has them.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_with(false).await
     }
 
     /// The same with a choice about live-restore.
-    pub(crate) async fn start_with(live_restore: bool) -> Self {
+    pub async fn start_with(live_restore: bool) -> Self {
         remains::of_dead_tests();
         let images = Images::of_first_engine().await;
         let daemon = Daemon::new(live_restore);
@@ -76,7 +76,7 @@ impl SecondEngine {
 
     /// The engine that all tests of this process use which do not stop it. It ends with the last of
     /// them.
-    pub(crate) async fn shared() -> Arc<Self> {
+    pub async fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().await;
         if let Some(engine) = shared.upgrade() {
             return engine;
@@ -87,50 +87,50 @@ impl SecondEngine {
     }
 
     /// What `DOCKER_HOST` is for a worker that uses it.
-    pub(crate) fn docker_host(&self) -> String {
+    pub fn docker_host(&self) -> String {
         self.daemon.host()
     }
 
     /// The name of its second OCI runtime.
-    pub(crate) const RUNTIME: &str = daemon::RUNTIME;
+    pub const RUNTIME: &str = daemon::RUNTIME;
 
     /// What that was asked to do, a call a line.
-    pub(crate) fn runtime_calls(&self) -> String {
+    pub fn runtime_calls(&self) -> String {
         self.daemon.runtime_calls()
     }
 
     /// A client of it, also for after it was started again.
-    pub(crate) fn docker(&self) -> &Docker {
+    pub fn docker(&self) -> &Docker {
         &self.docker
     }
 
     /// Every process of its containers, with the container's id, also while it does not answer.
-    pub(crate) fn processes(&self) -> Vec<(String, i32)> {
+    pub fn processes(&self) -> Vec<(String, i32)> {
         self.daemon.remains().processes()
     }
 
     /// Stops it as a service manager does, with SIGTERM, and waits for its end.
-    pub(crate) async fn stop(&self) {
+    pub async fn stop(&self) {
         self.daemon.signal(Signal::SIGTERM);
         self.daemon.ended().await;
     }
 
     /// Kills the daemon and its containerd alone; the containers run on.
-    pub(crate) async fn kill(&self) {
+    pub async fn kill(&self) {
         self.daemon.signal(Signal::SIGKILL);
         self.daemon.ended().await;
         self.daemon.remains().end_containerd();
     }
 
     /// Kills it and all its containers at once: a host that loses its power.
-    pub(crate) async fn lose(&self) {
+    pub async fn lose(&self) {
         self.daemon.signal(Signal::SIGKILL);
         self.daemon.ended().await;
         self.daemon.remains().end_processes();
     }
 
     /// Starts it again after one of these, and waits until it answers.
-    pub(crate) async fn boot(&self) {
+    pub async fn boot(&self) {
         self.daemon.remains().clear_sockets();
         self.daemon.spawn();
         self.answers().await;

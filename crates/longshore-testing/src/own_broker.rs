@@ -31,10 +31,10 @@ use super::servers::free_port;
 
 const IMAGE: &str = "rabbitmq:4-management";
 
-pub(crate) const USER: &str = "robust";
+pub const USER: &str = "robust";
 
 /// A word that stands nowhere else, so that it is found wherever it gets to.
-pub(crate) const PASSWORD: &str = "canary-of-the-broker-4d1f";
+pub const PASSWORD: &str = "canary-of-the-broker-4d1f";
 
 /// The file with what is enabled beside the broker itself.
 const PLUGINS: &str = "enabled_plugins";
@@ -47,7 +47,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A broker in a container of its own, on a port of this machine. What is said on it is kept in a
 /// durable queue, so that no event is missed when it is restarted.
-pub(crate) struct OwnBroker {
+pub struct OwnBroker {
     docker: Docker,
     container: String,
     port: u16,
@@ -59,16 +59,12 @@ pub(crate) struct OwnBroker {
 impl OwnBroker {
     /// Makes the container, and does not start it. It goes with what else the engine has of
     /// `namespace`.
-    pub(crate) async fn create(docker: &Docker, namespace: &str) -> Self {
+    pub async fn create(docker: &Docker, namespace: &str) -> Self {
         Self::make(docker, namespace, None, &[]).await
     }
 
     /// The same with the largest message that it takes, in bytes.
-    pub(crate) async fn create_for_messages_of(
-        docker: &Docker,
-        namespace: &str,
-        max_bytes: u32,
-    ) -> Self {
+    pub async fn create_for_messages_of(docker: &Docker, namespace: &str, max_bytes: u32) -> Self {
         let arguments = format!("-rabbit max_message_size {max_bytes}");
         let more = [format!("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS={arguments}")];
         Self::make(docker, namespace, None, &more).await
@@ -76,7 +72,7 @@ impl OwnBroker {
 
     /// The same with a second port for TLS, with the server's certificate in this folder. Who comes
     /// there must show a certificate of the folder's authority, which may say who comes.
-    pub(crate) async fn create_with_tls(docker: &Docker, namespace: &str, tls: &Folder) -> Self {
+    pub async fn create_with_tls(docker: &Docker, namespace: &str, tls: &Folder) -> Self {
         let options = [
             "listeners.ssl.default = 5671".to_owned(),
             format!("ssl_options.cacertfile = {IN_CONTAINER}/ca.pem"),
@@ -148,22 +144,22 @@ impl OwnBroker {
     }
 
     /// Its AMQP URL.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("amqp://{USER}:{PASSWORD}@127.0.0.1:{}/%2f", self.port)
     }
 
     /// Its AMQP URL over TLS, under this name of the machine.
-    pub(crate) fn tls_url(&self, host: &str) -> String {
+    pub fn tls_url(&self, host: &str) -> String {
         format!("amqps://{USER}:{PASSWORD}@{host}:{}/%2f", self.tls_port.unwrap())
     }
 
     /// Its socket, the same after a restart.
-    pub(crate) fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// Starts it, waits until it lets us in, and keeps what is said from then on.
-    pub(crate) async fn start(&self) {
+    pub async fn start(&self) {
         let options = None::<StartContainerOptions>;
         self.docker.start_container(&self.container, options).await.unwrap();
         let (_connection, channel) = self.connect().await;
@@ -191,13 +187,13 @@ impl OwnBroker {
     }
 
     /// Stops it; what is durable is there again after [`OwnBroker::start`].
-    pub(crate) async fn stop(&self) {
+    pub async fn stop(&self) {
         let options = StopContainerOptionsBuilder::default().t(30).build();
         self.docker.stop_container(&self.container, Some(options)).await.unwrap();
     }
 
     /// Kills it; what was confirmed is there again after [`OwnBroker::start`].
-    pub(crate) async fn kill(&self) {
+    pub async fn kill(&self) {
         let options = None::<KillContainerOptions>;
         self.docker.kill_container(&self.container, options).await.unwrap();
         // Until the engine knows, a start would do nothing.
@@ -207,7 +203,7 @@ impl OwnBroker {
     }
 
     /// Has its `rabbitmqctl` do something.
-    pub(crate) async fn control(&self, arguments: &[&str]) {
+    pub async fn control(&self, arguments: &[&str]) {
         let command = std::iter::once("rabbitmqctl").chain(arguments.iter().copied());
         let options = ExecConfig {
             cmd: Some(command.map(str::to_owned).collect()),
@@ -224,7 +220,7 @@ impl OwnBroker {
     }
 
     /// Publishes a message for the workers; a queue must take it.
-    pub(crate) async fn publish(&self, key: &str, message: &Value) {
+    pub async fn publish(&self, key: &str, message: &Value) {
         let (_connection, channel) = self.connect().await;
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         let exchange = format!("{}.jobs", self.namespace);
@@ -240,7 +236,7 @@ impl OwnBroker {
     }
 
     /// The messages among the dead letters: the reason, and all there is.
-    pub(crate) async fn dead_letters(&self) -> Vec<(String, String)> {
+    pub async fn dead_letters(&self) -> Vec<(String, String)> {
         let (_connection, channel) = self.connect().await;
         let (queue, options) =
             (format!("{}.dead", self.namespace), BasicGetOptions { no_ack: true });
@@ -255,7 +251,7 @@ impl OwnBroker {
     }
 
     /// Every event that was said so far.
-    pub(crate) async fn seen(&mut self) -> &[Seen] {
+    pub async fn seen(&mut self) -> &[Seen] {
         let (_connection, channel) = self.connect().await;
         let (queue, options) = (self.observer(), BasicGetOptions { no_ack: true });
         while let Some(got) = channel.basic_get(queue.as_str().into(), options).await.unwrap() {
@@ -265,7 +261,7 @@ impl OwnBroker {
     }
 
     /// The first event that is meant, or the next one to come.
-    pub(crate) async fn wait_for(&mut self, what: &str, is_meant: impl Fn(&Seen) -> bool) -> Seen {
+    pub async fn wait_for(&mut self, what: &str, is_meant: impl Fn(&Seen) -> bool) -> Seen {
         let begun = Instant::now();
         loop {
             let seen = self.seen().await;
@@ -279,13 +275,13 @@ impl OwnBroker {
     }
 
     /// The result of a job.
-    pub(crate) async fn result_of(&mut self, id: &str) -> Seen {
+    pub async fn result_of(&mut self, id: &str) -> Seen {
         let is_result = |seen: &Seen| seen.is_result() && seen.subject() == Some(id);
         self.wait_for(&format!("result of {id}"), is_result).await
     }
 
     /// The queue that keeps what is said.
-    pub(crate) fn observer(&self) -> String {
+    pub fn observer(&self) -> String {
         format!("{}.observer", self.namespace)
     }
 

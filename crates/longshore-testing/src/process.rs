@@ -7,17 +7,17 @@ const TICKS_PER_SECOND: u32 = 100;
 
 /// CPU time and memory of a process at one moment.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sample {
+pub struct Sample {
     /// CPU time so far, user and system.
-    pub(crate) cpu: Duration,
+    pub cpu: Duration,
     /// Resident memory, in KiB.
-    pub(crate) rss_kib: u64,
+    pub rss_kib: u64,
     /// The most resident memory so far, in KiB.
-    pub(crate) peak_kib: u64,
+    pub peak_kib: u64,
 }
 
 impl Sample {
-    pub(crate) fn of(pid: u32) -> Self {
+    pub fn of(pid: u32) -> Self {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
         let status = read("status");
         let kib = |field: &str| {
@@ -30,16 +30,16 @@ impl Sample {
 
 /// CPU time of the whole machine so far, and of those parts of it that a job costs beside its container.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Machine {
-    pub(crate) all: Duration,
-    pub(crate) store: Duration,
-    pub(crate) broker: Duration,
+pub struct Machine {
+    pub all: Duration,
+    pub store: Duration,
+    pub broker: Duration,
     /// What the engine puts between a service's published port and its container.
-    pub(crate) ports: Duration,
+    pub ports: Duration,
 }
 
 impl Machine {
-    pub(crate) fn now() -> Self {
+    pub fn now() -> Self {
         let stat = std::fs::read_to_string("/proc/stat").unwrap();
         Self {
             all: busy(&stat),
@@ -49,7 +49,7 @@ impl Machine {
         }
     }
 
-    pub(crate) fn since(self, before: Self) -> Self {
+    pub fn since(self, before: Self) -> Self {
         Self {
             all: self.all.saturating_sub(before.all),
             store: self.store.saturating_sub(before.store),

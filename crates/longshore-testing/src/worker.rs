@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{s3, servers, variable};
+use crate::{program, s3, servers, variable};
 
 /// How long a worker may take until it is ready, and to end.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const SHOWN_LINES: usize = 60;
 
 /// The environment of a worker: real servers, short intervals, nothing of the machine's own.
-pub(crate) fn settings_of_a_worker(
+pub fn settings_of_a_worker(
     namespace: &str,
     name: &str,
     temp_dir: &Path,
@@ -61,7 +61,7 @@ pub(crate) fn settings_of_a_worker(
 }
 
 /// A worker that runs. Dropping it kills it; a test that panics prints the end of its log.
-pub(crate) struct Worker {
+pub struct Worker {
     child: Child,
     log: PathBuf,
     http: Option<SocketAddr>,
@@ -69,9 +69,9 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts a worker with `env` and nothing else in its environment; `log` takes what it says.
-    pub(crate) fn spawn(env: &BTreeMap<String, String>, log: PathBuf) -> Self {
+    pub fn spawn(env: &BTreeMap<String, String>, log: PathBuf) -> Self {
         let file = File::create(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_longshore"))
+        let child = Command::new(program())
             .arg("worker")
             .env_clear()
             .envs(env)
@@ -86,7 +86,7 @@ impl Worker {
     }
 
     /// Waits until it says that it is ready.
-    pub(crate) async fn ready(&mut self) {
+    pub async fn ready(&mut self) {
         let begun = Instant::now();
         let mut said = String::new();
         while begun.elapsed() < PATIENCE {
@@ -109,7 +109,7 @@ impl Worker {
     }
 
     /// Waits until it says where its health checks are, ready or not.
-    pub(crate) async fn listens(&mut self) -> SocketAddr {
+    pub async fn listens(&mut self) -> SocketAddr {
         let begun = Instant::now();
         loop {
             self.http = find_address(&self.log);
@@ -122,17 +122,17 @@ impl Worker {
     }
 
     /// Where its health checks are.
-    pub(crate) fn http(&self) -> SocketAddr {
+    pub fn http(&self) -> SocketAddr {
         self.http.unwrap()
     }
 
     /// Its process, until it has ended and was waited for.
-    pub(crate) fn pid(&self) -> Option<u32> {
+    pub fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
     /// The most memory that its process has had, in KiB.
-    pub(crate) fn peak_memory_kib(&self) -> u64 {
+    pub fn peak_memory_kib(&self) -> u64 {
         let status = format!("/proc/{}/status", self.pid().unwrap());
         let status = std::fs::read_to_string(status).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -140,17 +140,17 @@ impl Worker {
     }
 
     /// Whether it has ended.
-    pub(crate) fn has_ended(&mut self) -> bool {
+    pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
     /// Sends SIGTERM.
-    pub(crate) fn terminate(&self) {
+    pub fn terminate(&self) {
         self.signal(Signal::SIGTERM);
     }
 
     /// Sends SIGKILL.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.signal(Signal::SIGKILL);
     }
 
@@ -161,7 +161,7 @@ impl Worker {
     }
 
     /// Waits for its end.
-    pub(crate) async fn wait(&mut self) -> ExitStatus {
+    pub async fn wait(&mut self) -> ExitStatus {
         let Ok(status) = timeout(PATIENCE, self.child.wait()).await else {
             panic!("the worker did not end within {} s", PATIENCE.as_secs());
         };
@@ -169,14 +169,14 @@ impl Worker {
     }
 
     /// Sends SIGTERM and waits for an end that must be good.
-    pub(crate) async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         self.terminate();
         let status = self.wait().await;
         assert!(status.success(), "the worker ended with {status}");
     }
 
     /// What it has logged so far.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }

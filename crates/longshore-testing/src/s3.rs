@@ -7,7 +7,7 @@ use longshore::settings::StoreSettings;
 use longshore::tls::TlsFiles;
 use s3::creds::Credentials;
 
-use super::variable;
+use crate::variable;
 
 /// Where the local stack has the store, and its credentials.
 const LOCAL: [(&str, &str); 3] = [
@@ -20,7 +20,7 @@ const LOCAL: [(&str, &str); 3] = [
 ///
 /// The buckets are the same for all tests, for a bucket is costly in SeaweedFS: tests keep apart
 /// by their keys and clean up.
-pub(crate) fn settings() -> StoreSettings {
+pub fn settings() -> StoreSettings {
     let [endpoint, access_key, secret_key] =
         LOCAL.map(|(name, local)| variable(name).unwrap_or_else(|| local.to_owned()));
     StoreSettings {
@@ -40,14 +40,14 @@ pub(crate) fn settings() -> StoreSettings {
 }
 
 /// The socket of the store, for a proxy in front of it.
-pub(crate) async fn addr() -> SocketAddr {
+pub async fn addr() -> SocketAddr {
     let endpoint = settings().endpoint;
     let host = endpoint.trim_start_matches("http://").trim_end_matches('/').to_owned();
     tokio::net::lookup_host(host).await.unwrap().next().unwrap()
 }
 
 /// A bucket by its name, for what no worker ever does.
-pub(crate) fn bucket(settings: &StoreSettings, name: &str) -> Box<s3::Bucket> {
+pub fn bucket(settings: &StoreSettings, name: &str) -> Box<s3::Bucket> {
     let endpoint = format!("http://{}", settings.endpoint);
     let region = s3::Region::Custom { region: settings.region.clone(), endpoint };
     let (access, secret) = (&settings.access_key, &settings.secret_key);
@@ -56,6 +56,6 @@ pub(crate) fn bucket(settings: &StoreSettings, name: &str) -> Box<s3::Bucket> {
 }
 
 /// A name that no other test uses.
-pub(crate) fn unique(what: &str) -> String {
+pub fn unique(what: &str) -> String {
     format!("{what}-{}", uuid::Uuid::now_v7().simple())
 }

@@ -11,17 +11,17 @@ use rcgen::{
 use super::own_broker::USER;
 
 /// Where servers find their files in their containers.
-pub(crate) const IN_CONTAINER: &str = "/tls";
+pub const IN_CONTAINER: &str = "/tls";
 
 /// An authority. Its own certificate is `{name}.pem` in the folder.
-pub(crate) struct Authority {
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 /// What a certificate is good for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
+pub enum Use {
     /// A server by the name of localhost, and by no other.
     Server,
     /// The same, but it has expired.
@@ -31,7 +31,7 @@ pub(crate) enum Use {
 }
 
 impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -62,11 +62,11 @@ impl Authority {
 }
 
 /// A folder with files in PEM, which a server in a container may read whoever it runs as.
-pub(crate) struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
     /// Makes the folder `name` within `parent`.
-    pub(crate) fn new(parent: &Path, name: &str) -> Self {
+    pub fn new(parent: &Path, name: &str) -> Self {
         let path = parent.join(name);
         std::fs::create_dir_all(&path).unwrap();
         // What is around it is this user's alone; its mount is not.
@@ -75,7 +75,7 @@ impl Folder {
     }
 
     /// A folder for a server: `ca.pem`, `server.pem` and `server.key`.
-    pub(crate) fn of_server(parent: &Path, name: &str, authority: &Authority, kind: Use) -> Self {
+    pub fn of_server(parent: &Path, name: &str, authority: &Authority, kind: Use) -> Self {
         let folder = Self::new(parent, name);
         folder.put_authority("ca", authority);
         folder.put("server", authority, kind);
@@ -83,33 +83,33 @@ impl Folder {
     }
 
     /// Writes the authority's own certificate.
-    pub(crate) fn put_authority(&self, name: &str, authority: &Authority) {
+    pub fn put_authority(&self, name: &str, authority: &Authority) {
         self.write(&format!("{name}.pem"), &authority.pem);
     }
 
     /// Writes a certificate and its key.
-    pub(crate) fn put(&self, name: &str, authority: &Authority, kind: Use) {
+    pub fn put(&self, name: &str, authority: &Authority, kind: Use) {
         let (certificate, key) = authority.sign(kind);
         self.write(&format!("{name}.pem"), &certificate);
         self.write(&format!("{name}.key"), &key);
     }
 
-    pub(crate) fn write(&self, name: &str, text: &str) {
+    pub fn write(&self, name: &str, text: &str) {
         let path = self.file(name);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
     /// A file's path as a setting.
-    pub(crate) fn setting(&self, name: &str) -> String {
+    pub fn setting(&self, name: &str) -> String {
         self.file(name).to_string_lossy().into_owned()
     }
 }

@@ -28,28 +28,28 @@ const CLOSE: (u16, u16) = (10, 50);
 const CHANNEL_CLOSE: (u16, u16) = (20, 40);
 
 /// A connection with one channel in confirm mode.
-pub(crate) struct RawPublisher {
+pub struct RawPublisher {
     url: String,
     socket: Option<TcpStream>,
 }
 
 /// The broker did not take a message. The next one goes over a new connection.
 #[derive(Debug)]
-pub(crate) struct NotTaken(#[allow(dead_code, reason = "it is shown")] pub(crate) String);
+pub struct NotTaken(#[allow(dead_code, reason = "it is shown")] pub String);
 
 impl RawPublisher {
     /// To the tests' broker.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::to(amqp_url())
     }
 
     /// To the broker with this URL.
-    pub(crate) fn to(url: String) -> Self {
+    pub fn to(url: String) -> Self {
         Self { url, socket: None }
     }
 
     /// Publishes a message with `properties` as flags and values, and waits for the broker's word.
-    pub(crate) async fn publish(
+    pub async fn publish(
         &mut self,
         exchange: &str,
         key: &[u8],
@@ -71,7 +71,7 @@ impl RawPublisher {
     }
 
     /// Declares a body of `size` bytes, sends a few of them and hangs up.
-    pub(crate) async fn hang_up_within_a_body(exchange: &str, key: &[u8], size: u64) {
+    pub async fn hang_up_within_a_body(exchange: &str, key: &[u8], size: u64) {
         let mut socket = within(connected(&amqp_url())).await;
         let bytes = message(exchange, key, b"\0\0", b"{}", size);
         drop(socket.write_all(&bytes).await);
