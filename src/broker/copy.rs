@@ -7,7 +7,7 @@ use backon::{ExponentialBuilder, Retryable};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::publisher::RawMessage;
+use super::publisher::{RawMessage, Until};
 use super::{
     ATTEMPT_HEADER, Broker, Delivery, FIRST_TRY_HEADER, HeaderValue, Inbox, OutgoingMessage,
     PublishError, QUEUE_HEADER, REASON_HEADER, RetryStep, SettleError,
@@ -72,7 +72,7 @@ impl Broker {
         }
         message.persistent = true;
         message.mandatory = true;
-        self.publish_until_confirmed(&message, give_up).await
+        self.publish_until(&message, Until::Confirmed, give_up).await
     }
 
     /// Puts a message whose delivery has been acknowledged long ago among the dead letters. Waits
@@ -96,7 +96,7 @@ impl Broker {
         for (name, text) in headers {
             message.headers.insert(name.to_owned(), HeaderValue::Text(text));
         }
-        self.publish_until_confirmed(&message, give_up).await
+        self.publish_until(&message, Until::Confirmed, give_up).await
     }
 
     /// Puts a delivery among the dead letters, with the reason in a header, and body and

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::publisher::Until;
 use super::{
     Broker, EventSink, HeaderValue, OutgoingMessage, PublishError, ReplyTo, SinkError,
     TRACEPARENT_HEADER,
@@ -50,9 +51,9 @@ impl RabbitSink {
         };
         let message = message(event, exchange)?;
         let published = if event.is_result() {
-            self.broker.publish_once_connected(&message, &self.give_up).await
+            self.broker.publish_until(&message, Until::Sent, &self.give_up).await
         } else {
-            self.broker.publish_until_answered(&message, &self.give_up).await
+            self.broker.publish_until(&message, Until::Answered, &self.give_up).await
         };
         if let Err(error @ (PublishError::Nack { .. } | PublishError::TimedOut { .. })) = &published
         {
@@ -67,7 +68,7 @@ impl RabbitSink {
             warn!(event.id, problem, "a result was not sent to the queue that its start names");
             return Ok(());
         }
-        match self.broker.publish_once_connected(&answer(message, reply), &self.give_up).await {
+        match self.broker.publish_until(&answer(message, reply), Until::Sent, &self.give_up).await {
             Err(error @ (PublishError::Unroutable { .. } | PublishError::Refused { .. })) => {
                 info!(%error, event.id, "nobody waits for this answer any more");
                 Ok(())

@@ -46,6 +46,7 @@ pub use events::RabbitSink;
 pub use inboxes::Reception;
 pub use live::{Heard, Listeners, LogFollower};
 pub use lock::{Proof, SegmentLock};
+pub use publisher::Until;
 pub use reply::ReplyRules;
 pub use sink::{EventSink, ReplyTo, SinkError};
 pub use subscription::{Binding, Feed, Subscription, SubscriptionError};

@@ -35,6 +35,31 @@ fn target(exchange: &str, routing_key: &str) -> String {
     }
 }
 
+/// When a publication need not be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// When the broker has confirmed it.
+    Confirmed,
+    /// When the broker has confirmed or refused it: a bound queue may be full for as long as its owner likes.
+    Answered,
+    /// When it has been sent, whether the broker answers or not: a bound queue may also have lost its quorum.
+    /// Only a connection that is away is waited for.
+    Sent,
+}
+
+impl Until {
+    fn asks_again_after(self, error: &PublishError) -> bool {
+        let is_enough = match self {
+            Self::Confirmed => false,
+            Self::Answered => matches!(error, PublishError::Nack { .. }),
+            Self::Sent => {
+                matches!(error, PublishError::Nack { .. } | PublishError::TimedOut { .. })
+            }
+        };
+        error.is_transient() && !is_enough
+    }
+}
+
 impl Broker {
     /// Publishes once, over the connection of the moment.
     ///
@@ -56,56 +81,16 @@ impl Broker {
         .await
     }
 
-    /// Publishes until the broker has confirmed, with a back-off, or `give_up` is cancelled.
-    /// An exchange that is not there is declared.
+    /// Publishes with a back-off until the broker has said enough, or `give_up` is cancelled. An exchange that
+    /// is not there is declared.
     ///
     /// # Errors
-    /// What time does not mend, and [`PublishError::Cancelled`].
-    pub async fn publish_until_confirmed(
+    /// What time does not fix, what [`Until`] says is enough, and [`PublishError::Cancelled`].
+    pub async fn publish_until(
         &self,
         message: &OutgoingMessage,
+        until: Until,
         give_up: &CancellationToken,
-    ) -> Result<(), PublishError> {
-        self.publish_while(message, give_up, PublishError::is_transient).await
-    }
-
-    /// Publishes as [`Broker::publish_until_confirmed`] does, but takes a no for an answer: a bound queue may
-    /// be full for as long as its owner likes.
-    ///
-    /// # Errors
-    /// As there, and [`PublishError::Nack`].
-    pub async fn publish_until_answered(
-        &self,
-        message: &OutgoingMessage,
-        give_up: &CancellationToken,
-    ) -> Result<(), PublishError> {
-        let is_nack = |error: &PublishError| matches!(error, PublishError::Nack { .. });
-        let again = |error: &PublishError| error.is_transient() && !is_nack(error);
-        self.publish_while(message, give_up, again).await
-    }
-
-    /// Publishes as [`Broker::publish_until_answered`] does, and takes silence for an answer, too: a bound
-    /// queue may have lost its quorum. Only a connection that is away is waited for.
-    ///
-    /// # Errors
-    /// As there, and [`PublishError::TimedOut`].
-    pub async fn publish_once_connected(
-        &self,
-        message: &OutgoingMessage,
-        give_up: &CancellationToken,
-    ) -> Result<(), PublishError> {
-        let is_answer = |error: &PublishError| {
-            matches!(error, PublishError::Nack { .. } | PublishError::TimedOut { .. })
-        };
-        let again = |error: &PublishError| error.is_transient() && !is_answer(error);
-        self.publish_while(message, give_up, again).await
-    }
-
-    async fn publish_while(
-        &self,
-        message: &OutgoingMessage,
-        give_up: &CancellationToken,
-        again: impl Fn(&PublishError) -> bool,
     ) -> Result<(), PublishError> {
         let cancelled =
             || PublishError::Cancelled { target: target(&message.exchange, &message.routing_key) };
@@ -113,7 +98,7 @@ impl Broker {
             let mut pauses = self.back_off();
             loop {
                 match self.publish(message).await {
-                    Err(error) if again(&error) => {
+                    Err(error) if until.asks_again_after(&error) => {
                         warn!(%error, "cannot publish yet");
                         self.pause(pauses.next()).await.map_err(|_| cancelled())?;
                         if let PublishError::NoExchange { .. } = error {

@@ -11,7 +11,7 @@ mod settling;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use longshore::broker::{
-    Broker, BrokerError, Delivery, Flow, Inbox, OutgoingMessage, PublishError,
+    Broker, BrokerError, Delivery, Flow, Inbox, OutgoingMessage, PublishError, Until,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,9 @@ fn message(broker: &Broker, inbox: Inbox, body: &'static str) -> OutgoingMessage
 
 async fn publish(broker: &Broker, inbox: Inbox, body: &'static str) {
     let message = message(broker, inbox, body);
-    within(broker.publish_until_confirmed(&message, &CancellationToken::new())).await.unwrap();
+    within(broker.publish_until(&message, Until::Confirmed, &CancellationToken::new()))
+        .await
+        .unwrap();
 }
 
 /// One delivery from `inbox`, over a consumer of its own.

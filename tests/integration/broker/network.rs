@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore::broker::{Binding, Broker, BrokerError, Feed, Flow, Inbox, SubscriptionError};
-use longshore::broker::{EventSink, PublishError, RabbitSink, SettleError};
+use longshore::broker::{EventSink, PublishError, RabbitSink, SettleError, Until};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,7 @@ async fn publishing_until_confirmed_outlives_cuts_and_loses_nothing() {
         for number in 0..MESSAGES {
             let mut message = message(&broker, Inbox::Stop, "");
             message.message_id = Some(number.to_string());
-            broker.publish_until_confirmed(&message, &never).await.unwrap();
+            broker.publish_until(&message, Until::Confirmed, &never).await.unwrap();
             if number % 20 == 10 {
                 proxy.break_after(0);
             }
@@ -108,19 +108,19 @@ async fn a_confirm_that_does_not_come_is_a_time_out_and_giving_up_is_heard() {
     let broker = slow.connect();
     let message = message(&broker, Inbox::Stop, "x");
     let never = CancellationToken::new();
-    within(broker.publish_until_confirmed(&message, &never)).await.unwrap();
+    within(broker.publish_until(&message, Until::Confirmed, &never)).await.unwrap();
 
     proxy.stall();
     let error = within(broker.publish(&message)).await.unwrap_err();
     assert!(matches!(error, PublishError::TimedOut { .. }), "{error}");
     let give_up = CancellationToken::new();
     let (abandoned, ()) =
-        tokio::join!(within(broker.publish_until_confirmed(&message, &give_up)), async {
+        tokio::join!(within(broker.publish_until(&message, Until::Confirmed, &give_up)), async {
             give_up.cancel();
         });
     assert!(matches!(abandoned.unwrap_err(), PublishError::Cancelled { .. }));
     proxy.restore();
-    within(broker.publish_until_confirmed(&message, &never)).await.unwrap();
+    within(broker.publish_until(&message, Until::Confirmed, &never)).await.unwrap();
     assert_eq!(take(&straight, Inbox::Stop).await.body, "x");
     rabbit.clean_up().await;
 }
