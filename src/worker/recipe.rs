@@ -35,7 +35,7 @@ pub(super) async fn follow_start(
     let job = &start.job;
     let inbox = Inbox::of_start(job.is_long_running);
     if delivery.inbox() != inbox {
-        return answer::redirect(&ctx, delivery, job, inbox).await;
+        return answer::redirect(&ctx.tools.broker, delivery, job, inbox).await;
     }
     let guard = match ctx.known.active.begin(&job.id, &job.run_id) {
         Ok(guard) => guard,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::claim::is_same_start;
 use super::validate::Start;
-use crate::broker::{Delivery, Inbox, MessageProperties, ReplyTo};
+use crate::broker::{Broker, Delivery, Inbox, MessageProperties, ReplyTo};
 use crate::job::{
     Event, EventData, ExecutionResult, Job, JobId, MessageError, Run, RunId, State, Status,
     Verdict, refusal_id, sentence,
@@ -14,6 +14,7 @@ use crate::storage::{JobRecord, JournalError, RecordState};
 use crate::worker::active::ActiveRun;
 use crate::worker::context::Context;
 use crate::worker::decide::{is_stopping, may_retry, tries};
+use crate::worker::run::publisher::Publisher;
 use crate::worker::run::reporter::Reporter;
 
 /// Acknowledges a delivery. One that cannot be acknowledged comes again, and is then told from a
@@ -39,18 +40,18 @@ pub(in crate::worker) async fn reject(ctx: &Context, delivery: Delivery, error: 
         {
             result.id = None;
         }
-        ctx.tools.journal.keep_rejection(&unclaimed(ctx, &delivery, result)).await
+        ctx.tools.journal.keep_rejection(&unclaimed(&ctx.tools.publisher, &delivery, result)).await
     };
     let event = match kept.await {
         Ok(event) => event,
         Err(error) => {
             tracing::warn!(%error, "keep rejection");
             ctx.known.gate.close();
-            return put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
+            return put_aside(&ctx.tools.broker, &delivery, 1, delivery.properties.attempt).await;
         }
     };
     if !publish_end(ctx, &event, reply_to(&delivery.properties)).await {
-        return put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
+        return put_aside(&ctx.tools.broker, &delivery, 1, delivery.properties.attempt).await;
     }
     if let Err(error) = ctx.tools.broker.dead_letter(&delivery, &reason).await {
         tracing::error!(%error, "dead-letter message");
@@ -68,10 +69,10 @@ async fn is_going_on(ctx: &Context, id: &JobId) -> Result<bool, JournalError> {
 
 /// The event about a message that no run came of. Its id is the message's own, not that of the run
 /// which the message names: that may be another message's run, and has an end of its own.
-fn unclaimed(ctx: &Context, delivery: &Delivery, result: ExecutionResult) -> Event {
+fn unclaimed(publisher: &Publisher, delivery: &Delivery, result: ExecutionResult) -> Event {
     Event::new(
         refusal_id(delivery.properties.message_id.as_deref(), &delivery.body),
-        ctx.tools.publisher.source_of(result.segment),
+        publisher.source_of(result.segment),
         delivery.properties.traceparent.clone(),
         EventData::Result(result),
     )
@@ -91,7 +92,7 @@ pub(in crate::worker) async fn already_active(
         || run.has_ended()
         || (run.stop_order().is_some() && run.run_id != job.run_id)
     {
-        return later(ctx, delivery, job).await;
+        return later(&ctx.tools.broker, delivery, job).await;
     }
     let answered = async {
         if run.run_id == job.run_id {
@@ -115,7 +116,7 @@ pub(in crate::worker) async fn already_active(
         }
         Err(error) => {
             tracing::warn!(job.id = %job.id, %error, "look for the message that started a run");
-            later(ctx, delivery, job).await;
+            later(&ctx.tools.broker, delivery, job).await;
         }
     }
 }
@@ -136,7 +137,9 @@ pub(in crate::worker) async fn duplicate(
         return drop_repeat(&delivery, job).await;
     }
     match ctx.tools.journal.tombstone(&job.id).await {
-        Ok(Some(stop)) if is_stopping(&stop, record) => return later(ctx, delivery, job).await,
+        Ok(Some(stop)) if is_stopping(&stop, record) => {
+            return later(&ctx.tools.broker, delivery, job).await;
+        }
         Ok(_) => {}
         Err(error) => tracing::warn!(job.id = %job.id, %error, "look for a stop"),
     }
@@ -172,19 +175,19 @@ pub(in crate::worker) async fn tell_duplicate(
 }
 
 /// Puts a start aside for the shortest back-off step; its attempt does not count.
-async fn later(ctx: &Context, delivery: Delivery, job: &Job) {
+async fn later(broker: &Broker, delivery: Delivery, job: &Job) {
     tracing::info!(job.id = %job.id, "put start aside: the job's last run is about to begin or to end");
-    put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
+    put_aside(broker, &delivery, 1, delivery.properties.attempt).await;
 }
 
 /// Sends a delivery through the retry queue that follows `after` attempts, as `attempt`. Where that
 /// fails, the broker delivers it again.
-async fn put_aside(ctx: &Context, delivery: &Delivery, after: u32, attempt: u32) {
-    let Some(step) = ctx.tools.broker.topology().retry_step_or_last(after) else {
+async fn put_aside(broker: &Broker, delivery: &Delivery, after: u32, attempt: u32) {
+    let Some(step) = broker.topology().retry_step_or_last(after) else {
         tracing::error!("no retry queue is set: RETRY_DELAYS_SECONDS is empty");
         return;
     };
-    if let Err(error) = ctx.tools.broker.retry(delivery, &step, attempt).await {
+    if let Err(error) = broker.retry(delivery, &step, attempt).await {
         tracing::error!(%error, "put message aside");
     }
 }
@@ -194,11 +197,11 @@ async fn put_aside(ctx: &Context, delivery: &Delivery, after: u32, attempt: u32)
 const MAX_STOP_ATTEMPTS: u32 = 100;
 
 /// A stop that could not be followed this time: tried again, and in the end a dead letter.
-pub(in crate::worker) async fn retry_stop(ctx: &Context, delivery: Delivery, reason: &str) {
+pub(in crate::worker) async fn retry_stop(broker: &Broker, delivery: Delivery, reason: &str) {
     let attempt = delivery.properties.attempt;
     if may_retry(attempt, MAX_STOP_ATTEMPTS) {
-        put_aside(ctx, &delivery, attempt, attempt.saturating_add(1)).await;
-    } else if let Err(error) = ctx.tools.broker.dead_letter(&delivery, reason).await {
+        put_aside(broker, &delivery, attempt, attempt.saturating_add(1)).await;
+    } else if let Err(error) = broker.dead_letter(&delivery, reason).await {
         tracing::error!(%error, "dead-letter stop");
     }
 }
@@ -213,7 +216,7 @@ pub(in crate::worker) async fn republish(
     if let Some(event) = result
         && !publish_end(ctx, event, reply_to(&delivery.properties)).await
     {
-        return put_aside(ctx, &delivery, 1, delivery.properties.attempt).await;
+        return put_aside(&ctx.tools.broker, &delivery, 1, delivery.properties.attempt).await;
     }
     ack(&delivery, &job.id).await;
 }
@@ -221,14 +224,14 @@ pub(in crate::worker) async fn republish(
 /// A start that came by the queue of the other kind. It goes to its own, where a slot of its kind
 /// comes before it.
 pub(in crate::worker) async fn redirect(
-    ctx: &Context,
+    broker: &Broker,
     delivery: Delivery,
     job: &Job,
     inbox: Inbox,
 ) {
     let routing_key = &delivery.routing_key;
     tracing::warn!(job.id = %job.id, routing_key, "routing key disagrees with is_long_running, which decides");
-    if let Err(error) = ctx.tools.broker.redirect(&delivery, inbox).await {
+    if let Err(error) = broker.redirect(&delivery, inbox).await {
         tracing::error!(job.id = %job.id, %error, "redirect start");
     }
 }
@@ -252,7 +255,7 @@ pub(in crate::worker) async fn unavailable(
     let MessageProperties { attempt, first_try, .. } = delivery.properties;
     let tries = tries(job.is_long_running, attempt, first_try);
     if may_retry(tries, job.max_attempts) {
-        return put_aside(ctx, &delivery, tries, attempt.saturating_add(1)).await;
+        return put_aside(&ctx.tools.broker, &delivery, tries, attempt.saturating_add(1)).await;
     }
     let segment = ctx.known.home_segment().unwrap_or(0);
     let run = Run { job: Arc::new(job.clone()), attempt, segment };
@@ -264,11 +267,11 @@ pub(in crate::worker) async fn unavailable(
     let mut result = reporter.masked(result);
     // The journal does not have this run, and may have another message's run of this name.
     result.run_id = None;
-    let event = unclaimed(ctx, &delivery, result);
+    let event = unclaimed(&ctx.tools.publisher, &delivery, result);
     if publish_end(ctx, &event, reply_to(&delivery.properties)).await {
         ack(&delivery, &job.id).await;
     } else {
-        put_aside(ctx, &delivery, tries, attempt).await;
+        put_aside(&ctx.tools.broker, &delivery, tries, attempt).await;
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::answer;
 use super::validate::text_of;
-use crate::broker::{Delivery, Inbox, MessageOptions, PublishError};
+use crate::broker::{Broker, Delivery, Inbox, MessageOptions, PublishError};
 use crate::job::{MessageError, RunId, State, Status, StopRequest, parse_stop};
 use crate::storage::{JobRecord, JournalError, RecordState, Tombstone};
 use crate::worker::active::StopOrder;
@@ -30,13 +30,13 @@ pub(in crate::worker) async fn follow_stop(ctx: &Context, delivery: Delivery) {
     let text = text_of(&ctx.tools, &delivery);
     let stop = match text.and_then(|text| parse_stop(&text)) {
         Ok(stop) => stop,
-        Err(error) => return reject_stop(ctx, delivery, &error).await,
+        Err(error) => return reject_stop(&ctx.tools.broker, delivery, &error).await,
     };
     match carry_out(ctx, &delivery, &stop).await {
         Ok(()) => answer::ack(&delivery, &stop.id).await,
         Err(error) => {
             tracing::warn!(job.id = %stop.id, %error, "follow stop");
-            answer::retry_stop(ctx, delivery, &error.to_string()).await;
+            answer::retry_stop(&ctx.tools.broker, delivery, &error.to_string()).await;
         }
     }
 }
@@ -157,10 +157,10 @@ async fn answer(
 }
 
 /// A stop that cannot be read stops nothing: it goes to the dead letters, with the reason.
-async fn reject_stop(ctx: &Context, delivery: Delivery, error: &MessageError) {
+async fn reject_stop(broker: &Broker, delivery: Delivery, error: &MessageError) {
     let reason = error.to_string();
     tracing::warn!(job.id = error.id.as_ref().map(crate::job::JobId::as_str), %reason, "reject stop");
-    if let Err(error) = ctx.tools.broker.dead_letter(&delivery, &reason).await {
+    if let Err(error) = broker.dead_letter(&delivery, &reason).await {
         tracing::error!(%error, "dead-letter stop");
     }
 }

@@ -10,7 +10,8 @@ use tokio::time::sleep;
 use crate::job::{JobId, RunId};
 use crate::runner::orchestrator::EngineError;
 use crate::storage::{JobRecord, JournalError, Place, RecordState};
-use crate::worker::context::Context;
+use crate::worker::active::ActiveRuns;
+use crate::worker::context::{Context, Tools};
 
 /// Between two sweeps.
 const EVERY: Duration = Duration::from_secs(20);
@@ -75,25 +76,24 @@ enum SweepError {
 /// Sweeps now and then.
 pub(in crate::worker) async fn sweep_now_and_then(ctx: Arc<Context>) {
     loop {
-        if let Err(error) = sweep(&ctx).await {
+        if let Err(error) = sweep(&ctx.tools, &ctx.known.active).await {
             tracing::debug!(%error, "sweep orphans");
         }
         sleep(EVERY).await;
     }
 }
 
-async fn sweep(ctx: &Context) -> Result<(), SweepError> {
-    let Context { tools, .. } = ctx;
+async fn sweep(tools: &Tools, active: &ActiveRuns) -> Result<(), SweepError> {
     for (info, labels) in tools.runner.list_all_containers().await? {
         let left = Left { run: &labels.run_id, attempt: labels.attempt, kind: Kind::Container };
-        if is_left_alone(ctx, &labels.id, &left).await? {
+        if is_left_alone(tools, active, &labels.id, &left).await? {
             tracing::warn!(job.id = %labels.id, attempt = labels.attempt, container.id = %info.id, "remove orphaned container");
             tools.runner.remove_leftover(&info.id).await;
         }
     }
     for found in tools.runner.list_directories().await {
         let left = Left { run: &found.run_id, attempt: found.attempt, kind: Kind::Directory };
-        if is_left_alone(ctx, &found.id, &left).await? {
+        if is_left_alone(tools, active, &found.id, &left).await? {
             tracing::warn!(job.id = %found.id, attempt = found.attempt, "remove orphaned directory");
             tools.runner.remove_directory(&found).await;
         }
@@ -101,14 +101,18 @@ async fn sweep(ctx: &Context) -> Result<(), SweepError> {
     Ok(())
 }
 
-async fn is_left_alone(ctx: &Context, id: &JobId, left: &Left<'_>) -> Result<bool, JournalError> {
-    if ctx.known.active.has(id) {
+async fn is_left_alone(
+    tools: &Tools,
+    active: &ActiveRuns,
+    id: &JobId,
+    left: &Left<'_>,
+) -> Result<bool, JournalError> {
+    if active.has(id) {
         return Ok(false);
     }
-    let record = ctx.tools.journal.read(id).await?.map(|(record, _)| record);
+    let record = tools.journal.read(id).await?.map(|(record, _)| record);
     // Once more: it may have been claimed, and its container started, since it was listed.
-    Ok(is_orphan(record.as_ref(), left, &ctx.tools.place, Timestamp::now())
-        && !ctx.known.active.has(id))
+    Ok(is_orphan(record.as_ref(), left, &tools.place, Timestamp::now()) && !active.has(id))
 }
 
 #[cfg(test)]
