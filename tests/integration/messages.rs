@@ -76,7 +76,7 @@ async fn a_start_without_a_time_is_told_which_stop_cancelled_it_and_why() {
     scene.finish([worker]).await;
 }
 
-/// As `zip -y` packs an installed npm package, and as old .NET packs a folder.
+/// As `zip -y` packs an installed npm package and a folder of pnpm, and as old .NET packs a folder.
 #[tokio::test]
 async fn an_archive_runs_whichever_tool_packed_it() {
     let scene = Scene::new().await;
@@ -102,9 +102,21 @@ async fn an_archive_runs_whichever_tool_packed_it() {
         ),
         dos("lib\\A.py", ""),
     ]);
-    for (name, program, bytes) in
-        [("npm", &NODE_BACKTEST, npm), ("windows", &PYTHON_BACKTEST, windows)]
-    {
+    // As pnpm lays packages out: each finds those that it needs beside its own place alone.
+    let pnpm = zip(&[
+        link("node_modules/a", ".pnpm/a@1/node_modules/a"),
+        file("node_modules/.pnpm/a@1/node_modules/a/index.js", "exports.half = require('b').half;"),
+        link("node_modules/.pnpm/a@1/node_modules/b", "../../b@1/node_modules/b"),
+        file("node_modules/.pnpm/b@1/node_modules/b/index.js", "exports.half = require('c');"),
+        link("node_modules/.pnpm/b@1/node_modules/c", "../../c@1/node_modules/c"),
+        file("node_modules/.pnpm/c@1/node_modules/c/index.js", "module.exports = 21;"),
+        file("backtest.js", "exports.main = () => ({ answer: 2 * require('a').half });"),
+    ]);
+    for (name, program, bytes) in [
+        ("npm", &NODE_BACKTEST, npm),
+        ("windows", &PYTHON_BACKTEST, windows),
+        ("pnpm", &NODE_BACKTEST, pnpm),
+    ] {
         let key = scene.put_zip(name, bytes).await;
         let result = scene.run(&program.message(&scene.id(name), &key)).await;
         assert_eq!(result.expect("succeeded")["result"]["answer"], 42, "{name}");

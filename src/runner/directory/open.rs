@@ -10,7 +10,8 @@ use crate::job::archive::RESERVED_DIRECTORY;
 /// Nobody but its owner removes what is in such a folder.
 const STICKY: u32 = 0o1000;
 
-/// Gives everybody the rights to everything in `root`, as it was unpacked: there is no link in it.
+/// Gives everybody the rights to everything in `root`, as it was unpacked: the links in it lead to what is
+/// in it as well.
 pub(super) fn to_all(root: &Path) -> io::Result<()> {
     open(root, 0o777 | STICKY)?;
     let mut folders = vec![root.to_owned()];

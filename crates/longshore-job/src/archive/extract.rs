@@ -31,7 +31,8 @@ type Archive = ZipArchive<Budgeted<BufReader<File>>>;
 ///
 /// The work is done beside it, in `{into}.partial`, and moved when it is complete. Nothing of it
 /// stays after a failure. Files become 0644, or 0755 where the zip marks them as executable,
-/// folders 0755. A symbolic link becomes the file or the folder of the archive that it points to.
+/// folders 0755. A symbolic link becomes the file or the folder of the archive that it points to; those of
+/// packages of Node.js stay links within the archive.
 ///
 /// # Errors
 ///
@@ -185,6 +186,12 @@ fn write_all(
             room.left.checked_sub(linked.bytes).ok_or_else(|| room.exceeded_at(&linked.path))?;
         bytes += linked.bytes;
         link_file(linked, staging)?;
+    }
+    for package in &plan.packages {
+        in_time()?;
+        let place = staging.join(&package.path);
+        symlink(&package.target, &place)
+            .map_err(ArchiveError::io(format!("writing {}", place.display())))?;
     }
     Ok(Extracted { files: plan.files.len() + plan.linked.len(), bytes, notes: plan.notes })
 }

@@ -34,6 +34,8 @@ pub(super) struct Replaced {
     pub(super) directories: BTreeSet<String>,
     /// Where each further file goes, and the file that it is.
     pub(super) files: Vec<LinkedFile>,
+    /// Folders of packages that stay links.
+    pub(super) packages: Vec<LinkedPackage>,
     /// Links that point to nothing, and where to: on Linux they would be there, and lead nowhere.
     pub(super) dangling: Vec<(String, String)>,
 }
@@ -46,17 +48,42 @@ pub(super) struct LinkedFile {
     pub(super) bytes: u64,
 }
 
-/// Where npm links the programs of packages.
-const NPM_PROGRAMS: &str = "node_modules/.bin";
+/// A folder of the archive under another name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LinkedPackage {
+    pub(super) path: String,
+    /// From the folder that the link is in.
+    pub(super) target: String,
+}
 
 impl LinkedFile {
-    /// What a link of npm to a program has to say; none where this is no such link. It leads to a file of the
-    /// archive, whatever the archive's own link said.
+    /// What it says where it stays a link.
     pub(super) fn to_own_place(&self) -> Option<String> {
-        let (folder, _) = self.path.rsplit_once('/')?;
-        let is_of_npm = folder == NPM_PROGRAMS || folder.ends_with(&format!("/{NPM_PROGRAMS}"));
-        is_of_npm.then(|| "../".repeat(folder.split('/').count()) + &self.to)
+        kept(&self.path, &self.to, false)
     }
+}
+
+/// Where Node.js looks for packages.
+const NODE_MODULES: &str = "node_modules";
+
+/// Where their programs are linked.
+const PROGRAMS: &str = "node_modules/.bin";
+
+/// What the link `path` to the file or folder `to` says where it stays a link; none where it is replaced.
+///
+/// Package managers of Node.js link programs to their packages, pnpm each package to those that it needs, and
+/// workspaces their members. Node.js looks for packages beside the place that a link leads to: a copy would
+/// not find them.
+pub(super) fn kept(path: &str, to: &str, is_folder: bool) -> Option<String> {
+    let (folder, _) = path.rsplit_once('/')?;
+    let (above, name) = folder.rsplit_once('/').unwrap_or(("", folder));
+    let is = |place: &str, what: &str| {
+        place.strip_suffix(what).is_some_and(|above| above.is_empty() || above.ends_with('/'))
+    };
+    // As in node_modules/@scope/name.
+    let modules = if name.starts_with('@') { above } else { folder };
+    let stays = if is_folder { is(modules, NODE_MODULES) } else { is(folder, PROGRAMS) };
+    stays.then(|| "../".repeat(folder.split('/').count()) + to)
 }
 
 /// Where a link leads.
@@ -102,6 +129,9 @@ impl Replacing<'_> {
             Found::File(to, bytes) => self.file(at, to, bytes)?,
             Found::Directory(directory) => {
                 let lies_in_it = directory.is_empty() || is_below(link, &directory);
+                if let Some(target) = kept(at, &directory, true).filter(|_| !lies_in_it) {
+                    return self.package(LinkedPackage { path: at.to_owned(), target });
+                }
                 if lies_in_it || within.contains(&directory) {
                     let problem = format!(
                         "is a symbolic link to {}, a folder that it lies in, which would never end",
@@ -145,6 +175,13 @@ impl Replacing<'_> {
         self.check(at)?;
         self.replaced.files.push(LinkedFile { path: at.to_owned(), to: Rc::clone(to), bytes });
         let is_too_many = self.replaced.files.len() > self.caps.max_entries;
+        self.within_cap(is_too_many)
+    }
+
+    fn package(&mut self, package: LinkedPackage) -> Result<(), ArchiveError> {
+        self.check(&package.path)?;
+        self.replaced.packages.push(package);
+        let is_too_many = self.replaced.packages.len() > self.caps.max_entries;
         self.within_cap(is_too_many)
     }
 
@@ -248,19 +285,25 @@ mod tests {
         let replaced = replace(&nodes(entries), &CAPS).map_err(|error| error.to_string())?;
         let directories = replaced.directories.iter().map(|path| format!("{path}/"));
         let files = replaced.files.iter().map(|file| format!("{} = {}", file.path, file.to));
+        let packages = replaced.packages.iter().map(|it| format!("{} -> {}", it.path, it.target));
         let dangling = replaced.dangling.iter().map(|(path, _)| format!("{path} = nothing"));
-        Ok(directories.chain(files).chain(dangling).collect())
+        Ok(directories.chain(files).chain(packages).chain(dangling).collect())
     }
 
     #[test]
-    fn a_program_of_npm_is_linked_to_its_own_place() {
-        let target = |path: &str| {
-            LinkedFile { path: path.to_owned(), to: "a/cli.js".into(), bytes: 1 }.to_own_place()
-        };
-        assert_eq!(target("node_modules/.bin/a").unwrap(), "../../a/cli.js");
-        assert_eq!(target("x/node_modules/.bin/a").unwrap(), "../../../a/cli.js");
-        for other in ["lib/libfoo.so", ".bin/a", "my_node_modules/.bin/a", "a"] {
-            assert_eq!(target(other), None, "{other}");
+    fn programs_and_packages_of_node_are_linked_to_their_own_places() {
+        let program = |path: &str| kept(path, "a/cli.js", false);
+        assert_eq!(program("node_modules/.bin/a").unwrap(), "../../a/cli.js");
+        assert_eq!(program("x/node_modules/.bin/a").unwrap(), "../../../a/cli.js");
+        for other in ["lib/libfoo.so", ".bin/a", "my_node_modules/.bin/a", "node_modules/a", "a"] {
+            assert_eq!(program(other), None, "{other}");
+        }
+        let package = |path: &str| kept(path, "packages/a", true);
+        assert_eq!(package("node_modules/a").unwrap(), "../packages/a");
+        assert_eq!(package("x/node_modules/@s/a").unwrap(), "../../../packages/a");
+        for other in ["node_modules/a/b", "my_node_modules/a", "@s/a", "lib/a", "node_modules", "a"]
+        {
+            assert_eq!(package(other), None, "{other}");
         }
     }
 
@@ -307,9 +350,39 @@ mod tests {
             "lib64/sub/b = lib/sub/b",
         ];
         assert_eq!(replaced(&entries).unwrap(), expected);
-        let workspace = ["node_modules/p -> ../packages/p", "packages/p/index.js"];
-        let expected = ["node_modules/p/", "node_modules/p/index.js = packages/p/index.js"];
-        assert_eq!(replaced(&workspace).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_package_that_is_linked_stays_a_link_to_its_own_place() {
+        // As a workspace of npm, and as pnpm: each package beside those that it needs, in a circle, too.
+        let entries = [
+            "node_modules/p -> ../packages/p",
+            "packages/p/index.js",
+            "node_modules/@s/a -> ../.pnpm/a@1/node_modules/@s/a",
+            "node_modules/.pnpm/a@1/node_modules/@s/a/index.js",
+            "node_modules/.pnpm/a@1/node_modules/b -> ../../b@1/node_modules/b",
+            "node_modules/.pnpm/b@1/node_modules/b/index.js",
+            "node_modules/.pnpm/b@1/node_modules/@s/a -> ../../../a@1/node_modules/@s/a",
+            "copy -> packages",
+            "modules/q -> ../packages/p",
+        ];
+        let store = "node_modules/.pnpm";
+        let expected = [
+            "copy/".to_owned(),
+            "copy/p/".to_owned(),
+            "modules/q/".to_owned(),
+            "copy/p/index.js = packages/p/index.js".to_owned(),
+            "modules/q/index.js = packages/p/index.js".to_owned(),
+            format!("{store}/a@1/node_modules/b -> ../../../../{store}/b@1/node_modules/b"),
+            format!(
+                "{store}/b@1/node_modules/@s/a -> ../../../../../{store}/a@1/node_modules/@s/a"
+            ),
+            format!("node_modules/@s/a -> ../../{store}/a@1/node_modules/@s/a"),
+            "node_modules/p -> ../packages/p".to_owned(),
+        ];
+        assert_eq!(replaced(&entries).unwrap(), expected);
+        let inside = replaced(&["node_modules/p -> ..", "main.js"]).unwrap_err();
+        assert!(inside.contains("a folder that it lies in"), "{inside}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::extract::{CopyError, copy};
+use super::links;
 use super::names::entry_path;
 use super::{ArchiveCaps, ArchiveError, RESERVED_DIRECTORY, quoted};
 
@@ -28,7 +29,8 @@ pub struct Packed {
 /// caps.
 ///
 /// `.git`, `__pycache__`, `.venv` and `.longshore` are left out, at any depth. Symbolic links that
-/// stay within the directory are packed as what they point to, so that any reader finds it.
+/// stay within the directory are packed as what they point to, so that any reader finds it; programs and
+/// packages of Node.js that are links stay links, for else they would not find each other.
 ///
 /// # Errors
 ///
@@ -90,6 +92,14 @@ fn pack(
                 if folder.above.contains(&place) {
                     return Err(ArchiveError::bad(&name, "is a link to a folder it lies in"));
                 }
+            }
+            if let Some(target) = kept_link(root, &name, &path, &place, metadata.is_dir()) {
+                packed.files += 1;
+                let options = SimpleFileOptions::default();
+                zip.add_symlink(&*name, target, options).map_err(|error| {
+                    ArchiveError::bad(&name, format!("cannot be packed: {error}"))
+                })?;
+            } else if metadata.is_dir() {
                 folders += 1;
                 let above = folder.above.iter().chain([&place]).cloned().collect();
                 to_do.push(Folder { place, name, above });
@@ -122,6 +132,14 @@ fn pack(
         return Err(ArchiveError::OutOfProportion { entry, max_ratio });
     }
     Ok(packed)
+}
+
+/// What a link says in the archive where it stays one, and what it leads to is there as well.
+fn kept_link(root: &Path, name: &str, path: &Path, place: &Path, is_dir: bool) -> Option<String> {
+    let to = place.strip_prefix(root).ok()?.to_str()?;
+    let is_there = !to.split('/').any(|part| LEFT_OUT.contains(&part));
+    let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+    if is_link && is_there { links::kept(name, to, is_dir) } else { None }
 }
 
 /// The folder's members by name, so that the same directory always gives the same archive.

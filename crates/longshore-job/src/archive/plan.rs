@@ -9,7 +9,7 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 
 use super::headers::{Header, check_names, first_duplicate};
-use super::links::{self, LinkedFile, MAX_TARGET_BYTES, Node, Nodes};
+use super::links::{self, LinkedFile, LinkedPackage, MAX_TARGET_BYTES, Node, Nodes};
 use super::names::{EntryPath, Folding, Spellings, entry_path, parents};
 use super::{ArchiveCaps, ArchiveError, RESULT_FILE, quoted};
 
@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub(super) files: Vec<PlannedFile>,
     /// Files that stand in the place of links, to be made after all others.
     pub(super) linked: Vec<LinkedFile>,
+    /// Folders that stay links, to be made last.
+    pub(super) packages: Vec<LinkedPackage>,
     /// What is left out, one sentence each.
     pub(super) notes: Vec<String>,
 }
@@ -187,7 +189,9 @@ impl<'a> Planning<'a> {
         }
         self.plan.directories.extend(replaced.directories);
         self.plan.linked = replaced.files;
-        let files = self.plan.files.len() + self.plan.linked.len();
+        self.plan.packages = replaced.packages;
+        let links = self.plan.linked.len() + self.plan.packages.len();
+        let files = self.plan.files.len() + links;
         if files.max(self.plan.directories.len()) > self.caps.max_entries {
             return Err(ArchiveError::too_many(self.caps));
         }

@@ -107,6 +107,34 @@ fn a_link_that_stays_inside_becomes_what_it_points_to() {
     assert_eq!(fs::read_to_string(alias).unwrap(), "main.py");
 }
 
+/// What npm and pnpm make: as copies, programs and packages would not find what lies beside them.
+#[test]
+fn programs_and_packages_of_node_stay_links() {
+    let project = Project::new(&[
+        "main.js",
+        "node_modules/semver/bin/semver.js",
+        "node_modules/.pnpm/a@1/node_modules/a/index.js",
+        "node_modules/.pnpm/b@1/node_modules/b/index.js",
+        "node_modules/.bin/real",
+    ]);
+    project.link("../semver/bin/semver.js", "node_modules/.bin/semver");
+    project.link(".pnpm/a@1/node_modules/a", "node_modules/a");
+    project.link("../../b@1/node_modules/b", "node_modules/.pnpm/a@1/node_modules/b");
+    project.link("../../a@1/node_modules/a", "node_modules/.pnpm/b@1/node_modules/a");
+    project.there_and_back();
+    let out = project.dir.path().join("out");
+    for (link, to) in [
+        ("node_modules/.bin/semver", "node_modules/semver/bin/semver.js"),
+        ("node_modules/a", "node_modules/.pnpm/a@1/node_modules/a"),
+        ("node_modules/.pnpm/a@1/node_modules/b", "node_modules/.pnpm/b@1/node_modules/b"),
+        ("node_modules/.pnpm/b@1/node_modules/a", "node_modules/.pnpm/a@1/node_modules/a"),
+    ] {
+        let place = out.join(link);
+        assert!(fs::symlink_metadata(&place).unwrap().is_symlink(), "{link}");
+        assert_eq!(place.canonicalize().unwrap(), out.join(to).canonicalize().unwrap(), "{link}");
+    }
+}
+
 type Prepare = fn(&Project);
 
 #[test]
