@@ -43,7 +43,7 @@ async fn a_message_that_is_no_start_message_is_rejected_with_its_fault_named() {
     let cases: Vec<(&str, Vec<u8>, &[&str])> = vec![
         ("empty", b"".to_vec(), &["$", "is empty"]),
         ("torn", b"{\"id\": \"x\", ".to_vec(), &["$", "not valid JSON"]),
-        ("binary", vec![0xff, 0xfd, 0x00], &["$", "not valid JSON"]),
+        ("binary", vec![0xff, 0xfd, 0x00], &["$", "binary data"]),
         ("array", b"[\"x\"]".to_vec(), &["$", "not an object"]),
         ("unknown-field", with("colour", json!("red")), &["is not a field of", "colour"]),
         ("wrong-type", with("is_long_running", json!("yes")), &["is_long_running"]),
@@ -198,7 +198,7 @@ async fn a_stop_that_cannot_be_read_stops_nothing_and_is_kept() {
     for (number, body) in bodies.iter().enumerate() {
         scene.publish("stop", body, properties(&format!("{number}"))).await;
     }
-    let reasons = ["not valid JSON", "id: is missing", "now", "timeout_seconds"];
+    let reasons = ["is not JSON: a stop message is", "id: is missing", "now", "timeout_seconds"];
     for letter in scene.dead_letters(bodies.len()).await {
         let number: usize = letter.message_id.as_deref().unwrap().parse().unwrap();
         assert_eq!(letter.body, bodies[number]);

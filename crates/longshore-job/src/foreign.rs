@@ -5,6 +5,29 @@ use serde_json::{Map, Value};
 
 const SEND_JSON: &str = "send the message as JSON text in UTF-8";
 
+/// What bytes are that are neither JSON nor of a format that has a name here, as the end of a sentence;
+/// `what` is what they should be.
+pub(super) fn unnamed_format_of(body: &[u8], what: &str) -> Option<String> {
+    let is_text = |byte: &u8| *byte >= b' ' || byte.is_ascii_whitespace();
+    match std::str::from_utf8(body) {
+        Err(error) if body.trim_ascii_start().starts_with(b"{") => {
+            let (place, byte) = (error.valid_up_to(), body.get(error.valid_up_to())?);
+            Some(format!(
+                "is not UTF-8: byte {} is 0x{byte:02x}, as in text of another encoding: {SEND_JSON}",
+                place + 1
+            ))
+        }
+        Ok(text) if text.bytes().all(|byte| is_text(&byte)) => {
+            let begins_otherwise = !text.trim_start().starts_with(['{', '[', '"']);
+            begins_otherwise
+                .then(|| format!("is not JSON: {what} is a JSON object, which begins with a brace"))
+        }
+        _ => Some(format!(
+            "is binary data of a format that is not known here, not JSON: {SEND_JSON}"
+        )),
+    }
+}
+
 /// What bytes that are not JSON are, as the end of a sentence.
 pub(super) fn format_of(body: &[u8]) -> Option<String> {
     let (what, advice) = binary(body).or_else(|| text(body))?;
@@ -55,13 +78,27 @@ fn is_length(bytes: [u8; 4], length: usize) -> bool {
 fn text(body: &[u8]) -> Option<(&'static str, &'static str)> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let (first, second) = (text.as_bytes().first(), text.as_bytes().get(1));
+    if let Some((_, what, advice)) = PRINTED.iter().find(|(begins, ..)| text.starts_with(begins)) {
+        return Some((what, advice));
+    }
     Some(match (first, second) {
         (Some(b'<'), _) => ("XML", SEND_JSON),
         (Some(b'{'), Some(b'\'')) => {
             ("a dict as Python prints it", "send json.dumps(message), not str(message)")
         }
+        (Some(b'{'), _) if is_map_of(text, "=>") => {
+            ("a hash as Ruby prints it", "send message.to_json, not message.to_s")
+        }
+        (Some(b'{'), _) if !begins_as_json(text) && is_map_of(text, "=") => (
+            "a map as Java prints it",
+            "send it as JSON text, for example with Jackson's ObjectMapper",
+        ),
+        (Some(b'{'), _) if !begins_as_json(text) && is_map_of(text, ":") => {
+            ("an object whose names have no quotes", "send JSON.stringify(message) or the like")
+        }
         (Some(b'a' | b'O'), Some(b':')) => ("serialized by PHP", "send json_encode($message)"),
         _ if is_base64_of_json(text) => ("JSON in base64", "send the text itself"),
+        _ if is_hex_of_json(text) => ("JSON in hexadecimal", "send the text itself"),
         _ if text == "[object Object]" => {
             ("a JavaScript object as text", "send JSON.stringify(message)")
         }
@@ -69,6 +106,40 @@ fn text(body: &[u8]) -> Option<(&'static str, &'static str)> {
         _ if begins_like_yaml(text) => ("perhaps YAML", SEND_JSON),
         _ => return None,
     })
+}
+
+/// What begins as languages print their values, what it is, and what to do instead.
+const PRINTED: [(&str, &str, &str); 10] = [
+    ("b'", "bytes as Python prints them", "send the bytes, not str(bytes)"),
+    ("b\"", "bytes as Python prints them", "send the bytes, not str(bytes)"),
+    ("<Buffer ", "a Buffer as Node.js prints it", "send the Buffer itself"),
+    ("map[", "a map as Go prints it", "send what json.Marshal gives"),
+    ("&{", "a struct as Go prints it", "send what json.Marshal gives"),
+    ("%{", "a map as Elixir prints it", "send what Jason.encode! gives"),
+    ("{\\\"", "JSON with a backslash before each quote", "send it without the backslashes"),
+    ("%7B", "JSON in percent-encoding", "send the text itself"),
+    ("System.", "a .NET object as text", "send what JsonSerializer.Serialize gives"),
+    ("H4sI", "gzip in base64", "send the compressed bytes themselves"),
+];
+
+/// Whether the first name of an object has its quotes.
+fn begins_as_json(text: &str) -> bool {
+    text[1..].trim_start().starts_with('"')
+}
+
+/// Whether a text begins as a map whose first name, perhaps in quotes or as a symbol, has `sign` behind it.
+fn is_map_of(text: &str, sign: &str) -> bool {
+    let inside = text[1..].trim_start().trim_start_matches([':', '"']);
+    let name = inside.find(|c: char| !c.is_alphanumeric() && c != '_');
+    let Some((name, rest)) = name.map(|end| inside.split_at(end)) else { return false };
+    !name.is_empty() && rest.trim_start_matches('"').trim_start().starts_with(sign)
+}
+
+/// Whether the text is the hexadecimal of what begins with a brace.
+fn is_hex_of_json(text: &str) -> bool {
+    (text.starts_with("7b") || text.starts_with("7B"))
+        && text.len().is_multiple_of(2)
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether the text is the base64 of what begins as a JSON object does: `{"`, or a brace with white
@@ -88,7 +159,7 @@ fn begins_like_yaml(text: &str) -> bool {
 }
 
 /// Words that other languages write and JSON does not know, and what to do.
-const OTHER_WORDS: [(&[u8], &str); 8] = [
+const OTHER_WORDS: [(&[u8], &str); 13] = [
     (b"NaN", "NaN is not a number of JSON: send null"),
     (b"Infinity", "Infinity is not a number of JSON: send null or a string"),
     (b"-Infinity", "Infinity is not a number of JSON: send null or a string"),
@@ -97,6 +168,11 @@ const OTHER_WORDS: [(&[u8], &str); 8] = [
     (b"False", "this is how Python prints false: send json.dumps(message)"),
     (b"undefined", "undefined is not JSON: send JSON.stringify(message)"),
     (b"'", "strings have double quotes in JSON"),
+    (b"/", "JSON has no comments"),
+    (b"#", "JSON has no comments"),
+    ("\u{201c}".as_bytes(), "the quotes of JSON are straight ones"),
+    (b".", "a number begins with a digit in JSON"),
+    (b"+", "a number begins with a digit or a minus in JSON"),
 ];
 
 /// What to do about a text that stops being JSON in this line and column, both counted from 1.
@@ -205,110 +281,4 @@ pub(super) fn looks_like_stop(object: &Map<String, Value>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_libraries_send_instead_of_json_is_named_with_advice() {
-        let bson = [&[14, 0, 0, 0, 2][..], b"id\0\x01\0\0\0\0\0"].concat();
-        let cases: [(&[u8], &str); 20] = [
-            (b"\xff\xfe{\0\"\0", "is UTF-16 text, not JSON: send the message as JSON text"),
-            (b"{\0\"\0i\0", "is UTF-16 text"),
-            (b"\0{\0\"", "is UTF-16 text"),
-            (b"\xff\xfe\0\0{\0\0\0", "is UTF-32 text"),
-            (b"{\0\0\0\"\0\0\0", "is UTF-32 text"),
-            (b"\xac\xed\0\x05sr\0\x11java.util.HashMap", "is a serialized Java object"),
-            (b"\x80\x04\x95\x10\0\0\0}\x94.", "is a Python pickle, not JSON: send json.dumps"),
-            (b"(dp0\nS'id'\np1\n.", "is a Python pickle"),
-            (b"\x82\xa2id\xa1a\xa1b\x01", "is MessagePack"),
-            (b"\xa1bidaa", "is CBOR"),
-            (b"\x83t\0\0\0\x01", "is an Erlang term"),
-            (&bson, "is BSON"),
-            (b"a:1:{s:2:\"id\";s:1:\"a\";}", "is serialized by PHP"),
-            (b"<job id='x'/>", "is XML"),
-            (b"{'id': 'a', 'x': True}", "is a dict as Python prints it"),
-            (b"eyJpZCI6ICJhIn0=", "is JSON in base64, not JSON: send the text itself"),
-            (b"[object Object]", "is a JavaScript object as text"),
-            (b"id=a&runtime=python3.11", "is form data"),
-            (b"id: x\nruntime: python3.11\n", "is perhaps YAML"),
-            (b"PK\x03\x04", "is a zip, not JSON: upload the code"),
-        ];
-        for (body, what) in cases {
-            let said = format_of(body).unwrap_or_default();
-            assert!(said.starts_with(what), "{body:?}: {said}");
-        }
-        for other in [&b""[..], b"{", b"stop", b"\x80", b"{\"id\": \"a\",}", b"\xff", b"Hello, you"]
-        {
-            assert_eq!(format_of(other), None);
-        }
-    }
-
-    #[test]
-    fn words_of_other_languages_are_told_with_advice() {
-        for (text, advice) in [
-            ("{\"a\": NaN}", "NaN is not a number of JSON"),
-            ("{\"a\":\n [1, Infinity]}", "Infinity is not a number of JSON"),
-            ("{\"a\": -Infinity}", "Infinity is not a number of JSON"),
-            ("{\"a\": None}", "this is how Python prints null"),
-            ("{\"a\": [True]}", "this is how Python prints true"),
-            ("{\"a\": undefined}", "undefined is not JSON"),
-            ("{\"a\": 'b'}", "strings have double quotes in JSON"),
-        ] {
-            let error = serde_json::from_str::<Value>(text).unwrap_err();
-            let said = advice_at(text.as_bytes(), error.line(), error.column()).unwrap_or_default();
-            assert!(said.starts_with(advice), "{text}: {error}: {said}");
-        }
-        assert_eq!(advice_at(b"{", 1, 2), None);
-        assert_eq!(advice_at(b"", 0, 0), None);
-    }
-
-    #[test]
-    fn what_is_no_object_is_said_to_be_what_it_is() {
-        for (value, what) in [
-            (json!("{\"id\": \"a\"}"), "is a JSON string with JSON in it, not an object"),
-            (json!("eyJpZCI6ICJhIn0="), "is a JSON string with base64 of JSON in it"),
-            (json!("start"), "is a string, not an object"),
-            (json!(7), "is a number, not an object"),
-            (json!(null), "is null, not an object"),
-            (json!(["x"]), "is an array, not an object"),
-            (json!([{"id": "x"}]), "is an array with an object in it, not an object"),
-            (
-                json!([["a"], {}, {"callbacks": null, "errbacks": null}]),
-                "is a task message of Celery: publish",
-            ),
-        ] {
-            let said = kind_of(&value);
-            assert!(said.starts_with(what), "{said}");
-        }
-    }
-
-    #[test]
-    fn an_envelope_is_named_and_a_message_is_none() {
-        let start = json!({"id": "a", "runtime": "python3.11", "file_path": "a.zip"});
-        for (envelope, what) in [
-            (json!({"specversion": "1.0", "id": "1", "source": "/x", "data": start}), "\"data\""),
-            (json!({"pattern": "start", "data": start}), "an envelope of NestJS"),
-            (json!({"Type": "Notification", "TopicArn": "t", "Message": "{}"}), "Amazon SNS"),
-            (json!({"id": "1", "task": "t", "args": [], "kwargs": {}}), "Celery"),
-            (json!({"version": 1, "job": start}), "is an envelope: the body must be"),
-        ] {
-            let said = envelope_of(envelope.as_object().unwrap()).unwrap();
-            assert!(said.contains(what), "{said}");
-        }
-        for message in [start, json!({"id": "a"}), json!({"config": {"a": {"id": 1}}}), json!({})] {
-            assert_eq!(envelope_of(message.as_object().unwrap()), None);
-        }
-    }
-
-    #[test]
-    fn a_start_and_a_stop_are_told_apart() {
-        let object = |value: Value| value.as_object().unwrap().clone();
-        assert!(looks_like_stop(&object(json!({"id": "a", "reason": "r"}))));
-        assert!(!looks_like_stop(&object(json!({"id": "a", "config": {}}))));
-        assert!(!looks_like_stop(&object(json!({"reason": "r"}))));
-        assert!(looks_like_start(&object(json!({"runtime": 1, "entrypoint": 2}))));
-        assert!(!looks_like_start(&object(json!({"id": "a", "runtime": "x"}))));
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use super::body::text_of;
 use super::explain::explain;
 use super::foreign::{
     advice_at, envelope_of, format_of, kind_of, looks_like_start, looks_like_stop,
+    unnamed_format_of,
 };
 use super::json::{JsonProblem, MAX_DEPTH, Token, Tokens, Writer};
 use super::pick::pick_texts;
@@ -212,7 +213,7 @@ fn not_json(
     } else if said.starts_with("recursion limit exceeded") {
         let problem = "is nested deeper than the 127 arrays and objects that are read";
         (first_part(&complaint.path), problem.to_owned())
-    } else if let Some(problem) = format_of(text) {
+    } else if let Some(problem) = format_of(text).or_else(|| unnamed_format_of(text, form.name())) {
         ("$", problem)
     } else {
         let advice = advice_at(text, error.line(), error.column());
