@@ -4,6 +4,7 @@ use lapin::types::FieldTable;
 
 use super::channel::{Channel, Declare};
 use super::error::{NOT_FOUND, failed};
+use super::link::Live;
 use super::{Broker, BrokerError, Inbox, Topology};
 use crate::job::amqp::short;
 use crate::settings::BrokerSettings;
@@ -35,22 +36,38 @@ impl Broker {
         let mut found = Vec::new();
         for &inbox in inboxes {
             let queue = topology.inbox(inbox);
-            let action = format!("looking at the queue {queue:?}");
-            let name = short("name of the queue", &queue)
-                .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
-            // A queue that is not there closes the channel.
-            let channel = Channel::open(&live).await.map_err(failed("opening a channel"))?;
-            let asked = channel.declare_queue(name, Declare::Passive, FieldTable::default()).await;
-            match asked {
-                Ok(state) => {
-                    let (messages, consumers) = (state.messages, state.consumers);
-                    found.push(Backlog { inbox, queue, messages, consumers });
-                }
-                Err(error) if error.reply_code() == Some(NOT_FOUND) => {}
-                Err(error) => return Err(failed(action)(error)),
+            if let Some((messages, consumers)) = look(&live, &queue).await? {
+                found.push(Backlog { inbox, queue, messages, consumers });
             }
         }
         live.say_goodbye().await;
         Ok(found)
+    }
+
+    /// Connects once, and counts the dead letters without changing anything. `None` where their queue is
+    /// not there.
+    ///
+    /// # Errors
+    /// As [`Broker::backlogs`].
+    pub async fn count_dead_letters(settings: &BrokerSettings) -> Result<Option<u32>, BrokerError> {
+        let topology = Topology::new(&settings.namespace, &settings.retry_delays);
+        let live = Self::visit(settings).await?;
+        let found = look(&live, &topology.dead()).await?;
+        live.say_goodbye().await;
+        Ok(found.map(|(messages, _)| messages))
+    }
+}
+
+/// The messages and the consumers of a queue, where it is there.
+async fn look(live: &Live, queue: &str) -> Result<Option<(u32, u32)>, BrokerError> {
+    let action = format!("looking at the queue {queue:?}");
+    let name = short("name of the queue", queue)
+        .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
+    // A queue that is not there closes the channel.
+    let channel = Channel::open(live).await.map_err(failed("opening a channel"))?;
+    match channel.declare_queue(name, Declare::Passive, FieldTable::default()).await {
+        Ok(state) => Ok(Some((state.messages, state.consumers))),
+        Err(error) if error.reply_code() == Some(NOT_FOUND) => Ok(None),
+        Err(error) => Err(failed(action)(error)),
     }
 }

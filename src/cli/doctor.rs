@@ -2,6 +2,7 @@
 
 mod apart;
 mod checks;
+mod queues;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;

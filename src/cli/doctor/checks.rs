@@ -1,11 +1,10 @@
 //! The checks.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Finding, apart};
-use crate::broker::{Backlog, Broker, BrokerError, Inbox};
+use super::{Finding, apart, queues};
+use crate::broker::{Broker, BrokerError};
 use crate::job::Runtime;
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
@@ -14,13 +13,13 @@ use crate::settings::{
     BrokerSettings, Loader, Reader, RunnerSettings, Settings, SettingsErrors, StoreSettings,
     exposures, mask_url,
 };
-use crate::storage::{Journal, ObjectStore as _, S3Store, StoreError, probe};
+use crate::storage::{ObjectStore as _, S3Store, StoreError, probe};
 
 /// Below which name in the state bucket conditional writes are tried out.
 const PROBES: &str = "doctor";
 
 /// The longest that a check may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Every check, one after the other. One that fails stops no other; one whose settings are wrong
 /// is left out, for the settings' own lines say so.
@@ -42,7 +41,8 @@ pub(super) async fn all(loader: &Loader) -> Vec<Finding> {
     }
     if let Ok(settings) = loader.read(Reader::broker) {
         let store = loader.read(Reader::store).ok();
-        findings.extend(inboxes(&settings, store.as_ref()).await);
+        findings.extend(queues::inboxes(&settings, store.as_ref()).await);
+        findings.extend(queues::dead_letters(&settings).await);
     }
     let servers = |reader: &Reader<'_>| (reader.broker(), reader.store(), reader.runner());
     if let Ok((broker, store, runner)) = loader.read(servers) {
@@ -111,57 +111,6 @@ async fn broker(settings: &BrokerSettings) -> Finding {
             Finding::fail("broker", error.to_string(), error.mend().unwrap_or_else(usual))
         }
     }
-}
-
-/// Whether messages wait that nobody takes. What the broker itself says is left to its own check.
-async fn inboxes(settings: &BrokerSettings, store: Option<&StoreSettings>) -> Vec<Finding> {
-    let looking = async {
-        let mut inboxes = Inbox::SHARED.to_vec();
-        inboxes.push(Inbox::Undelivered);
-        if let Some(store) = store.and_then(|store| S3Store::new(store).ok()) {
-            let journal = Journal::new(Arc::new(store), settings.namespace.clone());
-            let segments = journal.owned_segments().await.unwrap_or_default();
-            inboxes.extend(segments.into_iter().map(Inbox::Mailbox));
-        }
-        Broker::backlogs(settings, &inboxes).await
-    };
-    match tokio::time::timeout(PATIENCE, Box::pin(looking)).await {
-        Ok(Ok(backlogs)) => judge_backlogs(&backlogs),
-        _ => Vec::new(),
-    }
-}
-
-fn judge_backlogs(backlogs: &[Backlog]) -> Vec<Finding> {
-    let stuck: Vec<_> = backlogs
-        .iter()
-        .filter(|backlog| backlog.messages > 0 && backlog.consumers == 0)
-        .map(|backlog| {
-            let Backlog { inbox, queue, messages, .. } = backlog;
-            let said = format!("nobody consumes {queue}, where messages wait: {messages}");
-            let mend = match inbox {
-                Inbox::Mailbox(_) => "longshore segments says who owns it; is that worker ready?",
-                Inbox::Stop | Inbox::Undelivered => "start a worker; /readyz of one that runs says why it takes none",
-                Inbox::StartTerminating | Inbox::StartLongRunning => {
-                    "start a worker, or more of them: one without a free slot takes none; /readyz of \
-                     one that runs says why it takes none"
-                }
-            };
-            Finding::warn("inboxes", said, mend)
-        })
-        .collect();
-    if !stuck.is_empty() {
-        return stuck;
-    }
-    let said = if backlogs.is_empty() {
-        "are not there yet: the first worker makes them".to_owned()
-    } else {
-        let shown = backlogs.iter().map(|backlog| {
-            let Backlog { queue, messages, consumers, .. } = backlog;
-            format!("{queue} {messages} waiting, {consumers} consuming")
-        });
-        shown.collect::<Vec<_>>().join("; ")
-    };
-    vec![Finding::ok("inboxes", said)]
 }
 
 async fn store(settings: &StoreSettings) -> Finding {
@@ -263,23 +212,6 @@ fn free_bytes(directory: &Path) -> Option<u64> {
 mod tests {
     use super::super::Grade;
     use super::*;
-
-    #[test]
-    fn messages_that_wait_without_a_consumer_are_a_warning() {
-        let backlog = |messages, consumers| Backlog {
-            inbox: Inbox::Stop,
-            queue: "ns.stop".to_owned(),
-            messages,
-            consumers,
-        };
-        let graded = |backlogs: &[Backlog]| judge_backlogs(backlogs)[0].grade;
-        assert_eq!(graded(&[]), Grade::Ok);
-        assert_eq!(graded(&[backlog(0, 0)]), Grade::Ok, "all slots are taken");
-        assert_eq!(graded(&[backlog(3, 1)]), Grade::Ok);
-        let found = judge_backlogs(&[backlog(0, 1), backlog(3, 0)]);
-        assert_eq!((found.len(), found[0].grade), (1, Grade::Warn));
-        assert_eq!(found[0].said, "nobody consumes ns.stop, where messages wait: 3");
-    }
 
     #[test]
     fn a_temp_dir_is_made_where_it_is_missing_and_left_empty() {

@@ -73,3 +73,33 @@ async fn messages_that_wait_while_nobody_consumes_are_a_warning_of_doctor() {
     assert_eq!(inboxes().await[0]["grade"], "ok");
     nothing_is_left(scene, [worker]).await;
 }
+
+#[tokio::test]
+async fn dead_letters_that_soon_have_no_room_are_a_warning_of_doctor() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let mut settings = settings_of_a_worker(&scene.namespace, "doctor", &scene.temp_dir());
+    settings.insert("DEAD_LETTERS_MAX".to_owned(), "2".to_owned());
+    let finding = async || {
+        let mut command = longshore();
+        command.envs(&settings).args(["doctor", "--output", "json"]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        findings.into_iter().find(|one| one["check"] == "dead").unwrap()
+    };
+    let well = finding().await;
+    assert_eq!(well["grade"], "ok", "{well:#}");
+    for body in ["1", "2"] {
+        scene.publish("stop", body.as_bytes(), lapin::BasicProperties::default()).await;
+    }
+    until("doctor warns", async || {
+        let full = finding().await;
+        let said = full["said"].as_str().unwrap();
+        full["grade"] == "warn"
+            && said.contains("keeps 2 of at most 2")
+            && said.contains("the oldest one goes")
+    })
+    .await;
+    scene.dead_letters(2).await;
+    nothing_is_left(scene, [worker]).await;
+}
