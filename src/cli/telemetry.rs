@@ -80,8 +80,13 @@ fn filter(level: &str) -> Targets {
         let is_ours = target.split("::").next() == Some(OURS);
         filter = filter.with_target(target, if is_ours { level } else { level.min(OF_LIBRARIES) });
     }
+    let filter = filter.with_target(TELLS_MESSAGES, LevelFilter::OFF);
     if level.contains("lapin") { filter } else { filter.with_target("lapin", LevelFilter::OFF) }
 }
+
+/// Where the client library logs messages that the broker returned: as a warning, with their whole bodies
+/// and so with the secrets of jobs.
+const TELLS_MESSAGES: &str = "lapin::returned_messages";
 
 /// What the targets of this program begin with.
 const OURS: &str = "longshore";
@@ -112,6 +117,14 @@ mod tests {
             assert!(filter(silent).would_enable("longshore::worker", &Level::INFO), "{silent}");
         }
         assert!(filter("info,lapin=warn").would_enable("lapin::channels", &Level::ERROR));
+    }
+
+    #[test]
+    fn a_message_that_the_broker_returned_is_never_logged_whole() {
+        for level in ["info", "lapin=warn", "trace,lapin=trace", "lapin::returned_messages=trace"] {
+            let returned = "lapin::returned_messages";
+            assert!(!filter(level).would_enable(returned, &Level::ERROR), "{level}");
+        }
     }
 
     #[test]
