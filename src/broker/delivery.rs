@@ -91,6 +91,22 @@ impl Delivery {
         self.outcome(self.receipt.discard().await)
     }
 
+    /// What tells this message from others that have the same id or none: its body. Where that was left out
+    /// for its size, what else there is: its size, and what the publisher said beside it.
+    #[must_use]
+    pub fn content(&self) -> Bytes {
+        if self.has_its_body() {
+            return self.body.clone();
+        }
+        let MessageProperties { correlation_id, reply_to, timestamp, unreadable, .. } =
+            &self.properties;
+        let problems = unreadable.iter().map(|fault| fault.problem.as_str());
+        let timestamp = timestamp.map(|time| time.to_string());
+        let said = [correlation_id.as_deref(), reply_to.as_deref(), timestamp.as_deref()];
+        let said = said.map(|text| text.unwrap_or_default());
+        said.into_iter().chain(problems).collect::<Vec<_>>().join("\n").into()
+    }
+
     /// Whether the body here is the one that was published, and not left out for its size.
     pub(super) fn has_its_body(&self) -> bool {
         self.properties.unreadable.iter().all(|fault| fault.property != BODY)

@@ -145,13 +145,14 @@ pub struct Event {
     /// Always `1.0`.
     #[schemars(extend("const" = "1.0"))]
     pub specversion: String,
-    /// The same for every publication of the same event: a reader drops repeats by it.
+    /// The same for every publication of the same event: a reader drops repeats by it. Of a refused message
+    /// it begins with `refused/` and is made of the whole message, so that it is never the end of a run.
     #[schemars(length(min = 1))]
     pub id: String,
     /// Who says so: `/longshore/{namespace}/segments/{n}`.
     #[schemars(length(min = 1), extend("format" = "uri-reference"))]
     pub source: String,
-    /// The job's id. Absent when a message was too broken to say.
+    /// The job's id, as in the payload. Absent where that has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// When it happened.

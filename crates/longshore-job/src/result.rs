@@ -50,10 +50,12 @@ pub struct ExecutionResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Value>")]
     pub result: Option<JsonText>,
-    /// The job. Absent when a message was too broken to say.
+    /// The job. A refusal leaves it out where the message is too broken to name one, and where the job
+    /// that it names is active: readers would take the refusal for the end of that job's run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<JobId>,
-    /// The run.
+    /// The run. A refusal leaves it out: the run that a refused message names may be another message's,
+    /// which has a result of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
     /// The kind of program.

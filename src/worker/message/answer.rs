@@ -71,7 +71,7 @@ async fn is_going_on(ctx: &Context, id: &JobId) -> Result<bool, JournalError> {
 /// which the message names: that may be another message's run, and has an end of its own.
 fn unclaimed(publisher: &Publisher, delivery: &Delivery, result: ExecutionResult) -> Event {
     Event::new(
-        refusal_id(delivery.properties.message_id.as_deref(), &delivery.body),
+        refusal_id(delivery.properties.message_id.as_deref(), &delivery.content()),
         publisher.source_of(result.segment),
         delivery.properties.traceparent.clone(),
         EventData::Result(result),

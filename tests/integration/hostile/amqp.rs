@@ -137,6 +137,7 @@ async fn a_body_that_never_ends_or_is_too_large_for_the_broker_reaches_no_worker
 #[tokio::test]
 async fn a_body_beyond_what_a_worker_reads_is_refused_without_being_held_and_kept_whole() {
     const SIZE: usize = 100 * 1024 * 1024;
+    const OTHER: usize = 17 * 1024 * 1024;
     let scene = Scene::new().await;
     let (docker, namespace) = (&scene.docker, &scene.namespace);
     let mut broker = OwnBroker::create_for_messages_of(docker, namespace, 256 << 20).await;
@@ -149,19 +150,24 @@ async fn a_body_beyond_what_a_worker_reads_is_refused_without_being_held_and_kep
     for key in [&b"start.terminating"[..], b"stop"] {
         publisher.publish(&exchange, key, b"\0\0", &body).await.unwrap();
     }
+    // Another one without an id: it has a refusal of its own.
+    publisher.publish(&exchange, b"start.terminating", b"\0\0", &body[..OTHER]).await.unwrap();
     let id = scene.id("after");
     broker.publish("start.terminating", &PYTHON_BACKTEST.message(&id, NO_CODE)).await;
     broker.result_of(&id).await.expect("rejected");
     let is_refusal = |seen: &Seen| seen.is_result() && seen.subject().is_none();
     let refused = broker.wait_for("a refusal", is_refusal).await;
     refused.expect_message(&["$: is 104857600 bytes, more than is read at all"]);
+    let is_other = |seen: &Seen| is_refusal(seen) && seen.event["id"] != refused.event["id"];
+    let other = broker.wait_for("the refusal of the other", is_other).await;
+    other.expect_message(&["$: is 17825792 bytes, more than is read at all"]);
 
     let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let dead = format!("{namespace}.dead");
     let mut sizes = Vec::new();
     within(async {
-        while sizes.len() < 3 {
+        while sizes.len() < 4 {
             let options = BasicGetOptions { no_ack: true };
             let got = channel.basic_get(dead.as_str().into(), options).await.unwrap();
             match got {
@@ -172,6 +178,7 @@ async fn a_body_beyond_what_a_worker_reads_is_refused_without_being_held_and_kep
     })
     .await;
     assert_eq!(sizes.iter().filter(|size| **size == SIZE).count(), 2, "{sizes:?}");
+    assert_eq!(sizes.iter().filter(|size| **size == OTHER).count(), 1, "{sizes:?}");
     let peak = worker.peak_memory_kib();
     assert!(peak < MAX_PEAK_KIB, "the worker's peak memory was {peak} KiB");
     worker.stop().await;
