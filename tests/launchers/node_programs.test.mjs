@@ -77,9 +77,29 @@ describe('values', { concurrency: 4 }, () => {
     assert.equal((await run(t, 'exports.main = () => ({ wei: 10n ** 40n, by: new Map([[5n, -1n]]) })')).text, `{"wei":1${'0'.repeat(40)},"by":{"5":-1}}`);
   });
 
+  test('what keeps what it holds to itself is named', async (t) => {
+    for (const [value, kind] of [
+      ["await fetch('data:,x')", 'Response'],
+      ["new Blob(['a'])", 'Blob'],
+      ['(async function* () {})()', 'AsyncGenerator'],
+      ['new (class { get [Symbol.toStringTag]() { return "Trades"; } })()', 'Trades'],
+    ]) {
+      const ended = await run(t, `exports.main = async () => ({ pnl: 1, x: ${value} })`);
+      assert.deepEqual([ended.code, ended.result.message], [1, `the result is not JSON: result.x is of type ${kind}`], ended.stderr);
+      assert.deepEqual(ended.result.result, { pnl: 1, x: null });
+    }
+    const ended = await run(t, 'exports.main = () => [new DOMException("no prices", "AbortError"), {}, Object.create(null), new (class A {})()]');
+    assert.deepEqual(ended.result, ['AbortError: no prices', {}, {}, {}], ended.stderr);
+  });
+
   test('a method is left out, as JSON does it, and that is said', async (t) => {
     const ended = await run(t, 'exports.main = () => ({ pnl: 1, onBar() {} })');
     assert.deepEqual([ended.code, ended.result, ended.stderr], [0, { pnl: 1 }, 'longshore: left out of the result: result.onBar is a function\n']);
+  });
+
+  test('a value is kept where a listener for exits ends the process itself', async (t) => {
+    const ended = await run(t, "process.on('exit', () => process.exit()); exports.main = () => ({ pnl: 1 });");
+    assert.deepEqual([ended.code, ended.result, ended.lastLine], [0, { pnl: 1 }, '{"pnl":1}'], ended.stderr);
   });
 
   test('a generator is run to its end', async (t) => {
@@ -113,6 +133,16 @@ describe('a result of its own', { concurrency: 4 }, () => {
       assert.deepEqual([ended.code, ended.text], [0, text], ended.stderr);
       assert.deepEqual(JSON.parse(ended.lastLine), own);
     }
+  });
+
+  test('may begin with a byte order mark', async (t) => {
+    const ended = await run(t, "exports.main = () => require('fs').writeFileSync('result.json', '\\ufeff[1]')");
+    assert.deepEqual([ended.code, ended.lastLine], [0, '[1]'], ended.stderr);
+  });
+
+  test('may be written by a listener for exits', async (t) => {
+    const ended = await run(t, "process.on('exit', () => require('fs').writeFileSync('result.json', '[1]')); exports.main = () => {};");
+    assert.deepEqual([ended.code, ended.lastLine], [0, '[1]'], ended.stderr);
   });
 
   test('gives way to a returned value', async (t) => {
@@ -196,6 +226,10 @@ describe('stops', { concurrency: 2 }, () => {
     'timers and servers': "setInterval(() => {}, 1000); require('http').createServer().listen(0);",
     'worker threads': "new (require('worker_threads').Worker)('setInterval(() => {}, 1000)', { eval: true });",
     'child processes': "require('child_process').spawn('sleep', ['60'], { stdio: 'ignore' });",
+    'worker threads that compute': "new (require('worker_threads').Worker)('for (;;);', { eval: true });",
+    'a process whose output is read': "require('child_process').spawn('sleep', ['60']).stdout.on('data', () => {});",
+    'work outside of the event loop': "require('crypto').pbkdf2('a', 'b', 1e8, 64, 'sha512', () => {});",
+    'an exit in a listener for exits': "process.on('exit', () => process.exit());",
     'an empty catch': 'for (;;) { try { await new Promise((r) => setTimeout(r, 50)); } catch {} if (Date.now() < 0) break; }',
     "a library that listens, and ends the process itself where nobody else does": `
       const listener = () => { if (process.listeners('SIGTERM').length === 1) { process.removeListener('SIGTERM', listener); process.kill(process.pid, 'SIGTERM'); } };

@@ -61,11 +61,11 @@ export async function run(t, source, { script = 'main.js', config = {}, configTe
   const stdout = Buffer.concat(output.stdout).toString();
   return {
     root,
-    code: code ?? signal,
+    code: signal === 'SIGTERM' ? 143 : (code ?? signal), // as the shell that starts the launcher sees it
     stdout,
     stderr: Buffer.concat(output.stderr).toString(),
     text,
-    result: text ? JSON.parse(text) : undefined,
+    result: text ? JSON.parse(text.replace(/^\ufeff/, '')) : undefined,
     lastLine: stdout.trimEnd().split('\n').at(-1),
     leftovers: fs.readdirSync(root).filter((name) => name.includes('tmp')),
   };

@@ -142,6 +142,8 @@ class Calls(LauncherCase):
             "class Bot:\n    def __call__(self, id, config): return id\nmain = Bot()": "job-1",
             "import functools\ndef logged(f):\n    @functools.wraps(f)\n    def call(*a, **k): return f(*a, **k)\n    return call\n"
             "@logged\ndef main(config): return config": config,
+            # as a command of click
+            "class Command:\n    callback = print\n    def make_context(self): pass\n    def __call__(self, args, **named): return [args, named]\nmain = Command()": [[], {"standalone_mode": False}],
             "main = dict.fromkeys": None,
         }.items():
             with self.subTest(source):
@@ -328,7 +330,27 @@ class NaTType(dt.datetime):
 
     def test_what_breaks_while_it_is_converted_is_said(self):
         ended = self.run_main("class A:\n    def __float__(self): raise ValueError('no price')\ndef main(id, config): return A()")
-        self.assertEqual((ended.code, ended.result["message"]), (1, "the result is not JSON: ValueError: no price"))
+        self.assertEqual((ended.code, ended.result["message"]), (1, "the result is not JSON: result cannot be converted: ValueError: no price"))
+
+    def test_what_breaks_while_it_is_converted_costs_nothing_else(self):
+        ended = self.run_main("class A:\n    def to_dict(self): raise KeyError('bar')\ndef main(id, config): return {'pnl': 3.5, 'a': [A(), {1}]}")
+        self.assertEqual((ended.code, ended.result["message"]), (1, "the result is not JSON: result.a[0] cannot be converted: KeyError: 'bar'"))
+        self.assertEqual(ended.result["result"], {"pnl": 3.5, "a": [None, [1]]})
+
+    def test_objects_that_say_what_they_hold(self):
+        setup = """
+class Figure:
+    def to_dict(self): return {'data': [{2}]}
+class Model:  # as of pydantic 1
+    __fields__ = {'a': None}
+    def dict(self): return {'a': {1}}
+class Struct:  # as of msgspec
+    __struct_fields__ = ('b',)
+    b = {3}
+class Scalar:  # as of pyarrow
+    def as_py(self): return 4
+"""
+        self.assertEqual(self.result("[Figure(), Model(), Struct(), Scalar()]", setup).result, [{"data": [[2]]}, {"a": [1]}, {"b": [3]}, 4])
 
     def test_a_returned_exception_is_a_failure(self):
         ended = self.run_main("def main(id, config): return ValueError('no prices')")
@@ -374,6 +396,15 @@ class Reasons(LauncherCase):
         ]:
             with self.subTest(body):
                 self.assertEqual(self.message(body), expected)
+
+    def test_an_error_in_a_pool_of_processes_is_told_without_its_traceback(self):
+        setup = "def trade(n): raise ValueError('no prices')"
+        for body in [
+            "from concurrent.futures import ProcessPoolExecutor as E\nwith E(1) as pool: list(pool.map(trade, [1]))",
+            "import multiprocessing\nwith multiprocessing.Pool(1) as pool: pool.map(trade, [1])",
+        ]:
+            with self.subTest(body):
+                self.assertEqual(self.message(body, setup), "ValueError: no prices")
 
     def test_a_task_group_names_its_first_failure(self):
         ended = self.run_main(
@@ -448,6 +479,21 @@ class Stops(LauncherCase):
         "asyncio, and a thread": "import asyncio\nasync def main(id, config):\n    threading.Thread(target=feed).start()\n    ready()\n    await asyncio.sleep(60)",
         "a join that never ends": "def main(id, config):\n    t = threading.Thread(target=feed, daemon=True)\n    t.start()\n    ready()\n    t.join()",
         "an atexit that never ends": "import atexit\nready_ = atexit.register(lambda: time.sleep(60))\ndef main(id, config):\n    ready()\n    time.sleep(60)",
+        "a subprocess whose output is read": "import subprocess\ndef main(id, config):\n    with subprocess.Popen(['sleep', '60'], stdout=subprocess.PIPE) as p:\n        ready()\n        for line in p.stdout: pass",
+        "a subprocess that is run": "import subprocess\ndef main(id, config):\n    ready()\n    subprocess.run('sleep 60; true', shell=True, capture_output=True)",
+        "a subprocess of asyncio": "import asyncio\nasync def main(id, config):\n    p = await asyncio.create_subprocess_exec('sleep', '60')\n    ready()\n    await p.wait()",
+        "processes that are joined at the end": "import multiprocessing\ndef main(id, config):\n    p = multiprocessing.Process(target=feed)\n    p.start()\n    try:\n        ready()\n        time.sleep(60)\n    finally: p.join()",
+        "spawned processes": "import multiprocessing\ndef main(id, config):\n    with multiprocessing.get_context('spawn').Pool(2) as pool:\n        it = pool.map_async(feed, range(2))\n        ready()\n        it.get()",
+        "an executor of spawned processes": "import multiprocessing\nfrom concurrent.futures import ProcessPoolExecutor as E\ndef main(id, config):\n"
+        "    with E(2, mp_context=multiprocessing.get_context('spawn')) as pool:\n        it = pool.map(feed, range(2))\n        ready()\n        list(it)",
+        "a manager": "import multiprocessing\ndef main(id, config):\n    with multiprocessing.Manager() as manager:\n        queue = manager.Queue()\n        ready()\n        queue.get()",
+        "futures that are waited for": "from concurrent.futures import ThreadPoolExecutor as E, wait\ndef main(id, config):\n    pool = E(2)\n    futures = [pool.submit(feed) for _ in range(4)]\n    ready()\n    wait(futures)",
+        "pending tasks of asyncio": "import asyncio\nasync def tick():\n    while True: await asyncio.sleep(1)\nasync def main(id, config):\n    for _ in range(20): asyncio.create_task(tick())\n    ready()\n    await asyncio.sleep(60)",
+        "a loop of asyncio that runs for ever": "import asyncio\nasync def tick():\n    ready()\n    while True: await asyncio.sleep(1)\ndef main(id, config):\n    loop = asyncio.new_event_loop()\n    loop.create_task(tick())\n    loop.run_forever()",
+        "an executor in asyncio": "import asyncio\nasync def main(id, config):\n    loop = asyncio.get_running_loop()\n    ready()\n    await asyncio.gather(*(loop.run_in_executor(None, feed) for _ in range(3)))",
+        "what is suppressed": "import contextlib\ndef main(id, config):\n    ready()\n    while True:\n        with contextlib.suppress(BaseException): time.sleep(1)",
+        "a socket": "import socket\ndef main(id, config):\n    s = socket.socket()\n    s.bind(('127.0.0.1', 0))\n    s.listen()\n    ready()\n    s.accept()",
+        "a timer": "def main(id, config):\n    threading.Timer(60, feed).start()\n    ready()\n    signal.pause()".replace("def main", "import signal\ndef main"),
         "a queue": "import queue\ndef main(id, config):\n    ready()\n    queue.Queue().get()",
     }
 

@@ -20,6 +20,22 @@ child=
 interrupted=
 deaf=
 read -r this_shell </proc/$$/comm
+# SIGTERM for all processes that the interpreter began, directly or not.
+tell_children() {
+    parents=$child
+    all=
+    while [ -n "$parents" ]; do
+        found=
+        for parent in $parents; do
+            more=
+            read -r more <"/proc/$parent/task/$parent/children"
+            found=$found${more:+ $more}
+        done
+        all=$all$found
+        parents=$found
+    done
+    for one in $all; do kill -TERM "$one"; done
+}
 terminate() {
     [ -n "$child" ] || exit 143
     interrupted=yes
@@ -32,11 +48,13 @@ terminate() {
     done 2>/dev/null
     kill -TERM "$child" 2>/dev/null
     # A launcher whose program has no handler of its own bears this name until it has heard the signal. In a
-    # loop that never comes back to its interpreter it would not, where without us the signal would end it.
+    # loop that never comes back to its interpreter it would not, where without us the signal would end it. It
+    # may wait for a child, as in os.system or execSync: that is told to end first.
     looks=0
     while [ "$looks" -lt 15 ] && read -r its_name </proc/"$child"/comm && [ "$its_name" = longshore:job ]; do
         sleep 0.2
         looks=$((looks + 1))
+        if [ "$looks" -eq 4 ]; then tell_children; fi
     done 2>/dev/null
     if [ "$looks" -eq 15 ]; then
         deaf=yes
@@ -142,7 +160,7 @@ fi
 /// then `wait` gives the signal's number and not the interpreter's exit code.
 const WAIT: &str = r#"while :; do
     interrupted=
-    wait "$child"
+    wait "$child" 2>/dev/null # some shells say how it was killed
     code=$?
     [ -n "$interrupted" ] || break
 done

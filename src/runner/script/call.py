@@ -39,6 +39,8 @@ def arguments(main, job_id, config, refused):
     """The positional and the named arguments that this main takes."""
     import inspect
 
+    if callable(getattr(main, "callback", None)) and hasattr(main, "make_context"):  # a command of click
+        return (), {"args": [], "standalone_mode": False}
     try:
         parameters = list(inspect.signature(main).parameters.values())
     except (TypeError, ValueError):  # written in C

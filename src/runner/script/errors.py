@@ -58,7 +58,8 @@ def chain(error):
         inner = getattr(error, "exceptions", None) if isinstance(error, BaseExceptionGroup) else None
         cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         error = inner[0] if inner else cause
-        if error is None:
+        # A pool of processes hangs the traceback of its worker behind an error, as text.
+        if error is None or type(error).__name__.endswith("RemoteTraceback"):
             return
 
 

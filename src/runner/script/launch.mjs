@@ -40,6 +40,8 @@ let result; // what result.json will hold; unset while nothing has ended
 let settled = false; // main has returned, thrown or been told to end
 let loading = true; // the script, not its main, is at work
 let hasMain = true;
+let isWritten = false; // the result
+let isOver = false; // all but the process itself
 
 function end(outcome) {
   result = outcome;
@@ -59,7 +61,8 @@ function refuse(message) {
 }
 
 function settle(code) {
-  if (!wantsResult) return;
+  if (!wantsResult || isWritten) return;
+  isWritten = true;
   let line;
   const written = result === undefined ? ownResult(code) : undefined;
   if (written?.line) {
@@ -140,6 +143,20 @@ async function loadMain() {
 }
 
 process.on('exit', settle);
+// A listener of the user's own for exits may call process.exit() itself, which skips all that come after it.
+const { reallyExit } = process;
+process.reallyExit = (code) => {
+  settle(code);
+  if (code === TERMINATED) dieOfSigterm();
+  reallyExit.call(process, process.exitCode ?? code);
+};
+
+/** At an exit Node.js waits for what is at work outside of its event loop, such as a hash or the look-up of a name. */
+function dieOfSigterm() {
+  isOver = true;
+  process.removeAllListeners('SIGTERM');
+  process.kill(process.pid, 'SIGTERM'); // which nobody hears now: exit code 143
+}
 
 // Whatever nobody catches, rejections too. Node goes on to print it and to exit with 1,
 // unless a listener of the user's own decides otherwise.
@@ -158,16 +175,22 @@ function bear(name) {
   } catch {} // then the shell waits for as long as the worker does
 }
 
-// Ours is there while there is no other: libraries look whether theirs is the only one. Before Node's own,
-// which begins to listen for the signal where nobody does.
+// Ours is there while there is no other: libraries look whether theirs is the only one. Without a moment in
+// between: a signal that nobody listens for would end the process, or be forgotten.
 process.prependListener('newListener', (name, listener) => {
   if (name !== 'SIGTERM') return;
-  if (listener !== terminate) process.off('SIGTERM', terminate);
   bear(listener === terminate ? DEAF : 'node');
+  if (listener !== terminate) queueMicrotask(giveWay);
 });
-process.on('removeListener', (name, listener) => {
-  if (name === 'SIGTERM' && listener !== terminate && process.listenerCount('SIGTERM') === 0) process.on('SIGTERM', terminate);
+process.prependListener('removeListener', (name, listener) => {
+  if (name === 'SIGTERM' && listener !== terminate && !isOver && process.listenerCount('SIGTERM') === 0) process.on('SIGTERM', terminate);
 });
+
+function giveWay() {
+  if (process.listenerCount('SIGTERM') > 1) process.off('SIGTERM', terminate);
+  else if (process.listeners('SIGTERM')[0] === terminate) bear(DEAF);
+}
+
 process.on('SIGTERM', terminate);
 
 // Nothing is left that could wake main up: without this the run would pass for a success.
@@ -192,5 +215,7 @@ try {
   if (wantsResult) finish(value ?? undefined, process.exitCode);
 } catch (error) {
   process.stderr.write(`${inspect(error)}\n`);
+  // A SIGTERM that came while main held the event loop is heard within two turns of it.
+  for (let turn = 0; turn < 2; turn += 1) await new Promise(setImmediate);
   finish(failure(sentence(error)), 1);
 }

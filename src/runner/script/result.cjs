@@ -62,7 +62,7 @@ class Plain {
   object(value, place, above) {
     if (typeof value.toJSON === 'function') return this.of(value.toJSON(), place, above);
     if (types.isBoxedPrimitive(value)) return this.of(value.valueOf(), place, above);
-    if (types.isNativeError(value)) return sentence(value);
+    if (types.isNativeError(value) || value instanceof Error) return sentence(value);
     if (types.isRegExp(value)) return String(value);
     if (types.isAnyArrayBuffer(value)) return Array.from(new Uint8Array(value));
     if (types.isPromise(value)) return this.cannot(place, 'is a Promise that was not awaited');
@@ -82,6 +82,9 @@ class Plain {
     if (typeof value[Symbol.iterator] === 'function' && (fields.length === 0 || typeof value.next === 'function')) {
       return this.list([...value], place, above);
     }
+    // A Response, a Blob, an asynchronous generator and the like: what they hold is not in their fields.
+    const kind = Object.prototype.toString.call(value).slice(8, -1);
+    if (fields.length === 0 && kind !== 'Object') return this.cannot(place, `is of type ${kind}`);
     return this.fields(fields, place, above);
   }
 
@@ -127,7 +130,7 @@ function list(items) {
 
 /** The value in a file that the program wrote, and its text on one line. Throws where it is no JSON. */
 function read(bytes) {
-  const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes); // without a byte order mark
   const value = JSON.parse(text);
   // As it is, for digits beyond 2^53, without its line ends: within a text there is none.
   return { value, line: text.trim().replace(/\s*[\r\n]+\s*/g, '') };

@@ -90,7 +90,11 @@ class Plain:
                 self.above.pop()
         except CannotTell as problem:
             self.problems.append(f"{path} {problem}")
-            return None
+        except MemoryError:
+            raise
+        except Exception as error:  # of a conversion of the user's own
+            self.problems.append(f"{path} cannot be converted: {type(error).__name__}: {error}")
+        return None
 
     def convert(self, value, path, depth):
         kind, name = type(value), type(value).__name__
@@ -149,15 +153,22 @@ class Plain:
             unit = "datetime64[us]" if value.dtype.kind == "M" else "timedelta64[us]"
             if not hasattr(value, "index") and hasattr(value, "view"):
                 return self.of(value.astype(unit).tolist(), path, depth)
-        for method in ("tolist", "to_dicts", "to_pylist", "model_dump", "to_list"):
+        for method in ("tolist", "to_dicts", "to_pylist", "as_py", "model_dump", "to_list"):
             if hasattr(value, method):
                 listed = getattr(value, method)()
                 if type(listed) is not kind:
                     return self.of(listed, path, depth)
+        if kind.__module__.split(".")[0] == "pandas":  # periods, intervals, offsets
+            return str(value)
         if hasattr(kind, "__dataclass_fields__"):
             return {key: self.of(getattr(value, key), f"{path}.{key}", depth) for key in kind.__dataclass_fields__ if hasattr(value, key)}
         if hasattr(kind, "__attrs_attrs__"):
             return {it.name: self.of(getattr(value, it.name), f"{path}.{it.name}", depth) for it in kind.__attrs_attrs__}
+        if hasattr(kind, "__struct_fields__"):  # msgspec
+            return {key: self.of(getattr(value, key), f"{path}.{key}", depth) for key in kind.__struct_fields__}
+        for method in ("to_dict", "dict") if hasattr(kind, "__fields__") else ("to_dict",):  # pydantic 1, plotly, and so on
+            if callable(getattr(kind, method, None)):
+                return self.of(getattr(value, method)(), path, depth)
         if hasattr(kind, "__fspath__"):
             return os.fsdecode(value)
         if is_a("types", "SimpleNamespace", value):

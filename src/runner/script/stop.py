@@ -17,6 +17,7 @@ AGAIN = 0.4  # a main that is at work as before by then has swallowed it
 GIVE_UP = 0.8  # what it has after that
 EXECUTORS = 0.4  # the wait of an executor's `with` for work that does not hear of the signal
 JOINS = 5.0  # a join in a `finally:`, whose thread may have been told to end
+CHILD = 0.8  # the same for a child process, until it is told to end as well
 LINGER = 0.8  # threads, executors and functions of atexit, once main has ended
 FLUSH = 0.3  # what another thread may hold the output for
 CHILDREN = 0.3  # from SIGTERM to SIGKILL of child processes
@@ -34,6 +35,7 @@ WAITS = {
     ("concurrent.futures.process", None): EXECUTORS,
     ("asyncio.runners", "close"): EXECUTORS,
 }
+FOR_CHILDREN = {"subprocess", "multiprocessing.process"}
 WAITING = ("threading", "subprocess", "multiprocessing", "concurrent", "asyncio", "selectors", "queue", "contextlib")
 EVENT_LOOP = {"asyncio.base_events", "asyncio.events", "asyncio.selector_events", "asyncio.unix_events"}
 
@@ -43,6 +45,7 @@ class Stopping:
         self.run = run
         self.raised = self.swallowed = self.waiting = None  # since when
         self.cancelled = False
+        self.told_children = False
         signal.signal(REMINDER, self.look)
         try:
             threading.Thread(target=self.remind, daemon=True).start()
@@ -63,8 +66,10 @@ class Stopping:
             if self.swallowed is not None and now - self.swallowed > GIVE_UP:
                 self.leave()
             if self.is_handled():
-                patience = self.patience(frame)
+                patience, is_for_child = self.patience(frame)
                 self.waiting = None if patience is None else self.waiting or now
+                if is_for_child and now - self.waiting > CHILD:
+                    self.tell_children()
                 if patience is None or now - self.waiting < patience:
                     return
                 self.waiting = None
@@ -108,17 +113,25 @@ class Stopping:
         return any(is_cleaning_up(it) for it in all_tasks(task.get_loop()))
 
     def patience(self, frame):
-        """How long main may stay where it is: None where it does not just wait for something of its own."""
-        found = None
+        """How long main may stay where it is: None where it does not just wait for something of its own.
+        And whether that is a child process."""
+        found, is_for_child = None, False
         while frame is not None:
             module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_name
             if module.split(".")[0] not in WAITING:
-                return found
+                break
+            is_for_child = is_for_child or module in FOR_CHILDREN
             for place in ((module, function), (module, None)):
                 if place in WAITS:
                     found = min(found or JOINS, WAITS[place])
             frame = frame.f_back
-        return found
+        return found, is_for_child
+
+    def tell_children(self):
+        """SIGTERM once: nobody may have told them that it is time to end."""
+        if not self.told_children:
+            self.told_children = True
+            kill_all(signal.SIGTERM)
 
     def leave_soon(self):
         """Main has ended. What it left behind may still end by itself."""
@@ -158,14 +171,18 @@ class Stopping:
     def end_children(self):
         """SIGTERM and then SIGKILL for all processes that this one began, directly or not."""
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for child in descendants():
-                try:
-                    os.kill(child, number)
-                except OSError:
-                    pass
+            kill_all(number)
             deadline = time.monotonic() + CHILDREN
             while number == signal.SIGTERM and descendants() and time.monotonic() < deadline:
                 time.sleep(0.02)
+
+
+def kill_all(number):
+    for child in descendants():
+        try:
+            os.kill(child, number)
+        except OSError:
+            pass
 
 
 def is_cleaning_up(task):

@@ -284,6 +284,34 @@ async fn a_loop_that_cannot_hear_the_signal_is_ended_and_says_terminated() {
     }
 }
 
+/// The interpreter waits for the child without a look at signals, and cleans up once that has ended.
+#[tokio::test]
+async fn a_program_that_waits_for_a_child_without_hearing_the_signal_ends_with_its_child() {
+    let python = "import os\ndef main(id, config):\n    print('ready', flush=True)\n    \
+                  try: os.system('sleep 60; true')\n    finally: print('closed', flush=True)";
+    let node = "exports.main = () => { console.log('ready'); \
+                try { require('child_process').execSync('sleep 60; true'); } \
+                finally { console.log('closed'); } };";
+    for (runtime, source) in [(Runtime::Python311, python), (Runtime::NodeJs20, node)] {
+        let mount = Mount::new(runtime, |_| {}, None).await;
+        fs::write(mount.directory.root().join(&mount.job.script), source).unwrap();
+        let mut child = mount.command();
+        let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert_eq!(lines.next().unwrap(), "ready", "{runtime}");
+        std::thread::sleep(Duration::from_millis(300));
+        kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        assert_eq!(lines.next().unwrap(), "closed", "{runtime}");
+        let expected = r#"{"status":"terminated","message":"Bot execution terminated by signal"}"#;
+        assert_eq!(lines.next().unwrap(), expected, "{runtime}");
+        drop(lines);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(143), "{runtime}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!said.contains("Terminated"), "the shell tells what nobody asked: {said}");
+    }
+}
+
 #[tokio::test]
 async fn a_handler_of_the_users_own_is_waited_for_however_long_it_computes() {
     let python = "import signal, sys, time\ndef clean(*_):\n    end = time.time() + 4\n    \
