@@ -328,3 +328,11 @@ fn the_bounds_of_messages_are_the_settings() {
     assert_eq!((bounds.timeout.as_secs(), bounds.max_timeout.as_secs()), (3600, 86_400));
     assert_eq!((bounds.log_interval.as_secs(), bounds.max_attempts), (30, 3));
 }
+
+/// vectorbt with all that it needs, as pip installs it: 30,211 entries and 275 MB.
+#[test]
+fn the_numeric_stack_fits_the_default_bounds_of_an_archive() {
+    let runner = Settings::load(sources(&[])).unwrap().runner;
+    assert!(runner.max_entries >= 30_211 && runner.max_extracted_bytes >= 275 << 20);
+    assert!(runner.max_archive_bytes >= 128 << 20);
+}

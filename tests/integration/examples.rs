@@ -70,3 +70,21 @@ async fn the_python_bot_ticks_until_it_is_stopped() {
 async fn the_javascript_bot_beats_until_it_is_stopped() {
     runs_until_stopped("heartbeat-bot-js", "beat 3", "beats", 0).await;
 }
+
+/// Of every file in which this repository starts a worker.
+#[test]
+fn no_deployment_lets_jobs_onto_the_hosts_network_or_administer_the_broker() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    for name in ["docker-compose.yml", "deploy/compose.host-network.yml"] {
+        let text = std::fs::read_to_string(root.join(name)).unwrap();
+        let value = |variable: &str| {
+            let line = text.lines().find_map(|line| line.trim().strip_prefix(variable));
+            line.unwrap_or_else(|| panic!("{name} does not set {variable}")).to_owned()
+        };
+        for variable in ["BOT_NETWORK:", "BOT_ALLOWED_NETWORKS:"] {
+            let allowed = value(variable);
+            assert!(!allowed.contains("host"), "{name}: {variable}{allowed}");
+        }
+        assert!(value("AMQP_URL:").contains("longshore-worker"), "{name}");
+    }
+}

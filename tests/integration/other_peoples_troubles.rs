@@ -161,6 +161,50 @@ def main(id, config):
     assert!(result["Return [%]"].is_number(), "{data:#}");
 }
 
+/// What a run of hours returns is told as text, null, a value or a list, and never lost.
+#[tokio::test]
+async fn dates_and_numbers_of_numpy_and_pandas_are_told_in_a_result() {
+    let packages = python_vendor("backtesting", &["backtesting"]).await;
+    let script = r#"
+import datetime, enum
+import numpy as np
+import pandas as pd
+
+class Side(enum.Enum):
+    BUY = "buy"
+
+def main(id, config):
+    days = pd.to_datetime(["2024-01-02", "2024-01-03"])
+    frame = pd.DataFrame({"price": [1.5, None], "side": [Side.BUY, None]}, index=days)
+    return {
+        "missing": [pd.NaT, pd.NA, np.nan, np.datetime64("NaT")],
+        "dates": [datetime.date(2024, 1, 2), days[0], np.datetime64("2024-01-02"), pd.Timedelta("90s")],
+        "keys": {np.int64(1): np.float32(0.5), days[0]: {3, 1}, Side.BUY: np.bool_(True)},
+        "series": pd.Series([1, 2], index=days),
+        "months": pd.Series([1], index=pd.period_range("2024-01", periods=1, freq="M")),
+        "bins": [pd.Interval(0, 1), pd.Period("2024-01", "M"), pd.Categorical(["a"])],
+        "frame": frame,
+        "array": np.array([[1, 2], [3, 4]], dtype=np.int8),
+    }
+"#;
+    let data = run(&PYTHON_BACKTEST, packages, &[("backtest.py", script)]).await;
+    let [first, second] = ["2024-01-02T00:00:00", "2024-01-03T00:00:00"];
+    let expected = json!({
+        "missing": [null, null, null, null],
+        "dates": ["2024-01-02", first, first, "P0DT0H1M30S"],
+        "keys": { "1": 0.5, first: [1, 3], "buy": true },
+        "series": { first: 1, second: 2 },
+        "months": { "2024-01": 1 },
+        "bins": ["(0, 1]", "2024-01", ["a"]],
+        "frame": [
+            { "index": first, "price": 1.5, "side": "buy" },
+            { "index": second, "price": null, "side": null },
+        ],
+        "array": [[1, 2], [3, 4]],
+    });
+    assert_eq!(data["result"], expected, "{data:#}");
+}
+
 #[tokio::test]
 async fn an_npm_tree_with_its_links_runs_its_programs() {
     let packages = node_modules("links", &["semver", "mkdirp@3", "uuid"]).await.with_links();
