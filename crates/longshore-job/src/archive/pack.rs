@@ -88,10 +88,8 @@ fn pack(
             entry_path(&name, caps).map_err(|problem| ArchiveError::bad(&name, problem))?;
             let metadata = fs::metadata(&place)
                 .map_err(ArchiveError::io(format!("reading {}", place.display())))?;
-            if metadata.is_dir() {
-                if folder.above.contains(&place) {
-                    return Err(ArchiveError::bad(&name, "is a link to a folder it lies in"));
-                }
+            if metadata.is_dir() && folder.above.contains(&place) {
+                return Err(ArchiveError::bad(&name, "is a link to a folder it lies in"));
             }
             if let Some(target) = kept_link(root, &name, &path, &place, metadata.is_dir()) {
                 packed.files += 1;
