@@ -101,7 +101,7 @@ pub(super) async fn run_claimed(
             reporter.drain().await;
         }
         Executed::Ended(result) => {
-            ending::settle(&ctx.tools, &guard.run, reporter, &account, *result).await
+            ending::settle(&ctx.tools, &guard.run, reporter, &account, *result).await;
         }
         Executed::Failed { attempt, reason } => {
             ctx.known.gate.close();
