@@ -103,7 +103,7 @@ impl Delivery {
         let problems = unreadable.iter().map(|fault| fault.problem.as_str());
         let timestamp = timestamp.map(|time| time.to_string());
         let said = [correlation_id.as_deref(), reply_to.as_deref(), timestamp.as_deref()];
-        let said = said.map(|text| text.unwrap_or_default());
+        let said = said.map(Option::unwrap_or_default);
         said.into_iter().chain(problems).collect::<Vec<_>>().join("\n").into()
     }
 
