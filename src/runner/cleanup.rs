@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::container::ContainerBuilder;
 use super::directory::{DirectoryError, JobDirectory};
-use super::docker_runner::DockerRunner;
 use super::labels;
+use super::site::Site;
 use crate::job::Limits;
 
 /// Where the helper container sees the directory that it empties.
@@ -19,8 +19,8 @@ const RIGHTS: [&str; 2] = ["DAC_OVERRIDE", "FOWNER"];
 const HELPER_LIMITS: Limits = Limits { memory_mb: 128, cpu_shares: 512, cpus: None, pids: 32 };
 
 /// Removes a container.
-pub(super) async fn container(runner: &DockerRunner, container: &str) {
-    if let Err(error) = runner.engine.remove(container).await {
+pub(super) async fn container(site: &Site, container: &str) {
+    if let Err(error) = site.engine.remove(container).await {
         tracing::error!(container.id = %container, %error, "remove container");
     }
 }
@@ -28,10 +28,10 @@ pub(super) async fn container(runner: &DockerRunner, container: &str) {
 /// Removes a job's directory, also when a container that could write to it left files of another
 /// user that a worker without root's rights cannot remove: then a container of the same image, as
 /// root, empties it first.
-pub(super) async fn directory(runner: &DockerRunner, directory: &JobDirectory, image: &str) {
+pub(super) async fn directory(site: &Site, directory: &JobDirectory, image: &str) {
     let removed = match directory.remove().await {
         Err(DirectoryError::NeedsRoot { path, .. }) => {
-            match empty_as_root(runner, &path, image).await {
+            match empty_as_root(site, &path, image).await {
                 Ok(()) => directory.remove().await.map_err(|error| error.to_string()),
                 Err(reason) => Err(reason),
             }
@@ -43,17 +43,17 @@ pub(super) async fn directory(runner: &DockerRunner, directory: &JobDirectory, i
     }
 }
 
-async fn empty_as_root(runner: &DockerRunner, path: &Path, image: &str) -> Result<(), String> {
+async fn empty_as_root(site: &Site, path: &Path, image: &str) -> Result<(), String> {
     let mut spec = ContainerBuilder::new(image)
         .with_bind(path, MOUNT)
         .with_capabilities(&RIGHTS)
         .with_limits(HELPER_LIMITS)
-        .with_labels(labels::helper(&runner.namespace))
+        .with_labels(labels::helper(&site.namespace))
         .with_stop_timeout(Duration::ZERO)
         .build();
-    spec.name = format!("{}.cleanup.{}", runner.namespace, uuid::Uuid::new_v4());
+    spec.name = format!("{}.cleanup.{}", site.namespace, uuid::Uuid::new_v4());
     spec.command = ["find", MOUNT, "-mindepth", "1", "-delete"].map(str::to_owned).to_vec();
-    let ran = runner.engine.run_and_wait(&spec, None).await.map_err(|error| error.to_string())?;
+    let ran = site.engine.run_and_wait(&spec, None).await.map_err(|error| error.to_string())?;
     match ran.status.exit_code {
         Some(0) => Ok(()),
         code => Err(format!("emptying it as root ended with {code:?}: {}", ran.output.trim())),

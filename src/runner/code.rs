@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::directory::{DirectoryError, JobDirectory};
 use crate::job::Job;
 use crate::job::archive::{ArchiveCaps, ArchiveError, Extracted, composed, extract};
+use crate::settings::RunnerSettings;
 use crate::storage::{Bucket, ObjectStore, StoreError};
 
 /// How many of an archive's files a message names.
@@ -31,6 +32,22 @@ pub struct CodeCaps {
     pub max_archive_bytes: u64,
     /// What it may unpack to.
     pub archive: ArchiveCaps,
+}
+
+impl From<&RunnerSettings> for CodeCaps {
+    fn from(settings: &RunnerSettings) -> Self {
+        Self {
+            max_archive_bytes: settings.max_archive_bytes,
+            archive: ArchiveCaps {
+                max_entries: settings.max_entries,
+                max_extracted_bytes: settings.max_extracted_bytes,
+                max_depth: settings.max_depth,
+                max_name_bytes: settings.max_name_bytes,
+                max_ratio: settings.max_ratio,
+                max_time: settings.unpack_timeout,
+            },
+        }
+    }
 }
 
 /// Why a job's code is not in its directory.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::container::ContainerSpec;
 use super::directory::JobDirectory;
-use super::docker_runner::DockerRunner;
 use super::failure::RunFailure;
+use super::ground::Ground;
 use super::labels;
 use super::names;
 use super::orchestrator::EngineError;
+use super::site::Site;
 use crate::job::Run;
 
 /// Pause between two attempts to remove what an engine that went away may have started.
@@ -25,78 +26,77 @@ pub(super) struct Prepared {
     pub(super) writes: Vec<&'static str>,
 }
 
-impl DockerRunner {
-    /// Creates and starts the container, as a user that no other container of this engine has, whoever
-    /// made it. Of two workers that pick the same user at once at least one sees the other's container,
-    /// for each makes its own before it looks.
-    pub(super) async fn create(
-        &self,
-        run: &Run,
-        directory: &JobDirectory,
-        prepared: Prepared,
-    ) -> Result<String, RunFailure> {
-        let Prepared { mut spec, writes } = prepared;
-        let users = self.ground.users(self.settings.profile.users);
-        let mut taken = BTreeSet::new();
-        for _ in 0..MAX_USER_TRIES {
-            let Some(user) = users.pick(chance(), &taken) else {
-                break;
-            };
-            spec.run_as(user, users.are_several());
-            let named = names::write(directory.root(), user);
-            named.map_err(|error| {
-                RunFailure::Unavailable(format!("writing the names of users: {error}"))
-            })?;
-            if self.ground.users_are_the_hosts {
-                let profile = &self.settings.profile;
-                directory.give_to(user, writes.clone(), !profile.read_only_code).await?;
-            }
-            match self.create_as(run, &spec).await {
-                Err(EngineError::UserTaken { .. }) => taken = self.users_in_use().await?,
-                created => return Ok(created?),
-            }
-        }
-        let reason = format!(
-            "every user of the range {users} (BOT_USER) that was tried has a container on this engine already"
-        );
-        Err(RunFailure::Unavailable(reason))
-    }
-
-    /// The users of all containers of Longshore on this engine, of every namespace.
-    async fn users_in_use(&self) -> Result<BTreeSet<u32>, EngineError> {
-        let found = self.engine.list_containers(&labels::managed_by_anybody()).await?;
-        Ok(found.iter().filter_map(|info| labels::user(&info.labels)).collect())
-    }
-
-    /// Creates and starts the container. One of the same name that is left over from an earlier
-    /// run of this job is in nobody's hands any more, for the job is ours: it gives way.
-    async fn create_as(&self, run: &Run, spec: &ContainerSpec) -> Result<String, EngineError> {
-        match self.engine.create_and_start(spec).await {
-            Err(EngineError::NameTaken { name }) => {
-                tracing::warn!(container.name = %name, job.id = %run.job.id, "remove leftover container");
-                self.engine.remove(&name).await?;
-                self.engine.create_and_start(spec).await
-            }
-            Err(error @ EngineError::Unreachable { .. }) => {
-                self.make_sure_of_none(&spec.name).await;
-                Err(error)
-            }
-            created => created,
-        }
-    }
-
-    /// An engine that went away may have started the container all the same. Whoever tries the job
-    /// next must not meet it: it is removed as soon as the engine is back, or its lease has run out.
-    pub(super) async fn make_sure_of_none(&self, name: &str) {
-        let removed = async {
-            while let Err(error) = self.engine.remove(name).await {
-                tracing::warn!(container.name = name, %error, "remove what may have been started");
-                tokio::time::sleep(ENGINE_RETRY).await;
-            }
+/// Creates and starts the container, as a user that no other container of this engine has, whoever
+/// made it. Of two workers that pick the same user at once at least one sees the other's container,
+/// for each makes its own before it looks.
+pub(super) async fn create(
+    site: &Site,
+    ground: Ground,
+    run: &Run,
+    directory: &JobDirectory,
+    prepared: Prepared,
+) -> Result<String, RunFailure> {
+    let Prepared { mut spec, writes } = prepared;
+    let users = ground.users(site.settings.profile.users);
+    let mut taken = BTreeSet::new();
+    for _ in 0..MAX_USER_TRIES {
+        let Some(user) = users.pick(chance(), &taken) else {
+            break;
         };
-        if tokio::time::timeout(self.lease * 2, removed).await.is_err() {
-            tracing::error!(container.name = name, "leave behind what may have been started");
+        spec.run_as(user, users.are_several());
+        let named = names::write(directory.root(), user);
+        named.map_err(|error| {
+            RunFailure::Unavailable(format!("writing the names of users: {error}"))
+        })?;
+        if ground.users_are_the_hosts {
+            let profile = &site.settings.profile;
+            directory.give_to(user, writes.clone(), !profile.read_only_code).await?;
         }
+        match create_as(site, run, &spec).await {
+            Err(EngineError::UserTaken { .. }) => taken = users_in_use(site).await?,
+            created => return Ok(created?),
+        }
+    }
+    let reason = format!(
+        "every user of the range {users} (BOT_USER) that was tried has a container on this engine already"
+    );
+    Err(RunFailure::Unavailable(reason))
+}
+
+/// The users of all containers of Longshore on this engine, of every namespace.
+async fn users_in_use(site: &Site) -> Result<BTreeSet<u32>, EngineError> {
+    let found = site.engine.list_containers(&labels::managed_by_anybody()).await?;
+    Ok(found.iter().filter_map(|info| labels::user(&info.labels)).collect())
+}
+
+/// Creates and starts the container. One of the same name that is left over from an earlier
+/// run of this job is in nobody's hands any more, for the job is ours: it gives way.
+async fn create_as(site: &Site, run: &Run, spec: &ContainerSpec) -> Result<String, EngineError> {
+    match site.engine.create_and_start(spec).await {
+        Err(EngineError::NameTaken { name }) => {
+            tracing::warn!(container.name = %name, job.id = %run.job.id, "remove leftover container");
+            site.engine.remove(&name).await?;
+            site.engine.create_and_start(spec).await
+        }
+        Err(error @ EngineError::Unreachable { .. }) => {
+            make_sure_of_none(site, &spec.name).await;
+            Err(error)
+        }
+        created => created,
+    }
+}
+
+/// An engine that went away may have started the container all the same. Whoever tries the job
+/// next must not meet it: it is removed as soon as the engine is back, or its lease has run out.
+pub(super) async fn make_sure_of_none(site: &Site, name: &str) {
+    let removed = async {
+        while let Err(error) = site.engine.remove(name).await {
+            tracing::warn!(container.name = name, %error, "remove what may have been started");
+            tokio::time::sleep(ENGINE_RETRY).await;
+        }
+    };
+    if tokio::time::timeout(site.lease * 2, removed).await.is_err() {
+        tracing::error!(container.name = name, "leave behind what may have been started");
     }
 }
 

@@ -3,6 +3,7 @@
 //! It is bound into the container, so what lies in it may belong to root, be read-only or be made
 //! to trip whoever cleans up.
 
+mod error;
 mod give;
 mod open;
 mod read;
@@ -20,8 +21,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+pub use self::error::DirectoryError;
 pub use self::read::FoundFile;
-use super::inventory::FoundDirectory;
 use crate::job::archive::staging_of;
 use crate::job::{JobId, RunId};
 use crate::settings::User;
@@ -29,46 +30,15 @@ use crate::settings::User;
 /// How often the parents are made anew when another attempt's end removes them meanwhile.
 const MAX_CREATE_TRIES: u32 = 8;
 
-/// Why an operation on a job's directory failed.
-#[derive(Debug, thiserror::Error)]
-pub enum DirectoryError {
-    /// The directory is there already: this attempt has been begun before.
-    #[error("the job's directory {} is there already", path.display())]
-    Taken {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// What the container left may be removed by root only.
-    #[error("{} can be removed by root only: {source}", path.display())]
-    NeedsRoot {
-        /// What to remove as root, with all that is in it; after that, `remove` ends its work.
-        path: PathBuf,
-        /// What we were told.
-        source: io::Error,
-    },
-    /// Anything else that an operation ran into.
-    #[error("{action} {}: {source}", path.display())]
-    Io {
-        /// What was tried, such as `creating the directory`.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// The blocking work ended without an answer, as when the process shuts down.
-    #[error("the work on the directory {} was interrupted", path.display())]
-    Interrupted {
-        /// The directory.
-        path: PathBuf,
-    },
-}
-
-impl DirectoryError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
-    }
+/// The directory of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundDirectory {
+    /// The job.
+    pub id: JobId,
+    /// The run.
+    pub run_id: RunId,
+    /// The attempt; the first is 1.
+    pub attempt: u32,
 }
 
 /// One attempt's directory on the host, whether it is there yet or not.

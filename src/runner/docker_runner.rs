@@ -10,102 +10,41 @@ use std::time::Duration;
 use super::cleanup;
 use super::code::{CodeCaps, CodeError, CodeManager};
 use super::container::{ContainerBuilder, code_binds, container_name};
-use super::creation::Prepared;
+use super::creation::{self, Prepared};
 use super::directory::{DirectoryError, JobDirectory};
 use super::failure::RunFailure;
 use super::ground::Ground;
-use super::labels::Assignment;
-use super::lease::{LeaseWatch, Uptime};
+use super::lease::{Grant, LeaseWatch, Uptime, renewal};
 use super::managed::{Held, Managed, ManagedContainers};
 use super::names;
-use super::orchestrator::{ContainerOrchestrator, ContainerStatus, EngineError, EngineRoot};
+use super::observer::RunObserver;
+use super::orchestrator::{EngineError, EngineRoot};
 use super::outcome;
 use super::script::ScriptManager;
+use super::site::Site;
 use super::temp_dir;
-use crate::job::archive::ArchiveCaps;
-use crate::job::{ExecutionResult, Job, JobId, Run, State};
-use crate::logs::{LiveTap, LogCollector, LogSource, Mask};
-use crate::settings::RunnerSettings;
-use crate::storage::ObjectStore;
-
-/// Is told where a run is on its way. Must not block.
-pub trait RunObserver: Send + Sync {
-    /// The run is in `state`; `container` is the engine's id, once there is one.
-    fn state(&self, state: State, container: Option<&str>);
-
-    /// Whether the container may be started still: asked at the last moment before it is, and once
-    /// more when it runs.
-    fn may_start(&self) -> bool {
-        true
-    }
-
-    /// When it was shown last that the run is ours: what its first lease counts from.
-    fn proven_at(&self) -> Option<Uptime> {
-        None
-    }
-
-    /// What must not be seen of the run, in its output or in its result.
-    fn mask(&self, job: &Job) -> Mask {
-        Mask::new(job.secrets.iter().map(String::as_str))
-    }
-
-    /// Where the run's output should also go as it comes, besides the store.
-    fn live_tap(&self) -> Option<LiveTap> {
-        None
-    }
-}
-
-/// Whoever wants to hear nothing.
-impl RunObserver for () {
-    fn state(&self, _: State, _: Option<&str>) {}
-}
+use crate::job::{ExecutionResult, JobId, Run, State};
 
 /// Runs jobs in containers.
 pub struct DockerRunner {
-    pub(super) engine: Arc<dyn ContainerOrchestrator>,
-    pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) logs: Arc<LogCollector>,
+    pub(super) site: Site,
     code: CodeManager,
     scripts: ScriptManager,
-    pub(super) settings: RunnerSettings,
-    pub(super) namespace: String,
-    pub(super) worker: String,
-    /// How long a bot may run on without a word from us.
-    pub(super) lease: Duration,
-    pub(super) managed: ManagedContainers,
-    pub(super) ground: Ground,
+    managed: ManagedContainers,
+    ground: Ground,
 }
 
 impl DockerRunner {
-    /// A runner over an engine, a store and a log collector. `namespace` separates its containers
-    /// and directories from everybody else's; `worker` is the name that its results carry. A bot
-    /// ends itself when it has had no word for as long as `lease`: see
-    /// [`renew_leases`](DockerRunner::renew_leases).
-    pub fn new(
-        engine: Arc<dyn ContainerOrchestrator>,
-        store: Arc<dyn ObjectStore>,
-        logs: Arc<LogCollector>,
-        settings: RunnerSettings,
-        namespace: String,
-        worker: String,
-        lease: Duration,
-    ) -> Self {
-        let code = CodeManager::new(Arc::clone(&store), code_caps(&settings));
-        let managed = ManagedContainers::default();
-        let scripts = ScriptManager::default();
-        let ground = Ground::of(EngineRoot::Host);
+    /// A runner of the jobs of a site. A bot ends itself when it has had no word for as long as the site's
+    /// lease: see [`renew_leases`](DockerRunner::renew_leases).
+    #[must_use]
+    pub fn new(site: Site) -> Self {
         Self {
-            engine,
-            store,
-            logs,
-            code,
-            scripts,
-            settings,
-            namespace,
-            worker,
-            lease,
-            managed,
-            ground,
+            code: CodeManager::new(Arc::clone(&site.store), CodeCaps::from(&site.settings)),
+            site,
+            scripts: ScriptManager::default(),
+            managed: ManagedContainers::default(),
+            ground: Ground::of(EngineRoot::Host),
         }
     }
 
@@ -125,7 +64,7 @@ impl DockerRunner {
         self.launch(run, observer).await?;
         if run.job.is_long_running {
             let container = self.container_of(&run.job.id);
-            return Ok(ExecutionResult::running(run, &self.worker, container));
+            return Ok(ExecutionResult::running(run, &self.site.worker, container));
         }
         let result = self.wait(&run.job.id, observer).await;
         self.release(&run.job.id).await;
@@ -150,7 +89,7 @@ impl DockerRunner {
     ) -> Result<(), RunFailure> {
         let run = &managed.run;
         observer.state(State::Preparing, None);
-        let directory = self.directory_of(run);
+        let directory = self.site.directory_of(run);
         let created = async {
             let prepared = tokio::select! {
                 prepared = self.prepare(managed, &directory, observer) => prepared?,
@@ -159,10 +98,11 @@ impl DockerRunner {
             if !observer.may_start() {
                 return Err(RunFailure::not_shown());
             }
-            let container = self.create(run, &directory, prepared).await?;
+            let container =
+                creation::create(&self.site, self.ground, run, &directory, prepared).await?;
             if !observer.may_start() {
                 // Starting it took too long. Nobody holds it: it must not be left.
-                self.make_sure_of_none(&container).await;
+                creation::make_sure_of_none(&self.site, &container).await;
                 return Err(RunFailure::not_shown());
             }
             Ok(container)
@@ -170,7 +110,7 @@ impl DockerRunner {
         let container = match created.await {
             Ok(container) => container,
             Err(failure) => {
-                cleanup::directory(self, &directory, self.image_of(run)).await;
+                cleanup::directory(&self.site, &directory, self.site.image_of(run)).await;
                 return Err(failure);
             }
         };
@@ -178,7 +118,7 @@ impl DockerRunner {
         self.hold(managed, &container, false, observer);
         if managed.stop.is_cancelled() {
             // The stop came while the engine was starting it, and found nothing to stop.
-            self.engine.stop(&container, self.settings.stop_timeout).await?;
+            self.site.engine.stop(&container, self.site.settings.stop_timeout).await?;
         } else {
             observer.state(State::Running, Some(&container));
         }
@@ -192,26 +132,27 @@ impl DockerRunner {
         directory: &JobDirectory,
         observer: &dyn RunObserver,
     ) -> Result<Prepared, RunFailure> {
-        let run = &managed.run;
-        temp_dir::close_namespace(&self.settings.temp_dir, &self.namespace, self.ground.passage)?;
+        let (site, run) = (&self.site, &managed.run);
+        let (settings, image) = (&site.settings, site.image_of(run));
+        temp_dir::close_namespace(&settings.temp_dir, &site.namespace, self.ground.passage)?;
         self.fetch(run, directory).await?;
-        self.engine.pull_image(self.image_of(run)).await?;
+        site.engine.pull_image(image).await?;
         let script = self.scripts.create(&run.job, directory).await?;
         if run.job.is_long_running {
-            self.write_first_lease(managed, directory.root(), observer.proven_at())?;
+            renewal::write_first(site, managed, directory.root(), observer.proven_at())?;
         }
-        let profile = &self.settings.profile;
+        let profile = &settings.profile;
         if !profile.read_only_code {
             directory.open_to_all().await?;
         }
         let binds = code_binds(directory.root(), &run.job, &script.writes, profile.read_only_code);
-        let spec = ContainerBuilder::new(self.image_of(run))
-            .with_job(&run.job, &self.assignment_of(run))
+        let spec = ContainerBuilder::new(image)
+            .with_job(&run.job, &site.assignment_of(run))
             .with_command(script.shell, &script.container_path)
             .with_profile(profile)
             .with_binds(binds)
             .with_binds(names::binds(directory.root()))
-            .with_stop_timeout(self.settings.stop_timeout)
+            .with_stop_timeout(settings.stop_timeout)
             .build();
         Ok(Prepared { spec, writes: script.writes })
     }
@@ -222,8 +163,9 @@ impl DockerRunner {
         let fetched = match self.code.fetch_and_extract(&run.job, directory).await {
             Err(CodeError::Directory(DirectoryError::Taken { path })) => {
                 tracing::warn!(job.id = %run.job.id, directory = %path.display(), "clear leftover directory");
-                self.engine.remove(&container_name(&run.job, &self.assignment_of(run))).await?;
-                cleanup::directory(self, directory, self.image_of(run)).await;
+                let left = container_name(&run.job, &self.site.assignment_of(run));
+                self.site.engine.remove(&left).await?;
+                cleanup::directory(&self.site, directory, self.site.image_of(run)).await;
                 self.code.fetch_and_extract(&run.job, directory).await?
             }
             fetched => fetched?,
@@ -232,11 +174,6 @@ impl DockerRunner {
             tracing::info!(job.id = %run.job.id, note, "unpack code");
         }
         Ok(())
-    }
-
-    fn assignment_of(&self, run: &Run) -> Assignment<'_> {
-        let (segment, attempt) = (run.segment, run.attempt);
-        Assignment { namespace: &self.namespace, segment, attempt }
     }
 
     /// Takes up a run whose container is there already, running or ended: what a restarted worker
@@ -250,7 +187,7 @@ impl DockerRunner {
         let managed = self.managed.begin(run).ok_or(RunFailure::AlreadyActive)?;
         managed.mark_adopted();
         if run.job.is_long_running {
-            *managed.lease.lock() = LeaseWatch::taken_over(self.directory_of(run).root());
+            *managed.lease.lock() = LeaseWatch::taken_over(self.site.directory_of(run).root());
         }
         self.hold(&managed, container, true, observer);
         observer.state(State::Running, Some(container));
@@ -258,20 +195,10 @@ impl DockerRunner {
     }
 
     fn hold(&self, managed: &Managed, container: &str, resume: bool, observer: &dyn RunObserver) {
-        let directory = self.directory_of(&managed.run);
-        let job = &managed.run.job;
-        let source = LogSource {
-            job: job.id.clone(),
-            run: job.run_id.clone(),
-            attempt: managed.run.attempt,
-            entrypoint: job.entrypoint,
-            interval: job.log_interval,
-            terminating: !job.is_long_running,
-            resume,
-            mask: observer.mask(job),
-        };
-        let frames = self.engine.follow_logs(container);
-        let logs = self.logs.attach(source, frames, observer.live_tap());
+        let directory = self.site.directory_of(&managed.run);
+        let source = managed.log_source(resume, observer.mask(&managed.run.job));
+        let frames = self.site.engine.follow_logs(container);
+        let logs = self.site.logs.attach(source, frames, observer.live_tap());
         managed.hold(Held { container: container.to_owned(), directory, logs });
     }
 
@@ -285,16 +212,16 @@ impl DockerRunner {
         let Some(managed) = self.managed.get(id) else {
             return Err(RunFailure::Unavailable(format!("the job {id} is not active here")));
         };
-        outcome::wait_and_collect(self, &managed, observer).await
+        outcome::wait_and_collect(&self.site, &managed, observer).await
     }
 
     /// The third part: removes container and directory and forgets the job.
     pub async fn release(&self, id: &JobId) {
         if let Some(managed) = self.managed.get(id) {
             if let Some(leftovers) = managed.take_leftovers() {
-                cleanup::container(self, &leftovers.container).await;
-                let image = self.image_of(&managed.run);
-                cleanup::directory(self, &leftovers.directory, image).await;
+                cleanup::container(&self.site, &leftovers.container).await;
+                let image = self.site.image_of(&managed.run);
+                cleanup::directory(&self.site, &leftovers.directory, image).await;
             }
             self.managed.remove(id);
         }
@@ -319,41 +246,22 @@ impl DockerRunner {
         };
         managed.request_stop(reason);
         if let Some(container) = managed.container() {
-            self.engine.stop(container, timeout).await?;
+            self.site.engine.stop(container, timeout).await?;
         }
         Ok(true)
     }
 
-    /// What the engine says about the container of an active job; `None` where there is none.
-    pub async fn get_container_status(
+    /// Gives every bot of a segment another `lifetime` to run, from the proof on that the segment is ours;
+    /// `stamp` must be a new one.
+    pub async fn renew_leases(
         &self,
-        id: &JobId,
-    ) -> Result<Option<ContainerStatus>, EngineError> {
-        let Some(container) = self.container_of(id) else {
-            return Ok(None);
-        };
-        match self.engine.get_status(&container).await {
-            Err(EngineError::NoContainer { .. }) => Ok(None),
-            status => status.map(Some),
-        }
-    }
-
-    /// The last `tail` lines of an active job's container, or all; `None` where there is none.
-    pub async fn get_container_logs(
-        &self,
-        id: &JobId,
-        tail: Option<usize>,
-    ) -> Result<Option<String>, EngineError> {
-        match self.container_of(id) {
-            Some(container) => self.engine.get_logs(&container, tail).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// The name that results carry.
-    #[must_use]
-    pub fn worker(&self) -> &str {
-        &self.worker
+        segment: u32,
+        stamp: String,
+        lifetime: Duration,
+        proven_at: Option<Uptime>,
+    ) {
+        let bots = self.managed.long_running_of(segment);
+        renewal::renew(&self.site, bots, stamp, Grant::from(proven_at, lifetime)).await;
     }
 
     /// Whether the runner has a run of a job. What a worker has in hand, its own list says.
@@ -362,36 +270,8 @@ impl DockerRunner {
         self.managed.get(id).is_some()
     }
 
-    fn container_of(&self, id: &JobId) -> Option<String> {
+    pub(super) fn container_of(&self, id: &JobId) -> Option<String> {
         self.managed.get(id)?.container().map(str::to_owned)
-    }
-
-    pub(super) fn image_of(&self, run: &Run) -> &str {
-        self.settings.images.of(run.job.runtime)
-    }
-
-    pub(super) fn directory_of(&self, run: &Run) -> JobDirectory {
-        JobDirectory::new(
-            &self.settings.temp_dir,
-            &self.namespace,
-            &run.job.id,
-            &run.job.run_id,
-            run.attempt,
-        )
-    }
-}
-
-fn code_caps(settings: &RunnerSettings) -> CodeCaps {
-    CodeCaps {
-        max_archive_bytes: settings.max_archive_bytes,
-        archive: ArchiveCaps {
-            max_entries: settings.max_entries,
-            max_extracted_bytes: settings.max_extracted_bytes,
-            max_depth: settings.max_depth,
-            max_name_bytes: settings.max_name_bytes,
-            max_ratio: settings.max_ratio,
-            max_time: settings.unpack_timeout,
-        },
     }
 }
 

@@ -1,24 +1,13 @@
 //! What there is of ours on this host, whoever left it: containers and directories.
 
 use super::cleanup;
-use super::directory::JobDirectory;
-use super::docker_runner::DockerRunner;
+use super::directory::{FoundDirectory, JobDirectory};
 use super::labels::{self, Identity};
 use super::orchestrator::{ContainerInfo, EngineError};
-use crate::job::{JobId, Run, RunId};
+use super::site::Site;
+use crate::job::Run;
 
-/// The directory of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundDirectory {
-    /// The job.
-    pub id: JobId,
-    /// The run.
-    pub run_id: RunId,
-    /// The attempt; the first is 1.
-    pub attempt: u32,
-}
-
-impl DockerRunner {
+impl Site {
     /// The containers of a segment in this namespace, ended ones included.
     pub async fn list_managed_containers(
         &self,

@@ -6,6 +6,7 @@
 //! process of a host reads alike: however late it is written or seen, it runs out at the same moment.
 //! Where the container has another kernel, it counts from when it is seen.
 
+pub(super) mod renewal;
 mod watch;
 
 use std::fs::File;
@@ -19,9 +20,6 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::time::{ClockId, clock_gettime};
 
-use super::docker_runner::DockerRunner;
-use super::failure::RunFailure;
-use super::managed::Managed;
 use crate::job::archive::RESERVED_DIRECTORY;
 
 pub(super) use watch::LeaseWatch;
@@ -117,60 +115,6 @@ fn left_at(root: &Path) -> Option<Uptime> {
     let is_whole_and_ours = stamp == again && Some(boot) == BOOT.as_deref();
     let seconds = is_whole_and_ours.then(|| until.parse().ok()).flatten()?;
     Some(Uptime(Duration::from_secs(seconds)))
-}
-
-impl DockerRunner {
-    /// Writes the first lease of a bot, before its container starts on a proof of this moment.
-    pub(super) fn write_first_lease(
-        &self,
-        managed: &Managed,
-        root: &Path,
-        proven_at: Option<Uptime>,
-    ) -> Result<(), RunFailure> {
-        let grant = Grant::from(proven_at, self.lease).first();
-        let now = Uptime::now();
-        write(root, "start", grant).map_err(|error| {
-            RunFailure::Unavailable(format!("writing the lease in {}: {error}", root.display()))
-        })?;
-        *managed.lease.lock() = LeaseWatch::first(grant, now);
-        Ok(())
-    }
-
-    /// Gives every bot of a segment another `lifetime` to run, from the proof on that the segment is ours;
-    /// `stamp` must be a new one. Where the code is still being fetched there is nothing to renew yet.
-    pub async fn renew_leases(
-        &self,
-        segment: u32,
-        stamp: String,
-        lifetime: Duration,
-        proven_at: Option<Uptime>,
-    ) {
-        let grant = Grant::from(proven_at, lifetime);
-        let managed = self.managed.long_running_of(segment);
-        let bots: Vec<_> = managed
-            .into_iter()
-            .filter(|managed| managed.container().is_some())
-            .map(|managed| (self.directory_of(&managed.run).root().to_owned(), managed))
-            .collect();
-        if bots.is_empty() {
-            return;
-        }
-        let renewed = tokio::task::spawn_blocking(move || {
-            for (root, managed) in bots {
-                let before = Uptime::now();
-                match write(&root, &stamp, grant) {
-                    Ok(()) => managed.lease.lock().renewed(grant, before, Uptime::now()),
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        tracing::error!(directory = %root.display(), %error, "renew lease");
-                    }
-                    Err(_) => {}
-                }
-            }
-        });
-        if let Err(error) = renewed.await {
-            tracing::error!(%error, "renew leases");
-        }
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::directory::JobDirectory;
 use super::failure::RunFailure;
 use super::lease::LeaseWatch;
 use crate::job::{JobId, Run};
-use crate::logs::LogHandle;
+use crate::logs::{LogHandle, LogSource, Mask};
 
 /// What is needed of a started container when it ends.
 pub(super) struct Held {
@@ -60,6 +60,21 @@ impl Managed {
             adopted_at: OnceLock::new(),
             held: Mutex::new(None),
             leftovers: Mutex::new(None),
+        }
+    }
+
+    /// Where the output of its container comes from; `resume`: some of it may have been read before.
+    pub(super) fn log_source(&self, resume: bool, mask: Mask) -> LogSource {
+        let Run { job, attempt, .. } = &self.run;
+        LogSource {
+            job: job.id.clone(),
+            run: job.run_id.clone(),
+            attempt: *attempt,
+            entrypoint: job.entrypoint,
+            interval: job.log_interval,
+            terminating: !job.is_long_running,
+            resume,
+            mask,
         }
     }
 

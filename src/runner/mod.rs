@@ -18,20 +18,25 @@ pub mod labels;
 mod lease;
 mod managed;
 mod names;
+mod observer;
 pub mod orchestrator;
 mod outcome;
+mod queries;
 mod result_file;
 pub mod script;
+mod site;
 pub mod temp_dir;
 
 #[cfg(test)]
 pub(crate) mod recorder;
 
-pub use docker_runner::{DockerRunner, RunObserver};
+pub use directory::FoundDirectory;
+pub use docker_runner::DockerRunner;
 pub use failure::RunFailure;
 pub use ground::Ground;
-pub use inventory::FoundDirectory;
 #[cfg(test)]
 pub(crate) use lease::FIRST_IS_SHORTER_BY;
 pub use lease::Uptime;
+pub use observer::RunObserver;
 pub use orchestrator::ContainerOrchestrator;
+pub use site::Site;

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::docker_runner::{DockerRunner, RunObserver};
 use super::exit_note;
 use super::failure::RunFailure;
 use super::lease::Uptime;
 use super::managed::{Held, Leftovers, Managed};
+use super::observer::RunObserver;
 use super::orchestrator::ContainerStatus;
 use super::result_file::{self, CollectedResult};
+use super::site::Site;
 use crate::job::judging::{self, EndCause, Ending, Judgement};
 use crate::job::{ExecutionResult, Run, Runtime, State, Verdict, sentence};
 use crate::logs::LogSummary;
@@ -23,15 +24,14 @@ const STOP_RETRY: Duration = Duration::from_secs(5);
 
 /// Waits for the container's end and makes the run's result.
 pub(super) async fn wait_and_collect(
-    runner: &DockerRunner,
+    site: &Site,
     managed: &Managed,
     observer: &dyn RunObserver,
 ) -> Result<ExecutionResult, RunFailure> {
     let Some(container) = managed.container().map(str::to_owned) else {
         return Err(RunFailure::Unavailable("the container was never started".to_owned()));
     };
-    let (mut status, timed_out) =
-        wait_within_timeout(runner, managed, &container, observer).await?;
+    let (mut status, timed_out) = wait_within_timeout(site, managed, &container, observer).await?;
     let Some(held) = managed.take_held() else {
         return Err(RunFailure::Unavailable("the run is being collected already".to_owned()));
     };
@@ -40,12 +40,12 @@ pub(super) async fn wait_and_collect(
 
     let run = &managed.run;
     let mask = observer.mask(&run.job);
-    let collected = result_file::collect(runner, run, &directory, &container, mask);
+    let collected = result_file::collect(site, run, &directory, &container, mask);
     let finished = logs.finish(LOG_FINISH_TIMEOUT);
     let note = exit_note::read(&directory, status.created_at);
     let (value, note, summary) = tokio::join!(collected, note, finished);
     if !note.begun && judging::is_not_started(&status) {
-        let image = runner.image_of(run);
+        let image = site.image_of(run);
         let said = summary.tail.trim();
         return Err(RunFailure::Unavailable(sentence::image_cannot_run(image, said)));
     }
@@ -65,7 +65,7 @@ pub(super) async fn wait_and_collect(
         engine_error: status.error.clone(),
         result: value.judged.clone(),
     });
-    let mut result = assemble(runner, run, &container, &status, judgement, value, summary);
+    let mut result = assemble(site, run, &container, &status, judgement, value, summary);
     let ran = Duration::try_from_secs_f64(result.duration_seconds).unwrap_or_default();
     result.resources = note.used_within(&run.job.limits, ran);
     Ok(result)
@@ -93,20 +93,20 @@ fn own_end(managed: &Managed, status: &ContainerStatus, lease_expired: bool) -> 
 
 /// Waits for the end; a run beyond its time-out is stopped. Gives the seconds it was allowed then.
 async fn wait_within_timeout(
-    runner: &DockerRunner,
+    site: &Site,
     managed: &Managed,
     container: &str,
     observer: &dyn RunObserver,
 ) -> Result<(ContainerStatus, Option<u64>), RunFailure> {
     let job = &managed.run.job;
-    let ended = runner.engine.wait(container);
+    let ended = site.engine.wait(container);
     tokio::pin!(ended);
-    let watched = watch_health(runner, managed, container, observer);
+    let watched = watch_health(site, managed, container, observer);
     tokio::pin!(watched);
     let overdue = async {
         match job.timeout {
             Some(timeout) => {
-                let left = remaining(runner, managed, container, timeout).await;
+                let left = remaining(site, managed, container, timeout).await;
                 tokio::time::sleep(left).await;
             }
             None => std::future::pending().await,
@@ -118,7 +118,7 @@ async fn wait_within_timeout(
         () = &mut watched => {}
     }
     let stopping = async {
-        while let Err(error) = runner.engine.stop(container, runner.settings.stop_timeout).await {
+        while let Err(error) = site.engine.stop(container, site.settings.stop_timeout).await {
             tracing::warn!(job.id = %job.id, %error, "stop overdue container");
             tokio::time::sleep(STOP_RETRY).await;
         }
@@ -132,16 +132,11 @@ async fn wait_within_timeout(
 }
 
 /// What is left of a time-out: an adopted container has used up a part of it.
-async fn remaining(
-    runner: &DockerRunner,
-    managed: &Managed,
-    container: &str,
-    timeout: Duration,
-) -> Duration {
+async fn remaining(site: &Site, managed: &Managed, container: &str, timeout: Duration) -> Duration {
     if let Some(used) = managed.running_for() {
         return timeout.saturating_sub(used);
     }
-    let started = match runner.engine.get_status(container).await {
+    let started = match site.engine.get_status(container).await {
         Ok(status) => status.started_at,
         Err(_) => None,
     };
@@ -150,12 +145,7 @@ async fn remaining(
 }
 
 /// Reports each turn of a health check. Never ends.
-async fn watch_health(
-    runner: &DockerRunner,
-    managed: &Managed,
-    container: &str,
-    observer: &dyn RunObserver,
-) {
+async fn watch_health(site: &Site, managed: &Managed, container: &str, observer: &dyn RunObserver) {
     let Some(check) = &managed.run.job.health_check else {
         return std::future::pending().await;
     };
@@ -163,7 +153,7 @@ async fn watch_health(
     let mut was_healthy = true;
     loop {
         ticks.tick().await;
-        let Ok(status) = runner.engine.get_status(container).await else {
+        let Ok(status) = site.engine.get_status(container).await else {
             continue;
         };
         let is_healthy = status.healthy != Some(false);
@@ -176,7 +166,7 @@ async fn watch_health(
 }
 
 fn assemble(
-    runner: &DockerRunner,
+    site: &Site,
     run: &Run,
     container: &str,
     status: &ContainerStatus,
@@ -185,7 +175,7 @@ fn assemble(
     summary: LogSummary,
 ) -> ExecutionResult {
     let container = Some(container.to_owned());
-    let mut result = ExecutionResult::running(run, &runner.worker, container)
+    let mut result = ExecutionResult::running(run, &site.worker, container)
         .conclude(judgement.verdict, judgement.message);
     result.exit_code = status.exit_code;
     result.finished_at = status.finished_at.unwrap_or_else(Timestamp::now);
@@ -196,8 +186,7 @@ fn assemble(
     result.output = summary.tail;
     result.objects.output_key = summary.output_key;
     result.objects.log_keys = summary.log_keys;
-    let image = runner.settings.images.of(run.job.runtime);
-    result.metadata.insert("image".to_owned(), image.to_owned());
+    result.metadata.insert("image".to_owned(), site.image_of(run).to_owned());
     if let Some(reason) = summary.degraded {
         result.metadata.insert("logs".to_owned(), reason);
     }

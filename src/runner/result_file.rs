@@ -5,8 +5,8 @@ use std::fmt::Display;
 use bytes::Bytes;
 
 use super::directory::{FoundFile, JobDirectory};
-use super::docker_runner::DockerRunner;
 use super::orchestrator::EngineError;
+use super::site::Site;
 use crate::job::archive::RESULT_FILE;
 use crate::job::judging::ResultFile;
 use crate::job::judging::result_text::read_result;
@@ -36,7 +36,7 @@ impl CollectedResult {
 /// Collects the result of a run that has ended, and stores it where it is to be kept or too large
 /// for the event.
 pub(super) async fn collect(
-    runner: &DockerRunner,
+    site: &Site,
     run: &Run,
     directory: &JobDirectory,
     container: &str,
@@ -45,7 +45,7 @@ pub(super) async fn collect(
     if run.job.is_long_running {
         return CollectedResult::of(ResultFile::NotExpected);
     }
-    let bytes = match read(runner, run, directory, container).await {
+    let bytes = match read(site, run, directory, container).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return CollectedResult::of(ResultFile::Absent),
         Err(problem) => return CollectedResult::unusable(problem),
@@ -58,19 +58,19 @@ pub(super) async fn collect(
         Err(error) => return CollectedResult::unusable(format!("broke its reader: {error}")),
     };
     let is_kept = run.job.persist_results || result.inline.is_none();
-    let stored = if is_kept { Some(store(runner, run, result.bytes).await) } else { None };
+    let stored = if is_kept { Some(store(site, run, result.bytes).await) } else { None };
     let judged = ResultFile::Valid(result.said);
     CollectedResult { judged, inline: result.inline, stored }
 }
 
 /// The file's content, or what is wrong with it.
 async fn read(
-    runner: &DockerRunner,
+    site: &Site,
     run: &Run,
     directory: &JobDirectory,
     container: &str,
 ) -> Result<Option<Bytes>, String> {
-    let most = runner.settings.max_result_bytes;
+    let most = site.settings.max_result_bytes;
     // The directory is bound into the container. The engine, which starts a process of its own for
     // a copy, is asked only where the file is not there or not ours to read.
     match directory.read(RESULT_FILE, most).await {
@@ -81,17 +81,17 @@ async fn read(
         Err(error) => tracing::debug!(job.id = %run.job.id, %error, "read result on the host"),
     }
     let path = format!("/{}/{RESULT_FILE}", run.job.entrypoint);
-    match runner.engine.copy_from_container(container, &path, most).await {
+    match site.engine.copy_from_container(container, &path, most).await {
         Ok(bytes) => Ok(bytes),
         Err(EngineError::BadFile { problem, .. }) => Err(problem),
         Err(error) => Err(format!("could not be read: {error}")),
     }
 }
 
-async fn store(runner: &DockerRunner, run: &Run, bytes: Bytes) -> Result<String, StoreError> {
+async fn store(site: &Site, run: &Run, bytes: Bytes) -> Result<String, StoreError> {
     let key = format!("{}/analysis.json", run.job.id);
     let kind = "application/json";
-    let stored = runner.store.put(Bucket::Results, &key, bytes, kind, Condition::None).await;
+    let stored = site.store.put(Bucket::Results, &key, bytes, kind, Condition::None).await;
     if let Err(error) = &stored {
         tracing::warn!(job.id = %run.job.id, %error, "store result");
     }

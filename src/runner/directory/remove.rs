@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::DirectoryError;
+use super::error::DirectoryError;
 
 /// Removes `tree` by way of the folder `heap`, which must lie on the same file system; goes on
 /// where an earlier attempt left off. Neither has to be there.

@@ -6,12 +6,13 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::job::archive::ArchiveCaps;
 use crate::job::{Job, ResultStatus, Verdict, parse_executable};
-use crate::logs::{Frame, Stream};
-use crate::runner::orchestrator::{ContainerInfo, ContainerState};
+use crate::logs::{Frame, LogCollector, Stream};
+use crate::runner::orchestrator::{ContainerInfo, ContainerOrchestrator, ContainerState};
 use crate::runner::recorder::{Call, Recorder, Script};
-use crate::settings::{Loader, LogSettings, Reader, Sources, Users, bounds};
-use crate::storage::{Bucket, DirectoryStore};
+use crate::settings::{Loader, LogSettings, Reader, RunnerSettings, Sources, Users, bounds};
+use crate::storage::{Bucket, DirectoryStore, ObjectStore};
 
 const LEASE: Duration = Duration::from_secs(15);
 
@@ -56,9 +57,15 @@ impl Fixture {
         let engine = Arc::new(Recorder::new(script));
         let collector = Arc::new(LogCollector::new(Arc::clone(&store), logs.clone()));
         let shared: Arc<dyn ContainerOrchestrator> = Arc::<Recorder>::clone(&engine);
-        let (namespace, worker) = ("ns".to_owned(), "w".to_owned());
-        let runner =
-            DockerRunner::new(shared, store, collector, settings.clone(), namespace, worker, LEASE);
+        let runner = DockerRunner::new(Site {
+            engine: shared,
+            store,
+            logs: collector,
+            settings: settings.clone(),
+            namespace: "ns".to_owned(),
+            worker: "w".to_owned(),
+            lease: LEASE,
+        });
         Self { root, engine, runner: Arc::new(runner), settings, logs }
     }
 
@@ -240,7 +247,7 @@ async fn a_large_result_travels_by_its_key_alone() {
 async fn of_an_attempt_whose_removal_was_broken_off_nothing_is_left() {
     let fixture = Fixture::new(Script::default()).await;
     let run = fixture.run(false);
-    let directory = fixture.runner.directory_of(&run);
+    let directory = fixture.runner.site().directory_of(&run);
     // At whatever point it was: nothing removed, all but half a download, all but the job's folder.
     let (folder, zip) = (directory.root().parent().unwrap(), directory.archive());
     let incoming = zip.parent().unwrap();
@@ -249,11 +256,11 @@ async fn of_an_attempt_whose_removal_was_broken_off_nothing_is_left() {
         if leftovers != folder {
             std::fs::write(leftovers.join(".longshore-x.part"), "x").unwrap();
         }
-        fixture.runner.remove_leftover_directories(&run, None).await;
+        fixture.runner.site().remove_leftover_directories(&run, None).await;
         assert!(fixture.is_clean(), "{}", leftovers.display());
     }
     directory.create().await.unwrap();
-    fixture.runner.remove_leftover_directories(&run, Some(run.attempt)).await;
+    fixture.runner.site().remove_leftover_directories(&run, Some(run.attempt)).await;
     assert!(directory.root().exists(), "it is in use");
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{RuntimeScripts, ScriptError, write_new};
+use super::runtimes::RuntimeScripts;
+use super::write::{ScriptError, write_new};
 use crate::job::Runtime;
 
 /// Where the shell script stands, relative to the job's directory.

@@ -4,7 +4,8 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{RuntimeScripts, ScriptError, write_new};
+use super::runtimes::RuntimeScripts;
+use super::write::{ScriptError, write_new};
 use crate::job::archive::RESERVED_DIRECTORY;
 use crate::job::{Job, Runtime};
 

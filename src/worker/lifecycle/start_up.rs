@@ -15,7 +15,7 @@ use crate::logs::{LiveFeed, LogCollector, Masks};
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::EngineError;
 use crate::runner::temp_dir::{self, TempDirError};
-use crate::runner::{ContainerOrchestrator, DockerRunner, Ground};
+use crate::runner::{ContainerOrchestrator, DockerRunner, Ground, Site};
 use crate::settings::Settings;
 use crate::storage::{Journal, ObjectStore, S3Store, StoreError, probe};
 use crate::worker::active::ActiveRuns;
@@ -185,15 +185,15 @@ fn tools(
         masks: Arc::new(Masks::new(settings.credentials())),
         tracker: TaskTracker::new(),
     };
-    let runner = DockerRunner::new(
+    let runner = DockerRunner::new(Site {
         engine,
-        Arc::clone(&store),
-        Arc::clone(logs),
-        settings.runner.clone(),
-        namespace.clone(),
-        settings.worker.name.clone(),
-        settings.worker.segment_grace,
-    )
+        store: Arc::clone(&store),
+        logs: Arc::clone(logs),
+        settings: settings.runner.clone(),
+        namespace: namespace.clone(),
+        worker: settings.worker.name.clone(),
+        lease: settings.worker.segment_grace,
+    })
     .on(ground);
     let journal = Journal::new(store, namespace);
     let max_pause = settings.worker.publish_retry_max;

@@ -19,7 +19,7 @@ use crate::logs::{LiveTap, LogCollector};
 use crate::runner::docker::{DockerOrchestrator, Progress};
 use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
 use crate::runner::temp_dir::{self, TEMP_DIR, TempDirError};
-use crate::runner::{DockerRunner, Ground, Uptime};
+use crate::runner::{DockerRunner, Ground, Site, Uptime};
 use crate::settings::{LogSettings, RunnerSettings};
 use crate::storage::{Bucket, DirectoryStore, ObjectStore, StoreError};
 use crate::worker::active::{ActiveRun, StopOrder};
@@ -89,15 +89,15 @@ pub async fn run_local(
     // A namespace of its own: two runs of one job at a time do not meet.
     let namespace = format!("run-{}", uuid::Uuid::new_v4().simple());
     let stop_timeout = local.runner.stop_timeout;
-    let runner = DockerRunner::new(
+    let runner = DockerRunner::new(Site {
         engine,
         store,
-        Arc::clone(&logs),
-        local.runner,
-        namespace.clone(),
-        WORKER.to_owned(),
-        LEASE,
-    )
+        logs: Arc::clone(&logs),
+        settings: local.runner,
+        namespace: namespace.clone(),
+        worker: WORKER.to_owned(),
+        lease: LEASE,
+    })
     .on(ground);
     let publisher = Publisher {
         sink: local.sink,
@@ -110,7 +110,7 @@ pub async fn run_local(
     let reporter = Reporter::new(publisher, run.clone(), None).with_live_tap(local.live);
     let result = to_its_end(&runner, &run, &reporter, stop_timeout, stop).await;
     runner.release(&run.job.id).await;
-    runner.remove_namespace_directory().await;
+    runner.site().remove_namespace_directory().await;
     let result = reporter.masked(result);
     let event = reporter.result_event(result.clone());
     reporter.finish(&event, None).await;

@@ -65,7 +65,7 @@ pub(in crate::worker) async fn recover(
     let (mut containers, outdated) = by_run(tools.runner.list_managed_containers(segment).await?);
     for (info, labels) in outdated {
         if !known.active.has(&labels.id) {
-            tools.runner.remove_leftover(&info.id).await;
+            tools.runner.site().remove_leftover(&info.id).await;
         }
     }
     let index = tools.journal.segment_index(segment).await?;
@@ -92,7 +92,7 @@ pub(in crate::worker) async fn recover(
             }
             finished => {
                 if let Some((info, _)) = container {
-                    tools.runner.remove_leftover(&info.id).await;
+                    tools.runner.site().remove_leftover(&info.id).await;
                 }
                 if let Some((record, _)) = finished
                     && !tidy_finished(tools, tenure, &record).await
@@ -111,7 +111,7 @@ pub(in crate::worker) async fn recover(
         // A job that was taken up just now has its own container by now: this one is another run's.
         if looked_at.contains(&job) || !known.active.has(&job) {
             tracing::warn!(job.id = %job, container.id = %info.id, "remove container that no record knows");
-            tools.runner.remove_leftover(&info.id).await;
+            tools.runner.site().remove_leftover(&info.id).await;
         }
     }
     Ok(())
@@ -135,7 +135,7 @@ fn remember_unconfirmed(outbox: &Outbox, tenure: &Arc<Tenure>, index: &SegmentIn
 async fn tidy_finished(tools: &Tools, tenure: &Arc<Tenure>, record: &JobRecord) -> bool {
     if let Ok((job, _)) = job_of(tools, record) {
         let run = Run { job: Arc::new(job), attempt: record.attempt, segment: record.segment };
-        tools.runner.remove_leftover_directories(&run, None).await;
+        tools.runner.site().remove_leftover_directories(&run, None).await;
     }
     ending::publish_again(tools, tenure, record).await
 }
@@ -201,9 +201,9 @@ async fn take_up(
         Continuation::Launch { .. } | Continuation::Lost => None,
     };
     if let Some((info, _)) = container.filter(|_| kept.is_none()) {
-        ctx.tools.runner.remove_leftover(&info.id).await;
+        ctx.tools.runner.site().remove_leftover(&info.id).await;
     }
-    ctx.tools.runner.remove_leftover_directories(&before, kept).await;
+    ctx.tools.runner.site().remove_leftover_directories(&before, kept).await;
     let (begin, attempt) = match next {
         Continuation::Adopt { container, attempt } => (Begin::Adopt(container), attempt),
         Continuation::Launch { attempt } => {

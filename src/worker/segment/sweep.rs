@@ -84,18 +84,18 @@ pub(in crate::worker) async fn sweep_now_and_then(ctx: Arc<Context>) {
 }
 
 async fn sweep(tools: &Tools, active: &ActiveRuns) -> Result<(), SweepError> {
-    for (info, labels) in tools.runner.list_all_containers().await? {
+    for (info, labels) in tools.runner.site().list_all_containers().await? {
         let left = Left { run: &labels.run_id, attempt: labels.attempt, kind: Kind::Container };
         if is_left_alone(tools, active, &labels.id, &left).await? {
             tracing::warn!(job.id = %labels.id, attempt = labels.attempt, container.id = %info.id, "remove orphaned container");
-            tools.runner.remove_leftover(&info.id).await;
+            tools.runner.site().remove_leftover(&info.id).await;
         }
     }
-    for found in tools.runner.list_directories().await {
+    for found in tools.runner.site().list_directories().await {
         let left = Left { run: &found.run_id, attempt: found.attempt, kind: Kind::Directory };
         if is_left_alone(tools, active, &found.id, &left).await? {
             tracing::warn!(job.id = %found.id, attempt = found.attempt, "remove orphaned directory");
-            tools.runner.remove_directory(&found).await;
+            tools.runner.site().remove_directory(&found).await;
         }
     }
     Ok(())

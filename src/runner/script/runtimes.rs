@@ -1,0 +1,58 @@
+//! The one table of runtimes: what each needs to start a job.
+
+use crate::job::Runtime;
+
+/// How one runtime starts a job.
+#[derive(Debug, Clone, Copy)]
+pub struct RuntimeScripts {
+    /// The shell in the runtime's image that runs `entrypoint.sh`, and its flags.
+    pub shell: &'static [&'static str],
+    /// The shell command that runs a file of this language.
+    pub interpreter: &'static str,
+    /// The launcher's file name.
+    pub launcher_name: &'static str,
+    /// The launcher.
+    pub launcher: &'static str,
+    /// What the launcher loads when it needs it, by file name.
+    pub parts: &'static [(&'static str, &'static str)],
+}
+
+impl RuntimeScripts {
+    /// Those of a runtime.
+    #[must_use]
+    pub const fn of(runtime: Runtime) -> &'static Self {
+        match runtime {
+            Runtime::Python311 => &PYTHON311,
+            Runtime::NodeJs20 => &NODEJS20,
+        }
+    }
+}
+
+const PYTHON311: RuntimeScripts = RuntimeScripts {
+    // Privileged, or it would run what BASH_ENV names first, and functions that come by the environment.
+    shell: &["/bin/bash", "-p"],
+    // Unbuffered, or the last lines before a kill are lost.
+    interpreter: "python -u",
+    launcher_name: "launch.py",
+    launcher: include_str!("launch.py"),
+    parts: &[
+        ("call.py", include_str!("call.py")),
+        ("errors.py", include_str!("errors.py")),
+        ("result.py", include_str!("result.py")),
+        ("stop.py", include_str!("stop.py")),
+    ],
+};
+
+const NODEJS20: RuntimeScripts = RuntimeScripts {
+    // Alpine's image has no bash. Its shell reads ENV only where it is interactive.
+    shell: &["/bin/sh"],
+    // Left to itself Node.js takes half of the container's memory for its heap.
+    interpreter: "node ${NODE_HEAP_MB:+\"--max-old-space-size=$NODE_HEAP_MB\"}",
+    launcher_name: "launch.mjs",
+    launcher: include_str!("launch.mjs"),
+    parts: &[
+        ("call.cjs", include_str!("call.cjs")),
+        ("errors.cjs", include_str!("errors.cjs")),
+        ("result.cjs", include_str!("result.cjs")),
+    ],
+};

@@ -1,0 +1,49 @@
+//! Where jobs run: the engine, the store and the logs that a worker runs its jobs with, and whose jobs they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::directory::JobDirectory;
+use super::labels::Assignment;
+use super::orchestrator::ContainerOrchestrator;
+use crate::job::Run;
+use crate::logs::LogCollector;
+use crate::settings::RunnerSettings;
+use crate::storage::ObjectStore;
+
+/// What every step of a run needs. It decides nothing.
+pub struct Site {
+    /// Where containers run.
+    pub engine: Arc<dyn ContainerOrchestrator>,
+    /// Where code comes from, and results go to.
+    pub store: Arc<dyn ObjectStore>,
+    /// Where the output of containers goes to.
+    pub logs: Arc<LogCollector>,
+    /// The settings of containers and their directories.
+    pub settings: RunnerSettings,
+    /// Separates these containers and directories from everybody else's.
+    pub namespace: String,
+    /// The worker's name, which results carry.
+    pub worker: String,
+    /// How long a bot may run on without a word from its worker.
+    pub lease: Duration,
+}
+
+impl Site {
+    /// The image in which a run runs.
+    pub(super) fn image_of(&self, run: &Run) -> &str {
+        self.settings.images.of(run.job.runtime)
+    }
+
+    /// Whose container a run has.
+    pub(super) fn assignment_of(&self, run: &Run) -> Assignment<'_> {
+        let (segment, attempt) = (run.segment, run.attempt);
+        Assignment { namespace: &self.namespace, segment, attempt }
+    }
+
+    /// The directory of this attempt.
+    pub(super) fn directory_of(&self, run: &Run) -> JobDirectory {
+        let (temp_dir, job) = (&self.settings.temp_dir, &run.job);
+        JobDirectory::new(temp_dir, &self.namespace, &job.id, &job.run_id, run.attempt)
+    }
+}
