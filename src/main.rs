@@ -8,7 +8,7 @@ use longshore::cli::{Arguments, Context};
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let context = Context::of_process(&arguments);
+    let context = Context::of_process(arguments.config.clone());
     match Box::pin(arguments.command.run(&context)).await {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

@@ -3,7 +3,8 @@
 use lapin::types::FieldTable;
 
 use super::channel::{Channel, Declare};
-use super::error::{NOT_FOUND, failed};
+use super::error::failed;
+use super::lapin_error::NOT_FOUND;
 use super::link::Live;
 use super::{Broker, BrokerError, Inbox, Topology};
 use crate::job::amqp::short;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::error::describe;
+use super::lapin_error::{describe, reply_code};
 
 /// How long the broker may take to answer one request. A busy broker takes a few seconds to declare
 /// a quorum queue. Longer than this helps nobody: a connection that has died is noticed by its
@@ -39,6 +39,14 @@ impl RequestError {
     /// Whether it is unknown what the broker makes of the request: an answer may still come.
     pub(super) fn is_undecided(&self) -> bool {
         matches!(self, Self::NoAnswer(_) | Self::Blocked)
+    }
+
+    /// As [`reply_code`].
+    pub(super) fn reply_code(&self) -> Option<u16> {
+        match self {
+            Self::Failed(error) => reply_code(error),
+            Self::Lost | Self::NoAnswer(_) | Self::Blocked => None,
+        }
     }
 }
 

@@ -11,13 +11,13 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::channel::Channel;
+use super::channel_pool::ChannelPool;
 use super::dial::dial;
 use super::endpoint::Endpoint;
 use super::error::failed;
-use super::inboxes::Inboxes;
+use super::inboxes::{Inboxes, Reception};
 use super::link::{CLOSE_TIMEOUT, FIRST_PAUSE, Link, Live, back_off};
-use super::publisher::ChannelPool;
-use super::{BrokerError, ReplyRules, Topology};
+use super::{BrokerError, Inbox, ReplyRules, Topology};
 use crate::settings::BrokerSettings;
 
 /// `RabbitMQ`, over connections that come back by themselves. Clones share them.
@@ -176,6 +176,12 @@ impl Broker {
     #[must_use]
     pub fn reply_rules(&self) -> &ReplyRules {
         &self.inner.reply_rules
+    }
+
+    /// How each inbox is consumed for which there is a consumer.
+    #[must_use]
+    pub fn receptions(&self) -> Vec<(Inbox, Reception)> {
+        self.inner.inboxes.receptions()
     }
 
     /// A new channel on the connection for work.

@@ -10,8 +10,9 @@ use tracing::{debug, warn};
 
 use super::bounded::RequestError;
 use super::channel::{Channel, Incoming};
-use super::error::{NOT_FOUND, failed};
+use super::error::failed;
 use super::inboxes::Word;
+use super::lapin_error::NOT_FOUND;
 use super::{Broker, BrokerError, Delivery, Inbox};
 use crate::job::amqp::{Sender, short};
 

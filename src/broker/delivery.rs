@@ -6,19 +6,9 @@ use lapin::message::Delivery as RawDelivery;
 
 use super::bounded::RequestError;
 use super::channel::Receipt;
+use super::error::NotAcknowledged;
 use super::{Inbox, MessageProperties};
 use crate::job::amqp::{BODY, Sender};
-
-/// A delivery could not be acknowledged or given back, for its channel is gone. The broker will
-/// deliver the message again, here or elsewhere.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the delivery from {queue:?} was not acknowledged and will be delivered again: {reason}")]
-pub struct NotAcknowledged {
-    /// The queue that it came from.
-    pub queue: String,
-    /// What happened.
-    pub reason: String,
-}
 
 /// A message that the broker waits to hear about.
 ///

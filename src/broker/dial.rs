@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 
 use super::BrokerError;
 use super::endpoint::Endpoint;
-use super::error::{describe, reply_code};
 use super::guarded::{Guarded, Kit};
+use super::lapin_error::{describe, reply_code};
 use crate::tls::{TlsFiles, TlsProblem};
 
 /// How long one attempt may take, from the name's resolution to the open virtual host.

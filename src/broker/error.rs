@@ -1,14 +1,9 @@
-//! Errors, named by what a caller does about them, and the reading of lapin's.
+//! Errors, named by what a caller does about them.
 
 use std::time::Duration;
 
-use lapin::ErrorKind;
-
 use super::bounded::RequestError;
 use crate::tls::{Names, TlsProblem};
-
-/// The broker's reply code for an exchange or a queue that is not there.
-pub(super) const NOT_FOUND: u16 = 404;
 
 /// What the settings of a connection to the broker are called.
 const NAMES: Names = Names {
@@ -183,6 +178,17 @@ impl PublishError {
     }
 }
 
+/// A delivery could not be acknowledged or given back, for its channel is gone. The broker will
+/// deliver the message again, here or elsewhere.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the delivery from {queue:?} was not acknowledged and will be delivered again: {reason}")]
+pub struct NotAcknowledged {
+    /// The queue that it came from.
+    pub queue: String,
+    /// What happened.
+    pub reason: String,
+}
+
 /// Why a delivery was not moved to a retry queue or to the dead letters.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
@@ -191,34 +197,7 @@ pub enum SettleError {
     Copy(#[source] PublishError),
     /// The delivery is gone with its channel; the broker will deliver it again.
     #[error(transparent)]
-    NotAcknowledged(#[from] super::NotAcknowledged),
-}
-
-/// The broker's reply code, where the broker itself ended a channel or the connection.
-pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => Some(error.get_id()),
-        _ => None,
-    }
-}
-
-/// The broker's own words where there are some, else lapin's.
-pub(super) fn describe(error: &lapin::Error) -> String {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => error.get_message().to_string(),
-        ErrorKind::IOError(error) => error.to_string(),
-        _ => error.to_string(),
-    }
-}
-
-impl RequestError {
-    /// As [`reply_code`].
-    pub(super) fn reply_code(&self) -> Option<u16> {
-        match self {
-            Self::Failed(error) => reply_code(error),
-            Self::Lost | Self::NoAnswer(_) | Self::Blocked => None,
-        }
-    }
+    NotAcknowledged(#[from] NotAcknowledged),
 }
 
 /// Shortens to `BrokerError::Failed`.

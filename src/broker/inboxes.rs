@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Broker, Inbox};
+use super::Inbox;
 
 /// How an inbox is consumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,13 +41,10 @@ impl Inboxes {
         all.push((inbox, Arc::downgrade(&word)));
         Word(word)
     }
-}
 
-impl Broker {
-    /// How each inbox is consumed for which there is a consumer.
-    #[must_use]
-    pub fn receptions(&self) -> Vec<(Inbox, Reception)> {
-        let all = self.inner.inboxes.0.lock();
+    /// What they say, of each inbox that has a consumer.
+    pub(super) fn receptions(&self) -> Vec<(Inbox, Reception)> {
+        let all = self.0.lock();
         let said =
             all.iter().filter_map(|(inbox, word)| Some((*inbox, word.upgrade()?.lock().clone())));
         said.collect()

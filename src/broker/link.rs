@@ -17,7 +17,7 @@ use super::BrokerError;
 use super::bounded::RequestError;
 use super::dial::dial;
 use super::endpoint::Endpoint;
-use super::error::describe;
+use super::lapin_error::describe;
 
 /// The first pause of a back-off; each further one is twice as long.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);

@@ -13,7 +13,8 @@ use tracing::{debug, warn};
 
 use super::bounded::{ANSWER_TIMEOUT, RequestError};
 use super::channel::{Channel, Declare};
-use super::error::{NOT_FOUND, failed};
+use super::error::failed;
+use super::lapin_error::NOT_FOUND;
 use super::{Broker, BrokerError, OutgoingMessage, PublishError};
 use crate::job::amqp::short;
 

@@ -1,15 +1,11 @@
 //! Publishing, always confirmed: two awaits, one to send and one until the broker has it.
 
-use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
 use lapin::{BasicProperties, Confirmation};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::bounded::RequestError;
-use super::channel::Channel;
-use super::error::{NOT_FOUND, failed};
-use super::link::Live;
+use super::lapin_error::NOT_FOUND;
 use super::{Broker, BrokerError, OutgoingMessage, PublishError};
 use crate::job::amqp::{properties_of, short};
 
@@ -176,66 +172,6 @@ fn judge_error(error: &RequestError, target: String) -> PublishError {
         }
         RequestError::NoAnswer(after) => PublishError::TimedOut { target, after: *after },
         RequestError::Blocked => PublishError::Blocked { target },
-    }
-}
-
-/// Confirm channels, kept open between messages.
-pub(super) struct ChannelPool(Pool<ConfirmChannels>);
-
-impl ChannelPool {
-    pub(super) fn new(
-        connection: watch::Receiver<Option<Live>>,
-        max_size: usize,
-    ) -> Result<Self, BrokerError> {
-        let pool = Pool::builder(ConfirmChannels { connection }).max_size(max_size.max(1)).build();
-        pool.map(Self).map_err(|error| BrokerError::Failed {
-            action: "making the pool of channels".to_owned(),
-            reason: error.to_string(),
-        })
-    }
-
-    async fn get(&self) -> Result<Object<ConfirmChannels>, BrokerError> {
-        self.0.get().await.map_err(|error| match error {
-            deadpool::managed::PoolError::Backend(error) => error,
-            error => BrokerError::Failed {
-                action: "taking a channel".to_owned(),
-                reason: error.to_string(),
-            },
-        })
-    }
-}
-
-struct ConfirmChannels {
-    connection: watch::Receiver<Option<Live>>,
-}
-
-struct ConfirmChannel {
-    channel: Channel,
-    /// Set while a confirm is awaited. A publication that was given up half-way leaves it set:
-    /// such a channel is not used again, so that no old confirm is taken for a new one.
-    unconfirmed: bool,
-}
-
-impl Manager for ConfirmChannels {
-    type Type = ConfirmChannel;
-    type Error = BrokerError;
-
-    async fn create(&self) -> Result<ConfirmChannel, BrokerError> {
-        let connection = self.connection.borrow().clone().ok_or(BrokerError::NotConnected)?;
-        let channel = Channel::open(&connection).await.map_err(failed("opening a channel"))?;
-        channel.select_confirms().await.map_err(failed("asking for publisher confirms"))?;
-        Ok(ConfirmChannel { channel, unconfirmed: false })
-    }
-
-    async fn recycle(
-        &self,
-        channel: &mut ConfirmChannel,
-        _: &Metrics,
-    ) -> RecycleResult<BrokerError> {
-        if channel.unconfirmed || !channel.channel.is_open() {
-            return Err(RecycleError::message("the channel is of no use any more"));
-        }
-        Ok(())
     }
 }
 

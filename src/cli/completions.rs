@@ -1,10 +1,10 @@
 //! `longshore completions`.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
+use super::Outcome;
 use super::output::print;
-use super::{Arguments, Outcome};
 
 /// Print a completion script for a shell.
 #[derive(Debug, Args)]
@@ -17,9 +17,9 @@ pub struct CompletionsArguments {
     shell: Shell,
 }
 
-pub(super) fn run(arguments: &CompletionsArguments) -> Outcome {
+pub(super) fn run(arguments: &CompletionsArguments, program: &mut Command) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Arguments::command(), "longshore", &mut script);
+    clap_complete::generate(arguments.shell, program, "longshore", &mut script);
     print(&String::from_utf8_lossy(&script))?;
     Ok(0)
 }

@@ -1,6 +1,8 @@
 //! What every command is given.
 
-use super::{Arguments, Failure, telemetry};
+use std::path::PathBuf;
+
+use super::{Failure, telemetry};
 use crate::settings::{Loader, Reader, Sources};
 
 /// What every command is given: the settings, not yet checked.
@@ -10,10 +12,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// Collects what this process was given.
+    /// Collects what this process was given. `config` is the settings file that its arguments name.
     #[must_use]
-    pub fn of_process(arguments: &Arguments) -> Self {
-        Self { loader: Loader::new(Sources::of_process(arguments.config.clone())) }
+    pub fn of_process(config: Option<PathBuf>) -> Self {
+        Self { loader: Loader::new(Sources::of_process(config)) }
     }
 
     /// Reads sections of the settings, and starts the program's own log as they say.

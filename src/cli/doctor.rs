@@ -2,12 +2,13 @@
 
 mod apart;
 mod checks;
+mod finding;
 mod queues;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use serde::Serialize;
 
+use self::finding::{Finding, Grade};
 use super::output::{Format, print, print_json};
 use super::terminal::one_line;
 use super::{Context, Outcome};
@@ -23,39 +24,6 @@ pub struct DoctorArguments {
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     output: Format,
-}
-
-/// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Grade {
-    Ok,
-    Warn,
-    Fail,
-}
-
-/// What a check found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Finding {
-    check: &'static str,
-    grade: Grade,
-    said: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
-}
-
-impl Finding {
-    fn ok(check: &'static str, said: impl Into<String>) -> Self {
-        Self { check, grade: Grade::Ok, said: said.into(), mend: None }
-    }
-
-    fn warn(check: &'static str, said: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, grade: Grade::Warn, said: said.into(), mend: Some(mend.into()) }
-    }
-
-    fn fail(check: &'static str, said: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, grade: Grade::Fail, said: said.into(), mend: Some(mend.into()) }
-    }
 }
 
 pub(super) async fn run(arguments: &DoctorArguments, context: &Context) -> Outcome {

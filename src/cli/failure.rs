@@ -4,13 +4,15 @@ use std::io;
 
 use anstyle::{AnsiColor, Style};
 
-use super::output::say;
 use super::terminal::one_line;
 use crate::broker::{BrokerError, PublishError};
 use crate::runner::orchestrator::EngineError;
 use crate::settings::SettingsErrors;
 use crate::storage::{JournalError, StoreError};
 use crate::worker::LocalError;
+
+/// An exit code, or why there is none.
+pub type Outcome = Result<u8, Failure>;
 
 /// Why a command could not do what it was asked to.
 #[derive(Debug)]
@@ -137,10 +139,10 @@ impl Failure {
         }
     }
 
-    /// Says on standard error what is wrong and what may help.
-    pub fn tell(&self) {
+    /// What is wrong and what may help; nothing where nobody reads any more.
+    pub(super) fn told(&self) -> Option<String> {
         let told = match self {
-            Self::ReaderGone => return,
+            Self::ReaderGone => return None,
             Self::Settings(errors) => format!(
                 "{errors}\n{}docs/settings.md says what there is; \
                  longshore worker --print-settings shows what holds",
@@ -156,7 +158,7 @@ impl Failure {
                 format!("{}{help}", with_causes(error))
             }
         };
-        say(&format!("{}{told}", label("longshore", AnsiColor::Red)));
+        Some(format!("{}{told}", label("longshore", AnsiColor::Red)))
     }
 }
 

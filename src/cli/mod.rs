@@ -27,10 +27,10 @@ mod worker;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use context::Context;
-pub use failure::Failure;
+pub use failure::{Failure, Outcome};
 
 /// What the program was asked to do.
 #[derive(Debug, Parser)]
@@ -91,9 +91,6 @@ pub enum Command {
     Completions(completions::CompletionsArguments),
 }
 
-/// An exit code, or why there is none.
-pub type Outcome = Result<u8, Failure>;
-
 impl Command {
     /// Does it.
     pub async fn run(self, context: &Context) -> Outcome {
@@ -108,7 +105,21 @@ impl Command {
             Self::Segments(arguments) => segments::run(&arguments, context).await,
             Self::Doctor(arguments) => Box::pin(doctor::run(&arguments, context)).await,
             Self::Schema(arguments) => schema::run(&arguments),
-            Self::Completions(arguments) => completions::run(&arguments),
+            Self::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EXIT_CODES;
+    use crate::job::Verdict;
+
+    #[test]
+    fn the_exit_code_of_every_verdict_is_told() {
+        for verdict in Verdict::ALL {
+            let code = format!(" {}  ", verdict.process_exit_code());
+            assert!(EXIT_CODES.contains(&code), "{verdict} ends with{code}");
         }
     }
 }

@@ -91,3 +91,12 @@ pub(super) fn say_raw(line: &str) {
 pub(super) fn warn(sentence: &str) {
     say(&format!("longshore: {sentence}"));
 }
+
+impl Failure {
+    /// Says on standard error what is wrong and what may help.
+    pub fn tell(&self) {
+        if let Some(told) = self.told() {
+            say(&told);
+        }
+    }
+}

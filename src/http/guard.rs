@@ -8,9 +8,11 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::LIVENESS;
 use super::hosts::Hosts;
 use crate::settings::HttpSettings;
+
+/// The path that everybody may ask: it tells only that the process lives.
+pub(super) const LIVENESS: &str = "/healthz";
 
 /// The largest body of a request, in bytes. Nothing here reads one.
 const MAX_BODY_BYTES: u64 = 1024;

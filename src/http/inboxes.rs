@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::readiness::Check;
+use super::check::Check;
 use crate::broker::{Broker, Inbox, Reception};
 
 /// How long an inbox may be without a consumer: one that is rebuilt after a lost connection takes less.

@@ -1,6 +1,7 @@
 //! Health over HTTP: `/healthz` says that the process lives, `/readyz` whether it can work, and
 //! what is missing when it cannot. Nothing here changes anything, whoever asks.
 
+mod check;
 mod connections;
 mod guard;
 mod hosts;
@@ -19,12 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::HttpSettings;
 
-use self::guard::Guard;
+use self::guard::{Guard, LIVENESS};
 use self::latest::Latest;
-pub use readiness::{Check, Readiness, Report};
-
-/// The path that everybody may ask: it tells only that the process lives.
-const LIVENESS: &str = "/healthz";
+pub use check::Check;
+pub use readiness::{Readiness, Report};
 
 /// Binds to the address of the settings; what it gives serves until `closing`.
 pub async fn serve(

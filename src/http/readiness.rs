@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::check::Check;
 use super::inboxes;
 use crate::broker::Broker;
 use crate::runner::ContainerOrchestrator;
@@ -37,17 +38,6 @@ pub struct Report {
     pub ready: bool,
     /// The checks.
     pub checks: Vec<Check>,
-}
-
-/// One thing that a worker needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What.
-    pub name: &'static str,
-    /// Whether it is there.
-    pub ok: bool,
-    /// What is missing, or what is there.
-    pub detail: String,
 }
 
 impl Readiness {

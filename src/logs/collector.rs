@@ -1,122 +1,37 @@
 //! The log loop of a segment: who is attached, when each is due, and how all of it ends.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::Frame;
-use super::backlog::Space;
 use super::compact::compact;
 use super::handle::{HANDOVER, LogHandle};
 use super::key::{Day, Origin};
-use super::line::Line;
 use super::live::LiveFeed;
-use super::room::Room;
+use super::shared::{Pulse, Shared};
 use super::shipper::Shipper;
-use super::spool::Spool;
-use super::storing::all_permits;
-use crate::job::mask::Mask;
-use crate::job::{Entrypoint, JobId, Listening, RunId};
+use super::source::{LiveTap, LogSource};
+use crate::job::Listening;
 use crate::settings::LogSettings;
 use crate::storage::ObjectStore;
 
 /// How often the loop looks who is due.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Compactions at a time, for each holds a part of a day's log in memory.
-const MAX_CONCURRENT_COMPACTIONS: usize = 2;
-
 /// Frames that are taken at once, where so many are there.
 const MAX_FRAME_BATCH: usize = 64;
 
 /// How long after midnight, UTC, a past day is compacted; also the pause between two compactions.
 const COMPACTION_GRACE: Duration = Duration::from_mins(5);
-
-/// Whose output it is.
-#[derive(Clone)]
-pub struct LogSource {
-    /// The job.
-    pub job: JobId,
-    /// The run.
-    pub run: RunId,
-    /// The attempt; the first is 1.
-    pub attempt: u32,
-    /// The kind of program.
-    pub entrypoint: Entrypoint,
-    /// Time between two shipments.
-    pub interval: Duration,
-    /// Whether the run ends by itself: then its whole output is kept, too, up to a cap.
-    pub terminating: bool,
-    /// Whether the container was made by an earlier worker, and some of its output may be stored.
-    /// `false` saves asking the store, and must be said only of a container just made.
-    pub resume: bool,
-    /// What must not be seen in its log.
-    pub mask: Mask,
-}
-
-/// Where to send every line of a container besides, such as a terminal.
-///
-/// When it is full, the container's output is read no further until there is room: its reader
-/// misses no line. The timer goes on meanwhile. Dropping the receiver ends it.
-pub type LiveTap = mpsc::Sender<Line>;
-
-/// What the loop and a container's shipper share.
-pub(super) struct Pulse {
-    pub(super) beat: Notify,
-    /// Whether a listener has come who was not greeted yet.
-    listener: AtomicBool,
-    job: JobId,
-    every: Duration,
-    state: Mutex<PulseState>,
-}
-
-struct PulseState {
-    due: Instant,
-    /// The days of which chunks wait for their compaction.
-    days: BTreeSet<Day>,
-    compact_after: Instant,
-    compacting: bool,
-}
-
-impl Pulse {
-    pub(super) fn note_listener(&self) {
-        self.listener.store(true, Ordering::Release);
-    }
-
-    pub(super) fn listener_has_come(&self) -> bool {
-        self.listener.swap(false, Ordering::AcqRel)
-    }
-
-    pub(super) fn stored_on(&self, day: Day) {
-        self.state.lock().days.insert(day);
-    }
-}
-
-/// What every shipper needs.
-pub(super) struct Shared {
-    pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) settings: LogSettings,
-    /// What waiting chunks may use.
-    pub(super) space: Space,
-    /// Where those are who listen.
-    pub(super) feed: Option<Arc<LiveFeed>>,
-    /// Shares of what may be on its way to the store at a time.
-    pub(super) puts: Semaphore,
-    pub(super) compactions: Semaphore,
-    /// When stopping: until when.
-    pub(super) stop: watch::Sender<Option<Instant>>,
-    pulses: Mutex<HashMap<u64, Arc<Pulse>>>,
-}
 
 /// Takes a container off the loop, however its shipper ends.
 struct Registration {
@@ -153,18 +68,8 @@ impl LogCollector {
         settings: LogSettings,
         feed: Option<Arc<LiveFeed>>,
     ) -> Self {
-        let space = space(&settings);
-        space.spool.clean_up();
-        let shared = Shared {
-            store,
-            settings,
-            space,
-            feed,
-            puts: Semaphore::new(all_permits()),
-            compactions: Semaphore::new(MAX_CONCURRENT_COMPACTIONS),
-            stop: watch::Sender::new(None),
-            pulses: Mutex::default(),
-        };
+        let shared = Shared::new(store, settings, feed);
+        shared.space.spool.clean_up();
         Self { shared: Arc::new(shared), tracker: TaskTracker::new(), attached: AtomicU64::new(0) }
     }
 
@@ -210,19 +115,7 @@ impl LogCollector {
     where
         E: std::fmt::Display + Send + 'static,
     {
-        let now = Instant::now();
-        let pulse = Arc::new(Pulse {
-            beat: Notify::new(),
-            listener: AtomicBool::new(false),
-            job: source.job.clone(),
-            every: source.interval,
-            state: Mutex::new(PulseState {
-                due: now + source.interval,
-                days: BTreeSet::new(),
-                compact_after: now,
-                compacting: false,
-            }),
-        });
+        let pulse = Arc::new(Pulse::new(source.job.clone(), source.interval));
         let number = self.attached.fetch_add(1, Ordering::Relaxed);
         self.shared.pulses.lock().insert(number, Arc::clone(&pulse));
         let registration = Registration { shared: Arc::clone(&self.shared), number };
@@ -250,17 +143,6 @@ impl LogCollector {
         self.shared.stop.send_replace(Some(deadline));
         self.tracker.close();
         tokio::time::timeout_at(deadline + HANDOVER, self.tracker.wait()).await.is_ok()
-    }
-}
-
-fn space(settings: &LogSettings) -> Space {
-    Space {
-        memory: Room::new(settings.max_memory_bytes),
-        disk: Room::new(settings.max_spool_bytes),
-        own_memory: settings.max_buffer_bytes as u64,
-        own_disk: settings.max_container_spool_bytes,
-        spool: Spool::new(settings.spool_dir.clone()),
-        chunk: settings.max_chunk_bytes as u64,
     }
 }
 

@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::Stream;
 use super::line::{CUT_MARK, Ending, Line, stored_time};
-use super::{LogSource, Stream};
+use super::source::LogSource;
 use crate::job::{JobId, LineStream, LiveLine, LogLines};
 
 /// How long the word of a listener holds. It is said again several times in this time.

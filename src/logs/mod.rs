@@ -22,14 +22,16 @@ mod output;
 mod reader;
 mod retention;
 mod room;
+mod shared;
 mod shipper;
+mod source;
 mod spool;
 mod storing;
 #[cfg(test)]
 mod testing;
 
 pub use crate::job::mask::{MASKED, Mask, Masks};
-pub use collector::{LiveTap, LogCollector, LogSource};
+pub use collector::LogCollector;
 pub use compact::{MAX_DAILY_BYTES, compact};
 pub use frame::{Cursor, CursorTracker, Frame, NotACursor, Order, Stream};
 pub use handle::{LogHandle, LogSummary};
@@ -39,3 +41,4 @@ pub use line::{CUT_MARK, Ending, Line, MAX_LINE_BYTES, StoredLine};
 pub use live::{LISTENING_HOLDS, LiveFeed};
 pub use reader::{LogQuery, MAX_TAIL_LINES, ReadError, Sink, list_days, read, stored_up_to};
 pub use retention::{Retention, RetentionError, Swept, keep, sweep};
+pub use source::{LiveTap, LogSource};

@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backlog::Backlog;
 use super::chunk::Cutter;
-use super::collector::{LiveTap, LogSource, Pulse, Shared};
 use super::compact::locate;
 use super::handle::LogSummary;
 use super::key::{Day, FrameRange, LogKey, Origin};
@@ -21,7 +20,8 @@ use super::line::{Assembler, Line};
 use super::live::Told;
 use super::output::Output;
 use super::room::Hold;
-use super::storing::PUT_PATIENCE;
+use super::shared::{PUT_PATIENCE, Pulse, Shared};
+use super::source::{LiveTap, LogSource};
 use super::{CursorTracker, Frame};
 
 /// The pause after a failed attempt to find out where a stored log ends.

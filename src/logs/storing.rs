@@ -1,35 +1,15 @@
 //! A container's chunks on their way out: one PUT at a time, of frozen bytes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::compact::LOG_TYPE;
 use super::key::LogKey;
+use super::shared::{PUT_PATIENCE, permits};
 use super::shipper::{Shipper, or_never};
 use crate::storage::{Bucket, Condition, StoreError};
-
-/// How long storing one chunk may take before it counts as failed and is tried again later.
-pub(super) const PUT_PATIENCE: Duration = Duration::from_mins(2);
-
-/// Chunks being stored at a time, over all containers: so many of the smallest.
-const MAX_CONCURRENT_PUTS: u32 = 32;
-
-/// Bytes of chunks being stored at a time, over all containers.
-const MAX_PUT_BYTES: u64 = 8 << 20;
-
-/// The permits for everything that may be on its way at a time.
-pub(super) fn all_permits() -> usize {
-    MAX_CONCURRENT_PUTS as usize
-}
-
-/// The permits for storing so many bytes, one at least and not more than there are.
-fn permits(bytes: u64) -> u32 {
-    let share = MAX_PUT_BYTES / u64::from(MAX_CONCURRENT_PUTS);
-    u32::try_from(bytes.div_ceil(share)).unwrap_or(u32::MAX).clamp(1, MAX_CONCURRENT_PUTS)
-}
 
 impl Shipper {
     /// Begins to store the next chunk, unless one is on its way.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::number::whole;
 use super::users::{FEWEST, Users};
 
 /// What a whole number counts. Megabytes and kilobytes are binary: 1 MB is 1,048,576 bytes.
@@ -257,11 +258,6 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
         "false" | "0" | "no" | "off" => Some(false),
         _ => None,
     }
-}
-
-/// Digits alone: `u64`'s own parser would also take a leading `+`.
-pub(super) fn whole(text: &str) -> Option<u64> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// A URL with its password replaced; all of it where it cannot be told where the password is.

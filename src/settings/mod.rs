@@ -10,6 +10,7 @@ mod kind;
 mod layers;
 mod loader;
 mod mistake;
+mod number;
 mod profile;
 mod read;
 mod seccomp;
@@ -25,14 +26,14 @@ pub use exposure::{Exposure, NO_HOST_NETWORK, allows_host_network, exposures, is
 pub use kind::{Kind, Unit, mask_url};
 pub use loader::{Effective, Loader, Reader};
 pub use mistake::{Mistake, Origin, SettingsErrors};
-pub use profile::{NoUser, Profile, User};
+pub use profile::Profile;
 pub use seccomp::SeccompProfile;
 pub use sections::{
     BrokerSettings, DeadLetterBounds, EngineLog, HttpSettings, ImageSettings, LogFormat,
     LogSettings, RunnerSettings, StoreSettings, TelemetrySettings, WorkerSettings,
 };
 pub use sources::{FILE_VARIABLE, Sources};
-pub use users::Users;
+pub use users::{NoUser, User, Users};
 
 use crate::job::Bounds;
 

@@ -1,9 +1,5 @@
 //! What every container may do, whatever its message says.
 
-use std::fmt;
-use std::str::FromStr;
-
-use super::kind;
 use super::seccomp::SeccompProfile;
 use super::users::Users;
 
@@ -29,43 +25,4 @@ pub struct Profile {
     pub init: bool,
     /// `BOT_OCI_RUNTIME` (the engine's default).
     pub oci_runtime: Option<String>,
-}
-
-/// A user and a group by number; the image need not know them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct User {
-    /// The user.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-}
-
-impl User {
-    /// The user that may do everything its container allows.
-    pub const ROOT: Self = Self { uid: 0, gid: 0 };
-}
-
-/// As the engine takes it, `uid:gid`.
-impl fmt::Display for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.uid, self.gid)
-    }
-}
-
-/// Why a text is no user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a user by number")]
-pub struct NoUser;
-
-/// `uid`, whose group has the same number, or `uid:gid`.
-impl FromStr for User {
-    type Err = NoUser;
-
-    fn from_str(text: &str) -> Result<Self, NoUser> {
-        let number = |digits| {
-            kind::whole(digits).and_then(|number| u32::try_from(number).ok()).ok_or(NoUser)
-        };
-        let (uid, gid) = text.split_once(':').unwrap_or((text, text));
-        Ok(Self { uid: number(uid)?, gid: number(gid)? })
-    }
 }

@@ -6,14 +6,15 @@ use super::exposure::is_loopback;
 use super::kind;
 use super::loader::Reader;
 use super::mistake::Mistake;
-use super::profile::{Profile, User};
+use super::number::whole;
+use super::profile::Profile;
 use super::seccomp::SeccompProfile;
 use super::sections::{
     BrokerSettings, DeadLetterBounds, EngineLog, HttpSettings, ImageSettings, LogFormat,
     LogSettings, RunnerSettings, StoreSettings, TelemetrySettings, WorkerSettings,
 };
 use super::table::{self as t, Setting};
-use super::users::Users;
+use super::users::{User, Users};
 use crate::job::{Limits, Network};
 use crate::tls::TlsFiles;
 
@@ -33,7 +34,7 @@ impl Reader<'_> {
             retry_delays: self
                 .list(&t::RETRY_DELAYS_SECONDS)
                 .iter()
-                .filter_map(|delay| kind::whole(delay))
+                .filter_map(|delay| whole(delay))
                 .map(std::time::Duration::from_secs)
                 .collect(),
             lock_heartbeat: self.seconds(&t::SEGMENT_GRACE_SECONDS) / 5,

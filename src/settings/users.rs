@@ -4,13 +4,51 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::profile::{NoUser, User};
+use super::number::whole;
 
 /// The fewest users of a range: containers pick theirs at random, and must not meet all the time.
 pub(super) const FEWEST: u32 = 1024;
 
 /// The last number that can be a user's: the kernel takes the one after it for "none".
 const LAST_USER: u32 = u32::MAX - 1;
+
+/// A user and a group by number; the image need not know them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct User {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+impl User {
+    /// The user that may do everything its container allows.
+    pub const ROOT: Self = Self { uid: 0, gid: 0 };
+}
+
+/// As the engine takes it, `uid:gid`.
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+/// Why a text is no user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a user by number")]
+pub struct NoUser;
+
+/// `uid`, whose group has the same number, or `uid:gid`.
+impl FromStr for User {
+    type Err = NoUser;
+
+    fn from_str(text: &str) -> Result<Self, NoUser> {
+        let number =
+            |digits| whole(digits).and_then(|number| u32::try_from(number).ok()).ok_or(NoUser);
+        let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+        Ok(Self { uid: number(uid)?, gid: number(gid)? })
+    }
+}
 
 /// As whom programs run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,37 @@
-//! Names for messages, by what is in them.
+//! Refusing a message whose body can be followed, and names for messages, by what is in them.
 
 use sha2::{Digest, Sha256};
+
+use super::validate::Job;
+use super::violation::{MessageError, violation};
+
+impl MessageError {
+    /// What is wrong with a property of a message whose body can be followed.
+    #[must_use]
+    pub fn of_property(name: &str, problem: &str, job: &Job) -> Self {
+        Self::of_job(&format!("property {name}"), problem, job)
+    }
+
+    /// That a start names a run which another message has started.
+    #[must_use]
+    pub fn of_taken_run(job: &Job) -> Self {
+        let problem = format!(
+            "the run {} was started by a message with another body, and is not started again; \
+             give a new run a message_id of its own, and no run_id or a new one",
+            job.run_id
+        );
+        Self::of_job("run_id", &problem, job)
+    }
+
+    fn of_job(path: &str, problem: &str, job: &Job) -> Self {
+        Self {
+            violations: vec![violation(path, problem)],
+            id: Some(job.id.clone()),
+            entrypoint: Some(job.entrypoint),
+            run_id: Some(job.run_id.clone()),
+        }
+    }
+}
 
 /// Bytes of a digest that an event's id shows: enough that nobody finds a second message for it.
 const SHOWN_BYTES: usize = 16;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Entrypoint, Job, JobId, RunId};
+use super::{Entrypoint, JobId, RunId};
 
 /// One thing that is wrong with a message, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,32 +34,6 @@ pub struct MessageError {
 }
 
 impl MessageError {
-    /// What is wrong with a property of a message whose body can be followed.
-    #[must_use]
-    pub fn of_property(name: &str, problem: &str, job: &Job) -> Self {
-        Self::of_job(&format!("property {name}"), problem, job)
-    }
-
-    /// That a start names a run which another message has started.
-    #[must_use]
-    pub fn of_taken_run(job: &Job) -> Self {
-        let problem = format!(
-            "the run {} was started by a message with another body, and is not started again; \
-             give a new run a message_id of its own, and no run_id or a new one",
-            job.run_id
-        );
-        Self::of_job("run_id", &problem, job)
-    }
-
-    fn of_job(path: &str, problem: &str, job: &Job) -> Self {
-        Self {
-            violations: vec![violation(path, problem)],
-            id: Some(job.id.clone()),
-            entrypoint: Some(job.entrypoint),
-            run_id: Some(job.run_id.clone()),
-        }
-    }
-
     /// The same with `change` made to every text of it.
     #[must_use]
     pub fn with_texts(mut self, change: impl Fn(String) -> String) -> Self {

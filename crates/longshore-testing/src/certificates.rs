@@ -8,7 +8,8 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
-use super::own_broker::USER;
+/// The user of a test's own broker, whom a certificate of a client names.
+pub const USER: &str = "robust";
 
 /// Where servers find their files in their containers.
 pub const IN_CONTAINER: &str = "/tls";

@@ -24,14 +24,12 @@ use longshore::broker::REASON_HEADER;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::certificates::{Folder, IN_CONTAINER};
+use super::certificates::{Folder, IN_CONTAINER, USER};
 use super::engine::TEST_LABEL;
 use super::events::{PATIENCE, Seen};
 use super::servers::free_port;
 
 const IMAGE: &str = "rabbitmq:4-management";
-
-pub const USER: &str = "robust";
 
 /// A word that stands nowhere else, so that it is found wherever it gets to.
 pub const PASSWORD: &str = "canary-of-the-broker-4d1f";

@@ -1,7 +1,7 @@
 //! Whether jobs are kept from the host and from its servers. Pure: nothing here fails a worker, so that
 //! the worst grade is a warning.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::runner::docker::{Isolation, Seccomp};
 use crate::settings::{Exposure, NO_HOST_NETWORK, RunnerSettings, allows_host_network};
 
@@ -85,7 +85,7 @@ pub(super) fn servers(exposures: Vec<Exposure>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Grade;
+    use super::super::finding::Grade;
     use super::*;
     use crate::settings::{Loader, Reader, Sources};
 

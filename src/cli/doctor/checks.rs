@@ -1,9 +1,9 @@
 //! The checks.
 
 use std::path::Path;
-use std::time::Duration;
 
-use super::{Finding, apart, queues};
+use super::finding::{Finding, PATIENCE};
+use super::{apart, queues};
 use crate::broker::{Broker, BrokerError};
 use crate::job::Runtime;
 use crate::runner::docker::{DockerOrchestrator, Progress};
@@ -17,9 +17,6 @@ use crate::storage::{ObjectStore as _, S3Store, StoreError, probe};
 
 /// Below which name in the state bucket conditional writes are tried out.
 const PROBES: &str = "doctor";
-
-/// The longest that a check may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Every check, one after the other. One that fails stops no other; one whose settings are wrong
 /// is left out, for the settings' own lines say so.
@@ -210,7 +207,7 @@ fn free_bytes(directory: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Grade;
+    use super::super::finding::Grade;
     use super::*;
 
     #[test]

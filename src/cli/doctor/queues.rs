@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Finding;
-use super::checks::PATIENCE;
+use super::finding::{Finding, PATIENCE};
 use crate::broker::{Backlog, Broker, Inbox};
 use crate::settings::{BrokerSettings, StoreSettings};
 use crate::storage::{Journal, S3Store};
@@ -94,7 +93,7 @@ fn judge_dead_letters(count: u32, queue: &str, most: u64) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Grade;
+    use super::super::finding::Grade;
     use super::*;
 
     #[test]

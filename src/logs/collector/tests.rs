@@ -2,12 +2,13 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use futures_util::stream;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 use crate::logs::reader::{LogQuery, read};
 use crate::logs::testing::{MemoryStore, Op};
-use crate::logs::{LogSummary, Stream};
+use crate::logs::{LogSummary, Mask, Stream};
 use crate::storage::Bucket;
 
 const SOON: Duration = Duration::from_mins(1);

@@ -1,11 +1,7 @@
 //! The header of a message's content: its size and its properties.
 
 use super::bytes::Reader;
-use super::table::check_headers;
-
-/// What was wrong with the properties of a message, one line each: the property, a space, the
-/// problem. Set here alone; what a publisher sets under this name is taken out.
-pub const UNREADABLE_HEADER: &str = "x-longshore-unreadable";
+use super::table::{UNREADABLE_HEADER, check_headers};
 
 /// What a line of [`UNREADABLE_HEADER`] calls a body that was left out.
 pub const BODY: &str = "body";

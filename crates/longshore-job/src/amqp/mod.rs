@@ -15,10 +15,11 @@ mod message;
 mod method;
 mod table;
 
-pub use content::{BODY, UNREADABLE_HEADER};
+pub use content::BODY;
 pub use frame::{Filter, Oversized};
 pub use message::{
     ATTEMPT_HEADER, FIRST_TRY_HEADER, HeaderValue, MessageProperties, OutgoingMessage,
     QUEUE_HEADER, REASON_HEADER, Sender, TRACEPARENT_HEADER, Unreadable, properties_of,
     properties_of_copy, short,
 };
+pub use table::UNREADABLE_HEADER;

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use super::bytes::Reader;
-use super::content::UNREADABLE_HEADER;
+
+/// What was wrong with the properties of a message, one line each: the property, a space, the
+/// problem. Set in this folder alone; what a publisher sets under this name is taken out.
+pub const UNREADABLE_HEADER: &str = "x-longshore-unreadable";
 
 /// How deep tables and arrays may be nested. lapin's parser calls itself for each level, and some
 /// thousands of them overflow its stack; honest headers have two or three.

@@ -12,13 +12,10 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 pub use self::shared::Masks;
 use self::texts::{Texts, open_end};
-use self::view::{View, may_be_escaped};
+use self::view::{MAX_LAYERS, View, may_be_escaped};
 
 /// What stands in a log where a secret was written.
 pub const MASKED: &str = "[masked]";
-
-/// How many layers of escapes are looked through: JSON as a text in JSON, in an address.
-const MAX_LAYERS: usize = 3;
 
 /// A longer text is looked at in parts, in bytes: with its escapes undone it takes several times
 /// as much. Longer than the longest secret with every character escaped in each layer.

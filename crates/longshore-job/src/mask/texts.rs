@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use memchr::memchr;
 
-use super::MAX_LAYERS;
-use super::view::View;
+use super::view::{MAX_LAYERS, View};
 use crate::MIN_SECRET_BYTES;
 
 /// Of a secret of several lines, such as a key in PEM, each line of this length is masked by

@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr3};
 
+/// How many layers of escapes are looked through: JSON as a text in JSON, in an address.
+pub(super) const MAX_LAYERS: usize = 3;
+
 /// A text with a layer of escapes undone.
 #[derive(Debug)]
 pub(super) struct View {
