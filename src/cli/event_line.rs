@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 
 use super::terminal::one_line;
-use crate::job::{Event, EventData, State, Verdict};
+use crate::job::{Event, EventData, ResultStatus, State, Verdict};
 
 /// The line of an event: when, what, which job, which attempt, who, why. Colours are our own alone.
 pub(super) fn line(event: &Event) -> String {
@@ -41,10 +41,12 @@ fn state_colour(state: State) -> Option<AnsiColor> {
 }
 
 fn verdict_colour(verdict: Option<Verdict>) -> Option<AnsiColor> {
-    match verdict? {
-        Verdict::Succeeded => Some(AnsiColor::Green),
-        Verdict::Stopped | Verdict::Cancelled => Some(AnsiColor::Yellow),
-        _ => Some(AnsiColor::Red),
+    let verdict = verdict?;
+    match verdict.status() {
+        _ if verdict.was_asked_for() => Some(AnsiColor::Yellow),
+        ResultStatus::Success => Some(AnsiColor::Green),
+        ResultStatus::Error => Some(AnsiColor::Red),
+        ResultStatus::Running => None,
     }
 }
 

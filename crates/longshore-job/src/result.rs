@@ -158,7 +158,7 @@ impl ExecutionResult {
     /// message named.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        self.verdict == Some(Verdict::Rejected) && self.attempt == 0
+        self.verdict.is_some_and(Verdict::is_rejection) && self.attempt == 0
     }
 }
 

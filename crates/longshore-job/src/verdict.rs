@@ -86,6 +86,50 @@ impl Verdict {
         }
     }
 
+    /// Whether no further attempt follows one that ended so, whatever the message asks for.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::TimedOut
+            | Self::Stopped
+            | Self::Cancelled
+            | Self::Rejected
+            | Self::Unavailable => true,
+            Self::Succeeded | Self::Failed | Self::OutOfMemory | Self::Lost => false,
+        }
+    }
+
+    /// Whether somebody asked for the end.
+    #[must_use]
+    pub fn was_asked_for(self) -> bool {
+        match self {
+            Self::Stopped | Self::Cancelled => true,
+            Self::Succeeded
+            | Self::Failed
+            | Self::TimedOut
+            | Self::OutOfMemory
+            | Self::Rejected
+            | Self::Unavailable
+            | Self::Lost => false,
+        }
+    }
+
+    /// Whether the message is at fault: a copy of it goes to the dead letters.
+    #[must_use]
+    pub fn is_rejection(self) -> bool {
+        match self {
+            Self::Rejected => true,
+            Self::Succeeded
+            | Self::Failed
+            | Self::TimedOut
+            | Self::OutOfMemory
+            | Self::Stopped
+            | Self::Cancelled
+            | Self::Unavailable
+            | Self::Lost => false,
+        }
+    }
+
     /// The exit code with which the command line reports this verdict.
     #[must_use]
     pub fn process_exit_code(self) -> u8 {
@@ -111,6 +155,14 @@ impl fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_of_them_are_listed() {
+        let schema = serde_json::to_value(schemars::schema_for!(Verdict)).unwrap();
+        let words: Vec<_> =
+            schema["oneOf"].as_array().unwrap().iter().map(|one| &one["const"]).collect();
+        assert_eq!(words, Verdict::ALL.map(Verdict::as_str));
+    }
 
     #[test]
     fn the_text_is_what_serde_writes() {

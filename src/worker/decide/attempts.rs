@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::job::{ExecutionResult, Job, RestartPolicy, RestartWhen, Verdict};
+use crate::job::{ExecutionResult, Job, RestartPolicy, RestartWhen, ResultStatus, Verdict};
 
 /// What comes after the end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,22 +60,26 @@ fn was_steady(result: &ExecutionResult) -> bool {
 /// replaced: a long-running job's always, a terminating run's while it has attempts left.
 #[must_use]
 pub(in crate::worker) fn after_end(job: &Job, result: &ExecutionResult, tally: Tally) -> NextStep {
-    if result.verdict == Some(Verdict::Lost)
-        && (job.is_long_running || may_retry(result.attempt, job.max_attempts))
-    {
+    let Some(verdict) = result.verdict.filter(|verdict| !verdict.is_final()) else {
+        return NextStep::Settle;
+    };
+    if verdict == Verdict::Lost {
+        if !job.is_long_running && !may_retry(result.attempt, job.max_attempts) {
+            return NextStep::Settle;
+        }
         let in_a_row = if was_steady(result) { 0 } else { tally.lost_in_a_row };
         let pause = REPLACE_PAUSE.saturating_mul(2_u32.saturating_pow(in_a_row));
         return NextStep::Replace(pause.min(MAX_REPLACE_PAUSE));
     }
+    // The code ended by itself.
     let restarts = tally.restarts;
     let Some(policy) = &job.restart else {
         return NextStep::Settle;
     };
-    let wanted = matches!(
-        (result.verdict, policy.when),
-        (Some(Verdict::Failed | Verdict::OutOfMemory), _)
-            | (Some(Verdict::Succeeded), RestartWhen::Always)
-    );
+    let wanted = match policy.when {
+        RestartWhen::Always => true,
+        RestartWhen::OnFailure => verdict.status() == ResultStatus::Error,
+    };
     if wanted && restarts < policy.max_restarts {
         NextStep::Restart(restart_pause(policy, restarts))
     } else {

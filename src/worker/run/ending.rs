@@ -55,7 +55,7 @@ pub(in crate::worker) async fn settle(
         active.free_slot();
     };
     let (published, ()) = tokio::join!(publish, release);
-    let was_stopped = matches!(verdict, Some(Verdict::Stopped | Verdict::Cancelled));
+    let was_stopped = verdict.is_some_and(Verdict::was_asked_for);
     forget(&tools.journal, account.tenure(), &record, was_stopped, published).await;
 }
 
@@ -64,7 +64,7 @@ async fn announce(tools: &Tools, record: &JobRecord, event: &Event) -> bool {
     let EventData::Result(result) = &event.data else {
         return true;
     };
-    if result.verdict != Some(Verdict::Rejected) {
+    if !result.verdict.is_some_and(Verdict::is_rejection) {
         return true;
     }
     let (message, inbox) = (outgoing(record), Inbox::of_start(result.is_long_running));

@@ -88,7 +88,7 @@ impl Worker {
         container: Option<u64>,
         guard: Guard,
     ) {
-        let was_stopped = matches!(result.verdict, Some(Verdict::Stopped | Verdict::Cancelled));
+        let was_stopped = result.verdict.is_some_and(Verdict::was_asked_for);
         let (event, now) = (event(result), self.world().now());
         let finish = |record: &mut JobRecord| {
             record.state = RecordState::Finished;
