@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use crate::job::{Executable, parse_executable};
+use crate::job::{Executable, Runtime, parse_executable};
 
 /// The largest file or standard input that is read as JSON, in bytes.
 const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
@@ -191,9 +191,9 @@ impl JobArguments {
             insert_below(message, "entrypoint_files", kind, script.into());
         }
         let script = message.get("entrypoint_files").and_then(|files| files.get(&kind));
-        let runtime = script.and_then(Value::as_str).and_then(runtime_of);
+        let runtime = script.and_then(Value::as_str).and_then(Runtime::of_script);
         if let Some(runtime) = runtime {
-            or(message, "runtime", runtime.into());
+            or(message, "runtime", runtime.as_str().into());
         }
     }
 }
@@ -201,15 +201,6 @@ impl JobArguments {
 fn set(message: &mut Map<String, Value>, field: &str, value: Option<Value>) {
     if let Some(value) = value {
         message.insert(field.to_owned(), value);
-    }
-}
-
-/// The runtime that a script's name tells.
-fn runtime_of(script: &str) -> Option<&'static str> {
-    match Path::new(script).extension()?.to_str()? {
-        "py" => Some("python3.11"),
-        "js" | "mjs" | "cjs" => Some("nodejs20"),
-        _ => None,
     }
 }
 

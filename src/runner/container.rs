@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::labels::{self, Assignment};
-use crate::job::{HealthCheck, Job, Limits, Network, Runtime};
+use crate::job::{HealthCheck, Job, Language, Limits, Network};
 use crate::settings::{Profile, User, Users};
 
 /// The largest config that travels in the environment as well, in bytes of JSON.
@@ -258,7 +258,7 @@ fn environment(job: &Job) -> BTreeMap<String, String> {
     set("CODE_MOUNT_DIR", entrypoint.to_owned());
     set("SCRIPT_PATH", format!("/{entrypoint}/{}", job.script));
     set("IS_LONG_RUNNING", job.is_long_running.to_string());
-    if job.runtime == Runtime::NodeJs20 {
+    if job.runtime.language() == Language::JavaScript {
         set("NODE_HEAP_MB", node_heap_mb(job.limits.memory_mb).to_string());
     }
     if config.len() <= MAX_CONFIG_ENV_BYTES {

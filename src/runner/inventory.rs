@@ -5,7 +5,7 @@ use super::directory::{FoundDirectory, JobDirectory};
 use super::labels::{self, Identity};
 use super::orchestrator::{ContainerInfo, EngineError};
 use super::site::Site;
-use crate::job::Run;
+use crate::job::{Run, Runtime};
 
 impl Site {
     /// The containers of a segment in this namespace, ended ones included.
@@ -71,7 +71,7 @@ impl Site {
         let temp_dir = &self.settings.temp_dir;
         let directory = JobDirectory::new(temp_dir, &self.namespace, id, run_id, *attempt);
         // Any image with a shell will do for what only root may remove.
-        cleanup::directory(self, &directory, &self.settings.images.python311).await;
+        cleanup::directory(self, &directory, self.settings.images.of(Runtime::ALL[0])).await;
     }
 }
 

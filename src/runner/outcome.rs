@@ -13,7 +13,7 @@ use super::orchestrator::ContainerStatus;
 use super::result_file::{self, CollectedResult};
 use super::site::Site;
 use crate::job::judging::{self, EndCause, Ending, Judgement};
-use crate::job::{ExecutionResult, Run, Runtime, State, Verdict, sentence};
+use crate::job::{ExecutionResult, Language, Run, State, Verdict, sentence};
 use crate::logs::LogSummary;
 
 /// How long the last log lines of an ended container may take to reach the store.
@@ -59,7 +59,7 @@ pub(super) async fn wait_and_collect(
         cause,
         exit_code: status.exit_code,
         oom_killed: status.oom_killed,
-        heap_was_full: run.job.runtime == Runtime::NodeJs20
+        heap_was_full: run.job.runtime.language() == Language::JavaScript
             && judging::says_heap_was_full(&summary.tail),
         memory_mb: run.job.limits.memory_mb,
         engine_error: status.error.clone(),

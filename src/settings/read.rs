@@ -15,8 +15,16 @@ use super::sections::{
 };
 use super::table::{self as t, Setting};
 use super::users::{User, Users};
-use crate::job::{Limits, Network};
+use crate::job::{Limits, Network, Runtime};
 use crate::tls::TlsFiles;
+
+/// The setting of a runtime's image.
+const fn image_of(runtime: Runtime) -> &'static Setting {
+    match runtime {
+        Runtime::Python311 => &t::PYTHON_IMAGE,
+        Runtime::NodeJs20 => &t::NODE_IMAGE,
+    }
+}
 
 impl Reader<'_> {
     /// RabbitMQ.
@@ -150,10 +158,7 @@ impl Reader<'_> {
                 .iter()
                 .map(|name| network(name))
                 .collect(),
-            images: ImageSettings {
-                python311: self.text(&t::PYTHON_IMAGE),
-                nodejs20: self.text(&t::NODE_IMAGE),
-            },
+            images: ImageSettings::new(|runtime| self.text(image_of(runtime))),
             pull_timeout: self.seconds(&t::IMAGE_PULL_TIMEOUT_SECONDS),
             timeout: self.seconds(&t::JOB_TIMEOUT_SECONDS),
             max_timeout: self.seconds(&t::JOB_MAX_TIMEOUT_SECONDS),

@@ -181,23 +181,20 @@ pub struct EngineLog {
     pub files: u32,
 }
 
-/// The image of each runtime.
+/// The image of each runtime, in the order of [`Runtime::ALL`].
 #[derive(Debug, Clone)]
-pub struct ImageSettings {
-    /// For `python3.11`.
-    pub python311: String,
-    /// For `nodejs20`.
-    pub nodejs20: String,
-}
+pub struct ImageSettings([String; Runtime::ALL.len()]);
 
 impl ImageSettings {
+    /// The images that `image` gives.
+    pub fn new(image: impl FnMut(Runtime) -> String) -> Self {
+        Self(Runtime::ALL.map(image))
+    }
+
     /// The image of `runtime`.
     #[must_use]
     pub fn of(&self, runtime: Runtime) -> &str {
-        match runtime {
-            Runtime::Python311 => &self.python311,
-            Runtime::NodeJs20 => &self.nodejs20,
-        }
+        &self.0[runtime as usize]
     }
 }
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
-use crate::job::{Limits, Network};
+use crate::job::{Limits, Network, Runtime};
 use crate::tls::TlsFiles;
 
 const REQUIRED: [(&str, &str); 4] = [
@@ -65,8 +65,8 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(runner.temp_dir, PathBuf::from("/tmp/runtime"));
     assert_eq!(runner.network, Network::Host);
     assert_eq!(runner.allowed_networks, [Network::Host, Network::Bridge, Network::None]);
-    assert_eq!(runner.images.python311, "python:3.11-slim");
-    assert_eq!(runner.images.nodejs20, "node:20-alpine");
+    assert_eq!(runner.images.of(Runtime::Python311), "python:3.11-slim");
+    assert_eq!(runner.images.of(Runtime::NodeJs20), "node:20-alpine");
     assert_eq!((runner.pull_timeout.as_secs(), runner.timeout.as_secs()), (600, 3600));
     assert_eq!((runner.max_timeout.as_secs(), runner.stop_timeout.as_secs()), (86_400, 30));
     assert_eq!((runner.max_attempts, runner.max_concurrent_starts), (3, 4));

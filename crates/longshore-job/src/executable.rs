@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::json::{self, JsonText};
-use super::{JobId, RunId, env};
+use super::{JobId, RunId, Runtime, env};
 
 /// A start message: what to run, and how. Debugging shows no value of config and environment.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -149,39 +149,6 @@ impl fmt::Debug for Executable {
             .field("config", &self.config.keys())
             .field("env", &self.env.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
-    }
-}
-
-/// The languages that Longshore runs.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub enum Runtime {
-    /// Python 3.11.
-    #[serde(rename = "python3.11")]
-    Python311,
-    /// Node.js 20.
-    #[serde(rename = "nodejs20")]
-    NodeJs20,
-}
-
-impl Runtime {
-    /// Every runtime.
-    pub const ALL: [Self; 2] = [Self::Python311, Self::NodeJs20];
-
-    /// The runtime's name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Python311 => "python3.11",
-            Self::NodeJs20 => "nodejs20",
-        }
-    }
-}
-
-impl fmt::Display for Runtime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -25,6 +25,7 @@ mod read;
 mod refusal;
 mod result;
 mod run;
+mod runtime;
 mod secrets;
 mod validate;
 mod verdict;
@@ -37,7 +38,7 @@ pub use bounds::{Bounds, Limits};
 pub use event::{Event, EventData, JobKind, RESULT_TYPE, RoutingKey, STATUS_TYPE, State, Status};
 pub use executable::{
     Entrypoint, Executable, HealthCheck, LimitsRequest, Network, RestartPolicy, RestartWhen,
-    Runtime, StopRequest,
+    StopRequest,
 };
 pub use id::{InvalidId, JobId, RunId};
 pub use json::JsonText;
@@ -47,6 +48,7 @@ pub use read::{check_properties, check_size, decoded, parse_executable, parse_st
 pub use refusal::{body_sha256, refusal_id};
 pub use result::{ExecutionResult, ResourceUse, StoredObjects};
 pub use run::Run;
+pub use runtime::{Language, Runtime};
 pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
 pub use validate::Job;
 pub use verdict::{ResultStatus, Verdict};

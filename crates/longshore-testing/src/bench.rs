@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use longshore::job::{Limits, Network};
+use longshore::job::{Language, Limits, Network};
 use longshore::runner::container::{ContainerBuilder, ContainerSpec};
 use longshore::runner::docker::{DockerOrchestrator, Progress};
 use longshore::runner::orchestrator::{ContainerOrchestrator, EngineError};
@@ -41,7 +41,10 @@ pub fn settings() -> RunnerSettings {
         profile: profile(),
         network: Network::Host,
         allowed_networks: vec![Network::Host, Network::Bridge, Network::None],
-        images: ImageSettings { python311: PYTHON.to_owned(), nodejs20: NODE.to_owned() },
+        images: ImageSettings::new(|runtime| match runtime.language() {
+            Language::Python => PYTHON.to_owned(),
+            Language::JavaScript => NODE.to_owned(),
+        }),
         pull_timeout: Duration::from_mins(2),
         timeout: Duration::from_mins(1),
         max_timeout: Duration::from_mins(1),

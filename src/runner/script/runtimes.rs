@@ -1,8 +1,8 @@
-//! The one table of runtimes: what each needs to start a job.
+//! What the runtimes of each language need to start a job.
 
-use crate::job::Runtime;
+use crate::job::{Language, Runtime};
 
-/// How one runtime starts a job.
+/// How the runtimes of a language start a job.
 #[derive(Debug, Clone, Copy)]
 pub struct RuntimeScripts {
     /// The shell in the runtime's image that runs `entrypoint.sh`, and its flags.
@@ -18,17 +18,17 @@ pub struct RuntimeScripts {
 }
 
 impl RuntimeScripts {
-    /// Those of a runtime.
+    /// Those of a runtime's language.
     #[must_use]
     pub const fn of(runtime: Runtime) -> &'static Self {
-        match runtime {
-            Runtime::Python311 => &PYTHON311,
-            Runtime::NodeJs20 => &NODEJS20,
+        match runtime.language() {
+            Language::Python => &PYTHON,
+            Language::JavaScript => &JAVASCRIPT,
         }
     }
 }
 
-const PYTHON311: RuntimeScripts = RuntimeScripts {
+const PYTHON: RuntimeScripts = RuntimeScripts {
     // Privileged, or it would run what BASH_ENV names first, and functions that come by the environment.
     shell: &["/bin/bash", "-p"],
     // Unbuffered, or the last lines before a kill are lost.
@@ -43,7 +43,7 @@ const PYTHON311: RuntimeScripts = RuntimeScripts {
     ],
 };
 
-const NODEJS20: RuntimeScripts = RuntimeScripts {
+const JAVASCRIPT: RuntimeScripts = RuntimeScripts {
     // Alpine's image has no bash. Its shell reads ENV only where it is interactive.
     shell: &["/bin/sh"],
     // Left to itself Node.js takes half of the container's memory for its heap.
