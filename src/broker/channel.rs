@@ -80,7 +80,7 @@ impl Channel {
             let closing = raw.close(200, "given up".into());
             if let Err(error) = within(live.gone(), ANSWER_TIMEOUT, closing).await {
                 let error = live.judge(error, "closing a channel");
-                debug!(%error, "cannot close a channel");
+                debug!(%error, "could not close a channel");
             }
         });
     }
@@ -233,7 +233,7 @@ impl Incoming {
         };
         match tokio::time::timeout(ANSWER_TIMEOUT, giving).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(%error, "cannot give back a delivery"),
+            Ok(Err(error)) => debug!(%error, "could not return a delivery"),
             Err(_) => self.channel.abandon(),
         }
     }

@@ -103,13 +103,13 @@ impl Consumer {
         if self.opening.is_some()
             && let Err(error) = self.open().await
         {
-            debug!(queue = self.queue, error, "cannot subscribe");
+            debug!(queue = self.queue, error, "could not subscribe");
         }
         self.cancel().await;
         if let Some(delivery) = self.arrived.take()
             && let Err(error) = delivery.requeue().await
         {
-            debug!(%error, "cannot give back a delivery");
+            debug!(%error, "could not return a delivery");
         }
     }
 
@@ -205,7 +205,7 @@ impl Consumer {
         // deliveries may be on their way.
         let nowait = self.flow == Flow::OnDemand && self.arrived.is_some();
         if let Err(error) = channel.cancel(subscription, nowait).await {
-            debug!(queue = self.queue, %error, "cannot cancel a subscription");
+            debug!(queue = self.queue, %error, "could not cancel a subscription");
             self.channel = None;
         } else {
             // With a prefetch of 1, and that one still unsettled, there is nothing.

@@ -138,7 +138,7 @@ impl Broker {
         (|| self.publish_raw(&copy))
             .retry(back_off)
             .when(|error| error.is_transient() && delivery.is_live())
-            .notify(|error, _| warn!(%error, "cannot copy a delivery yet"))
+            .notify(|error, _| warn!(%error, "could not copy a delivery; trying again"))
             .await
             .map_err(SettleError::Copy)?;
         Ok(delivery.ack().await?)

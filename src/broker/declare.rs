@@ -63,7 +63,7 @@ impl Broker {
     /// As [`Broker::declare_topology`], for one who will try again anyway.
     pub(super) async fn declare_or_warn(&self) {
         if let Err(error) = self.declare_topology().await {
-            warn!(%error, "cannot declare the topology");
+            warn!(%error, "could not declare exchanges and queues");
         }
     }
 }

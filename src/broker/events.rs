@@ -70,12 +70,12 @@ impl RabbitSink {
         }
         match self.broker.publish_until(&answer(message, reply), Until::Sent, &self.give_up).await {
             Err(error @ (PublishError::Unroutable { .. } | PublishError::Refused { .. })) => {
-                info!(%error, event.id, "nobody waits for this answer any more");
+                info!(%error, event.id, "no longer sent an answer, because its reply queue is gone");
                 Ok(())
             }
             // The exchange of results has it, so that nobody else shall hear it again for this one's sake.
             Err(error @ PublishError::Nack { .. }) => {
-                warn!(%error, event.id, "dropped the answer to a reply queue that is full");
+                warn!(%error, event.id, "dropped an answer, because its reply queue is full");
                 Ok(())
             }
             done => done,

@@ -240,7 +240,7 @@ impl Supervisor {
                     let pause = pauses.next();
                     let retry_in_seconds = pause.unwrap_or_default().as_secs_f32();
                     let purpose = self.purpose;
-                    warn!(%error, purpose, retry_in_seconds, "cannot connect to RabbitMQ");
+                    warn!(%error, purpose, retry_in_seconds, "could not connect to RabbitMQ; trying again");
                     if !self.sleep(pause).await {
                         return None;
                     }

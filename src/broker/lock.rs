@@ -123,7 +123,7 @@ impl Broker {
             Ok(Ok(())) => Some(true),
             Ok(Err(PublishError::Unroutable { .. })) => Some(false),
             Ok(Err(error)) => {
-                debug!(segment, %error, "cannot knock");
+                debug!(segment, %error, "could not ask whether a segment's lock is held");
                 None
             }
             Err(_) => None,
@@ -162,7 +162,7 @@ impl SegmentLock {
                     Proof::Held
                 }
                 Ok(Err(error)) => {
-                    debug!(segment = self.segment, %error, "prove segment");
+                    debug!(segment = self.segment, %error, "could not prove that this worker owns the segment");
                     Proof::Lost
                 }
                 Err(_) => self.no_answer(),
@@ -202,11 +202,11 @@ impl SegmentLock {
         match error {
             // The connection would keep it, although it is nobody's.
             RequestError::NoAnswer(_) | RequestError::Blocked => {
-                warn!(segment, %error, "cannot free a segment's lock");
+                warn!(segment, %error, "could not free a segment's lock");
                 self.channel.live().replace(format!("freeing the lock of segment {segment}"));
             }
             RequestError::Failed(_) | RequestError::Lost => {
-                debug!(segment, %error, "cannot free a segment's lock");
+                debug!(segment, %error, "could not free a segment's lock");
             }
         }
     }

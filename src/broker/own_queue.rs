@@ -86,7 +86,7 @@ impl OwnQueue {
                 let opening = open(self.broker.clone(), sources, self.max_waiting);
                 match self.broker.to_its_end(opening).await {
                     Ok(opened) => self.open = Some(opened),
-                    Err(error) => tracing::warn!(%error, "cannot subscribe again yet"),
+                    Err(error) => tracing::warn!(%error, "could not subscribe again; trying again"),
                 }
                 continue;
             };

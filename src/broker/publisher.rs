@@ -95,7 +95,7 @@ impl Broker {
             loop {
                 match self.publish(message).await {
                     Err(error) if until.asks_again_after(&error) => {
-                        warn!(%error, "cannot publish yet");
+                        warn!(%error, "could not publish; trying again");
                         self.pause(pauses.next()).await.map_err(|_| cancelled())?;
                         if let PublishError::NoExchange { .. } = error {
                             self.declare_or_warn().await;

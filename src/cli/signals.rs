@@ -29,10 +29,7 @@ pub(super) fn drain_then_leave(shutdown: CancellationToken) -> Result<JoinHandle
             }
         };
         let name = next().await;
-        tracing::info!(
-            signal = name,
-            "shut down; a second signal, a moment later, ends the program at once"
-        );
+        tracing::info!(signal = name, "shutting down; send the signal again to end at once");
         shutdown.cancel();
         let same = async {
             loop {
@@ -41,7 +38,7 @@ pub(super) fn drain_then_leave(shutdown: CancellationToken) -> Result<JoinHandle
         };
         let _over = timeout(SAME_WISH, same).await;
         let name = next().await;
-        tracing::warn!(signal = name, "leave at once");
+        tracing::warn!(signal = name, "ending at once");
         std::process::exit(INTERRUPTED);
     };
     Ok(TaskTracker::new().spawn(watching))

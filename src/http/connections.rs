@@ -42,7 +42,7 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, closing: Cancel
     closing.run_until_cancelled(accepting).await;
     connections.close();
     if tokio::time::timeout(CLOSE_TIMEOUT, connections.wait()).await.is_err() {
-        tracing::debug!("leave health checks unanswered");
+        tracing::debug!("left health checks unanswered at shutdown");
     }
 }
 
@@ -51,7 +51,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
         match listener.accept().await {
             Ok((client, _)) => return client,
             Err(error) => {
-                tracing::debug!(%error, "accept a connection for health checks");
+                tracing::debug!(%error, "could not accept a connection for health checks");
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
@@ -74,11 +74,11 @@ async fn serve_one(client: TcpStream, routes: Router, seat: Seat) {
     tokio::select! {
         served = tokio::time::timeout(CONNECTION_TIMEOUT, serving) => match served {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "answer a health check"),
-            Err(_) => tracing::debug!("cut off a health check that took too long"),
+            Ok(Err(error)) => tracing::debug!(%error, "could not answer a health check"),
+            Err(_) => tracing::debug!("closed a health check that took too long"),
         },
         () = gives_way.cancelled() => {
-            tracing::debug!("cut off a client that has said nothing: there are too many");
+            tracing::debug!("closed the connection of an idle client, because too many are open");
         }
     }
 }

@@ -32,7 +32,7 @@ pub async fn serve(
     closing: CancellationToken,
 ) -> std::io::Result<impl Future<Output = ()> + use<>> {
     let listener = TcpListener::bind(settings.listen).await?;
-    tracing::info!(http.address = %listener.local_addr()?, "serve health checks");
+    tracing::info!(http.address = %listener.local_addr()?, "serving health checks");
     let routes = routes(readiness, settings);
     Ok(connections::serve(listener, routes, closing))
 }

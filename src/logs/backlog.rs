@@ -216,7 +216,7 @@ impl Backlog {
             }
             Err(error) => {
                 if !self.is_disk_bad {
-                    warn!(run = %chunk.range.origin.run, %error, "write waiting log lines to disk");
+                    warn!(run.id = %chunk.range.origin.run, %error, "could not write waiting log lines to disk");
                 }
                 self.is_disk_bad = true;
                 Some(chunk)

@@ -191,7 +191,7 @@ async fn compact_past_day(shared: Arc<Shared>, pulse: Arc<Pulse>, day: Day) {
     state.compact_after = Instant::now() + COMPACTION_GRACE;
     if let Err(error) = outcome {
         state.days.insert(day);
-        warn!(job = %pulse.job, %day, error = %error, "compact a past day's log");
+        warn!(job.id = %pulse.job, %day, error = %error, "could not compact a past day's log");
     }
 }
 

@@ -109,7 +109,7 @@ impl Shipper {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "there was no time left".to_owned(),
             };
-            warn!(job = %source.job, run = %source.run, failure, "store the whole output");
+            warn!(job.id = %source.job, run.id = %source.run, failure, "could not store the whole output");
             Err(format!("the whole output could not be stored: {failure}"))
         }
     }
@@ -126,7 +126,7 @@ impl Shipper {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "there was no time left".to_owned(),
         };
-        warn!(job = %self.source.job, run = %self.source.run, failure, "compact the log");
+        warn!(job.id = %self.source.job, run.id = %self.source.run, failure, "could not compact the log");
     }
 
     pub(super) fn summary(self, output_key: Option<String>) -> LogSummary {

@@ -57,7 +57,7 @@ impl LogHandle {
         let degraded = match timeout_at(deadline + HANDOVER, &mut task).await {
             Ok(Ok(summary)) => return summary,
             Ok(Err(panic)) => {
-                error!(error = %panic, "ship a container's output");
+                error!(error = %panic, "shipping a container's output broke down");
                 format!("the log shipper broke down: {panic}")
             }
             Err(_) => {

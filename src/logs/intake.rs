@@ -26,7 +26,7 @@ impl Shipper {
             match frame {
                 Ok(frame) => self.take_frame(&frame).await,
                 Err(error) => {
-                    warn!(job = %self.source.job, run = %self.source.run, error, "read the output");
+                    warn!(job.id = %self.source.job, run.id = %self.source.run, error, "could not read the output");
                     let reason = format!("reading the output failed: {error}");
                     self.end_of_output(Some(reason)).await;
                 }

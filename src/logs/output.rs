@@ -174,7 +174,7 @@ impl Output {
     }
 
     fn fail(&mut self, error: &std::io::Error) {
-        warn!(error = %error, "keeping the whole output of a run failed");
+        warn!(error = %error, "could not keep the whole output of a run");
         self.failure = Some(format!("the whole output could not be kept in a file: {error}"));
     }
 

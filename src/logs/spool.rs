@@ -41,7 +41,7 @@ struct Own {
 impl Drop for Own {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            warn!(directory = %self.path.display(), %error, "remove the spool directory");
+            warn!(directory = %self.path.display(), %error, "could not remove the spool directory");
         }
     }
 }
@@ -58,9 +58,9 @@ impl Spool {
         for path in entries.map(|entry| entry.path()).filter(|path| is_spool(path)) {
             match remove_stale(&path) {
                 Ok(false) => {}
-                Ok(true) => info!(directory = %path.display(), "remove a dead worker's spool"),
+                Ok(true) => info!(directory = %path.display(), "removed a dead worker's spool"),
                 Err(error) => {
-                    warn!(directory = %path.display(), %error, "remove a dead worker's spool");
+                    warn!(directory = %path.display(), %error, "could not remove a dead worker's spool");
                 }
             }
         }

@@ -55,7 +55,7 @@ impl Shipper {
 
     pub(super) fn note_store_failure(&mut self, reason: &str) {
         if self.store_failure.is_none() {
-            warn!(job = %self.source.job, run = %self.source.run, reason, "store log lines");
+            warn!(job.id = %self.source.job, run.id = %self.source.run, reason, "could not store log lines; trying again");
         }
         self.store_failure = Some(reason.to_owned());
     }

@@ -21,7 +21,7 @@ const HELPER_LIMITS: Limits = Limits { memory_mb: 128, cpu_shares: 512, cpus: No
 /// Removes a container.
 pub(super) async fn container(site: &Site, container: &str) {
     if let Err(error) = site.engine.remove(container).await {
-        tracing::error!(container.id = %container, %error, "remove container");
+        tracing::error!(container.id = %container, %error, "could not remove a container");
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn directory(site: &Site, directory: &JobDirectory, image: &str
         removed => removed.map_err(|error| error.to_string()),
     };
     if let Err(error) = removed {
-        tracing::error!(directory = %directory.root().display(), %error, "remove directory");
+        tracing::error!(directory = %directory.root().display(), %error, "could not remove a job's directory");
     }
 }
 

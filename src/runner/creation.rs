@@ -74,7 +74,7 @@ async fn users_in_use(site: &Site) -> Result<BTreeSet<u32>, EngineError> {
 async fn create_as(site: &Site, run: &Run, spec: &ContainerSpec) -> Result<String, EngineError> {
     match site.engine.create_and_start(spec).await {
         Err(EngineError::NameTaken { name }) => {
-            tracing::warn!(container.name = %name, job.id = %run.job.id, "remove leftover container");
+            tracing::warn!(container.name = %name, job.id = %run.job.id, "removing a container that an earlier attempt left");
             site.engine.remove(&name).await?;
             site.engine.create_and_start(spec).await
         }
@@ -91,12 +91,15 @@ async fn create_as(site: &Site, run: &Run, spec: &ContainerSpec) -> Result<Strin
 pub(super) async fn make_sure_of_none(site: &Site, name: &str) {
     let removed = async {
         while let Err(error) = site.engine.remove(name).await {
-            tracing::warn!(container.name = name, %error, "remove what may have been started");
+            tracing::warn!(container.name = name, %error, "could not remove a container that may have started; trying again");
             tokio::time::sleep(ENGINE_RETRY).await;
         }
     };
     if tokio::time::timeout(site.lease * 2, removed).await.is_err() {
-        tracing::error!(container.name = name, "leave behind what may have been started");
+        tracing::error!(
+            container.name = name,
+            "gave up removing a container that may have started; a later sweep removes it"
+        );
     }
 }
 

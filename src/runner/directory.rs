@@ -291,7 +291,7 @@ impl JobDirectory {
 fn remove_job_folder(folder: &Path) {
     match fs::remove_dir(folder) {
         Err(error) if !is_in_use_or_gone(&error) => {
-            tracing::warn!(folder = %folder.display(), %error, "remove job's folder");
+            tracing::warn!(folder = %folder.display(), %error, "could not remove a job's folder");
         }
         _ => {}
     }

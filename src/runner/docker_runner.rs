@@ -162,7 +162,7 @@ impl DockerRunner {
     async fn fetch(&self, run: &Run, directory: &JobDirectory) -> Result<(), RunFailure> {
         let fetched = match self.code.fetch_and_extract(&run.job, directory).await {
             Err(CodeError::Directory(DirectoryError::Taken { path })) => {
-                tracing::warn!(job.id = %run.job.id, directory = %path.display(), "clear leftover directory");
+                tracing::warn!(job.id = %run.job.id, directory = %path.display(), "removing a directory that an earlier attempt left");
                 let left = container_name(&run.job, &self.site.assignment_of(run));
                 self.site.engine.remove(&left).await?;
                 cleanup::directory(&self.site, directory, self.site.image_of(run)).await;
@@ -171,7 +171,7 @@ impl DockerRunner {
             fetched => fetched?,
         };
         for note in &fetched.notes {
-            tracing::info!(job.id = %run.job.id, note, "unpack code");
+            tracing::info!(job.id = %run.job.id, note, "unpacked the code with a note");
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ pub(super) async fn read(directory: &JobDirectory, created_at: Option<Timestamp>
             ExitNote { begun: true, ..ExitNote::default() }
         }
         Err(error) => {
-            tracing::debug!(%error, "read exit note of a container");
+            tracing::debug!(%error, "could not read a container's exit note");
             ExitNote::default()
         }
     };

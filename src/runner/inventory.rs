@@ -34,7 +34,7 @@ impl Site {
         let directory = self.settings.temp_dir.join(&self.namespace);
         match tokio::fs::remove_dir(&directory).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(directory = %directory.display(), %error, "remove directory");
+                tracing::warn!(directory = %directory.display(), %error, "could not remove a directory");
             }
             _ => {}
         }
@@ -46,13 +46,13 @@ impl Site {
         let (temp_dir, id) = (&self.settings.temp_dir, &run.job.id);
         let attempts = JobDirectory::attempts(temp_dir, &self.namespace, id, &run.job.run_id);
         for attempt in attempts.into_iter().filter(|attempt| Some(*attempt) != kept) {
-            tracing::info!(job.id = %id, attempt, "remove leftover directory");
+            tracing::info!(job.id = %id, attempt, "removed a directory that no run needs");
             let directory = self.directory_of(&Run { attempt, ..run.clone() });
             cleanup::directory(self, &directory, self.image_of(run)).await;
         }
         let emptied = JobDirectory::remove_empty_folder(temp_dir, &self.namespace, id).await;
         if let Err(error) = emptied {
-            tracing::error!(job.id = %id, %error, "remove leftover directory");
+            tracing::error!(job.id = %id, %error, "could not remove a directory that no run needs");
         }
     }
 

@@ -79,7 +79,7 @@ fn own_end(managed: &Managed, status: &ContainerStatus, lease_expired: bool) -> 
     if long_running && lease_expired && !has_run_out {
         tracing::warn!(
             job.id = %managed.run.job.id,
-            "a bot says that its lease ran out, which was renewed in time: it is taken to have ended by itself"
+            "a bot's exit note says that its lease ran out, but the lease was renewed in time; the bot counts as ended by itself"
         );
     }
     if long_running && lease_expired && has_run_out {
@@ -119,7 +119,7 @@ async fn wait_within_timeout(
     }
     let stopping = async {
         while let Err(error) = site.engine.stop(container, site.settings.stop_timeout).await {
-            tracing::warn!(job.id = %job.id, %error, "stop overdue container");
+            tracing::warn!(job.id = %job.id, %error, "could not stop a container that exceeded its time-out");
             tokio::time::sleep(STOP_RETRY).await;
         }
         // The end arrives through `ended`.

@@ -78,7 +78,9 @@ async fn read(
         Ok(FoundFile::Regular(bytes)) => return Ok((!bytes.is_empty()).then_some(bytes)),
         Ok(FoundFile::Unusable(problem)) => return Err(problem),
         Ok(FoundFile::Nothing) => {}
-        Err(error) => tracing::debug!(job.id = %run.job.id, %error, "read result on the host"),
+        Err(error) => {
+            tracing::debug!(job.id = %run.job.id, %error, "could not read a result on the host; asking the engine for it")
+        }
     }
     let path = format!("/{}/{RESULT_FILE}", run.job.entrypoint);
     match site.engine.copy_from_container(container, &path, most).await {
@@ -93,7 +95,7 @@ async fn store(site: &Site, run: &Run, bytes: Bytes) -> Result<String, StoreErro
     let kind = "application/json";
     let stored = site.store.put(Bucket::Results, &key, bytes, kind, Condition::None).await;
     if let Err(error) = &stored {
-        tracing::warn!(job.id = %run.job.id, %error, "store result");
+        tracing::warn!(job.id = %run.job.id, %error, "could not store a result");
     }
     stored.map(|_| key)
 }

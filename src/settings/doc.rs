@@ -18,21 +18,21 @@ const SECTIONS: [(&str, &str); 7] = [
 const HEAD: &str = "\
 # Settings
 
-Longshore reads its settings once, when it starts, from three places; a later one wins:
+Longshore reads its settings once, when it starts, from three places. A later place wins:
 
 1. the defaults below,
-2. a TOML file: `--config FILE`, else the file that `LONGSHORE_CONFIG` names, else
-   `longshore.toml` in the current directory where it is there,
+2. a TOML file: `--config FILE`, or the file in `LONGSHORE_CONFIG`, or `longshore.toml` in the
+   current directory,
 3. environment variables. An empty variable counts as not set.
 
-Every mistake is reported at once, and the program exits with code 2. An unknown key in the file is
-a mistake; an unknown variable is not, except another program's spelling of one of ours
+The program reports all mistakes together and exits with code 2. An unknown key in the file is a
+mistake. An unknown variable is not, except the spelling that other programs use for one of ours
 (`MINIO_USE_SSL`, `MINIO_USE_TLS`, `MINIO_SECURE`, `MINIO_TLS` for `MINIO_SSL`).
 
-`longshore worker --print-settings` shows what holds and where each value comes from, with secrets
-masked. A worker needs every required setting, and so do `doctor` and `segments`; other commands need less:
-`start`, `stop` and `watch` only the broker (`start --upload` the store, too), `logs` only the store
-(`logs --follow` the broker, too), `run` and `ps` neither.
+`longshore worker --print-settings` prints the effective settings and where each comes from, with secrets
+masked. A worker needs every required setting, and so do `doctor` and `segments`. Other commands need
+less: `start`, `stop` and `watch` need only the broker (`start --upload` also the store), `logs` only the
+store (`logs --follow` also the broker), `run` and `ps` neither.
 
 Numbers carry their unit in the name. MB and KB are binary: 1 MB is 1,048,576 bytes. Lists are
 comma-separated in a variable; in the file they may also be arrays.
@@ -50,7 +50,7 @@ allowed_networks = [\"bridge\", \"none\"]
 network = \"bridge\"
 ```
 
-This page is made from the program: `longshore schema --settings-doc > docs/settings.md`.
+The program generates this page: `longshore schema --settings-doc > docs/settings.md`.
 ";
 
 /// The whole page.

@@ -88,11 +88,11 @@ const DAY: u64 = 86_400;
 settings! {
     /// Where RabbitMQ is, with user, password and virtual host.
     AMQP_URL = "broker.url", Required, AmqpUrl;
-    /// The certificate authorities that are trusted to vouch for RabbitMQ, in PEM, with `amqps://`
-    /// alone. Read anew at each attempt to connect, as the two below.
+    /// The certificate authorities that may vouch for RabbitMQ, in PEM. Only with `amqps://`. Read
+    /// again at each attempt to connect, like the next two files.
     AMQP_CA_FILE = "broker.ca_file", Unset("those of the system"), File;
-    /// The certificate with which we show ourselves to RabbitMQ, in PEM, followed by those that lead
-    /// to its authority, with `amqps://` alone.
+    /// The client certificate for RabbitMQ, in PEM, followed by its intermediates. Only with
+    /// `amqps://`.
     AMQP_CLIENT_CERT_FILE = "broker.client_cert_file", Unset("none"), File;
     /// The private key of that certificate, in PEM, without a passphrase.
     AMQP_CLIENT_KEY_FILE = "broker.client_key_file", Unset("none"), File;
@@ -102,20 +102,21 @@ settings! {
     AMQP_PUBLISH_CHANNELS = "broker.publish_channels", Value("4"), count(1, 64);
     /// How long a publisher confirm may take.
     AMQP_CONFIRM_TIMEOUT_SECONDS = "broker.confirm_timeout_seconds", Value("10"), seconds(1, 300);
-    /// The longest pause between two attempts to connect. Much longer than a restart of the broker
-    /// takes, bots would end themselves meanwhile: see `SEGMENT_GRACE_SECONDS`.
+    /// The longest pause between two attempts to connect. If it is much longer than a restart of the
+    /// broker takes, bots end themselves meanwhile: see `SEGMENT_GRACE_SECONDS`.
     AMQP_RECONNECT_MAX_SECONDS = "broker.reconnect_max_seconds", Value("5"), seconds(1, 3600);
-    /// The steps of back-off before a message is tried again, one retry queue each.
+    /// The pauses before a message is tried again. Each has a retry queue of its own.
     RETRY_DELAYS_SECONDS = "broker.retry_delays_seconds", Value("5,30,120"),
         Delays { max: DAY, count: 16 };
-    /// Messages that the queue of dead letters keeps; then the oldest goes for each new one. An
-    /// existing queue keeps the bound that it was made with, and a worker warns of it when it starts.
+    /// How many messages the queue of dead letters keeps. Beyond that, each new one displaces the
+    /// oldest. An existing queue keeps the bound that it was made with; a worker warns of that when
+    /// it starts.
     DEAD_LETTERS_MAX = "broker.dead_letters_max", Value("10000"), count(1, 10_000_000);
-    /// The same in bytes of their bodies.
+    /// The same bound, in bytes of the messages' bodies.
     DEAD_LETTERS_MAX_MB = "broker.dead_letters_max_mb", Value("256"), megabytes(1, 1 << 20);
-    /// What the names of queues begin with that a start may name in `reply_to`, beside the queues
-    /// that the broker names itself. Workers write there with their own rights. Never a queue of
-    /// Longshore's own.
+    /// A start may name a queue in `reply_to` if the queue's name begins with one of these, or if the
+    /// broker itself named the queue. Workers write there with their own rights. Never allow a queue
+    /// of Longshore's own.
     REPLY_TO_PREFIXES = "broker.reply_to_prefixes", Unset("none"), Prefixes { count: 64 };
 
     /// The object store, any that speaks S3.
@@ -124,10 +125,10 @@ settings! {
     MINIO_ACCESS_KEY = "store.access_key", Required, Secret;
     /// The secret key of the object store.
     MINIO_SECRET_KEY = "store.secret_key", Required, Secret;
-    /// Whether to use TLS where the endpoint names no scheme.
+    /// Whether to use TLS if the endpoint names no scheme.
     MINIO_SSL = "store.ssl", Value("false"), Bool;
-    /// The certificate authorities that are trusted to vouch for the object store, in PEM, with TLS
-    /// alone. Read anew when the file changes.
+    /// The certificate authorities that may vouch for the object store, in PEM. Only with TLS. Read
+    /// again when the file changes.
     MINIO_CA_FILE = "store.ca_file", Unset("those of the system"), File;
     /// The region of the object store.
     MINIO_REGION = "store.region", Value("us-east-1"), Text;
@@ -141,7 +142,7 @@ settings! {
     MINIO_STATE_BUCKET = "store.state_bucket", Value("longshore-state"), Bucket;
     /// Attempts of one operation.
     STORE_MAX_ATTEMPTS = "store.max_attempts", Value("5"), count(1, 100);
-    /// How long one request may take, its body included.
+    /// How long one request may take, including its body.
     STORE_TIMEOUT_SECONDS = "store.timeout_seconds", Value("60"), seconds(1, 3600);
 
     /// Where the container engine is.
@@ -157,30 +158,31 @@ settings! {
     BOT_CPUS = "runner.cpus", Unset("as many as there are"), Decimal { min: 0.01, max: 4096.0 };
     /// Processes and threads of a container at most. A message may ask for less.
     BOT_PIDS_LIMIT = "runner.pids_limit", Value("256"), count(1, 4_194_304);
-    /// As whom programs run, by number: a range of users, of which each container has one alone, so that
-    /// what the kernel counts by user is a job's own; or one user for all. None of them should be anybody on
-    /// the host. `0:0` is root. An engine that maps users takes 30000-65533 for a range beyond 65535.
+    /// The users as which programs run, by number. With a range, each container has one of its own,
+    /// so that what the kernel counts by user is counted for one job. A single user serves all. None
+    /// of them should be a user of the host. `0:0` is root. An engine that maps users uses
+    /// 30000-65533 in place of a range beyond 65535.
     BOT_USER = "runner.user", Value("65536-99999"), Kind::Users;
-    /// A seccomp profile in Docker's JSON, which says what system calls programs may make. Read when the
+    /// A seccomp profile in Docker's JSON: the system calls that programs may make. Read when the
     /// worker starts.
     BOT_SECCOMP_PROFILE = "runner.seccomp_profile", Unset("the engine's default"), File;
-    /// Whether the image's file system is read-only, with a `/tmp` in memory. Where it is not,
-    /// what a program writes fills the engine's disk.
+    /// Whether the image's file system is read-only, with a `/tmp` in memory. If it is not, what a
+    /// program writes fills the engine's disk.
     BOT_READ_ONLY_ROOT = "runner.read_only_root", Value("true"), Bool;
-    /// Whether the job's directory is read-only but for its result.json. Where it is not, what a
-    /// program writes there fills the disk of `TEMP_DIR`.
+    /// Whether the job's directory is read-only, except its result.json. If it is not, what a program
+    /// writes there fills the disk of `TEMP_DIR`.
     BOT_READ_ONLY_CODE = "runner.read_only_code", Value("true"), Bool;
-    /// The size of `/tmp` in a container; what is in it counts as its memory.
+    /// The size of `/tmp` in a container. Its content counts as the container's memory.
     BOT_TMP_MB = "runner.tmp_mb", Value("64"), megabytes(1, 1 << 24);
     /// Open files of one process in a container.
     BOT_OPEN_FILES_LIMIT = "runner.open_files_limit", Value("4096"), count(64, 1 << 20);
-    /// The largest file that a program may write, `/tmp` included. More than `RESULT_MAX_MB`.
+    /// The largest file that a program may write, also in `/tmp`. Must be more than `RESULT_MAX_MB`.
     BOT_FILE_SIZE_LIMIT_MB = "runner.file_size_limit_mb", Value("128"), megabytes(2, 1 << 24);
-    /// Whether process 1 of a container is the engine's init, which buries what programs leave.
+    /// Whether process 1 of a container is the engine's init, which reaps zombie processes.
     BOT_INIT = "runner.init", Value("true"), Bool;
-    /// The OCI runtime by the name that the engine knows it by, such as gVisor's `runsc`.
+    /// The OCI runtime, by the engine's name for it, such as gVisor's `runsc`.
     BOT_OCI_RUNTIME = "runner.oci_runtime", Unset("the engine's default"), Text;
-    /// The network of a job whose message names none.
+    /// The network of a job if its message names none.
     BOT_NETWORK = "runner.network", Value("host"), Choice(NETWORKS);
     /// The networks that a message may name.
     BOT_ALLOWED_NETWORKS = "runner.allowed_networks", Value("host,bridge,none"), Choices(NETWORKS);
@@ -191,12 +193,12 @@ settings! {
     /// How long pulling an image may take.
     IMAGE_PULL_TIMEOUT_SECONDS = "runner.image_pull_timeout_seconds", Value("600"),
         seconds(1, DAY);
-    /// The time-out of a terminating run whose message names none.
+    /// The time-out of a terminating run if its message names none.
     JOB_TIMEOUT_SECONDS = "runner.timeout_seconds", Value("3600"), seconds(1, 30 * DAY);
     /// The longest time-out that the message of a terminating run may name.
     JOB_MAX_TIMEOUT_SECONDS = "runner.max_timeout_seconds", Value("86400"), seconds(1, 30 * DAY);
-    /// Attempts of a run whose message names none: how often it is tried when its host dies or
-    /// the infrastructure fails.
+    /// How often a run is tried if its host dies or the infrastructure fails, and its message does
+    /// not say.
     JOB_MAX_ATTEMPTS = "runner.max_attempts", Value("3"), count(1, 100);
     /// Time between SIGTERM and SIGKILL at a time-out or a drain.
     STOP_TIMEOUT_SECONDS = "runner.stop_timeout_seconds", Value("30"), seconds(0, 600);
@@ -204,18 +206,18 @@ settings! {
     /// process in the container.
     HEALTH_CHECK_MIN_INTERVAL_SECONDS = "runner.health_check_min_interval_seconds", Value("5"),
         seconds(1, 30);
-    /// Containers that are being started at a time.
+    /// How many containers are started at the same time.
     MAX_CONCURRENT_STARTS = "runner.max_concurrent_starts", Value("4"), count(1, 256);
     /// The largest zip.
     CODE_MAX_ARCHIVE_MB = "runner.code_max_archive_mb", Value("256"), megabytes(1, 65_536);
     /// The most that a zip may unpack to.
     CODE_MAX_EXTRACTED_MB = "runner.code_max_extracted_mb", Value("1024"), megabytes(1, 1 << 20);
-    /// The most files in a zip, links counted as what they point to, and the most folders. Large
-    /// numeric stacks have some 30,000. Reading the names takes about 1 KB of memory each.
+    /// The most files in a zip, and the most folders. A link counts as what it points to. Large
+    /// numeric stacks have some 30,000 files. Reading the names takes about 1 KB of memory each.
     CODE_MAX_ENTRIES = "runner.code_max_entries", Value("50000"), count(1, 10_000_000);
     /// How many times its own size a zip may unpack to.
     CODE_MAX_RATIO = "runner.code_max_ratio", Value("200"), count(1, 1_000_000);
-    /// The most folders that an entry of a zip may lie in, its own name counted as one.
+    /// How deep an entry of a zip may lie in folders, with its own name counted as one.
     CODE_MAX_DEPTH = "runner.code_max_depth", Value("64"), count(1, 1000);
     /// The longest name of an entry of a zip, folders included, in bytes.
     CODE_MAX_NAME_BYTES = "runner.code_max_name_bytes", Value("1024"), count(1, 2048);
@@ -225,76 +227,80 @@ settings! {
     /// The largest result.json.
     RESULT_MAX_MB = "runner.result_max_mb", Value("64"), megabytes(1, 4096);
 
-    /// How events and logs call this worker.
+    /// This worker's name in events and logs.
     WORKER_NAME = "worker.name", HostName, Text;
-    /// Segments are numbered from 0 to this, exclusive: the most workers at a time.
+    /// The number of segments, and so the most workers at a time.
     MAX_SEGMENTS = "worker.max_segments", Value("64"), count(1, 10_000);
-    /// How long a bot runs on while its worker cannot show that its segment is still its own, as
-    /// when the broker is away; then it ends itself, and is started again by whoever owns it then.
+    /// How long a bot runs on while its worker cannot prove that it still owns the segment, for
+    /// example while the broker is away. Then the bot ends itself, and the segment's next owner
+    /// starts it again.
     SEGMENT_GRACE_SECONDS = "worker.segment_grace_seconds", Value("15"), seconds(10, 3600);
-    /// The same after a drain: how long the next worker may take to come.
+    /// The same after a drain: how long a bot waits for the next worker.
     HANDOVER_GRACE_SECONDS = "worker.handover_grace_seconds", Value("120"), seconds(10, DAY);
     /// Terminating runs at a time.
     MAX_TERMINATING = "worker.max_terminating", Value("4"), count(0, 10_000);
     /// Long-running jobs at a time.
     MAX_LONG_RUNNING = "worker.max_long_running", Value("50"), count(0, 10_000);
-    /// The largest start or stop message. Read into memory, JSON can take some sixteen times its
-    /// size.
+    /// The largest start or stop message. In memory, JSON can take some sixteen times its size.
     MESSAGE_MAX_KB = "worker.message_max_kb", Value("2048"), kilobytes(1, 16_384);
     /// How long terminating runs may go on after SIGTERM.
     DRAIN_GRACE_SECONDS = "worker.drain_grace_seconds", Value("60"), seconds(0, DAY);
-    /// The longest pause before a result that RabbitMQ did not confirm is published again. It begins with
-    /// 5 seconds and doubles. Each time, whoever takes results hears it once more, under the same event id.
+    /// The longest pause before a result that RabbitMQ did not confirm is published again. The first
+    /// pause is 5 seconds, and each doubles. Subscribers get the result again each time, with the
+    /// same event id.
     PUBLISH_RETRY_MAX_SECONDS = "worker.publish_retry_max_seconds", Value("300"), seconds(1, DAY);
 
-    /// Time between two shipments of log lines, where a message names none.
+    /// Time between two shipments of log lines if the message names none.
     LOG_INTERVAL_SECONDS = "logs.interval_seconds", Value("30"), seconds(1, 3600);
-    /// Unshipped lines are shipped before their time when they reach this size.
+    /// Unshipped lines of this size are shipped at once.
     LOG_CHUNK_MAX_KB = "logs.chunk_max_kb", Value("1024"), kilobytes(1, 65_536);
-    /// Unshipped lines of one container in memory at most. What comes beyond goes to disk.
+    /// The most unshipped lines of one container in memory. The rest goes to disk.
     LOG_BUFFER_MAX_KB = "logs.buffer_max_kb", Value("2048"), kilobytes(1, 1 << 20);
-    /// Unshipped lines of all containers in memory at most. What comes beyond goes to disk.
+    /// The most unshipped lines of all containers in memory. The rest goes to disk.
     LOG_MEMORY_MAX_MB = "logs.memory_max_mb", Value("16"), megabytes(1, 65_536);
-    /// Where unshipped lines go that are too much for memory, and whole outputs until they are
-    /// stored. Each worker makes a directory of its own in it, and removes those of dead ones.
+    /// The directory for unshipped lines that memory has no room for, and for whole outputs until
+    /// they are stored. Each worker makes a directory of its own in it, and removes those of dead
+    /// workers.
     LOG_SPOOL_DIR = "logs.spool_dir", Value("/tmp/longshore-spool"), Directory;
-    /// Unshipped lines of one container on disk at most. What comes beyond while the store is away
-    /// is dropped, and the log says how much.
+    /// The most unshipped lines of one container on disk. While the store is away, further lines are
+    /// dropped, and the log says how many.
     LOG_SPOOL_CONTAINER_MAX_MB = "logs.spool_container_max_mb", Value("256"),
         megabytes(1, 1 << 20);
-    /// Unshipped lines of all containers on disk at most.
+    /// The most unshipped lines of all containers on disk.
     LOG_SPOOL_MAX_MB = "logs.spool_max_mb", Value("2048"), megabytes(1, 1 << 24);
-    /// The size of one file of the engine's own log of a container, which bridges the time in
-    /// which no worker reads it.
+    /// The size of one file of the engine's log of a container. That log bridges the time in which no
+    /// worker reads it.
     LOG_ENGINE_FILE_MB = "logs.engine_file_mb", Value("64"), megabytes(1, 65_536);
-    /// Files of the engine's own log of a container. The oldest goes when one more is begun.
+    /// How many files the engine's log of a container has. The oldest is deleted when a new one
+    /// begins.
     LOG_ENGINE_FILES = "logs.engine_files", Value("2"), count(2, 1000);
-    /// How many days logs are kept, in the whole bucket of logs.
+    /// How many days logs are kept, for the whole log bucket.
     LOG_RETENTION_DAYS = "logs.retention_days", Unset("for ever"), count(1, 36_500);
-    /// Keys in the bucket of logs that are looked at in one day, to remove what is too old. What
-    /// is left is for the next day.
+    /// How many keys of the log bucket are checked in one day for logs that are too old. The rest is
+    /// left for the next day.
     LOG_RETENTION_KEYS_PER_DAY = "logs.retention_keys_per_day", Value("1000000"),
         count(1, 1_000_000_000);
-    /// Stored output of one terminating run at most.
+    /// The most stored output of one terminating run.
     OUTPUT_MAX_MB = "logs.output_max_mb", Value("64"), megabytes(1, 4096);
     /// The last part of the output, which a result event carries.
     OUTPUT_TAIL_KB = "logs.output_tail_kb", Value("64"), kilobytes(1, 1024);
 
-    /// Where health is served; port 0 takes a free one. Beyond the loopback it wants `HTTP_TOKEN`.
+    /// The address of the health server. Port 0 takes a free port. An address beyond the loopback
+    /// needs `HTTP_TOKEN`.
     HTTP_LISTEN = "http.listen", Value("127.0.0.1:8080"), Address;
-    /// What a request must carry as `Authorization: Bearer …`; all but `/healthz`, which tells only
-    /// that the process lives.
+    /// The token that a request must carry as `Authorization: Bearer …`, except for `/healthz`, which
+    /// says only that the process lives.
     HTTP_TOKEN = "http.token", Unset("none is wanted"), Token;
-    /// More hosts by which a request without a token may ask for anything but `/healthz`, such as the
-    /// name of a proxy on this machine. A request that names another one in its header `Host` is
-    /// refused: a stranger's page may have sent it through a browser.
+    /// More host names under which a request without a token is answered, such as the name of a proxy
+    /// on this machine. A request with another name in its header `Host` is refused, because a
+    /// stranger's page may have sent it through a browser.
     HTTP_ALLOWED_HOSTS = "http.allowed_hosts", Unset("those of the loopback"), Hosts;
 
     /// What the program logs: off, error, warn, info, debug, trace, or a filter such as
-    /// `info,longshore=debug`. The libraries are heard from info on at most, for they tell whole
-    /// requests below that.
+    /// `info,longshore=debug`. Libraries log at info at most, because below that they log whole
+    /// requests.
     LOG_LEVEL = "telemetry.level", Value("info"), LogFilter;
-    /// How the program logs; auto is text on a terminal and json elsewhere.
+    /// The form of the program's log. auto is text on a terminal and json elsewhere.
     LOG_FORMAT = "telemetry.format", Value("auto"), Choice(&["auto", "text", "json"]);
 }
 

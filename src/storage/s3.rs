@@ -130,7 +130,7 @@ impl S3Store {
         let created = retry::retrying(self.pauses(), |_| place.create()).await;
         match created {
             Ok(()) => {
-                tracing::info!(bucket = self.bucket_name(bucket), "bucket created");
+                tracing::info!(bucket = self.bucket_name(bucket), "created a bucket");
                 return Ok(());
             }
             // Another worker was faster, or somebody else owns the name: looking again tells.

@@ -41,7 +41,7 @@ impl Gate {
                     self.is_open.send_replace(true);
                 }
                 Some(reason) => {
-                    tracing::warn!(reason, "take no jobs for now");
+                    tracing::warn!(reason, "taking no jobs for now");
                     sleep(LOOK).await;
                 }
             }

@@ -13,10 +13,10 @@ use super::reckoning::Line;
 use super::watch::{Life, Lives};
 
 /// What a worker logs when it takes up a job of a segment that it got.
-const TAKES_UP: &str = "take up job";
+const TAKES_UP: &str = "took up a job";
 
 /// What it logs with each state of a job.
-const REPORTS: &str = "report state";
+const REPORTS: &str = "a run changed its state";
 
 /// How long a fault has its effects when it is mended.
 const AFTERMATH: Duration = Duration::from_secs(5);
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_line_of_a_workers_log_says_who_took_up_what_and_when() {
-        let line = r#"{"timestamp":"2026-11-26T10:00:00.5Z","level":"INFO","message":"take up job","job.id":"bot"}"#;
+        let line = r#"{"timestamp":"2026-11-26T10:00:00.5Z","level":"INFO","message":"took up a job","job.id":"bot"}"#;
         let (job, hold) = hold_in(line, 3).unwrap();
         assert_eq!((job.as_str(), hold.shift, hold.takes_up), ("bot", 3, true));
         assert_eq!(hold.at.to_string(), "2026-11-26T10:00:00.5Z");

@@ -136,7 +136,7 @@ async fn has_ended(journal: &Journal, follower: &Follower<'_>) -> bool {
         }
         Ok(None) => false,
         Err(error) => {
-            tracing::debug!(job.id = %follower.id, %error, "look whether the run has ended");
+            tracing::debug!(job.id = %follower.id, %error, "could not look whether the run has ended");
             false
         }
     }

@@ -194,7 +194,7 @@ impl Follower {
         if self.faults > MAX_FAULTS {
             return Err(unreadable(&self.container)(reason));
         }
-        tracing::warn!(container.id = self.container, reason, "reading container logs again");
+        tracing::warn!(container.id = self.container, reason, "reading a container's logs again");
         sleep(AGAIN_PAUSE).await;
         self.begin_again(self.pass.is_final);
         Ok(())
@@ -209,7 +209,7 @@ impl Follower {
                 return Err(error);
             }
         }
-        tracing::debug!(container.id = self.container, %error, "wait for the engine");
+        tracing::debug!(container.id = self.container, %error, "could not reach the engine; trying again");
         sleep(AWAY_PAUSE).await;
         self.begin_again(false);
         Ok(())

@@ -66,7 +66,7 @@ pub(super) async fn wait(engine: &Engine, container: &str) -> Result<ContainerSt
             }
             Err(error @ EngineError::Unreachable { .. }) => {
                 if !engine_was_away {
-                    tracing::warn!(container.id = container, %error, "wait for the engine");
+                    tracing::warn!(container.id = container, %error, "could not reach the engine; trying again");
                 }
                 engine_was_away = true;
                 sleep(pauses.next().unwrap_or(OUTAGE_LONGEST_PAUSE)).await;

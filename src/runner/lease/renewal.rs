@@ -46,13 +46,13 @@ pub(in crate::runner) async fn renew(
             match write(&root, &stamp, grant) {
                 Ok(()) => managed.lease.lock().renewed(grant, before, Uptime::now()),
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::error!(directory = %root.display(), %error, "renew lease");
+                    tracing::error!(directory = %root.display(), %error, "could not renew a lease");
                 }
                 Err(_) => {}
             }
         }
     });
     if let Err(error) = renewed.await {
-        tracing::error!(%error, "renew leases");
+        tracing::error!(%error, "could not renew the leases");
     }
 }

@@ -57,11 +57,11 @@ impl Transport {
             made.1 = stamp;
             match client(self.tls.as_ref()) {
                 Ok(client) => {
-                    tracing::info!("took up the changed authorities of the object store");
+                    tracing::info!("loaded the changed authorities of the object store");
                     made.0 = client;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "keep the old authorities of the object store");
+                    tracing::warn!(%error, "could not read the changed authorities of the object store; keeping the old ones");
                 }
             }
         }

@@ -54,7 +54,7 @@ impl Place {
             // Parts that nobody completes take room for ever. Where this fails, too, nothing helps.
             let command = Command::AbortMultipartUpload { upload_id: id };
             if let Err(fault) = self.send(path, command, self.part_time()).await {
-                tracing::debug!(?fault, "give up an upload in parts");
+                tracing::debug!(?fault, "gave up an upload in parts");
             }
         }
         uploaded

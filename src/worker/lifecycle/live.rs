@@ -38,7 +38,7 @@ async fn hear(broker: Broker, logs: Arc<LogCollector>, closing: CancellationToke
                 }
                 return;
             }
-            Err(error) => tracing::warn!(%error, "hear who follows logs"),
+            Err(error) => tracing::warn!(%error, "could not hear who follows logs; trying again"),
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -48,7 +48,7 @@ async fn hear(broker: Broker, logs: Arc<LogCollector>, closing: CancellationToke
 async fn send(broker: Broker, mut lines: mpsc::Receiver<LogLines>) {
     while let Some(message) = lines.recv().await {
         if let Err(error) = broker.publish_lines(&message).await {
-            tracing::debug!(job.id = %message.id, %error, "send log lines");
+            tracing::debug!(job.id = %message.id, %error, "could not send log lines to followers");
         }
     }
 }

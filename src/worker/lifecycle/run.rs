@@ -29,9 +29,9 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     closing.cancel();
     tasks.close();
     if timeout(FLUSH_TIMEOUT, tasks.wait()).await.is_err() {
-        tracing::warn!("leave background tasks behind: they did not end in time");
+        tracing::warn!("left background tasks behind, because they did not end in time");
     }
-    tracing::info!("worker has ended");
+    tracing::info!("the worker has ended");
     Ok(())
 }
 
@@ -40,6 +40,6 @@ fn warn_of_exposures(settings: &Settings) {
     let sentence = |exposure: Exposure| format!("{}; {}", exposure.said, exposure.remedy);
     let sentences: Vec<_> = settings.exposures().into_iter().map(sentence).collect();
     if !sentences.is_empty() {
-        tracing::warn!("strangers could do harm: {}", sentences.join("; "));
+        tracing::warn!("strangers' code could do harm: {}", sentences.join("; "));
     }
 }

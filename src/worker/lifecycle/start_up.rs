@@ -160,7 +160,7 @@ where
         let tried = (&mut operation)
             .retry(backoff)
             .notify(|error, pause| {
-                tracing::warn!(what, %error, retry_seconds = pause.as_secs_f32(), "wait");
+                tracing::warn!(what, %error, retry_seconds = pause.as_secs_f32(), "a server is not ready; trying again");
             })
             .await;
         if let Ok(value) = tried {

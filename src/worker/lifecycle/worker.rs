@@ -66,14 +66,18 @@ impl Worker {
     /// Accepts no more, waits for terminating runs within the grace, lets go of the rest.
     pub(super) async fn drain(self, grace: Duration) {
         let Context { tools, known, drain } = &*self.ctx;
-        tracing::info!(active = known.active.len(), grace_seconds = grace.as_secs(), "drain");
+        tracing::info!(
+            active = known.active.len(),
+            grace_seconds = grace.as_secs(),
+            "draining: taking no more messages"
+        );
         if timeout(FLUSH_TIMEOUT, drain.stop_intake()).await.is_err() {
-            tracing::warn!("the broker did not confirm in time that no more messages come");
+            tracing::warn!("the broker did not confirm in time that it sends no more messages");
         }
         if timeout(grace, drain.wait_for_terminating()).await.is_err() {
             tracing::warn!(
                 left = drain.terminating_left(),
-                "the grace is over: leave terminating runs to the segment's next owner"
+                "the drain took too long; left terminating runs to the segment's next owner"
             );
         }
         let flush = async {
@@ -88,7 +92,7 @@ impl Worker {
         }
         // Last of all, for whoever comes next begins at once.
         if timeout(FLUSH_TIMEOUT, drain.release_segments()).await.is_err() {
-            tracing::warn!("the segments could not be let go in good order");
+            tracing::warn!("could not release the segments in order");
         }
         drain.give_up();
         tools.broker.close().await;

@@ -21,7 +21,7 @@ use crate::worker::run::reporter::Reporter;
 /// new one by its run; so whoever has journaled its job goes on in any case.
 pub(in crate::worker) async fn ack(delivery: &Delivery, id: &JobId) {
     if let Err(error) = delivery.ack().await {
-        tracing::warn!(job.id = %id, %error, "acknowledge delivery");
+        tracing::warn!(job.id = %id, %error, "could not acknowledge a delivery");
     }
 }
 
@@ -30,7 +30,7 @@ pub(in crate::worker) async fn ack(delivery: &Delivery, id: &JobId) {
 /// kept before it is published.
 pub(in crate::worker) async fn reject(ctx: &Context, delivery: Delivery, error: &MessageError) {
     let reason = error.to_string();
-    tracing::warn!(job.id = error.id.as_ref().map(JobId::as_str), %reason, "reject message");
+    tracing::warn!(job.id = error.id.as_ref().map(JobId::as_str), %reason, "rejected a start message");
     let segment = ctx.known.home_segment();
     let mut result = ExecutionResult::rejected(error, ctx.tools.runner.worker(), segment);
     let kept = async {
@@ -45,7 +45,7 @@ pub(in crate::worker) async fn reject(ctx: &Context, delivery: Delivery, error: 
     let event = match kept.await {
         Ok(event) => event,
         Err(error) => {
-            tracing::warn!(%error, "keep rejection");
+            tracing::warn!(%error, "could not keep a rejection in the journal");
             ctx.known.gate.close();
             return put_aside(&ctx.tools.broker, &delivery, 1, delivery.properties.attempt).await;
         }
@@ -54,7 +54,7 @@ pub(in crate::worker) async fn reject(ctx: &Context, delivery: Delivery, error: 
         return put_aside(&ctx.tools.broker, &delivery, 1, delivery.properties.attempt).await;
     }
     if let Err(error) = ctx.tools.broker.dead_letter(&delivery, &reason).await {
-        tracing::error!(%error, "dead-letter message");
+        tracing::error!(%error, "could not dead-letter a start message");
     }
 }
 
@@ -115,7 +115,7 @@ pub(in crate::worker) async fn already_active(
             ack(&delivery, &job.id).await;
         }
         Err(error) => {
-            tracing::warn!(job.id = %job.id, %error, "look for the message that started a run");
+            tracing::warn!(job.id = %job.id, %error, "could not look for the message that started a run");
             later(&ctx.tools.broker, delivery, job).await;
         }
     }
@@ -141,14 +141,14 @@ pub(in crate::worker) async fn duplicate(
             return later(&ctx.tools.broker, delivery, job).await;
         }
         Ok(_) => {}
-        Err(error) => tracing::warn!(job.id = %job.id, %error, "look for a stop"),
+        Err(error) => tracing::warn!(job.id = %job.id, %error, "could not look for a stop"),
     }
     tell_duplicate(ctx, &delivery, job, &record.run_id).await;
     ack(&delivery, &job.id).await;
 }
 
 async fn drop_repeat(delivery: &Delivery, job: &Job) {
-    tracing::info!(job.id = %job.id, "drop repeated delivery of an active run");
+    tracing::info!(job.id = %job.id, "dropped a repeated delivery of an active run");
     ack(delivery, &job.id).await;
 }
 
@@ -176,7 +176,7 @@ pub(in crate::worker) async fn tell_duplicate(
 
 /// Puts a start aside for the shortest back-off step; its attempt does not count.
 async fn later(broker: &Broker, delivery: Delivery, job: &Job) {
-    tracing::info!(job.id = %job.id, "put start aside: the job's last run is about to begin or to end");
+    tracing::info!(job.id = %job.id, "deferred a start, because the job's previous run is still settling");
     put_aside(broker, &delivery, 1, delivery.properties.attempt).await;
 }
 
@@ -184,11 +184,13 @@ async fn later(broker: &Broker, delivery: Delivery, job: &Job) {
 /// fails, the broker delivers it again.
 async fn put_aside(broker: &Broker, delivery: &Delivery, after: u32, attempt: u32) {
     let Some(step) = broker.topology().retry_step_or_last(after) else {
-        tracing::error!("no retry queue is set: RETRY_DELAYS_SECONDS is empty");
+        tracing::error!(
+            "could not defer a message, because RETRY_DELAYS_SECONDS names no retry queue"
+        );
         return;
     };
     if let Err(error) = broker.retry(delivery, &step, attempt).await {
-        tracing::error!(%error, "put message aside");
+        tracing::error!(%error, "could not defer a message");
     }
 }
 
@@ -202,7 +204,7 @@ pub(in crate::worker) async fn retry_stop(broker: &Broker, delivery: Delivery, r
     if may_retry(attempt, MAX_STOP_ATTEMPTS) {
         put_aside(broker, &delivery, attempt, attempt.saturating_add(1)).await;
     } else if let Err(error) = broker.dead_letter(&delivery, reason).await {
-        tracing::error!(%error, "dead-letter stop");
+        tracing::error!(%error, "could not dead-letter a stop");
     }
 }
 
@@ -230,17 +232,17 @@ pub(in crate::worker) async fn redirect(
     inbox: Inbox,
 ) {
     let routing_key = &delivery.routing_key;
-    tracing::warn!(job.id = %job.id, routing_key, "routing key disagrees with is_long_running, which decides");
+    tracing::warn!(job.id = %job.id, routing_key, "the routing key disagrees with is_long_running; is_long_running decides");
     if let Err(error) = broker.redirect(&delivery, inbox).await {
-        tracing::error!(job.id = %job.id, %error, "redirect start");
+        tracing::error!(job.id = %job.id, %error, "could not move a start to the queue of its kind");
     }
 }
 
 /// A start whose segment is somebody else's meanwhile: the broker delivers it again.
 pub(in crate::worker) async fn too_late(delivery: Delivery, job: &Job) {
-    tracing::warn!(job.id = %job.id, "give start back: its segment was taken over meanwhile");
+    tracing::warn!(job.id = %job.id, "returned a start to its queue, because another worker took over the segment");
     if let Err(error) = delivery.requeue().await {
-        tracing::debug!(job.id = %job.id, %error, "give start back");
+        tracing::debug!(job.id = %job.id, %error, "could not return a start to its queue");
     }
 }
 
@@ -251,7 +253,7 @@ pub(in crate::worker) async fn unavailable(
     job: &Job,
     reason: &str,
 ) {
-    tracing::warn!(job.id = %job.id, reason, "claim job");
+    tracing::warn!(job.id = %job.id, reason, "could not claim a job");
     let MessageProperties { attempt, first_try, .. } = delivery.properties;
     let tries = tries(job.is_long_running, attempt, first_try);
     if may_retry(tries, job.max_attempts) {

@@ -113,7 +113,7 @@ where
     let answered = request
         .retry(backoff)
         .when(JournalError::is_transient)
-        .notify(|error, _| tracing::warn!(%error, "claim job: ask the store again"));
+        .notify(|error, _| tracing::warn!(%error, "could not claim a job; asking the store again"));
     tokio::select! {
         answered = answered => answered.map(Some),
         () = tenure.over().cancelled() => Ok(None),

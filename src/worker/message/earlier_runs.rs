@@ -38,7 +38,7 @@ pub(in crate::worker) async fn keep_end(
         Ok(event) => tools.journal.keep_first_end(old, &event).await,
         Err(error) => {
             // Its message is refused when it comes, too.
-            tracing::warn!(job.id = %old.id, run.id = %old.run_id, %error, "keep no end of a run that gives way");
+            tracing::warn!(job.id = %old.id, run.id = %old.run_id, %error, "could not keep the result of a job's previous run");
             Ok(())
         }
     }

@@ -35,7 +35,7 @@ pub(in crate::worker) async fn follow_stop(ctx: &Context, delivery: Delivery) {
     match carry_out(ctx, &delivery, &stop).await {
         Ok(()) => answer::ack(&delivery, &stop.id).await,
         Err(error) => {
-            tracing::warn!(job.id = %stop.id, %error, "follow stop");
+            tracing::warn!(job.id = %stop.id, %error, "could not carry out a stop");
             answer::retry_stop(&ctx.tools.broker, delivery, &error.to_string()).await;
         }
     }
@@ -159,8 +159,8 @@ async fn answer(
 /// A stop that cannot be read stops nothing: it goes to the dead letters, with the reason.
 async fn reject_stop(broker: &Broker, delivery: Delivery, error: &MessageError) {
     let reason = error.to_string();
-    tracing::warn!(job.id = error.id.as_ref().map(crate::job::JobId::as_str), %reason, "reject stop");
+    tracing::warn!(job.id = error.id.as_ref().map(crate::job::JobId::as_str), %reason, "rejected a stop message");
     if let Err(error) = broker.dead_letter(&delivery, &reason).await {
-        tracing::error!(%error, "dead-letter stop");
+        tracing::error!(%error, "could not dead-letter a stop");
     }
 }

@@ -40,7 +40,7 @@ pub(in crate::worker) async fn follow_undelivered(
         match end(ctx, tenure, &start, &delivery).await {
             Ok(ended) => return tell(ctx, delivery, job, ended).await,
             Err(error) => {
-                tracing::warn!(job.id = %job.id, %error, "cannot note the end of a start yet");
+                tracing::warn!(job.id = %job.id, %error, "could not record the end of an undelivered start; trying again");
                 ctx.known.gate.close();
                 tokio::time::sleep(PAUSE).await;
                 ctx.known.gate.pass().await;
@@ -53,7 +53,7 @@ pub(in crate::worker) async fn follow_undelivered(
 /// The journal has its end, or nothing yet: either way it can come again.
 async fn give_back(delivery: &Delivery, job: &Job) {
     if let Err(error) = delivery.requeue().await {
-        tracing::debug!(job.id = %job.id, %error, "cannot give a start back");
+        tracing::debug!(job.id = %job.id, %error, "could not return a start to its queue");
     }
 }
 
@@ -102,7 +102,7 @@ fn event(tools: &Tools, tenure: &Tenure, job: &Job, delivery: &Delivery) -> Even
 /// Tells what became of the start, and keeps its message.
 async fn tell(ctx: &Context, delivery: Delivery, job: &Job, ended: Claim) {
     let (_, why) = decide::undelivered(delivery.properties.last_death.as_deref());
-    tracing::warn!(job.id = %job.id, run.id = %job.run_id, why, "the broker gave a start up");
+    tracing::warn!(job.id = %job.id, run.id = %job.run_id, why, "the broker gave up a start");
     match ended {
         Claim::Republish(Some(event)) => {
             let reply = answer::reply_to(&delivery.properties);
@@ -118,6 +118,6 @@ async fn tell(ctx: &Context, delivery: Delivery, job: &Job, ended: Claim) {
         _ => {}
     }
     if let Err(error) = ctx.tools.broker.dead_letter(&delivery, &why).await {
-        tracing::error!(job.id = %job.id, %error, "dead-letter start");
+        tracing::error!(job.id = %job.id, %error, "could not dead-letter a start");
     }
 }

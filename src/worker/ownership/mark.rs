@@ -21,7 +21,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// host that does not say who it is counts as another one each time.
 pub(in crate::worker) fn place(engine: String, temp_dir: &Path) -> Place {
     let host = fs::read_to_string(BOOT_ID).unwrap_or_else(|error| {
-        tracing::warn!(%error, "read {BOOT_ID}");
+        tracing::warn!(%error, "could not read {BOOT_ID}");
         uuid::Uuid::new_v4().to_string()
     });
     let temp_dir = temp_dir.to_string_lossy().into_owned();
@@ -84,7 +84,7 @@ impl Drop for Mark {
     fn drop(&mut self) {
         // While it is held, so that nobody's new file is removed. One that stays does no harm.
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "remove lock file");
+            tracing::debug!(path = %self.path.display(), %error, "could not remove a lock file");
         }
     }
 }

@@ -84,7 +84,7 @@ impl Account {
             .without_max_times();
         let write = (|| write(&self.journal, &record, Some(&known.1)))
             .retry(backoff)
-            .notify(|error, _| tracing::warn!(job.id = %record.id, %error, "write journal"));
+            .notify(|error, _| tracing::warn!(job.id = %record.id, %error, "could not write the journal; trying again"));
         let written = tokio::select! {
             written = write => written,
             () = self.drain.detached() => return Written::Detached,
@@ -93,7 +93,7 @@ impl Account {
             *known = (record, etag);
             Written::Yes
         } else {
-            tracing::warn!(job.id = %record.id, "leave run to whoever took it over");
+            tracing::warn!(job.id = %record.id, "left a run to the worker that took it over");
             Written::TakenOver
         }
     }

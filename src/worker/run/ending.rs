@@ -71,7 +71,7 @@ async fn announce(tools: &Tools, record: &JobRecord, event: &Event) -> bool {
     match tools.broker.dead_letter_message(message, inbox, &result.message, &tools.given_up).await {
         Ok(()) => true,
         Err(error) => {
-            tracing::error!(job.id = %record.id, %error, "dead-letter message");
+            tracing::error!(job.id = %record.id, %error, "could not dead-letter a start message");
             false
         }
     }
@@ -96,7 +96,7 @@ async fn forget(
         Ok::<_, JournalError>(())
     };
     if let Err(error) = forgotten.await {
-        tracing::warn!(job.id = %record.id, %error, "tidy journal");
+        tracing::warn!(job.id = %record.id, %error, "could not tidy the journal");
     }
 }
 
@@ -189,7 +189,7 @@ async fn retry(
     let counted = (record.attempt, record.first_try);
     match tools.broker.retry_message(message, inbox, step, counted, &tools.given_up).await {
         Ok(()) => forget(&tools.journal, account.tenure(), &record, false, true).await,
-        Err(error) => tracing::error!(job.id = %record.id, %error, "put run aside"),
+        Err(error) => tracing::error!(job.id = %record.id, %error, "could not defer a run"),
     }
 }
 

@@ -139,7 +139,9 @@ async fn stop_when_asked(
             Ok(true) => return std::future::pending().await,
             // Between two steps of its start: look again.
             Ok(false) => {}
-            Err(error) => tracing::warn!(job.id = %id, %error, "stop container"),
+            Err(error) => {
+                tracing::warn!(job.id = %id, %error, "could not stop a container; trying again")
+            }
         }
         tokio::time::sleep(STOP_RETRY).await;
     }

@@ -64,7 +64,7 @@ impl Publisher {
             Ok(()) => true,
             // Whoever publishes says so from time to time, and what must not be lost is published again.
             Err(error) if error.is_transient => {
-                tracing::debug!(event.id, %error, "an event was not confirmed");
+                tracing::debug!(event.id, %error, "the broker did not confirm an event");
                 false
             }
             Err(error) => {

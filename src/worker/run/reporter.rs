@@ -72,7 +72,7 @@ impl Reporter {
         let message = message.map(|message| self.mask.text(message));
         tracing::info!(
             job.id = %run.job.id, run.id = %run.job.run_id, attempt = run.attempt,
-            state = state.as_str(), container.id = container, message, "report state"
+            state = state.as_str(), container.id = container, message, "a run changed its state"
         );
         let status = Status {
             id: run.job.id.clone(),
@@ -91,7 +91,7 @@ impl Reporter {
         let data = EventData::Status(status);
         let event = Event::new(id, source, self.traceparent.clone(), data);
         if self.waiting.try_send(event).is_err() {
-            tracing::error!(job.id = %run.job.id, "drop status event: too many wait for the broker");
+            tracing::error!(job.id = %run.job.id, "dropped a status event, because too many wait for the broker");
         }
     }
 

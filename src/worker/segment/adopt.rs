@@ -113,14 +113,14 @@ pub(in crate::worker) async fn find_home(ctx: &Arc<Context>) -> Result<Arc<Tenur
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!(segment = number, %error, "claim segment");
+                    tracing::warn!(segment = number, %error, "could not claim a segment");
                     break;
                 }
             }
         }
         tracing::warn!(
             max_segments = ctx.tools.settings.max_segments,
-            "wait for a segment: none can be had"
+            "no segment is free; waiting for one"
         );
         sleep(RETRY).await;
     }
@@ -132,7 +132,7 @@ pub(in crate::worker) async fn keep_home(ctx: Arc<Context>) {
         let home = ctx.known.tenures.home().await;
         home.over().cancelled().await;
         if let Err(error) = find_home(&ctx).await {
-            tracing::error!(%error, "claim segment");
+            tracing::error!(%error, "could not claim a segment");
             sleep(RETRY).await;
         }
     }
@@ -151,7 +151,7 @@ pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
         if listed.is_none_or(|at| at.elapsed() >= LIST) {
             match ctx.tools.journal.owned_segments().await {
                 Ok(segments) => known = segments.into_iter().collect(),
-                Err(error) => tracing::debug!(%error, "list segments"),
+                Err(error) => tracing::debug!(%error, "could not list the segments"),
             }
             listed = Some(Instant::now());
             look_after_ours(&ctx, &home).await;
@@ -167,11 +167,11 @@ pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
             }
             match look(&ctx.tools, segment, &mut free, false).await {
                 Ok(Look::Taken(tenure, lock)) => {
-                    tracing::warn!(segment, "take over the segment of a worker that is gone");
+                    tracing::warn!(segment, "taking over the segment of a worker that is gone");
                     let ctx = Arc::clone(&ctx);
                     ctx.clone().drain.spawn_holder(async move {
                         if let Err(error) = hold::begin(&ctx, &tenure, lock).await {
-                            tracing::error!(segment, %error, "take over segment");
+                            tracing::error!(segment, %error, "could not take over a segment");
                         }
                     });
                 }
@@ -181,7 +181,7 @@ pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
                 Ok(Look::Held) => held += 1,
                 Ok(Look::NotYet) => {}
                 Err(error) => {
-                    tracing::debug!(segment, %error, "look at segment");
+                    tracing::debug!(segment, %error, "could not read a segment's owner");
                     break;
                 }
             }
@@ -195,7 +195,7 @@ async fn look_after_ours(ctx: &Arc<Context>, home: &Tenure) {
     for tenure in ctx.known.tenures.all().into_iter().filter(|tenure| tenure.is_settled_in()) {
         let segment = tenure.segment;
         if let Err(error) = recover::look_again(ctx, &tenure).await {
-            tracing::debug!(segment, %error, "look after segment");
+            tracing::debug!(segment, %error, "could not look after a free segment");
         } else if segment != home.segment
             && matches!(ctx.tools.journal.segment_index(segment).await, Ok(index) if index.is_empty())
         {

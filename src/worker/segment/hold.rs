@@ -30,14 +30,14 @@ pub(in crate::worker) async fn begin(
     lock: SegmentLock,
 ) -> Result<(), BrokerError> {
     let segment = tenure.segment;
-    tracing::info!(segment, epoch = tenure.epoch, "own segment");
+    tracing::info!(segment, epoch = tenure.epoch, "acquired a segment");
     ctx.known.tenures.add(tenure);
     ctx.drain.spawn_holder(hold(Arc::clone(ctx), Arc::clone(tenure), lock));
     while let Err(error) = ctx.tools.broker.declare_mailbox(segment).await {
         if matches!(error, BrokerError::Mismatch { .. }) {
             return Err(error);
         }
-        tracing::warn!(%error, "declare mailbox");
+        tracing::warn!(%error, "could not declare the segment's mailbox; trying again");
         tokio::select! {
             () = sleep(RETRY) => {}
             () = tenure.over().cancelled() => return Ok(()),
@@ -45,7 +45,7 @@ pub(in crate::worker) async fn begin(
     }
     let recovered = async {
         while let Err(error) = recover::recover(ctx, tenure).await {
-            tracing::warn!(segment, %error, "take up what the segment's last owner left");
+            tracing::warn!(segment, %error, "could not take up what the segment's last owner left; trying again");
             sleep(RETRY).await;
         }
     };
@@ -89,9 +89,12 @@ async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
                     tenure.keep_mark(mark_of(tools, segment));
                 }
             }
-            Proof::Unknown => tracing::warn!(segment, "no proof in time that the segment is ours"),
+            Proof::Unknown => tracing::warn!(
+                segment,
+                "got no proof in time that this worker still owns the segment"
+            ),
             Proof::Lost => {
-                tracing::warn!(segment, "lost the segment's lock; claim it again");
+                tracing::warn!(segment, "lost the segment's lock; claiming it again");
                 known.tenures.show(&tenure, false);
                 // While it is held, also when it is lost, nobody in this process can claim it.
                 drop(lock);
@@ -100,7 +103,7 @@ async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
                     () = drain.released() => None,
                 };
                 let Some(again) = regained else {
-                    tracing::warn!(segment, "the segment is no longer ours");
+                    tracing::warn!(segment, "another worker owns the segment now");
                     return known.tenures.remove(&tenure);
                 };
                 tracing::info!(segment, "claimed the segment again");
@@ -126,7 +129,7 @@ async fn note_our_leases(tools: &Tools, tenure: &Tenure) -> bool {
     match tokio::time::timeout(PROOF_TIMEOUT, noted).await {
         Ok(Ok(amended)) => amended != Amended::Crossed,
         Ok(Err(error)) => {
-            tracing::debug!(segment = tenure.segment, %error, "note the length of leases");
+            tracing::debug!(segment = tenure.segment, %error, "could not record the length of leases");
             false
         }
         Err(_) => false,
@@ -142,7 +145,9 @@ async fn regain(tools: &Tools, tenure: &Tenure) -> Option<SegmentLock> {
         if regained.is_none() {
             match tools.broker.try_lock(segment).await {
                 Ok(lock) => regained = lock,
-                Err(error) => tracing::debug!(segment, %error, "claim segment again"),
+                Err(error) => {
+                    tracing::debug!(segment, %error, "could not claim the segment again yet")
+                }
             }
         }
         // Not there: somebody else's, or our last connection's that the broker has not missed yet.
@@ -165,7 +170,9 @@ async fn regain(tools: &Tools, tenure: &Tenure) -> Option<SegmentLock> {
                 }
             }
             Ok(Amended::Crossed) => {}
-            Err(error) => tracing::warn!(segment, %error, "note that the segment is ours"),
+            Err(error) => {
+                tracing::warn!(segment, %error, "could not record that this worker owns the segment")
+            }
         }
         regained = regained.filter(|lock| !lock.lost().is_cancelled());
         sleep(RETRY).await;
@@ -188,11 +195,11 @@ async fn let_go(tools: &Tools, known: &Known, tenure: &Arc<Tenure>, lock: Segmen
             tools.runner.renew_leases(segment, stamp, handover, Uptime::now()).await;
         }
         Ok(Amended::Crossed | Amended::NotOurs) => {}
-        Err(error) => tracing::warn!(segment, %error, "note that the segment is free"),
+        Err(error) => tracing::warn!(segment, %error, "could not record that the segment is free"),
     }
     known.tenures.remove(tenure);
     lock.release().await;
-    tracing::info!(segment, "let go of segment");
+    tracing::info!(segment, "released a segment");
 }
 
 /// What came of a change to our record as a segment's owner.

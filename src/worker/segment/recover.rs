@@ -79,7 +79,7 @@ pub(in crate::worker) async fn recover(
         looked_at.insert(id.clone());
         let found = tools.journal.read(&id).await?;
         if found.as_ref().is_some_and(|(record, _)| is_a_later_owners(record, tenure)) {
-            tracing::info!(segment, job.id = %id, "leave segment to its next owner");
+            tracing::info!(segment, job.id = %id, "left a job to the segment's next owner");
             return Ok(());
         }
         let ours = found.filter(|(record, _)| record.segment == segment);
@@ -110,7 +110,7 @@ pub(in crate::worker) async fn recover(
     for ((job, _), (info, _)) in containers {
         // A job that was taken up just now has its own container by now: this one is another run's.
         if looked_at.contains(&job) || !known.active.has(&job) {
-            tracing::warn!(job.id = %job, container.id = %info.id, "remove container that no record knows");
+            tracing::warn!(job.id = %job, container.id = %info.id, "removing a container that no record names");
             tools.runner.site().remove_leftover(&info.id).await;
         }
     }
@@ -171,7 +171,7 @@ async fn take_up(
     let (job, beyond) = match job_of(&ctx.tools, &record) {
         Ok((job, beyond)) => (Arc::new(job), beyond),
         Err(error) => {
-            tracing::error!(job.id = %record.id, %error, "skip record whose message is no longer valid");
+            tracing::error!(job.id = %record.id, %error, "skipped a record whose message is no longer valid");
             return Ok(());
         }
     };
@@ -183,7 +183,7 @@ async fn take_up(
     let next = continuation(&job, &record, left);
     let Some((record, etag)) = make_ours(&ctx.tools.journal, tenure, record, &etag, &next).await?
     else {
-        tracing::info!(job.id = %job.id, "leave job to whoever was faster");
+        tracing::info!(job.id = %job.id, "left a job to the worker that claimed it first");
         return Ok(());
     };
     guard.run.claim(tenure);
@@ -193,7 +193,7 @@ async fn take_up(
     {
         guard.run.request_stop(StopOrder { reason: stop.reason, timeout: STOP_TIMEOUT });
     }
-    tracing::info!(job.id = %job.id, continuation = ?next, "take up job");
+    tracing::info!(job.id = %job.id, continuation = ?next, "took up a job");
     let segment = tenure.segment;
     let before = Run { job: Arc::clone(&job), attempt: record.attempt, segment };
     let kept = match &next {

@@ -77,7 +77,7 @@ enum SweepError {
 pub(in crate::worker) async fn sweep_now_and_then(ctx: Arc<Context>) {
     loop {
         if let Err(error) = sweep(&ctx.tools, &ctx.known.active).await {
-            tracing::debug!(%error, "sweep orphans");
+            tracing::debug!(%error, "could not sweep orphans");
         }
         sleep(EVERY).await;
     }
@@ -87,14 +87,14 @@ async fn sweep(tools: &Tools, active: &ActiveRuns) -> Result<(), SweepError> {
     for (info, labels) in tools.runner.site().list_all_containers().await? {
         let left = Left { run: &labels.run_id, attempt: labels.attempt, kind: Kind::Container };
         if is_left_alone(tools, active, &labels.id, &left).await? {
-            tracing::warn!(job.id = %labels.id, attempt = labels.attempt, container.id = %info.id, "remove orphaned container");
+            tracing::warn!(job.id = %labels.id, attempt = labels.attempt, container.id = %info.id, "removing an orphaned container");
             tools.runner.site().remove_leftover(&info.id).await;
         }
     }
     for found in tools.runner.site().list_directories().await {
         let left = Left { run: &found.run_id, attempt: found.attempt, kind: Kind::Directory };
         if is_left_alone(tools, active, &found.id, &left).await? {
-            tracing::warn!(job.id = %found.id, attempt = found.attempt, "remove orphaned directory");
+            tracing::warn!(job.id = %found.id, attempt = found.attempt, "removing an orphaned directory");
             tools.runner.site().remove_directory(&found).await;
         }
     }

@@ -28,7 +28,7 @@ pub(in crate::worker) fn mark_of(tools: &Tools, segment: u32) -> Option<Mark> {
     match Mark::try_take(tools.place.temp_dir.as_ref(), namespace, segment) {
         Ok(mark) => mark,
         Err(error) => {
-            tracing::warn!(segment, %error, "take the segment's mark in TEMP_DIR");
+            tracing::warn!(segment, %error, "could not lock the segment's file in TEMP_DIR");
             None
         }
     }

@@ -11,7 +11,7 @@ use longshore_testing::scene::Scene;
 use longshore_testing::worker::Worker;
 
 /// What a worker logs when it does not follow a start because that very run goes on.
-const DROPPED: &str = "drop repeated delivery of an active run";
+const DROPPED: &str = "dropped a repeated delivery of an active run";
 
 /// Checks that no start is with a worker whose connection has been cut: what had not been acknowledged is
 /// back in its queue as soon as that has no consumer.

@@ -53,7 +53,7 @@ async fn a_worker_outlives_its_broker_and_says_afterwards_what_happened_meanwhil
     // Nobody listens there yet.
     let mut worker = scene.spawn_worker(&[("AMQP_URL", &url)]);
     until("the worker has tried twice", async || {
-        worker.log().matches("cannot connect to RabbitMQ").count() >= 2
+        worker.log().matches("could not connect to RabbitMQ").count() >= 2
     })
     .await;
     broker.start().await;

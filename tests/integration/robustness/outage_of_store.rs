@@ -193,7 +193,7 @@ async fn starts_that_come_while_the_store_is_away_wait_for_it_and_use_up_no_atte
     for id in &ids {
         scene.start(&PYTHON_BACKTEST.message(id, &key)).await;
     }
-    until("it takes no jobs", async || worker.log().matches("take no jobs for now").count() > 5)
+    until("it takes no jobs", async || worker.log().matches("taking no jobs for now").count() > 5)
         .await;
     store.restore();
     for id in &ids {
