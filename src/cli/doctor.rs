@@ -13,7 +13,7 @@ use super::output::{Format, print, print_json};
 use super::terminal::one_line;
 use super::{Context, Outcome};
 
-/// Check everything that a worker needs, and say how to mend what is not right.
+/// Check everything that a worker needs, and suggest fixes.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   longshore doctor

@@ -44,7 +44,7 @@ pub use failure::{Failure, Outcome};
     max_term_width = 100
 )]
 pub struct Arguments {
-    /// The settings file; else the one that `LONGSHORE_CONFIG` names, else ./longshore.toml
+    /// The settings file; by default $LONGSHORE_CONFIG, or ./longshore.toml where there is one
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The command.
@@ -69,7 +69,7 @@ Settings: docs/settings.md, or longshore worker --print-settings";
 pub enum Command {
     /// Take jobs from the broker and run them
     Worker(worker::WorkerArguments),
-    /// Publish a start message, with its code if you like, and wait for the end if you like
+    /// Start a job; --upload sends its code, --wait waits for its end
     Start(Box<start::StartArguments>),
     /// Publish a stop message
     Stop(stop::StopArguments),
@@ -83,7 +83,7 @@ pub enum Command {
     Ps(ps::PsArguments),
     /// List the segments: who owns each, and how many jobs it has
     Segments(segments::SegmentsArguments),
-    /// Check everything that a worker needs, and say how to mend what is not right
+    /// Check everything that a worker needs, and suggest fixes
     Doctor(doctor::DoctorArguments),
     /// Print or write the JSON Schemas of all messages
     Schema(schema::SchemaArguments),

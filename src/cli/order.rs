@@ -21,16 +21,16 @@ pub(super) struct JobArguments {
     /// The job's id
     #[arg(long)]
     pub(super) id: Option<String>,
-    /// python3.11 or nodejs20; by default as the script's name tells
+    /// python3.11 or nodejs20; by default from the script's file extension
     #[arg(long)]
     pub(super) runtime: Option<String>,
     /// bot or backtest; by default bot with --long-running, else backtest
     #[arg(long)]
     pub(super) entrypoint: Option<String>,
-    /// The script of the entrypoint, as it is called in the zip; KIND=SCRIPT names another's
+    /// The script's path inside the zip; KIND=SCRIPT names the script of another entrypoint
     #[arg(long = "file", value_name = "[KIND=]SCRIPT")]
     pub(super) files: Vec<String>,
-    /// What the code is given: a JSON object, or @FILE with one
+    /// The JSON object that main() gets as its config, or @FILE with one
     #[arg(long, value_name = "JSON|@FILE")]
     pub(super) job_config: Option<String>,
     /// Run until it is stopped, instead of to its end

@@ -125,7 +125,8 @@ async fn wait(
 ) -> Result<Ended, Failure> {
     let limit = arguments.wait_timeout.map_or(Duration::MAX, Duration::from_secs);
     tokio::time::timeout(limit, until_settled(events, sent)).await.map_err(|_| {
-        Failure::of(format!("{} has not ended within {} s", sent.executable.id, limit.as_secs()))
+        let (id, seconds) = (&sent.executable.id, limit.as_secs());
+        Failure::of(format!("timed out after {seconds} s (--wait-timeout): {id} has not ended yet"))
     })?
 }
 
@@ -203,7 +204,7 @@ fn tell_sent(executable: &Executable, message_id: &str, format: Format) -> Resul
     let run = executable.run_id.as_ref().map(RunId::as_str);
     match format {
         Format::Text => {
-            print(&format!("asked for {} (run {})", executable.id, run.unwrap_or_default()))
+            print(&format!("queued {} (run {})", executable.id, run.unwrap_or_default()))
         }
         Format::Json => print_json(&json!({
             "id": executable.id,

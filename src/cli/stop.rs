@@ -58,7 +58,10 @@ pub(super) async fn run(arguments: &StopArguments, context: &Context) -> Outcome
             let limit = Duration::from_secs(arguments.wait_timeout);
             let ended = tokio::time::timeout(limit, until_ended(events, &request)).await;
             let ended = ended.map_err(|_| {
-                Failure::of(format!("{} has not ended within {} s", request.id, limit.as_secs()))
+                let (id, seconds) = (&request.id, limit.as_secs());
+                Failure::of(format!(
+                    "timed out after {seconds} s (--wait-timeout): {id} has not ended yet"
+                ))
             })??;
             match arguments.output {
                 Format::Text => {

@@ -22,7 +22,7 @@ use crate::worker;
 The first SIGTERM or SIGINT drains: no new jobs, terminating runs may end within
 DRAIN_GRACE_SECONDS, bots go on and are adopted by the next worker. A second one, a second later, ends at once.")]
 pub struct WorkerArguments {
-    /// Print what holds and where it comes from, with secrets masked, and exit
+    /// Print the effective settings and where each comes from, with secrets masked, and exit
     #[arg(long)]
     print_settings: bool,
     /// How to print the settings

@@ -54,7 +54,7 @@ pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Ne
     let is_open = request.uri().path() == LIVENESS;
     if !is_open && !guard.admits(authorization.map(axum::http::HeaderValue::as_bytes)) {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"longshore\"")];
-        let words = "this wants the header Authorization: Bearer … with the worker's HTTP_TOKEN\n";
+        let words = "unauthorized: send the header Authorization: Bearer <HTTP_TOKEN>\n";
         return (StatusCode::UNAUTHORIZED, challenge, words).into_response();
     }
     // Who has the token has been told it by the operator, whatever name leads here.

@@ -97,7 +97,7 @@ async fn broker(settings: &BrokerSettings) -> Finding {
     match Broker::check(settings).await {
         Ok(()) => {
             let with_tls = if shown.starts_with("amqps://") { ", over TLS" } else { "" };
-            Finding::ok("broker", format!("{shown} lets us in{with_tls}"))
+            Finding::ok("broker", format!("{shown}: connected{with_tls}"))
         }
         Err(error @ BrokerError::Refused { .. }) => {
             let mend = "rabbitmqctl list_users and rabbitmqctl list_vhosts say what there is";
@@ -120,7 +120,8 @@ async fn store(settings: &StoreSettings) -> Finding {
     };
     match checked.map(probe::Broken::sentence) {
         Ok(None) => {
-            let said = format!("{} answers, knows us and keeps conditions", settings.endpoint);
+            let said =
+                format!("{} is reachable; login and conditional writes work", settings.endpoint);
             Finding::ok("store", said)
         }
         Ok(Some(sentence)) => {
@@ -143,7 +144,7 @@ async fn store(settings: &StoreSettings) -> Finding {
 /// One line for each mistake.
 fn settings(loader: &Loader) -> Vec<Finding> {
     match loader.read(Settings::read) {
-        Ok(_) => vec![Finding::ok("settings", "all are right")],
+        Ok(_) => vec![Finding::ok("settings", "valid")],
         Err(SettingsErrors { mistakes }) => {
             let mend = "docs/settings.md says what is allowed";
             let finding = |mistake| Finding::fail("settings", format!("{mistake}"), mend);
