@@ -44,7 +44,7 @@ pub use failure::{Failure, Outcome};
     max_term_width = 100
 )]
 pub struct Arguments {
-    /// The settings file; by default $LONGSHORE_CONFIG, or ./longshore.toml where there is one
+    /// The settings file; by default that of `LONGSHORE_CONFIG`, or ./longshore.toml where there is one
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The command.

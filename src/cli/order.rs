@@ -30,7 +30,7 @@ pub(super) struct JobArguments {
     /// The script's path inside the zip; KIND=SCRIPT names the script of another entrypoint
     #[arg(long = "file", value_name = "[KIND=]SCRIPT")]
     pub(super) files: Vec<String>,
-    /// The JSON object that main() gets as its config, or @FILE with one
+    /// The JSON object that the script gets as its config, or @FILE with one
     #[arg(long, value_name = "JSON|@FILE")]
     pub(super) job_config: Option<String>,
     /// Run until it is stopped, instead of to its end

@@ -79,7 +79,7 @@ async fn read(
         Ok(FoundFile::Unusable(problem)) => return Err(problem),
         Ok(FoundFile::Nothing) => {}
         Err(error) => {
-            tracing::debug!(job.id = %run.job.id, %error, "could not read a result on the host; asking the engine for it")
+            tracing::debug!(job.id = %run.job.id, %error, "could not read a result on the host; asking the engine for it");
         }
     }
     let path = format!("/{}/{RESULT_FILE}", run.job.entrypoint);

@@ -180,18 +180,19 @@ impl Events {
 
     /// Every result so far, of whichever job.
     pub fn all_results(&self) -> Vec<Seen> {
-        self.all().into_iter().filter(Seen::is_result).collect()
+        self.seen.borrow().iter().filter(|seen| seen.is_result()).cloned().collect()
     }
 
     /// Every result of a job so far.
     pub fn results_of(&self, id: &str) -> Vec<Seen> {
-        self.all_results().into_iter().filter(|seen| seen.subject() == Some(id)).collect()
+        let is_its = |seen: &&Seen| seen.is_result() && seen.subject() == Some(id);
+        self.seen.borrow().iter().filter(is_its).cloned().collect()
     }
 
     /// The states of a job so far, in order, without repeats: an event whose confirm was lost comes
     /// again under its id.
     pub fn states_of(&self, id: &str) -> Vec<String> {
-        let all = self.all();
+        let all = self.seen.borrow();
         let mut told = BTreeSet::new();
         let ours = all.iter().filter(|seen| seen.subject() == Some(id));
         let ours = ours.filter(|seen| told.insert(seen.event["id"].to_string()));

@@ -299,7 +299,7 @@ async fn a_program_that_waits_for_a_child_without_hearing_the_signal_ends_with_i
         let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         assert_eq!(lines.next().unwrap(), "ready", "{runtime}");
-        std::thread::sleep(Duration::from_millis(300));
+        tokio::time::sleep(Duration::from_millis(300)).await;
         kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
         assert_eq!(lines.next().unwrap(), "closed", "{runtime}");
         let expected = r#"{"status":"terminated","message":"Bot execution terminated by signal"}"#;

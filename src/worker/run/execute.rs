@@ -140,7 +140,7 @@ async fn stop_when_asked(
             // Between two steps of its start: look again.
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(job.id = %id, %error, "could not stop a container; trying again")
+                tracing::warn!(job.id = %id, %error, "could not stop a container; trying again");
             }
         }
         tokio::time::sleep(STOP_RETRY).await;

@@ -146,7 +146,7 @@ async fn regain(tools: &Tools, tenure: &Tenure) -> Option<SegmentLock> {
             match tools.broker.try_lock(segment).await {
                 Ok(lock) => regained = lock,
                 Err(error) => {
-                    tracing::debug!(segment, %error, "could not claim the segment again yet")
+                    tracing::debug!(segment, %error, "could not claim the segment again yet");
                 }
             }
         }
@@ -171,7 +171,7 @@ async fn regain(tools: &Tools, tenure: &Tenure) -> Option<SegmentLock> {
             }
             Ok(Amended::Crossed) => {}
             Err(error) => {
-                tracing::warn!(segment, %error, "could not record that this worker owns the segment")
+                tracing::warn!(segment, %error, "could not record that this worker owns the segment");
             }
         }
         regained = regained.filter(|lock| !lock.lost().is_cancelled());
