@@ -1,4 +1,5 @@
-//! No file of a crate imports another in a circle. Whoever adds one sees here which files it ties together.
+//! No file of a crate imports another in a circle, and none is too long to be read at once. Whoever adds a circle
+//! sees here which files it ties together.
 
 mod circles;
 mod source;
@@ -50,4 +51,20 @@ fn no_file_of_a_crate_imports_another_in_a_circle() {
         }
     }
     assert!(report.is_empty(), "files import each other in circles:\n{report}");
+}
+
+/// The longest source file, in lines.
+const MAX_LINES: usize = 400;
+
+#[test]
+fn no_file_of_a_crate_is_too_long_to_be_read_at_once() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = BTreeMap::new();
+    for folder in source_folders(root) {
+        rust_files(root, &folder, &mut files);
+    }
+    let lines = |text: &str| text.lines().count();
+    let long = files.iter().filter(|(_, text)| lines(text) > MAX_LINES);
+    let long: Vec<_> = long.map(|(path, text)| (path, lines(text))).collect();
+    assert!(files.len() > 200 && long.is_empty(), "over {MAX_LINES} lines: {long:?}");
 }
