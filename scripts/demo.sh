@@ -31,9 +31,9 @@ trap clean_up EXIT
 cat <<'PLAN'
 Longshore's demo: two backtests and two bots, from a message to the stored result.
 
-  On a new machine with two cores it takes about six minutes, later about half a minute:
-    compiling the worker                                  4 to 5 minutes
-    Docker, images, RabbitMQ, an S3 store (meanwhile)     2 to 3 minutes
+  On a new machine with two cores it takes several minutes, later less than one:
+    compiling the worker                                  most of the time
+    Docker, images, RabbitMQ, an S3 store                 meanwhile
     the jobs                                              15 seconds
 PLAN
 
