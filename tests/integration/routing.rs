@@ -60,7 +60,7 @@ async fn a_drain_waits_for_terminating_runs_alone_by_whichever_queue_they_came()
     let left = scene.container_of(&bot_id).await.id.unwrap();
 
     worker.terminate();
-    until("the worker drains", async || worker.log().contains("\"drain\"")).await;
+    until("the worker drains", async || worker.log().contains("draining")).await;
     engine::exec(&scene.docker, &waited_for, &["touch", "/tmp/end"]).await;
     assert!(worker.wait().await.success());
     scene.events.result_of(&backtest_id).await.expect("succeeded");

@@ -69,7 +69,7 @@ async fn a_store_that_ignores_conditions_is_warned_of_once_with_what_is_lost_by_
 #[tokio::test]
 async fn a_worker_warns_once_that_jobs_may_have_the_network_of_broker_and_store() {
     let scene = Scene::new().await;
-    let exposed = "strangers could do harm";
+    let exposed = "strangers' code could do harm";
     let mut open = scene.worker().await;
     let said = lines_with(&open, exposed);
     assert_eq!(said.len(), 1, "{said:#?}");
