@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use longshore::settings::StoreSettings;
 use longshore::storage::{
-    Bucket, Condition, DirectoryStore, ETag, ObjectStore, S3Store, StoreError,
+    Bucket, Condition, DirectoryStore, ETag, Journal, ObjectStore, S3Store, StoreError,
 };
 
 use longshore_testing::proxy::Proxy;
@@ -39,6 +39,13 @@ fn files_in(folder: &Path) -> usize {
     std::fs::read_dir(folder).unwrap().count()
 }
 
+/// A journal in a directory, and the store below it.
+async fn journal_in(root: &Path) -> (Journal, Arc<dyn ObjectStore>) {
+    let store: Arc<dyn ObjectStore> = Arc::new(DirectoryStore::new(root));
+    store.ensure_buckets().await.unwrap();
+    (Journal::new(Arc::clone(&store), "ns".to_owned()), store)
+}
+
 #[tokio::test]
 async fn the_directory_keeps_the_contract_of_a_store() {
     let root = tempfile::tempdir().unwrap();
@@ -50,9 +57,38 @@ async fn the_directory_keeps_the_contract_of_a_store() {
 #[tokio::test]
 async fn the_journal_keeps_its_promises_in_a_directory() {
     let root = tempfile::tempdir().unwrap();
-    let store = Arc::new(DirectoryStore::new(root.path()));
-    store.ensure_buckets().await.unwrap();
+    let (_, store) = journal_in(root.path()).await;
     store_cases::journal_keeps_its_promises(store, 3, "job-1").await;
+}
+
+#[tokio::test]
+async fn one_of_many_claims_wins() {
+    let root = tempfile::tempdir().unwrap();
+    let (journal, _) = journal_in(root.path()).await;
+    let claims = (0..8).map(|segment| {
+        let (journal, mut record) = (journal.clone(), store_cases::sample_record("job-1", segment));
+        record.segment = segment;
+        async move { journal.create(&record).await.unwrap() }
+    });
+    let won = futures_util::future::join_all(claims).await;
+    assert_eq!(won.iter().flatten().count(), 1);
+}
+
+#[tokio::test]
+async fn a_field_of_a_later_version_is_read_over() {
+    let root = tempfile::tempdir().unwrap();
+    let (journal, store) = journal_in(root.path()).await;
+    let record = store_cases::sample_record("job-1", 1);
+    let mut json = serde_json::to_value(&record).unwrap();
+    json["colour"] = "blue".into();
+    json["message"]["priority"] = 9.into();
+    let body = serde_json::to_vec(&json).unwrap();
+    store
+        .put(Bucket::State, "ns/jobs/job-1.json", body.into(), "application/json", Condition::None)
+        .await
+        .unwrap();
+    let (found, _) = journal.read(&record.id).await.unwrap().unwrap();
+    assert_eq!(found, record);
 }
 
 #[tokio::test]
