@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
-use crate::job::{Limits, Network, Runtime};
+use crate::job::{Bounds, Limits, Network, Runtime};
 use crate::tls::TlsFiles;
 
 const REQUIRED: [(&str, &str); 4] = [
@@ -327,6 +327,14 @@ fn the_bounds_of_messages_are_the_settings() {
     assert_eq!(bounds.limits.memory_mb, 100);
     assert_eq!((bounds.timeout.as_secs(), bounds.max_timeout.as_secs()), (3600, 86_400));
     assert_eq!((bounds.log_interval.as_secs(), bounds.max_attempts), (30, 3));
+}
+
+/// What the crate of jobs says of them, without settings.
+#[test]
+fn the_default_bounds_are_those_of_the_default_settings() {
+    let settings = Settings::load(sources(&[])).unwrap();
+    assert_eq!(settings.bounds(), Bounds::default());
+    assert_eq!(settings.worker.max_message_bytes, Bounds::DEFAULT_MESSAGE_BYTES);
 }
 
 /// vectorbt with all that it needs, as pip installs it: 30,211 entries and 275 MB.
