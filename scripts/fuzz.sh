@@ -30,13 +30,35 @@ build() {
     echo "ok    built with sanitizer $sanitizer ($((SECONDS - began)) s)"
 }
 
+# dictionary TARGET: writes the words that the fuzzer puts into its inputs to fuzz/work/TARGET.dict.
+dictionary() {
+    local target=$1
+    cp "fuzz/dictionaries/$target.dict" "fuzz/work/$target.dict"
+    [[ $target == start_message ]] || return 0
+    python3 - schemas/start.schema.json schemas/stop.schema.json >>"fuzz/work/$target.dict" <<'PYTHON'
+import json, sys
+
+def words(schema):
+    if isinstance(schema, dict):
+        yield from schema.get("properties", {})
+        if isinstance(schema.get("const"), str):
+            yield schema["const"]
+    for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from words(inner)
+
+found = {word for path in sys.argv[1:] for word in words(json.load(open(path)))}
+print("\n".join(json.dumps(json.dumps(word)) for word in sorted(found)))
+PYTHON
+}
+
 # fuzz TARGET: runs it; its log goes to fuzz/work/TARGET.log.
 fuzz() {
     local target=$1
     mkdir -p "fuzz/work/$target" "fuzz/artifacts/$target"
+    dictionary "$target"
     # max_len leaves out the seeds of large archives and messages: small inputs are mutated faster.
     "fuzz/target/$triple/release/$target" "fuzz/work/$target" "fuzz/corpus/$target" \
-        -dict="fuzz/dictionaries/$target.dict" -artifact_prefix="fuzz/artifacts/$target/" \
+        -dict="fuzz/work/$target.dict" -artifact_prefix="fuzz/artifacts/$target/" \
         -max_total_time="$seconds" -max_len=8192 -timeout=25 -rss_limit_mb=2048 -print_final_stats=1 \
         >"fuzz/work/$target.log" 2>&1
 }

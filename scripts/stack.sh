@@ -54,6 +54,7 @@ Usage: scripts/stack.sh VERB [OPTIONS]
   worker-image           build the worker's image again
       --quiet            say only what was done, not what was there
   registry-package       provide the docker-registry binary for tests, and print its path
+  prometheus-package     provide prometheus and promtool for tests, and print promtool's path
   help                   this text
 
 Examples:
@@ -174,19 +175,31 @@ verb_worker_image() {
     build_worker_image
 }
 
-# Takes the binary alone: the package would also install a system service that starts by itself.
 verb_registry_package() {
-    local target=/usr/local/bin/docker-registry unpacked="$STATE/tmp/docker-registry"
-    if command -v docker-registry; then return; fi
-    ((EUID == 0)) || target=$STATE/bin/docker-registry
-    if [[ ! -x $target ]]; then
-        command -v apt-get >/dev/null || die "This system has no apt-get. Install a registry binary named docker-registry by hand."
-        step "docker-registry fetched" "Check that $DEBIAN_MIRROR can be reached." \
-            download_package bookworm docker-registry "$unpacked" >&2
-        install -D -m 755 "$unpacked/usr/bin/docker-registry" "$target"
+    provide_binaries docker-registry docker-registry
+}
+
+verb_prometheus_package() {
+    provide_binaries prometheus prometheus promtool
+}
+
+# provide_binaries PACKAGE BINARY...: takes the binaries alone, because the package would also install a system
+# service that starts by itself. Prints the path of the last one.
+provide_binaries() {
+    local package=$1 unpacked="$STATE/tmp/$1" directory=/usr/local/bin binary
+    shift
+    if command -v "${@: -1}"; then return; fi
+    ((EUID == 0)) || directory=$STATE/bin
+    if [[ ! -x $directory/${*: -1} ]]; then
+        command -v apt-get >/dev/null || die "This system has no apt-get. Install these binaries by hand: $*"
+        step "$package fetched" "Check that $DEBIAN_MIRROR can be reached." \
+            download_package bookworm "$package" "$unpacked" >&2
+        for binary; do
+            install -D -m 755 "$unpacked/usr/bin/$binary" "$directory/$binary"
+        done
         rm -rf "$unpacked"
     fi
-    echo "$target"
+    echo "$directory/${*: -1}"
 }
 
 main() {
@@ -197,7 +210,7 @@ main() {
         usage
         return
         ;;
-    up | down | images | worker-image | registry-package) ;;
+    up | down | images | worker-image | registry-package | prometheus-package) ;;
     status)
         verb_status
         return

@@ -12,7 +12,8 @@ source scripts/toolchain.sh
 step "tools" scripts/tools.sh
 step "local stack" scripts/stack.sh up --only services --yes
 registry=$(scripts/stack.sh registry-package | tail -n 1)
-PATH=$PATH:$(dirname "$registry")
+promtool=$(scripts/stack.sh prometheus-package | tail -n 1)
+PATH=$PATH:$(dirname "$registry"):$(dirname "$promtool")
 
 step "formatting" cargo fmt --all --check
 step "formatting of the fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -26,13 +27,15 @@ export MINIO_ACCESS_KEY=${MINIO_ACCESS_KEY:-longshore} MINIO_SECRET_KEY=${MINIO_
 # Integration tests mostly wait: more threads than processors.
 step "unit, schema and integration tests" cargo test --locked --workspace -- --test-threads 6
 step "three workers in their image" scripts/check-stack.sh
+step "client packages for Python and TypeScript, AsyncAPI, tutorial" scripts/clients.sh
+step "documentation as a site, links" scripts/book.sh
 
 # The launchers' tests mostly wait, and compiling the fuzz targets never does: together they take less time.
 fuzzing_beside_launchers() {
     local log=target/launchers.log pid
     (python3 -m unittest discover -s tests/launchers && node --test tests/launchers/) >"$log" 2>&1 &
     pid=$!
-    env FUZZ_SECONDS="${FUZZ_SECONDS:-25}" scripts/fuzz.sh
+    env FUZZ_SECONDS="${FUZZ_SECONDS:-60}" scripts/fuzz.sh
     if ! wait "$pid"; then
         cat "$log"
         return 1

@@ -7,6 +7,8 @@ pub use longshore_job as job;
 pub mod settings;
 pub mod tls;
 
+pub mod metrics;
+
 pub mod broker;
 pub mod logs;
 pub mod storage;

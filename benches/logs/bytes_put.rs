@@ -11,8 +11,8 @@ use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use longshore::job::Entrypoint;
 use longshore::logs::{Frame, LogCollector, LogSource, Mask, Stream};
-use longshore::settings::LogSettings;
-use longshore::storage::{Bucket, Condition, ETag, Object, ObjectStore, StoreError};
+use longshore::settings::{Loader, LogSettings, Reader, Sources};
+use longshore::storage::{Bucket, Condition, Download, ETag, Object, ObjectStore, StoreError};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{float, row};
@@ -183,14 +183,10 @@ fn settings() -> LogSettings {
         interval: TICK,
         max_chunk_bytes: 1 << 20,
         max_buffer_bytes: 2 << 20,
-        max_memory_bytes: 16 << 20,
         spool_dir: std::env::temp_dir(),
         max_container_spool_bytes: 0,
         max_spool_bytes: 0,
-        retention_days: None,
-        retention_keys: 1000,
-        max_output_bytes: 64 << 20,
-        tail_bytes: 64 << 10,
+        ..Loader::new(Sources::default()).read(Reader::logs).unwrap()
     }
 }
 
@@ -200,16 +196,17 @@ fn not_found(key: &str) -> StoreError {
 
 #[async_trait]
 impl ObjectStore for Counting {
-    async fn download(
+    async fn download_if_changed(
         &self,
         bucket: Bucket,
         key: &str,
         to: &Path,
         max_bytes: u64,
-    ) -> Result<u64, StoreError> {
+        _: Option<&ETag>,
+    ) -> Result<Download, StoreError> {
         let object = self.get(bucket, key, max_bytes).await?;
         std::fs::write(to, &object.bytes).unwrap();
-        Ok(object.bytes.len() as u64)
+        Ok(Download::Done { bytes: object.bytes.len() as u64, etag: object.etag })
     }
 
     async fn get(&self, _: Bucket, key: &str, _: u64) -> Result<Object, StoreError> {
@@ -256,5 +253,9 @@ impl ObjectStore for Counting {
 
     fn bucket_name(&self, _: Bucket) -> &'static str {
         "logs"
+    }
+
+    fn origin(&self, _: Bucket) -> String {
+        "logs".to_owned()
     }
 }

@@ -13,8 +13,8 @@ use bollard::query_parameters::{
     StartContainerOptions, WaitContainerOptions,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use longshore::job::{Bounds, Job, Limits, Network, parse_executable};
-use longshore::runner::container::{ContainerBuilder, ContainerSpec, code_binds};
+use longshore::job::{Bounds, Job, parse_executable};
+use longshore::runner::container::{ContainerBuilder, ContainerSpec, code_binds, helper_bind};
 use longshore::runner::directory::JobDirectory;
 use longshore::runner::labels::Assignment;
 use longshore::runner::script::ScriptManager;
@@ -33,7 +33,6 @@ pub(crate) struct Bare {
     docker: Docker,
     namespace: String,
     folder: PathBuf,
-    bounds: Bounds,
 }
 
 /// A container to be, with its directory in place.
@@ -44,23 +43,11 @@ pub(crate) struct Prepared {
 
 impl Bare {
     pub(crate) async fn new(scene: &Scene) -> Self {
-        // What a worker with its default settings allows.
-        let bounds = Bounds {
-            limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
-            network: Network::Host,
-            allowed_networks: vec![Network::Host],
-            timeout: Duration::from_hours(1),
-            max_timeout: Duration::from_hours(1),
-            log_interval: Duration::from_secs(30),
-            max_attempts: 1,
-            min_health_interval: Duration::from_secs(5),
-        };
         Self {
             docker: longshore_testing::servers::engine().await,
             // Not the worker's own: it removes what its journal does not know.
             namespace: format!("{}-bare", scene.namespace),
             folder: scene.folder().join("bare"),
-            bounds,
         }
     }
 
@@ -77,17 +64,18 @@ impl Bare {
         let id = format!("{}-{}", self.namespace, uuid::Uuid::new_v4().simple());
         let message = PYTHON_BACKTEST.message(&id, "code.zip").to_string();
         let executable = parse_executable(message.as_bytes()).unwrap();
-        let job = Job::validate(executable, &self.bounds, Some(&id)).unwrap();
+        let job = Job::validate(executable, &Bounds::default(), Some(&id)).unwrap();
         let directory = JobDirectory::new(&self.folder, "bare", &job.id, &job.run_id, 1);
         directory.create().await.unwrap();
         std::fs::write(directory.root().join(PYTHON_BACKTEST.script), SOURCE).unwrap();
-        let script = ScriptManager::default().create(&job, &directory).await.unwrap();
+        let script = ScriptManager::new(&self.folder).create(&job, &directory).await.unwrap();
         let assignment = Assignment { namespace: &self.namespace, segment: 0, attempt: 1 };
         let spec = ContainerBuilder::new(IMAGE)
             .with_job(&job, &assignment)
             .with_command(script.shell, &script.container_path)
             .with_profile(&profile())
             .with_binds(code_binds(directory.root(), &job, &script.writes, true))
+            .with_binds([helper_bind(&script.helper, &job)])
             .build();
         Prepared { spec, directory }
     }

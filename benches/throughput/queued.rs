@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use longshore::broker::{Binding, Broker, Feed, MessageOptions, Subscription};
 use longshore::job::{Executable, parse_executable};
-use longshore::settings::{BrokerSettings, DeadLetterBounds};
-use longshore::tls::TlsFiles;
+use longshore::settings::BrokerSettings;
 use tokio_util::sync::CancellationToken;
 
 use crate::CONCURRENCY;
 use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::rabbit::Rabbit;
 use longshore_testing::scene::Scene;
-use longshore_testing::servers;
 use longshore_testing::worker::Worker;
 
 /// The job: as little as there can be.
@@ -31,8 +30,9 @@ pub(crate) struct Queued {
 }
 
 impl Queued {
-    /// Starts a worker with its default limits and log interval, and subscribes to results.
-    pub(crate) async fn new(scene: &Scene) -> Self {
+    /// Starts a worker with its default limits and log interval, and so many containers that wait for
+    /// jobs, and subscribes to results.
+    pub(crate) async fn new(scene: &Scene, warm: &str) -> Self {
         let concurrency = CONCURRENCY.to_string();
         let defaults = [
             ("BOT_MEMORY_LIMIT_MB", "512"),
@@ -40,20 +40,16 @@ impl Queued {
             ("LOG_LEVEL", "info"),
             ("MAX_TERMINATING", &concurrency),
             ("MAX_CONCURRENT_STARTS", "4"),
+            ("WARM_CONTAINERS", warm),
         ];
         let worker = scene.worker_with(&defaults).await;
         let code = scene.put_code("trivial", &[(PYTHON_BACKTEST.script, SOURCE)]).await;
         let settings = BrokerSettings {
-            url: servers::amqp_url(),
-            tls: TlsFiles::default(),
             namespace: scene.namespace.clone(),
             publish_channels: 4,
             confirm_timeout: Duration::from_secs(30),
-            reconnect_max: Duration::from_secs(1),
             retry_delays: vec![Duration::from_secs(1)],
-            lock_heartbeat: Duration::from_secs(3),
-            dead_letters: DeadLetterBounds::default(),
-            reply_to_prefixes: Vec::new(),
+            ..Rabbit::new().settings
         };
         let shutdown = CancellationToken::new();
         let broker = Broker::connect(&settings, "throughput", &shutdown).unwrap();

@@ -10,9 +10,11 @@ pub(crate) struct Report {
     concurrency: usize,
     /// Rounds of all jobs.
     pub(crate) queued: Vec<Duration>,
+    pub(crate) warm: Vec<Duration>,
     pub(crate) bare: Vec<Duration>,
     /// One job at a time.
     pub(crate) queued_single: Vec<Duration>,
+    pub(crate) warm_single: Vec<Duration>,
     pub(crate) bare_single: Vec<Duration>,
     /// CPU time of the machine in each of these rounds.
     pub(crate) queued_machine: Vec<Machine>,
@@ -29,8 +31,10 @@ impl Report {
             jobs,
             concurrency,
             queued: Vec::new(),
+            warm: Vec::new(),
             bare: Vec::new(),
             queued_single: Vec::new(),
+            warm_single: Vec::new(),
             bare_single: Vec::new(),
             queued_machine: Vec::new(),
             bare_machine: Vec::new(),
@@ -56,8 +60,12 @@ impl Report {
         let per_second = |took: &Duration| count(self.jobs) / took.as_secs_f64();
         let millis = |took: &Duration| took.as_secs_f64() * 1e3;
         let queued = line("throughput, Longshore", self.queued.iter().map(per_second), "jobs/s");
+        line("throughput, Longshore, warm", self.warm.iter().map(per_second), "jobs/s");
         let bare = line("throughput, bare engine", self.bare.iter().map(per_second), "jobs/s");
         let one = line("one job, message to result", self.queued_single.iter().map(millis), "ms");
+        line("one job, warm, message to result", self.warm_single.iter().map(millis), "ms");
+        percentiles("one job, cold", &self.queued_single);
+        percentiles("one job, warm", &self.warm_single);
         let other = line("one job, bare engine", self.bare_single.iter().map(millis), "ms");
         self.print_cpu();
         let memory = [
@@ -117,6 +125,15 @@ fn line(name: &str, values: impl Iterator<Item = f64>, unit: &str) -> f64 {
         values[0], values[last]
     );
     median
+}
+
+#[allow(clippy::print_stdout, reason = "the table is what the program is for")]
+fn percentiles(name: &str, took: &[Duration]) {
+    let mut took = took.to_vec();
+    took.sort();
+    let at =
+        |percent: usize| took[(took.len() * percent).div_ceil(100).max(1) - 1].as_secs_f64() * 1e3;
+    println!("{name:<34}p50 {:.1}, p95 {:.1}, p99 {:.1} ms", at(50), at(95), at(99));
 }
 
 fn count(number: usize) -> f64 {

@@ -1,4 +1,4 @@
-//! A look at the inboxes from outside: what waits in them, and whether anybody takes it.
+//! Inspects the inboxes from outside: what waits in them, and whether a worker takes it.
 
 use lapin::types::FieldTable;
 
@@ -19,12 +19,13 @@ pub struct Backlog {
     pub queue: String,
     /// Messages that wait.
     pub messages: u32,
-    /// Who takes them. A worker without a free slot does not count.
+    /// How many consumers take them. A worker without a free slot does not count.
     pub consumers: u32,
 }
 
 impl Broker {
-    /// Connects once, and looks at `inboxes` without changing anything. What is not there is left out.
+    /// Connects once, and inspects `inboxes` without changing anything. Missing queues are left
+    /// out.
     ///
     /// # Errors
     /// As [`Broker::check`], and when the broker does not answer.
@@ -34,19 +35,38 @@ impl Broker {
     ) -> Result<Vec<Backlog>, BrokerError> {
         let topology = Topology::new(&settings.namespace, &settings.retry_delays);
         let live = Self::visit(settings).await?;
-        let mut found = Vec::new();
-        for &inbox in inboxes {
-            let queue = topology.inbox(inbox);
-            if let Some((messages, consumers)) = look(&live, &queue).await? {
-                found.push(Backlog { inbox, queue, messages, consumers });
-            }
-        }
+        let found = inspect(&live, &topology, inboxes).await?;
         live.say_goodbye().await;
         Ok(found)
     }
 
-    /// Connects once, and counts the dead letters without changing anything. `None` where their queue is
-    /// not there.
+    /// As [`Broker::backlogs`], over the connection of the moment. This takes no rights: a publisher
+    /// may do it, too.
+    ///
+    /// # Errors
+    /// When there is no connection, or the broker does not answer.
+    pub async fn inspect(&self, inboxes: &[Inbox]) -> Result<Vec<Backlog>, BrokerError> {
+        inspect(&self.live()?, self.topology(), inboxes).await
+    }
+
+    /// The queues in which nobody takes messages, and how many wait: those of retries, and the dead
+    /// letters last. Missing queues are left out.
+    ///
+    /// # Errors
+    /// As [`Broker::inspect`].
+    pub async fn count_set_aside(&self) -> Result<Vec<(String, u32)>, BrokerError> {
+        let live = self.live()?;
+        let mut found = Vec::new();
+        for queue in self.topology().retry_queues().into_iter().chain([self.topology().dead()]) {
+            if let Some((messages, _)) = look(&live, &queue).await? {
+                found.push((queue, messages));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Connects once, and counts the dead letters without changing anything. `None` if their queue
+    /// is missing.
     ///
     /// # Errors
     /// As [`Broker::backlogs`].
@@ -59,12 +79,27 @@ impl Broker {
     }
 }
 
-/// The messages and the consumers of a queue, where it is there.
+async fn inspect(
+    live: &Live,
+    topology: &Topology,
+    inboxes: &[Inbox],
+) -> Result<Vec<Backlog>, BrokerError> {
+    let mut found = Vec::new();
+    for &inbox in inboxes {
+        let queue = topology.inbox(inbox);
+        if let Some((messages, consumers)) = look(live, &queue).await? {
+            found.push(Backlog { inbox, queue, messages, consumers });
+        }
+    }
+    Ok(found)
+}
+
+/// The messages and the consumers of a queue, if it exists.
 async fn look(live: &Live, queue: &str) -> Result<Option<(u32, u32)>, BrokerError> {
     let action = format!("looking at the queue {queue:?}");
     let name = short("name of the queue", queue)
         .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
-    // A queue that is not there closes the channel.
+    // A missing queue closes the channel.
     let channel = Channel::open(live).await.map_err(failed("opening a channel"))?;
     match channel.declare_queue(name, Declare::Passive, FieldTable::default()).await {
         Ok(state) => Ok(Some((state.messages, state.consumers))),

@@ -1,7 +1,7 @@
-//! The bound on every request to the broker: a time, and the end of the connection.
+//! Bounds every request to the broker: by a time, and by the end of the connection.
 //!
-//! The library's futures may never resolve, for example when a connection is cut between the
-//! answer to a `basic.get` and the content of the message. So nobody awaits them bare: see
+//! The library's futures may never resolve, for example when a connection is cut between the answer
+//! to a `basic.get` and the content of the message. So every await is bounded: see
 //! [`Channel`](super::channel::Channel), the only place that makes requests on a channel.
 
 use std::time::Duration;
@@ -11,17 +11,17 @@ use tokio_util::sync::CancellationToken;
 use super::lapin_error::{describe, reply_code};
 
 /// How long the broker may take to answer one request. A busy broker takes a few seconds to declare
-/// a quorum queue. Longer than this helps nobody: a connection that has died is noticed by its
-/// heartbeats at about the same time.
+/// a quorum queue. A longer time does not help: heartbeats notice a dead connection at about the
+/// same time.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long it may take to write what the broker does not answer, such as an ack.
+/// How long it may take to write a frame that the broker does not answer, such as an ack.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a request was not answered as it should be.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
-    /// The broker refused it, or the library gave it up.
+    /// The broker refused it, or the library gave up.
     #[error("{}", describe(.0))]
     Failed(#[from] lapin::Error),
     /// The connection ended first.
@@ -30,13 +30,13 @@ pub(super) enum RequestError {
     /// There was no answer in time.
     #[error("no answer within {} s", .0.as_secs_f64())]
     NoAnswer(Duration),
-    /// There was no answer in time, for the broker reads nothing from this connection.
+    /// There was no answer in time, because the broker reads nothing from this connection.
     #[error("RabbitMQ is short of memory or disk and takes nothing from this connection for now")]
     Blocked,
 }
 
 impl RequestError {
-    /// Whether it is unknown what the broker makes of the request: an answer may still come.
+    /// Whether the outcome of the request is unknown: an answer may still come.
     pub(super) fn is_undecided(&self) -> bool {
         matches!(self, Self::NoAnswer(_) | Self::Blocked)
     }
@@ -50,7 +50,7 @@ impl RequestError {
     }
 }
 
-/// Awaits a request for `limit` at most, and no longer than until `gone` is cancelled.
+/// Awaits a request, at most for `limit` and at most until `gone` is cancelled.
 pub(super) async fn within<T>(
     gone: &CancellationToken,
     limit: Duration,
@@ -83,7 +83,7 @@ mod tests {
         assert!(within(&gone, ANSWER_TIMEOUT, ready(Ok(()))).await.is_ok(), "it was there already");
     }
 
-    /// What only the files named may say; elsewhere it would be a request without a bound.
+    /// Code that only the named files may contain. Elsewhere it would be a request without a bound.
     const BARE: &[(&str, &[&str])] = &[
         ("lapin::options", &["channel.rs"]),
         ("lapin::Channel", &["channel.rs"]),
@@ -91,7 +91,7 @@ mod tests {
         ("create_channel", &["channel.rs"]),
         ("PublisherConfirm", &["channel.rs"]),
         ("lapin::Consumer", &["channel.rs"]),
-        ("lapin::Connection", &["link.rs", "dial.rs"]),
+        ("lapin::Connection", &["link.rs", "dial.rs", "dial_any.rs", "connection.rs"]),
     ];
 
     #[test]

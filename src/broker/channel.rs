@@ -7,7 +7,7 @@ use lapin::message::{BasicGetMessage, Delivery as RawDelivery};
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions,
     BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Acker, BasicProperties, Confirmation, ExchangeKind};
@@ -16,11 +16,11 @@ use tracing::debug;
 use super::bounded::{ANSWER_TIMEOUT, RequestError, WRITE_TIMEOUT, within};
 use super::link::Live;
 
-/// A channel. Clones share it; the last one that is dropped closes it, and what was delivered on it
-/// and is not settled goes back to its queue.
+/// A channel. Clones share it. Dropping the last one closes it, and its unsettled deliveries go
+/// back to their queue.
 ///
-/// A channel with a request that got no answer in time is closed at once: whatever the answer would
-/// have brought, a subscription or a delivery, goes back to the broker.
+/// A channel with a request that got no answer in time is closed at once. So the subscription or
+/// delivery that the answer would have brought goes back to the broker.
 #[derive(Clone)]
 pub(super) struct Channel {
     raw: lapin::Channel,
@@ -32,11 +32,11 @@ pub(super) struct Channel {
 pub(super) enum Declare {
     /// It outlives the broker.
     Durable,
-    /// It belongs to the connection, and goes with it.
+    /// It belongs to the connection, and ends with it.
     Exclusive,
-    /// As [`Declare::Exclusive`], and it goes with its last consumer.
+    /// As [`Declare::Exclusive`], and it ends with its last consumer.
     Passing,
-    /// It is only asked for.
+    /// It is only inspected.
     Passive,
 }
 
@@ -44,13 +44,13 @@ pub(super) enum Declare {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Queue {
     pub(super) name: ShortString,
-    /// Messages that wait; those that were delivered and are not settled do not count.
+    /// Messages that wait. Unsettled deliveries do not count.
     pub(super) messages: u32,
     pub(super) consumers: u32,
 }
 
 impl Channel {
-    /// A new channel on a connection. One that does not even open a channel is replaced.
+    /// A new channel on a connection. A connection that does not even open a channel is replaced.
     pub(super) async fn open(live: &Live) -> Result<Self, RequestError> {
         let opened = within(live.gone(), ANSWER_TIMEOUT, live.connection().create_channel()).await;
         match opened {
@@ -69,7 +69,7 @@ impl Channel {
         &self.live
     }
 
-    /// Closes it, whatever is under way on it. A connection that does not even close a channel is
+    /// Closes it, even with requests under way. A connection that does not even close a channel is
     /// replaced.
     pub(super) fn abandon(&self) {
         if !self.is_open() {
@@ -90,7 +90,7 @@ impl Channel {
         limit: Duration,
         request: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, RequestError> {
-        // Boxed, for every caller would carry the library's futures in its own.
+        // Boxed, because otherwise every caller's future would contain the library's futures.
         let answer = within(self.live.gone(), limit, Box::pin(request)).await;
         answer.map_err(|error| {
             if !error.is_undecided() {
@@ -150,12 +150,18 @@ impl Channel {
         self.ask(ANSWER_TIMEOUT, asked).await.map(drop)
     }
 
+    /// Removes the messages that nobody holds. Returns how many.
+    pub(super) async fn purge_queue(&self, name: ShortString) -> Result<u32, RequestError> {
+        let asked = self.raw.queue_purge(name, QueuePurgeOptions::default());
+        self.ask(ANSWER_TIMEOUT, asked).await
+    }
+
     pub(super) async fn qos(&self, prefetch: u16) -> Result<(), RequestError> {
         let asked = self.raw.basic_qos(prefetch, BasicQosOptions::default());
         self.ask(ANSWER_TIMEOUT, asked).await
     }
 
-    /// One message, where there is one.
+    /// One message, if there is one.
     pub(super) async fn get(
         &self,
         queue: ShortString,
@@ -171,7 +177,7 @@ impl Channel {
         Ok(Incoming { raw, channel: self.clone() })
     }
 
-    /// Ends a subscription; with `nowait` without waiting until the broker says so.
+    /// Ends a subscription; with `nowait`, without waiting for the broker's answer.
     pub(super) async fn cancel(
         &self,
         incoming: &Incoming,
@@ -223,7 +229,7 @@ impl Incoming {
         }
     }
 
-    /// After a cancel: gives back what had arrived and was not taken.
+    /// After a cancel, gives back deliveries that had arrived and were not taken.
     pub(super) async fn give_back(&mut self) {
         let giving = async {
             while let Some(Ok(raw)) = self.next().await {
@@ -239,15 +245,14 @@ impl Incoming {
     }
 }
 
-/// What is needed to settle a delivery. Keeps the channel open meanwhile, whatever becomes of the
-/// consumer.
+/// What is needed to settle a delivery. It keeps the channel open, also if the consumer ends.
 pub(super) struct Receipt {
     acker: Acker,
     channel: Channel,
 }
 
 impl Receipt {
-    /// Acknowledges it; `false` where its channel is closed, so that the broker has heard nothing.
+    /// Acknowledges it; `false` if its channel is closed, so the broker has heard nothing.
     pub(super) async fn ack(&self) -> Result<bool, RequestError> {
         self.channel.ask(WRITE_TIMEOUT, self.acker.ack(BasicAckOptions::default())).await
     }

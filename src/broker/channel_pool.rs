@@ -41,8 +41,8 @@ pub(super) struct ConfirmChannels {
 
 pub(super) struct ConfirmChannel {
     pub(super) channel: Channel,
-    /// Set while a confirm is awaited. A publication that was given up half-way leaves it set:
-    /// such a channel is not used again, so that no old confirm is taken for a new one.
+    /// Set while a confirm is awaited. A publication that was given up half-way leaves it set. Such
+    /// a channel is not used again, because an old confirm could be taken for a new one.
     pub(super) unconfirmed: bool,
 }
 

@@ -13,18 +13,24 @@ use tracing::warn;
 use super::channel::Channel;
 use super::channel_pool::ChannelPool;
 use super::dial::dial;
-use super::endpoint::Endpoint;
+use super::dial_any::dial_any;
 use super::error::failed;
+use super::hosts::{Hosts, Rota};
 use super::inboxes::{Inboxes, Reception};
-use super::link::{CLOSE_TIMEOUT, FIRST_PAUSE, Link, Live, back_off};
+use super::link::{CLOSE_TIMEOUT, Link, Live, Purpose};
+use super::pauses::{FIRST_PAUSE, back_off};
 use super::{BrokerError, Inbox, ReplyRules, Topology};
+use crate::metrics::Metrics;
 use crate::settings::BrokerSettings;
+
+/// What the management UI shows for a connection that only looks.
+const CHECK: &str = "longshore check";
 
 /// `RabbitMQ`, over connections that come back by themselves. Clones share them.
 ///
-/// Work and locks never share a connection. What strangers publish comes in over the one for work,
-/// and may be its end; and a broker that is short of memory or disk stops reading every connection
-/// that has ever published. The other one publishes nothing and consumes nothing, so it goes on.
+/// Work and locks never share a connection. Strangers' messages come over the one for work, and may
+/// break it. A broker that is short of memory or disk stops reading every connection that has ever
+/// published. The connection for locks publishes and consumes nothing, so it goes on.
 #[derive(Clone)]
 pub struct Broker {
     pub(super) inner: Arc<Inner>,
@@ -36,8 +42,8 @@ pub(super) struct Inner {
     pub(super) publishing: ChannelPool,
     pub(super) confirm_timeout: Duration,
     pub(super) reconnect_max: Duration,
-    /// Segments whose lock this process holds: the broker lets one connection declare its own
-    /// exclusive queue twice.
+    /// Segments whose lock this process holds. They are counted here, because the broker lets one
+    /// connection declare its own exclusive queue twice.
     pub(super) locked: Mutex<BTreeSet<u32>>,
     pub(super) inboxes: Inboxes,
     pub(super) tasks: TaskTracker,
@@ -45,20 +51,21 @@ pub(super) struct Inner {
     /// Ends the connections with the last clone.
     _end: DropGuard,
     work: Link,
-    /// Made when it is first needed: whoever only publishes needs none.
+    /// Made when it is needed: a client that only publishes needs none.
     locks: OnceLock<Link>,
-    endpoint: Endpoint,
+    hosts: Hosts,
     name: String,
     lock_heartbeat: Duration,
+    metrics: Metrics,
 }
 
 impl Broker {
-    /// Starts to connect, and keeps connected until `shutdown`. Returns at once: a broker that is
-    /// not there yet is waited for in the background, with a line in the log for each try; so is
-    /// one that refuses us, for that may be mended meanwhile. `name` is shown in the management UI.
+    /// Starts to connect, and stays connected until `shutdown`. Returns at once. It waits in the
+    /// background for a broker that is away, with a log line for each try. It also keeps trying if
+    /// the broker refuses us, because an operator may fix that. The management UI shows `name`.
     ///
-    /// Must be called on a tokio runtime. Cancel `shutdown` last: it takes unsettled deliveries
-    /// and unconfirmed messages with it.
+    /// Call it on a tokio runtime. Cancel `shutdown` last: it ends unsettled deliveries and
+    /// unconfirmed messages.
     ///
     /// # Errors
     /// [`BrokerError::InvalidUrl`] when the URL cannot be understood.
@@ -67,12 +74,24 @@ impl Broker {
         name: &str,
         shutdown: &CancellationToken,
     ) -> Result<Self, BrokerError> {
-        let endpoint = Endpoint::of(settings)?;
+        Self::connect_counted(settings, name, &Metrics::default(), shutdown)
+    }
+
+    /// As [`connect`](Self::connect), and counts connections that were lost and made again.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_counted(
+        settings: &BrokerSettings,
+        name: &str,
+        metrics: &Metrics,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, BrokerError> {
+        let hosts = Hosts::of(settings)?.shuffled();
         let shutdown = shutdown.child_token();
         let tasks = TaskTracker::new();
-        let purpose = (name.to_owned(), "work");
-        let work =
-            Link::start(endpoint.clone(), purpose, settings.reconnect_max, &tasks, &shutdown);
+        let purpose = Purpose { name: name.to_owned(), is: "work", metrics: metrics.clone() };
+        let work = Link::start(hosts.clone(), purpose, settings.reconnect_max, &tasks, &shutdown);
         let inner = Inner {
             topology: Topology::new(&settings.namespace, &settings.retry_delays)
                 .with_dead_letters(settings.dead_letters),
@@ -87,14 +106,15 @@ impl Broker {
             _end: shutdown.drop_guard(),
             work,
             locks: OnceLock::new(),
-            endpoint,
+            hosts,
             name: name.to_owned(),
             lock_heartbeat: settings.lock_heartbeat,
+            metrics: metrics.clone(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Connects once and says goodbye again.
+    /// Connects once, to any host, and closes the connection.
     ///
     /// # Errors
     /// Why that was not possible, without a second try.
@@ -103,13 +123,33 @@ impl Broker {
         Ok(())
     }
 
-    /// Connects once, with nobody to connect again.
-    pub(super) async fn visit(settings: &BrokerSettings) -> Result<Live, BrokerError> {
-        let connection = dial(&Endpoint::of(settings)?, "longshore check").await?;
-        Ok(Live::new(connection, CancellationToken::new(), TaskTracker::new()))
+    /// Connects once to each host of `AMQP_URL`, at the same time, and closes the connections.
+    /// Returns the outcomes in the order of the URLs.
+    ///
+    /// # Errors
+    /// [`BrokerError::InvalidUrl`] when a URL cannot be understood.
+    pub async fn check_each(
+        settings: &BrokerSettings,
+    ) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
+        let checks = Hosts::of(settings)?.into_all().into_iter().map(|endpoint| async move {
+            visit_over(dial(&endpoint, CHECK).await?).say_goodbye().await;
+            Ok(())
+        });
+        Ok(futures_util::future::join_all(checks).await)
     }
 
-    /// Ends the connections and waits, for a bounded time, until the goodbye is said.
+    /// Connects once, to any host, without reconnecting.
+    pub(super) async fn visit(settings: &BrokerSettings) -> Result<Live, BrokerError> {
+        let mut rota = Rota::once(Hosts::of(settings)?.shuffled());
+        let mut problems = Vec::new();
+        let connecting = dial_any(&mut rota, CHECK, |error, _| problems.push(error));
+        match Box::pin(connecting).await {
+            Some((_, connection)) => Ok(visit_over(connection)),
+            None => Err(BrokerError::of_hosts(problems)),
+        }
+    }
+
+    /// Ends the connections, and waits for a bounded time until they are closed.
     pub async fn close(&self) {
         self.inner.shutdown.cancel();
         self.inner.tasks.close();
@@ -130,8 +170,8 @@ impl Broker {
         self.inner.work.connected()
     }
 
-    /// Why the broker reads nothing from the connection for work, where that is so: it is short of
-    /// memory or disk.
+    /// Why the broker reads nothing from the connection for work, if so: it is short of memory or
+    /// disk.
     #[must_use]
     pub fn blocked(&self) -> Option<String> {
         self.inner.work.blocked().borrow().clone()
@@ -166,7 +206,7 @@ impl Broker {
         }
     }
 
-    /// The names of what is on the broker.
+    /// The names on the broker.
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.inner.topology
@@ -178,15 +218,20 @@ impl Broker {
         &self.inner.reply_rules
     }
 
-    /// How each inbox is consumed for which there is a consumer.
+    /// How each inbox with a consumer is consumed.
     #[must_use]
     pub fn receptions(&self) -> Vec<(Inbox, Reception)> {
         self.inner.inboxes.receptions()
     }
 
+    /// The connection for work of the moment.
+    pub(super) fn live(&self) -> Result<Live, BrokerError> {
+        self.inner.work.live()
+    }
+
     /// A new channel on the connection for work.
     pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
-        let live = self.inner.work.live()?;
+        let live = self.live()?;
         Channel::open(&live).await.map_err(failed("opening a channel"))
     }
 
@@ -194,15 +239,16 @@ impl Broker {
     pub(super) fn locks(&self) -> &Link {
         self.inner.locks.get_or_init(|| {
             let inner = &self.inner;
-            let endpoint = inner.endpoint.clone().with_heartbeat(inner.lock_heartbeat);
-            let purpose = (format!("{} (locks)", inner.name), "locks");
-            Link::start(endpoint, purpose, inner.reconnect_max, &inner.tasks, &inner.shutdown)
+            let hosts = inner.hosts.clone().with_heartbeat(inner.lock_heartbeat);
+            let name = format!("{} (locks)", inner.name);
+            let purpose = Purpose { name, is: "locks", metrics: inner.metrics.clone() };
+            Link::start(hosts, purpose, inner.reconnect_max, &inner.tasks, &inner.shutdown)
         })
     }
 
-    /// Runs `work` to its end even where the caller gives up on it: a declaration or subscription
-    /// that is dropped half-way would stay on the broker with nobody to undo it. What comes of it
-    /// is then dropped, and so undone.
+    /// Runs `work` to its end even if the caller gives up. A declaration or subscription that is
+    /// dropped half-way would stay on the broker. When the work has ended, its result is dropped,
+    /// which undoes it.
     pub(super) async fn to_its_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, BrokerError>> + Send + 'static,
@@ -213,7 +259,7 @@ impl Broker {
         })?
     }
 
-    /// The back-off of everything here that is rebuilt.
+    /// The back-off for everything that is rebuilt here.
     pub(super) fn back_off(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         back_off(self.inner.reconnect_max)
     }
@@ -225,4 +271,9 @@ impl Broker {
             () = self.inner.shutdown.cancelled() => Err(BrokerError::Cancelled),
         }
     }
+}
+
+/// A connection that nobody keeps up.
+fn visit_over(connection: lapin::Connection) -> Live {
+    Live::new(connection, CancellationToken::new(), TaskTracker::new())
 }

@@ -19,22 +19,23 @@ use crate::job::amqp::{Sender, short};
 /// How a consumer takes deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// One for each call of [`Consumer::next`], and none in between: for work that needs a slot.
+    /// One for each call of [`Consumer::next`], and none in between. This is for work that needs a
+    /// slot.
     ///
-    /// A plain prefetch, even of the number of slots, would not do. A delivery is acknowledged when
-    /// its job is journaled, long before the job's slot is free; the broker would then send the
-    /// next one to a full worker, where it waits for as long as a job runs while others are idle,
-    /// and in the end meets the broker's delivery time-out. So the consumer asks for one message,
-    /// which is one round trip where there is a backlog. Where the queue is empty it subscribes
-    /// with a prefetch of 1, and cancels before it hands the delivery out: nothing can arrive that
-    /// nobody asked for, and nothing ever has to be given back.
+    /// A plain prefetch, even of the number of slots, is not enough. A delivery is acknowledged
+    /// when its job is in the journal, long before the job's slot is free. Then the broker would
+    /// send the next one to a full worker. There it would wait as long as a job runs, while other
+    /// workers are idle, and reach the broker's delivery time-out in the end. So the consumer asks
+    /// for one message, which takes one round trip if there is a backlog. If the queue is empty, it
+    /// subscribes with a prefetch of 1, and cancels before it returns the delivery. So nothing
+    /// arrives that was not requested, and nothing has to be given back.
     OnDemand,
-    /// Up to so many unsettled at a time: for messages that are settled at once.
+    /// Up to this many unsettled at a time. This is for messages that are settled at once.
     Prefetch(u16),
 }
 
-/// A consumer of one inbox. Channel and subscription are rebuilt whenever they end, and what is
-/// missing on the broker is declared, until the shutdown.
+/// A consumer of one inbox. Until the shutdown, it rebuilds channel and subscription whenever they
+/// end, and declares missing queues.
 pub struct Consumer {
     broker: Broker,
     inbox: Inbox,
@@ -43,27 +44,27 @@ pub struct Consumer {
     shutdown: CancellationToken,
     channel: Option<Channel>,
     subscription: Option<Incoming>,
-    /// Asking and subscribing, as a task of its own: what is given up half-way would stay on the
-    /// broker with nobody to read it, and swallow a delivery.
+    /// Asking and subscribing, as a separate task: a subscription that is given up half-way would
+    /// stay on the broker and swallow a delivery.
     opening: Option<JoinHandle<Result<(Channel, Opened), BrokerError>>>,
-    /// A delivery that has arrived and is not handed out yet.
+    /// A delivery that has arrived and was not returned yet.
     arrived: Option<Delivery>,
     pauses: Box<dyn Iterator<Item = Duration> + Send>,
-    /// Where others read how the inbox is consumed.
+    /// The shared state of how the inbox is consumed.
     word: Word,
 }
 
-/// What asking the broker for deliveries gave.
+/// The outcome of asking the broker for deliveries.
 enum Opened {
-    /// One that was there already.
+    /// One that waited already.
     Delivery(Box<BasicGetMessage>),
     /// They will come.
     Subscription(Box<Incoming>),
 }
 
 impl Broker {
-    /// A consumer of `inbox`, until `shutdown`. Subscribes at the first [`Consumer::next`]; the
-    /// mailbox of a segment is declared then.
+    /// A consumer of `inbox`, until `shutdown`. It subscribes at the first [`Consumer::next`], and
+    /// declares the mailbox of a segment then.
     #[must_use]
     pub fn consumer(&self, inbox: Inbox, flow: Flow, shutdown: CancellationToken) -> Consumer {
         Consumer {
@@ -85,7 +86,7 @@ impl Broker {
 impl Consumer {
     /// The next delivery; `None` after the shutdown of the consumer or of the broker.
     ///
-    /// With [`Flow::OnDemand`] call it with a free slot in hand. Can be dropped at any await
+    /// With [`Flow::OnDemand`], call it only with a free slot. It can be dropped at any await
     /// without losing a delivery.
     pub async fn next(&mut self) -> Option<Delivery> {
         let shutdown = self.shutdown.clone();
@@ -97,9 +98,15 @@ impl Consumer {
         }
     }
 
-    /// Ends the subscription and gives back what has arrived and was not handed out. Deliveries
-    /// that were handed out can still be settled.
+    /// Ends the subscription, and gives back deliveries that have arrived and were not returned.
+    /// Returned deliveries can still be settled.
     pub async fn close(mut self) {
+        self.pause().await;
+    }
+
+    /// The same until the next call of [`next`](Self::next).
+    pub async fn pause(&mut self) {
+        self.word.paused();
         if self.opening.is_some()
             && let Err(error) = self.open().await
         {
@@ -137,7 +144,7 @@ impl Consumer {
         }
     }
 
-    /// Subscribes where that is not done yet, and waits for one delivery.
+    /// Subscribes if that is not done yet, and waits for one delivery.
     async fn await_delivery(&mut self) -> Result<(), String> {
         if self.subscription.is_none() {
             self.broker.wait_usable().await.map_err(|error| error.to_string())?;
@@ -149,8 +156,8 @@ impl Consumer {
         let (Some(channel), Some(subscription)) = (&self.channel, &mut self.subscription) else {
             return Err("the channel is closed".to_owned());
         };
-        // The end of a subscription is the end of its channel: a broker that cancels a consumer
-        // for its delivery time-out keeps what was delivered until the channel closes.
+        // When a subscription ends, close its channel: a broker that cancels a consumer for its
+        // delivery time-out keeps the deliveries until the channel closes.
         let raw = match subscription.next().await {
             Some(Ok(raw)) => raw,
             Some(Err(error)) => return Err(error.to_string()),
@@ -163,8 +170,8 @@ impl Consumer {
 
     fn take(&mut self, raw: lapin::message::Delivery, channel: &Channel) {
         self.word.consuming();
-        let receipt = channel.receipt(&raw);
-        // What the broker gave up on keeps the headers that its publisher wrote.
+        let receipt = Box::new(channel.receipt(&raw));
+        // A message that the broker gave up keeps the headers of its publisher.
         let is_internal = self.inbox != Inbox::Undelivered
             && self.broker.topology().is_internal(raw.exchange.as_str());
         let sender = if is_internal { Sender::Worker } else { Sender::Publisher };
@@ -173,7 +180,7 @@ impl Consumer {
         self.pauses = Box::new(self.broker.back_off());
     }
 
-    /// Asks for a delivery where there is one, and subscribes where not.
+    /// Asks for a delivery, and subscribes if there is none.
     async fn open(&mut self) -> Result<(), String> {
         let opening = self.opening.get_or_insert_with(|| {
             let (broker, queue) = (self.broker.clone(), self.queue.clone());
@@ -200,15 +207,15 @@ impl Consumer {
         let (Some(channel), Some(subscription)) = (&self.channel, &mut self.subscription) else {
             return;
         };
-        // With the one delivery in hand nothing else comes until it is settled, on this channel and
-        // so after the cancel: the broker's answer need not be waited for. Else it must be, for
-        // deliveries may be on their way.
+        // While the one delivery is unsettled, nothing else comes on this channel, and it is
+        // settled after the cancel. So there is no need to wait for the broker's answer. Without
+        // such a delivery there is, because deliveries may be on their way.
         let nowait = self.flow == Flow::OnDemand && self.arrived.is_some();
         if let Err(error) = channel.cancel(subscription, nowait).await {
             debug!(queue = self.queue, %error, "could not cancel a subscription");
             self.channel = None;
         } else {
-            // With a prefetch of 1, and that one still unsettled, there is nothing.
+            // With a prefetch of 1 and that one still unsettled, nothing has arrived.
             subscription.give_back().await;
         }
         self.subscription = None;

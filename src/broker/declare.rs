@@ -1,4 +1,4 @@
-//! Declaring the topology, as often as one likes.
+//! Declares the topology. It can be repeated.
 
 use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable};
@@ -10,16 +10,16 @@ use super::topology::{Argument, ExchangeSpec, QueueSpec, Routing};
 use super::{Broker, BrokerError, Inbox};
 use crate::job::amqp::short;
 
-/// The broker's reply code for something that exists in another shape.
+/// The broker's reply code for something that exists with other arguments.
 const PRECONDITION_FAILED: u16 = 406;
 
 impl Broker {
-    /// Declares every exchange and every shared queue of the namespace. What is there already
-    /// stays as it is. Waits for a connection.
+    /// Declares every exchange and every shared queue of the namespace. Existing ones stay as they
+    /// are. Waits for a connection.
     ///
     /// # Errors
-    /// [`BrokerError::Mismatch`] when something of that name has another shape, which only an
-    /// operator can mend; [`BrokerError::Cancelled`]; what else went wrong with this connection.
+    /// [`BrokerError::Mismatch`] if something of that name has other arguments, which only an
+    /// operator can fix; [`BrokerError::Cancelled`]; other errors of this connection.
     pub async fn declare_topology(&self) -> Result<(), BrokerError> {
         self.wait_connected().await?;
         let channel = self.channel().await?;
@@ -32,8 +32,8 @@ impl Broker {
         self.declare_dead(&channel).await
     }
 
-    /// Declares the queue of dead letters. One that is there with other bounds stays as it is: there
-    /// are messages in it, and a change of a setting must not keep workers from starting.
+    /// Declares the queue of dead letters. An existing one with other bounds stays as it is: it has
+    /// messages, and a change of a setting must not keep workers from starting.
     async fn declare_dead(&self, channel: &Channel) -> Result<(), BrokerError> {
         let spec = self.topology().dead_spec();
         match declare_queue(channel, &spec).await {
@@ -60,7 +60,7 @@ impl Broker {
         declare_queue(&channel, &self.topology().inbox_spec(Inbox::Mailbox(segment))).await
     }
 
-    /// As [`Broker::declare_topology`], for one who will try again anyway.
+    /// As [`Broker::declare_topology`], for a caller that will try again anyway.
     pub(super) async fn declare_or_warn(&self) {
         if let Err(error) = self.declare_topology().await {
             warn!(%error, "could not declare exchanges and queues");
@@ -84,7 +84,7 @@ async fn declare_exchange(channel: &Channel, spec: &ExchangeSpec) -> Result<(), 
     declared.map_err(|error| judge(&object, &error))
 }
 
-async fn declare_queue(channel: &Channel, spec: &QueueSpec) -> Result<(), BrokerError> {
+pub(super) async fn declare_queue(channel: &Channel, spec: &QueueSpec) -> Result<(), BrokerError> {
     let object = format!("queue {:?}", spec.name);
     let short = |text: &str| short("name", text).map_err(|reason| failed(&object, reason));
     let mut arguments = FieldTable::default();

@@ -18,14 +18,14 @@ use super::guarded::{Guarded, Kit};
 use super::lapin_error::{describe, reply_code};
 use crate::tls::{TlsFiles, TlsProblem};
 
-/// How long one attempt may take, from the name's resolution to the open virtual host.
+/// How long one attempt may take, from resolving the name to the open virtual host.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Reply codes with which a broker says that we may not come in: 403 for user and password, 530
-/// for the virtual host.
+/// Reply codes with which a broker refuses the login: 403 for user and password, 530 for the
+/// virtual host.
 const REFUSALS: [u16; 2] = [403, 530];
 
-/// How a connection ends whose peer hangs up.
+/// How a connection ends if its peer hangs up.
 const ENDED: [io::ErrorKind; 4] = [
     io::ErrorKind::ConnectionAborted,
     io::ErrorKind::ConnectionReset,
@@ -33,7 +33,7 @@ const ENDED: [io::ErrorKind; 4] = [
     io::ErrorKind::UnexpectedEof,
 ];
 
-/// Connects once. `name` is shown in the management UI.
+/// Connects once. The management UI shows `name`.
 pub(super) async fn dial(endpoint: &Endpoint, name: &str) -> Result<Connection, BrokerError> {
     let unreachable =
         |reason: String| BrokerError::Unreachable { endpoint: endpoint.to_string(), reason };
@@ -63,7 +63,7 @@ pub(super) async fn dial(endpoint: &Endpoint, name: &str) -> Result<Connection, 
     Ok(connection)
 }
 
-/// What TLS needs, with the files of the settings as they are now; none without TLS.
+/// The configuration of TLS, with the files of the settings as they are now; `None` without TLS.
 async fn connector(endpoint: &Endpoint) -> Result<Option<RustlsConnector>, BrokerError> {
     if endpoint.uri.scheme == AMQPScheme::AMQP {
         return Ok(None);
@@ -86,7 +86,7 @@ async fn connect(
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let reactor = lapin::runtime::default_runtime()?;
     let open = async move |uri: AMQPUri, _| {
-        // The time-out of `dial` does not reach into this future: lapin drives it on its thread.
+        // The time-out of `dial` does not end this future: lapin drives it on its own thread.
         let opening = async {
             let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri.clone() };
             let stream = plain.connect_with_config_async(TLSConfig::default(), &reactor).await?;
@@ -107,22 +107,22 @@ async fn connect(
     Connection::connector(uri, Kit::current(), open, properties).await
 }
 
-/// What is known of an attempt while it is made.
+/// What is known about an attempt while it runs.
 #[derive(Clone, Default)]
 struct Attempt {
     socket: HalfOpen,
-    /// Whether there is a connection for AMQP: TCP, and TLS where it is asked for.
+    /// Whether there is a connection for AMQP: TCP, and TLS if requested.
     is_open: Arc<AtomicBool>,
     has_identity: bool,
     uses_tls: bool,
 }
 
 impl Attempt {
-    /// What TLS has to do with an attempt that failed, where it has.
+    /// The problem with TLS in a failed attempt, if there is one.
     fn problem(&self, error: &lapin::Error) -> Option<TlsProblem> {
         let ErrorKind::IOError(io) = error.kind() else { return None };
-        // From TLS 1.3 on the peer looks at our certificate when the handshake is over for us; its
-        // word about it may be lost as it hangs up.
+        // From TLS 1.3 on, the peer checks our certificate after our side of the handshake has
+        // ended. Its message about it may be lost when it hangs up.
         let hung_up = || {
             (self.uses_tls && self.has_hung_up(error))
                 .then_some(TlsProblem::HungUp(self.has_identity))
@@ -130,7 +130,7 @@ impl Attempt {
         TlsProblem::of(&**io).or_else(hung_up)
     }
 
-    /// Whether there was a connection, and the peer ended it without a word of AMQP.
+    /// Whether there was a connection, and the peer ended it before any AMQP.
     fn has_hung_up(&self, error: &lapin::Error) -> bool {
         let is_end = match error.kind() {
             ErrorKind::IOError(io) => ENDED.contains(&io.kind()),
@@ -153,8 +153,8 @@ impl Attempt {
 
 /// The socket of a connection that is not open yet.
 ///
-/// An abandoned attempt would leave lapin's thread waiting for a peer that never answers, one
-/// more with each attempt; so the socket of an attempt that is dropped is shut down.
+/// An abandoned attempt would leave a thread of lapin waiting for a peer that never answers: one
+/// more with each attempt. So dropping an attempt shuts its socket down.
 #[derive(Clone, Default)]
 struct HalfOpen(Arc<Mutex<Option<TcpStream>>>);
 
@@ -176,7 +176,7 @@ struct Abandon(HalfOpen);
 impl Drop for Abandon {
     fn drop(&mut self) {
         if let Some(socket) = self.0.0.lock().take() {
-            // It fails where the peer has closed the socket already, which is as good.
+            // It fails if the peer has already closed the socket, which is just as good.
             drop(socket.shutdown(Shutdown::Both));
         }
     }

@@ -1,4 +1,4 @@
-//! Where the broker is: the URL, and a way to show it without its password.
+//! One host of the broker: its URL, and a way to show it without its password.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,47 +6,41 @@ use std::time::Duration;
 use lapin::uri::{AMQPUri, SASLMechanism};
 
 use super::BrokerError;
-use crate::settings::BrokerSettings;
 use crate::tls::TlsFiles;
 
-/// Seconds between heartbeats where the URL names none (`?heartbeat=`). `RabbitMQ` would propose
-/// 60; but a worker that has lost the broker must know it within the grace of its segments.
+/// Seconds between heartbeats if the URL names none (`?heartbeat=`). `RabbitMQ` would propose 60,
+/// but a worker that has lost the broker must notice it within the grace of its segments.
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// A parsed `AMQP_URL`. Shows everything but the password.
+/// A parsed URL of `AMQP_URL`. Its debug output shows everything except the password.
 #[derive(Clone)]
 pub(super) struct Endpoint {
     pub(super) uri: AMQPUri,
-    /// The files of TLS, where the URL asks for it.
+    /// The files of TLS, if the URL asks for it.
     pub(super) tls: TlsFiles,
 }
 
 impl Endpoint {
-    /// Where the settings say.
-    pub(super) fn of(settings: &BrokerSettings) -> Result<Self, BrokerError> {
-        Ok(Self { tls: settings.tls.clone(), ..Self::parse(&settings.url)? })
-    }
-
     /// Parses `url`. The parser's own errors may quote the URL, so they are not passed on.
-    fn parse(url: &str) -> Result<Self, BrokerError> {
+    pub(super) fn parse(url: &str, tls: &TlsFiles) -> Result<Self, BrokerError> {
         let invalid = |reason: &str| BrokerError::InvalidUrl { reason: reason.to_owned() };
         if !url.starts_with("amqp://") && !url.starts_with("amqps://") {
             return Err(invalid("does not begin with amqp:// or amqps://"));
         }
         let mut uri: AMQPUri = url.parse().map_err(|_| invalid("is not a valid URL"))?;
         if url.contains("@[") || url.contains("://[") {
-            // The parser would take localhost instead, without a word.
+            // The parser would silently take localhost instead.
             return Err(invalid("has an IPv6 address for a host; use a host name"));
         }
         if uri.vhost.is_empty() {
             "/".clone_into(&mut uri.vhost);
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        Ok(Self { uri, tls: TlsFiles::default() })
+        Ok(Self { uri, tls: tls.clone() })
     }
 
-    /// The same with a heartbeat of this length, or the URL's where that is shorter. None at all, which
-    /// a URL may ask for, is not shorter.
+    /// The same with this heartbeat, or the URL's if that is shorter. A URL may ask for no
+    /// heartbeat, which does not count as shorter.
     pub(super) fn with_heartbeat(mut self, heartbeat: Duration) -> Self {
         let seconds = u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX).max(1);
         let of_url = self.uri.query.heartbeat.filter(|seconds| *seconds > 0);
@@ -58,7 +52,7 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AMQPUri { scheme, authority, vhost, query } = &self.uri;
-        // With EXTERNAL the certificate says who we are, and the user of the URL says nothing.
+        // With EXTERNAL, the certificate identifies us, and the user of the URL is ignored.
         let login = match query.auth_mechanism {
             Some(SASLMechanism::External) => String::new(),
             _ => format!("{}@", authority.userinfo.username),
@@ -71,12 +65,16 @@ impl fmt::Display for Endpoint {
 mod tests {
     use super::*;
 
+    fn parse(url: &str) -> Result<Endpoint, BrokerError> {
+        Endpoint::parse(url, &TlsFiles::default())
+    }
+
     #[test]
     fn the_password_is_never_shown() {
-        let shown = Endpoint::parse("amqp://bob:s3cret@mq:5673/jobs").unwrap().to_string();
+        let shown = parse("amqp://bob:s3cret@mq:5673/jobs").unwrap().to_string();
         assert_eq!(shown, "amqp://bob@mq:5673 (vhost \"jobs\")");
         for broken in ["amqp:bob:s3cret@mq", "http://bob:s3cret@mq", "amqp://bob:s3cret@mq:99999"] {
-            let error = Endpoint::parse(broken).err().unwrap().to_string();
+            let error = parse(broken).err().unwrap().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }
     }
@@ -84,24 +82,24 @@ mod tests {
     #[test]
     fn where_the_certificate_says_who_we_are_no_user_is_shown() {
         let url = "amqps://mq/jobs?auth_mechanism=external";
-        assert_eq!(Endpoint::parse(url).unwrap().to_string(), "amqps://mq:5671 (vhost \"jobs\")");
+        assert_eq!(parse(url).unwrap().to_string(), "amqps://mq:5671 (vhost \"jobs\")");
     }
 
     #[test]
     fn no_virtual_host_and_an_empty_one_mean_the_default_one() {
         for url in ["amqp://mq", "amqp://mq/", "amqp://mq/%2f"] {
-            assert_eq!(Endpoint::parse(url).unwrap().uri.vhost, "/", "{url}");
+            assert_eq!(parse(url).unwrap().uri.vhost, "/", "{url}");
         }
     }
 
     #[test]
     fn an_address_that_would_be_misread_is_refused() {
-        assert!(Endpoint::parse("amqp://u:p@[::1]:5672/").is_err());
+        assert!(parse("amqp://u:p@[::1]:5672/").is_err());
     }
 
     #[test]
     fn the_heartbeat_of_the_url_wins() {
-        let heartbeat = |url| Endpoint::parse(url).unwrap().uri.query.heartbeat;
+        let heartbeat = |url| parse(url).unwrap().uri.query.heartbeat;
         assert_eq!(heartbeat("amqp://mq/?heartbeat=3"), Some(3));
         assert_eq!(heartbeat("amqp://mq/"), Some(HEARTBEAT_SECONDS));
     }
@@ -109,7 +107,7 @@ mod tests {
     #[test]
     fn the_connection_for_locks_has_the_shorter_heartbeat_and_never_none() {
         let heartbeat = |url, seconds| {
-            let endpoint = Endpoint::parse(url).unwrap();
+            let endpoint = parse(url).unwrap();
             endpoint.with_heartbeat(Duration::from_secs(seconds)).uri.query.heartbeat
         };
         assert_eq!(heartbeat("amqp://mq/", 3), Some(3));

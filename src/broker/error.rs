@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bounded::RequestError;
 use crate::tls::{Names, TlsProblem};
 
-/// What the settings of a connection to the broker are called.
+/// The names of the settings of a connection to the broker.
 const NAMES: Names = Names {
     address: "AMQP_URL",
     with_tls: "amqps://",
@@ -16,13 +16,13 @@ const NAMES: Names = Names {
 /// Why something other than publishing failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BrokerError {
-    /// The URL cannot be understood. Nothing but a new setting helps.
+    /// The URL cannot be understood. Only a new setting helps.
     #[error("AMQP_URL {reason}; it looks like amqp://user:password@host:5672/vhost")]
     InvalidUrl {
-        /// What is wrong with it. Never holds the URL itself, for the password is in it.
+        /// What is wrong with it. It never has the URL itself, which has the password.
         reason: String,
     },
-    /// Nobody answers there, or not as a broker would.
+    /// No server answers there, or not like a broker.
     #[error("cannot reach RabbitMQ at {endpoint}: {reason}")]
     Unreachable {
         /// Where the broker should be, without the password.
@@ -30,7 +30,7 @@ pub enum BrokerError {
         /// What happened.
         reason: String,
     },
-    /// There is somebody, but no TLS connection comes about.
+    /// The server answers, but no TLS connection can be made.
     #[error("no TLS connection to RabbitMQ at {endpoint}: {problem}")]
     Tls {
         /// Where the broker is, without the password.
@@ -41,7 +41,7 @@ pub enum BrokerError {
     /// The files of a TLS connection cannot be used at the moment.
     #[error(transparent)]
     TlsFiles(#[from] crate::tls::TlsFilesError),
-    /// The broker does not let us in.
+    /// The broker refuses our login.
     #[error(
         "RabbitMQ at {endpoint} refused the connection: {reason}; \
          check the user, the password and the virtual host in AMQP_URL"
@@ -52,10 +52,16 @@ pub enum BrokerError {
         /// What it said.
         reason: String,
     },
+    /// None of several hosts can be used.
+    #[error("no host of RabbitMQ can be used: {}", told(.problems))]
+    NoHost {
+        /// Why, one for each host.
+        problems: Vec<BrokerError>,
+    },
     /// There is no connection at the moment.
     #[error("not connected to RabbitMQ")]
     NotConnected,
-    /// Something of our name is on the broker already, and it is of another shape.
+    /// Something with our name exists on the broker, with other arguments.
     #[error(
         "{object} exists already and differs from what this version declares: {reason}; \
          empty and delete it, or choose another AMQP_NAMESPACE"
@@ -80,17 +86,68 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
-    /// What may help, as a sentence of its own, where that depends on what went wrong with TLS.
-    #[must_use]
-    pub fn mend(&self) -> Option<String> {
+    /// Whether the same operation may go well on the next connection.
+    pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::Tls { problem, .. } => Some(problem.mend(&NAMES)),
+            Self::NotConnected | Self::Failed { .. } | Self::Unreachable { .. } => true,
+            Self::NoHost { problems } => problems.iter().any(Self::may_pass),
+            Self::InvalidUrl { .. }
+            | Self::Tls { .. }
+            | Self::TlsFiles(_)
+            | Self::Refused { .. }
+            | Self::Mismatch { .. }
+            | Self::Cancelled => false,
+        }
+    }
+
+    /// What may help, as a separate sentence, if a problem with TLS is the cause.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Tls { problem, .. } => Some(problem.remedy(&NAMES)),
+            Self::NoHost { problems } => problems.iter().find_map(Self::remedy),
             _ => None,
+        }
+    }
+
+    /// Whether no server could be reached at all.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::NotConnected => true,
+            Self::NoHost { problems } => problems.iter().all(Self::is_unreachable),
+            _ => false,
+        }
+    }
+
+    /// Says which of several URLs this is about.
+    pub(super) fn of_url(self, number: usize, of: usize) -> Self {
+        match self {
+            Self::InvalidUrl { reason } if of > 1 => {
+                Self::InvalidUrl { reason: format!("has {of} URLs, and number {number} {reason}") }
+            }
+            error => error,
+        }
+    }
+
+    /// One error of several, at least one, about the hosts of a broker.
+    pub(super) fn of_hosts(mut problems: Vec<Self>) -> Self {
+        match (problems.len(), problems.pop()) {
+            (1, Some(one)) => one,
+            (_, last) => {
+                problems.extend(last);
+                Self::NoHost { problems }
+            }
         }
     }
 }
 
-/// Why a message is not known to be with the broker.
+/// Several errors in one sentence.
+fn told(problems: &[BrokerError]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Why it is not certain that the broker has a message.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PublishError {
     /// There is no connection at the moment.
@@ -124,13 +181,13 @@ pub enum PublishError {
         /// How long was waited.
         after: Duration,
     },
-    /// The broker said that not every queue took the message; one may be full.
+    /// The broker said that not every queue took the message. One may be full.
     #[error("RabbitMQ did not accept the message to {target}: a queue that it leads to rejects it")]
     Nack {
         /// Where the message was going.
         target: String,
     },
-    /// The exchange is not there.
+    /// The exchange does not exist.
     #[error("there is no exchange for {target}: {reason}")]
     NoExchange {
         /// Where the message was going.
@@ -138,7 +195,7 @@ pub enum PublishError {
         /// What the broker said.
         reason: String,
     },
-    /// The message was mandatory, and no queue is bound that would take it.
+    /// The message was mandatory, and no queue is bound for it.
     #[error("no queue takes the message to {target}: {reason}")]
     Unroutable {
         /// Where the message was going.
@@ -146,7 +203,8 @@ pub enum PublishError {
         /// What the broker said.
         reason: String,
     },
-    /// The message can never be published: too large, not allowed, or not to be written as AMQP.
+    /// The message can never be published: it is too large, not allowed, or cannot be written as
+    /// AMQP.
     #[error("the message to {target} is refused: {reason}")]
     Refused {
         /// Where the message was going.
@@ -178,8 +236,8 @@ impl PublishError {
     }
 }
 
-/// A delivery could not be acknowledged or given back, for its channel is gone. The broker will
-/// deliver the message again, here or elsewhere.
+/// A delivery could not be acknowledged or given back, because its channel is closed. The broker
+/// will deliver the message again, here or elsewhere.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the delivery from {queue:?} was not acknowledged and will be delivered again: {reason}")]
 pub struct NotAcknowledged {
@@ -192,10 +250,10 @@ pub struct NotAcknowledged {
 /// Why a delivery was not moved to a retry queue or to the dead letters.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
-    /// The copy could not be published. The delivery is still the caller's: requeue it.
+    /// The copy could not be published. The caller still holds the delivery: requeue it.
     #[error("the copy of the delivery was not published: {0}")]
     Copy(#[source] PublishError),
-    /// The delivery is gone with its channel; the broker will deliver it again.
+    /// The delivery was lost with its channel. The broker will deliver it again.
     #[error(transparent)]
     NotAcknowledged(#[from] NotAcknowledged),
 }

@@ -1,6 +1,7 @@
-//! Events going out over `RabbitMQ`.
+//! Publishes events over a message broker.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -8,37 +9,37 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::message_broker::MessageBroker;
 use super::publisher::Until;
 use super::{
-    Broker, EventSink, HeaderValue, OutgoingMessage, PublishError, ReplyTo, SinkError,
-    TRACEPARENT_HEADER,
+    EventSink, HeaderValue, OutgoingMessage, PublishError, ReplyTo, SinkError, TRACEPARENT_HEADER,
 };
 use crate::job::Event;
 
 /// The media type of an event.
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 
-/// Between two warnings that the broker does not confirm events.
+/// The pause between two warnings that the broker does not confirm events.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Publishes events to the exchanges of status and results.
-pub struct RabbitSink {
-    broker: Broker,
+pub struct BrokerSink {
+    broker: Arc<dyn MessageBroker>,
     give_up: CancellationToken,
     unconfirmed: Mutex<Unconfirmed>,
 }
 
-/// What the broker has not confirmed since the last warning.
+/// How many events the broker has not confirmed since the last warning.
 #[derive(Default)]
 struct Unconfirmed {
     events: u64,
     warned_at: Option<Instant>,
 }
 
-impl RabbitSink {
+impl BrokerSink {
     /// A sink over `broker`. `give_up` ends waiting for a broker that is away.
     #[must_use]
-    pub fn new(broker: Broker, give_up: CancellationToken) -> Self {
+    pub fn new(broker: Arc<dyn MessageBroker>, give_up: CancellationToken) -> Self {
         Self { broker, give_up, unconfirmed: Mutex::default() }
     }
 
@@ -63,7 +64,7 @@ impl RabbitSink {
         let Some(reply) = reply.filter(|_| event.is_result()) else {
             return Ok(());
         };
-        // The one place where a publisher chooses what a worker writes to.
+        // Only here does a publisher choose where a worker writes.
         if let Some(problem) = self.broker.reply_rules().problem(&reply.queue) {
             warn!(event.id, problem, "a result was not sent to the queue that its start names");
             return Ok(());
@@ -73,7 +74,8 @@ impl RabbitSink {
                 info!(%error, event.id, "no longer sent an answer, because its reply queue is gone");
                 Ok(())
             }
-            // The exchange of results has it, so that nobody else shall hear it again for this one's sake.
+            // The exchange of results has it, so nobody else must get it again because of this
+            // queue.
             Err(error @ PublishError::Nack { .. }) => {
                 warn!(%error, event.id, "dropped an answer, because its reply queue is full");
                 Ok(())
@@ -101,7 +103,7 @@ impl RabbitSink {
 }
 
 #[async_trait]
-impl EventSink for RabbitSink {
+impl EventSink for BrokerSink {
     async fn publish(&self, event: &Event, reply: Option<&ReplyTo>) -> Result<(), SinkError> {
         self.send(event, reply).await.map_err(|error| SinkError {
             event: event.id.clone(),
@@ -134,7 +136,7 @@ fn message(event: &Event, exchange: String) -> Result<OutgoingMessage, PublishEr
     })
 }
 
-/// The same event, to the one who asked.
+/// The same event, to the publisher that asked for it.
 fn answer(event: OutgoingMessage, reply: &ReplyTo) -> OutgoingMessage {
     OutgoingMessage {
         exchange: String::new(),

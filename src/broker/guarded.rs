@@ -1,4 +1,4 @@
-//! The filter around a socket, and what makes lapin take such a socket.
+//! The filter around a socket, and the adapter that makes lapin accept such a socket.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,21 +19,21 @@ use crate::job::amqp::Filter;
 /// Bytes that are read from the socket at a time.
 const READ_AT_A_TIME: usize = 64 * 1024;
 
-/// A connection as it is without the filter: with TLS, or without.
+/// A connection without the filter: with TLS, or without.
 type Socket = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
-/// A connection from which only readable frames come.
+/// A connection that delivers only readable frames.
 pub(super) struct Guarded {
     socket: Socket,
     filter: Filter,
     read: Box<[u8]>,
-    /// What has passed the filter, and how much of it has been handed out.
+    /// The bytes that have passed the filter, and how many of them were returned.
     passed: Vec<u8>,
     handed_out: usize,
 }
 
 impl Guarded {
-    /// `frame_max` is what the client asks for, 0 where it asks for nothing.
+    /// `frame_max` is the size that the client asks for; 0 if it asks for none.
     pub(super) fn new(socket: Socket, frame_max: u32) -> Self {
         Self {
             socket,
@@ -60,7 +60,7 @@ impl AsyncRead for Guarded {
             this.handed_out = 0;
             let count = ready!(Pin::new(&mut this.socket).poll_read(cx, &mut this.read))?;
             if count == 0 {
-                // What is held of a frame that will never be whole is of no use to anybody.
+                // The held part of a frame that will never be complete is useless.
                 return Poll::Ready(Ok(0));
             }
             let pushed = this.filter.push(&this.read[..count], &mut this.passed);

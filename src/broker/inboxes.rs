@@ -1,4 +1,4 @@
-//! How each inbox is consumed right now, as its consumer says.
+//! How each inbox is consumed now, according to its consumer.
 
 use std::sync::{Arc, Weak};
 
@@ -12,7 +12,7 @@ use super::Inbox;
 pub enum Reception {
     /// The broker sends what comes.
     Consuming,
-    /// Nothing is asked for, on purpose: there is no room for what would come.
+    /// Nothing is requested, on purpose: there is no room for more.
     Paused,
     /// The broker was asked, and has not answered yet.
     Asking {
@@ -28,12 +28,12 @@ pub enum Reception {
     },
 }
 
-/// What the consumers of a broker say.
+/// The reports of a broker's consumers.
 #[derive(Default)]
 pub(super) struct Inboxes(Mutex<Vec<(Inbox, Weak<Mutex<Reception>>)>>);
 
 impl Inboxes {
-    /// A place for the word of a consumer of `inbox`, for as long as it is kept.
+    /// A place for the report of a consumer of `inbox`, as long as it is kept.
     pub(super) fn enter(&self, inbox: Inbox) -> Word {
         let word = Arc::new(Mutex::new(Reception::Paused));
         let mut all = self.0.lock();
@@ -42,7 +42,7 @@ impl Inboxes {
         Word(word)
     }
 
-    /// What they say, of each inbox that has a consumer.
+    /// The reports, for each inbox that has a consumer.
     pub(super) fn receptions(&self) -> Vec<(Inbox, Reception)> {
         let all = self.0.lock();
         let said =
@@ -51,7 +51,7 @@ impl Inboxes {
     }
 }
 
-/// What one consumer says.
+/// The report of one consumer.
 pub(super) struct Word(Arc<Mutex<Reception>>);
 
 impl Word {
@@ -73,7 +73,7 @@ impl Word {
         *self.0.lock() = Reception::Paused;
     }
 
-    /// Consuming has failed. What counts is since when there is no consumer.
+    /// Consuming has failed. It counts since when there is no consumer.
     pub(super) fn broken(&self, reason: &str) {
         let mut word = self.0.lock();
         let since = match &*word {

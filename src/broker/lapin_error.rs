@@ -2,10 +2,10 @@
 
 use lapin::ErrorKind;
 
-/// The broker's reply code for an exchange or a queue that is not there.
+/// The broker's reply code for an exchange or a queue that does not exist.
 pub(super) const NOT_FOUND: u16 = 404;
 
-/// The broker's reply code, where the broker itself ended a channel or the connection.
+/// The broker's reply code, if the broker itself ended a channel or the connection.
 pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
@@ -13,7 +13,7 @@ pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
     }
 }
 
-/// The broker's own words where there are some, else lapin's.
+/// The broker's own message if there is one, else lapin's.
 pub(super) fn describe(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),

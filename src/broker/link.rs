@@ -2,31 +2,39 @@
 //! one for locks.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::StreamExt;
 use lapin::{Connection, Event};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::BrokerError;
 use super::bounded::RequestError;
-use super::dial::dial;
-use super::endpoint::Endpoint;
+use super::dial_any::dial_any;
+use super::hosts::{Hosts, Rota};
 use super::lapin_error::describe;
+use crate::metrics::Metrics;
 
-/// The first pause of a back-off; each further one is twice as long.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// How often the connection is looked at, beside the events that lapin gives.
+/// How often the connection is checked, in addition to lapin's events.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the goodbye to the broker may take.
+/// How long closing the connection may take.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a connection is for.
+pub(super) struct Purpose {
+    /// What the management UI shows.
+    pub(super) name: String,
+    /// What the log shows: `work` or `locks`.
+    pub(super) is: &'static str,
+    /// Counts how often it was made again.
+    pub(super) metrics: Metrics,
+}
 
 /// A connection that comes back by itself.
 pub(super) struct Link {
@@ -36,11 +44,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Starts to connect, and keeps connected until `shutdown`. `name` is shown in the management UI,
-    /// `purpose` in the log.
+    /// Starts to connect, and stays connected until `shutdown`.
     pub(super) fn start(
-        endpoint: Endpoint,
-        (name, purpose): (String, &'static str),
+        hosts: Hosts,
+        purpose: Purpose,
         reconnect_max: Duration,
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
@@ -49,9 +56,10 @@ impl Link {
         let (connected_out, connected) = watch::channel(false);
         let (blocked_out, blocked) = watch::channel(None);
         let supervisor = Supervisor {
-            endpoint,
-            name,
-            purpose,
+            hosts,
+            name: purpose.name,
+            purpose: purpose.is,
+            metrics: purpose.metrics,
             reconnect_max,
             current: current_out,
             connected: connected_out,
@@ -89,7 +97,7 @@ impl Link {
         self.connected.clone()
     }
 
-    /// Follows why the broker reads nothing from the connection, where that is so.
+    /// Follows why the broker reads nothing from the connection, if so.
     pub(super) fn blocked(&self) -> watch::Receiver<Option<String>> {
         self.blocked.clone()
     }
@@ -103,14 +111,14 @@ struct Inner {
     connection: Connection,
     /// Cancelled when it is lost.
     gone: CancellationToken,
-    /// Cancelled when it is found to be of no use: its supervisor then replaces it.
+    /// Cancelled when it is found to be useless. Its supervisor then replaces it.
     useless: CancellationToken,
     tasks: TaskTracker,
     why: Mutex<Option<String>>,
 }
 
 impl Live {
-    /// A connection that nobody supervises.
+    /// A connection without a supervisor.
     pub(super) fn new(connection: Connection, gone: CancellationToken, tasks: TaskTracker) -> Self {
         let useless = CancellationToken::new();
         Self(Arc::new(Inner { connection, gone, useless, tasks, why: Mutex::default() }))
@@ -134,13 +142,13 @@ impl Live {
         self.0.tasks.spawn(work);
     }
 
-    /// Has the connection replaced: it is open, and of no use.
+    /// Has the connection replaced, because it is open but useless.
     pub(super) fn replace(&self, why: String) {
         self.0.why.lock().get_or_insert(why);
         self.0.useless.cancel();
     }
 
-    /// Judges the connection by what became of a request that every connection answers.
+    /// Judges the connection by the outcome of a request that every connection answers.
     pub(super) fn judge(&self, error: RequestError, action: &str) -> RequestError {
         match error {
             RequestError::NoAnswer(_) if self.is_blocked() => RequestError::Blocked,
@@ -157,29 +165,19 @@ impl Live {
         let goodbye = self.0.connection.close(200, "goodbye".into());
         match tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "closing the connection to RabbitMQ failed"),
+            // It ends all the same, and nobody can do anything about it.
+            Ok(Err(error)) => debug!(%error, "closing the connection to RabbitMQ failed"),
             Err(_) => warn!("closing the connection to RabbitMQ took too long"),
         }
     }
 }
 
-/// Endless pauses with jitter, none longer than `max`. backon adds up to the same again as
-/// jitter, hence the halves.
-pub(super) fn back_off(max: Duration) -> impl Iterator<Item = Duration> + Send {
-    let half = max / 2;
-    ExponentialBuilder::new()
-        .with_min_delay(FIRST_PAUSE.min(half))
-        .with_max_delay(half)
-        .with_jitter()
-        .without_max_times()
-        .build()
-}
-
 /// Keeps the connection up.
 struct Supervisor {
-    endpoint: Endpoint,
+    hosts: Hosts,
     name: String,
     purpose: &'static str,
+    metrics: Metrics,
     reconnect_max: Duration,
     current: watch::Sender<Option<Live>>,
     connected: watch::Sender<bool>,
@@ -190,11 +188,17 @@ struct Supervisor {
 
 impl Supervisor {
     async fn run(self) {
-        let mut pauses = back_off(self.reconnect_max);
-        while let Some(connection) = self.connect_until_shutdown(&mut pauses).await {
+        let mut rota = Rota::endless(self.hosts.clone(), self.reconnect_max);
+        let mut is_again = false;
+        while let Some((host, connection)) = self.connect_until_shutdown(&mut rota).await {
+            if is_again {
+                self.metrics.reconnected(self.purpose);
+            }
+            is_again = true;
             let since = Instant::now();
+            let broker = rota.endpoint(host).clone();
             let live = Live::new(connection, CancellationToken::new(), self.tasks.clone());
-            info!(broker = %self.endpoint, purpose = self.purpose, "connected to RabbitMQ");
+            info!(%broker, purpose = self.purpose, "connected to RabbitMQ");
             self.current.send_replace(Some(live.clone()));
             self.connected.send_replace(true);
             let reason = tokio::select! {
@@ -211,42 +215,24 @@ impl Supervisor {
                 live.say_goodbye().await;
                 return;
             };
-            warn!(broker = %self.endpoint, purpose = self.purpose, reason, "lost the connection to RabbitMQ");
+            warn!(%broker, purpose = self.purpose, reason, "lost the connection to RabbitMQ");
             if is_useless {
                 self.tasks.spawn(async move { live.say_goodbye().await });
             }
-            // A broker that drops us as soon as we are in must not be hammered.
-            if since.elapsed() >= self.reconnect_max {
-                pauses = back_off(self.reconnect_max);
-            }
-            if !self.sleep(pauses.next()).await {
-                return;
-            }
+            // Do not hammer a broker that drops us right after the login.
+            let now = Instant::now();
+            rota.lost(host, now - since >= self.reconnect_max, now);
         }
     }
 
-    async fn connect_until_shutdown(
-        &self,
-        pauses: &mut (impl Iterator<Item = Duration> + Send),
-    ) -> Option<Connection> {
-        loop {
-            let attempt = tokio::select! {
-                attempt = dial(&self.endpoint, &self.name) => attempt,
-                () = self.shutdown.cancelled() => return None,
-            };
-            match attempt {
-                Ok(connection) => return Some(connection),
-                Err(error) => {
-                    let pause = pauses.next();
-                    let retry_in_seconds = pause.unwrap_or_default().as_secs_f32();
-                    let purpose = self.purpose;
-                    warn!(%error, purpose, retry_in_seconds, "could not connect to RabbitMQ; trying again");
-                    if !self.sleep(pause).await {
-                        return None;
-                    }
-                }
-            }
-        }
+    async fn connect_until_shutdown(&self, rota: &mut Rota) -> Option<(usize, Connection)> {
+        let on_failure = |error, pause: Option<Duration>| {
+            let retry_in_seconds = pause.unwrap_or_default().as_secs_f32();
+            let purpose = self.purpose;
+            warn!(%error, purpose, retry_in_seconds, "could not connect to RabbitMQ; trying again");
+        };
+        let connecting = Box::pin(dial_any(rota, &self.name, on_failure));
+        self.shutdown.run_until_cancelled(connecting).await.flatten()
     }
 
     /// Waits until the connection is gone, and says why.
@@ -271,7 +257,8 @@ impl Supervisor {
         }
     }
 
-    /// Notes that the broker reads nothing from the connection, or reads it again. Said once each.
+    /// Notes that the broker reads nothing from the connection, or reads it again. Each is logged
+    /// once.
     fn block(&self, reason: Option<String>) {
         let is_news = self.blocked.send_if_modified(|blocked| {
             let is_news = blocked.is_some() != reason.is_some();
@@ -287,33 +274,5 @@ impl Supervisor {
             ),
             None => info!(purpose = self.purpose, "RabbitMQ takes messages again"),
         }
-    }
-
-    /// Sleeps; `false` when the shutdown came first.
-    async fn sleep(&self, pause: Option<Duration>) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(pause.unwrap_or(self.reconnect_max)) => true,
-            () = self.shutdown.cancelled() => false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_never_exceed_the_setting() {
-        let max = Duration::from_secs(30);
-        let pauses: Vec<_> = back_off(max).take(40).collect();
-        assert!(pauses.iter().all(|pause| *pause <= max), "{pauses:?}");
-        assert!(pauses[0] <= FIRST_PAUSE * 2);
-        assert!(pauses[39] >= max / 2);
-    }
-
-    #[test]
-    fn a_small_setting_is_kept_too() {
-        let max = Duration::from_millis(100);
-        assert!(back_off(max).take(10).all(|pause| pause <= max));
     }
 }

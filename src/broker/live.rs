@@ -1,7 +1,7 @@
-//! Logs as they come: lines going out, and word of who listens.
+//! Live logs: lines for listeners, and messages that say who listens.
 //!
-//! A worker sends lines of a job only while somebody has said, within the last moments, that they
-//! listen to it. So a log that nobody follows costs the broker nothing.
+//! A worker sends lines of a job only while a client has said, within the last seconds, that it
+//! listens to the job. So a log that nobody follows costs the broker nothing.
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -13,14 +13,16 @@ use crate::job::{Event, JobId, Listening, LogLines};
 /// The media type of both.
 const CONTENT_TYPE: &str = "application/json";
 
-/// Messages with lines that the broker keeps for a listener that is slow; beyond, the oldest go.
+/// How many messages with lines the broker keeps for a slow listener. Beyond that, the oldest are
+/// dropped.
 const MAX_WAITING_LINES: u32 = 10_000;
 
-/// Words of listeners that the broker keeps for a worker that is slow; beyond, the oldest go.
+/// How many messages of listeners the broker keeps for a slow worker. Beyond that, the oldest are
+/// dropped.
 const MAX_WAITING_LISTENERS: u32 = 1_000;
 
 impl Broker {
-    /// Sends lines to whoever listens. Nothing is kept for those who do not.
+    /// Sends lines to listeners. Nothing is kept for others.
     ///
     /// # Errors
     /// As [`Broker::publish`].
@@ -29,7 +31,7 @@ impl Broker {
         self.publish(&passing(exchange, lines.routing_key(), lines)?).await
     }
 
-    /// Tells every worker that somebody listens.
+    /// Tells every worker that a client listens.
     ///
     /// # Errors
     /// As [`Broker::publish`].
@@ -66,17 +68,17 @@ impl Broker {
     }
 }
 
-/// Those who listen, as they say so.
+/// The messages of listeners.
 pub struct Listeners {
     queue: OwnQueue,
 }
 
 impl Listeners {
-    /// The next word of a listener; `None` after the shutdown.
+    /// The next message of a listener; `None` after the shutdown.
     pub async fn next(&mut self) -> Option<Listening> {
         loop {
             match self.queue.next().await? {
-                // Each listener says it again, so that nothing is lost with the connection.
+                // Each listener repeats it, so nothing is lost with the connection.
                 Err(_) => {}
                 Ok(message) => match serde_json::from_slice(&message.body) {
                     Ok(listening) => return Some(listening),
@@ -121,7 +123,7 @@ fn heard(message: &Message, results: &str) -> Option<Heard> {
     serde_json::from_slice(&message.body).ok().map(Heard::Lines)
 }
 
-/// A message that is gone when nobody takes it.
+/// A message that is dropped if no queue takes it.
 fn passing(
     exchange: String,
     routing_key: String,

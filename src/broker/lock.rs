@@ -1,7 +1,7 @@
 //! Owning a segment: an exclusive queue that nobody else can declare.
 //!
-//! Locks have a connection of their own, see [`Broker`]. Over it nothing is published and nothing is
-//! consumed, not even from the lock's queue: anybody might publish there.
+//! Locks have a connection of their own, see [`Broker`]. It publishes and consumes nothing, not
+//! even from the lock's queue, because anybody might publish there.
 
 use std::time::Duration;
 
@@ -21,17 +21,17 @@ use crate::job::amqp::short;
 /// The broker's reply code for an exclusive queue of another connection.
 const RESOURCE_LOCKED: u16 = 405;
 
-/// How long a connection for locks is waited for that is not there: one that is just being made is
-/// there by then, and who asks tries again anyway.
+/// How long to wait for a missing connection for locks. A connection that is being made is ready by
+/// then, and callers try again anyway.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the answer to a knock may take before the other way is taken.
+/// How long the answer to a knock may take before the other way is tried.
 const KNOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A segment that is ours, for as long as the connection for locks lives.
 ///
-/// The broker frees it by itself when the connection ends, also when this process is killed or its
-/// host is cut off. After a reconnect it must be claimed anew. A lock that is dropped without
+/// The broker frees it when the connection ends, also when this process is killed or its host is
+/// cut off. After a reconnect it must be claimed again. A lock that is dropped without
 /// [`SegmentLock::release`] stays ours on the broker until the connection ends.
 pub struct SegmentLock {
     segment: u32,
@@ -43,7 +43,7 @@ pub struct SegmentLock {
 }
 
 impl Broker {
-    /// Claims a segment; `None` when it is somebody's already, in this process or elsewhere.
+    /// Claims a segment; `None` if it has an owner already, in this process or elsewhere.
     ///
     /// # Errors
     /// When there is no connection, or the broker failed otherwise.
@@ -58,17 +58,17 @@ impl Broker {
         let action = format!("claiming the segment {segment}");
         let name = short("name of the queue", &self.topology().lock(segment))
             .map_err(|reason| BrokerError::Failed { action: action.clone(), reason })?;
-        // A refusal closes the channel, so it is one of its own.
+        // A refusal closes the channel, so this uses a separate one.
         let channel = self.channel_for_locks().await?;
         let mut arguments = FieldTable::default();
-        // What is published there is only somebody's knock, and is dropped.
+        // Messages there are only knocks, and are dropped.
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(0));
         match channel.declare_queue(name, Declare::Exclusive, arguments).await {
             Ok(_) => {}
             Err(error) if error.reply_code() == Some(RESOURCE_LOCKED) => return Ok(None),
             Err(error) => {
-                // The queue may be declared after all. It would stay with this connection, and the
-                // segment would be nobody's.
+                // The queue may be declared after all. It would stay with this connection, and
+                // nobody would own the segment.
                 if error.is_undecided() {
                     channel.live().replace(format!("{action}: {error}"));
                 }
@@ -87,7 +87,7 @@ impl Broker {
     }
 }
 
-/// What a round trip to the broker says about a lock of ours.
+/// The outcome of a round trip to the broker about our lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
     /// It is ours, and was when the round trip began.
@@ -99,7 +99,7 @@ pub enum Proof {
 }
 
 impl Broker {
-    /// Whether a segment is somebody's; ours count, too.
+    /// Whether a segment has an owner; we count, too.
     ///
     /// # Errors
     /// When there is no connection, or the broker failed otherwise: then nothing is known.
@@ -110,9 +110,10 @@ impl Broker {
         }
     }
 
-    /// Publishes an empty message to the lock's queue, which drops it: the broker says whether there
-    /// is such a queue. That costs the broker no line in its log, unlike the other way, which ends a
-    /// channel for each answer; but a broker that is short of memory or disk does not answer.
+    /// Publishes an empty message to the lock's queue, which drops it. The broker says whether
+    /// there is such a queue. Unlike the other way, which closes a channel for each answer, this
+    /// writes no line in the broker's log. But a broker that is short of memory or disk does not
+    /// answer.
     async fn knock(&self, segment: u32) -> Option<bool> {
         let knock = OutgoingMessage {
             routing_key: self.topology().lock(segment),
@@ -149,7 +150,7 @@ impl Broker {
 }
 
 impl SegmentLock {
-    /// Asks the broker whether the segment is ours still, over the connection that holds it.
+    /// Asks the broker whether the segment is still ours, over the connection that holds it.
     pub async fn prove(&self, within: Duration) -> Proof {
         let Ok(name) = short("name", &self.broker.topology().lock(self.segment)) else {
             return Proof::Lost;
@@ -171,8 +172,8 @@ impl SegmentLock {
         }
     }
 
-    /// A broker that gives no answer for long enough has lost the lock for us: another channel, or
-    /// another connection, may do better.
+    /// If the broker gives no answer for long enough, the lock counts as lost. Another channel, or
+    /// another connection, may work better.
     fn no_answer(&self) -> Proof {
         let since = *self.unanswered.lock().get_or_insert_with(Instant::now);
         if since.elapsed() < ANSWER_TIMEOUT {
@@ -188,19 +189,19 @@ impl SegmentLock {
         self.segment
     }
 
-    /// Cancelled once the segment is no longer ours, for the connection is gone.
+    /// Cancelled when the segment is no longer ours, because the connection is lost.
     #[must_use]
     pub fn lost(&self) -> CancellationToken {
         self.lost.clone()
     }
 
-    /// Gives the segment up, so that it is free at once.
+    /// Releases the segment, so it is free at once.
     pub async fn release(self) {
         let segment = self.segment;
         let Ok(name) = short("name", &self.broker.topology().lock(segment)) else { return };
         let Err(error) = self.channel.delete_queue(name).await else { return };
         match error {
-            // The connection would keep it, although it is nobody's.
+            // The connection would keep it, although nobody owns it.
             RequestError::NoAnswer(_) | RequestError::Blocked => {
                 warn!(segment, %error, "could not free a segment's lock");
                 self.channel.live().replace(format!("freeing the lock of segment {segment}"));
@@ -219,7 +220,8 @@ impl Drop for SegmentLock {
     }
 }
 
-/// Reserves a segment for one claim of this process: to the broker two claims over one connection are one.
+/// Reserves a segment for one claim of this process, because for the broker two claims over one
+/// connection are one.
 struct Reservation<'a>(&'a Broker, u32);
 
 impl<'a> Reservation<'a> {

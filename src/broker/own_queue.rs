@@ -1,10 +1,11 @@
-//! A queue of one's own: what is published while it is there, and nothing of it afterwards.
+//! A private queue: it gets what is published while it exists, and leaves nothing behind.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use lapin::types::{AMQPValue, FieldTable};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{Channel, Declare, Incoming};
@@ -12,14 +13,17 @@ use super::error::failed;
 use super::{Broker, BrokerError};
 use crate::job::amqp::short;
 
-/// Messages on their way to us at a time.
+/// How many messages are on their way to us at a time.
 const PREFETCH: u16 = 100;
+
+/// For how long a queue is asked for in the beginning again: the connection may be lost just then.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where messages come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
     pub(super) exchange: String,
-    /// What their routing keys match.
+    /// The pattern of their routing keys.
     pub(super) pattern: String,
 }
 
@@ -30,13 +34,12 @@ pub(super) struct Message {
     pub(super) body: Bytes,
 }
 
-/// The connection was lost, and the queue with it. It is made again; what was published in between
-/// is missed.
+/// The connection was lost, and the queue with it. It is made again. Messages in between are lost.
 pub(super) struct Lost {
     pub(super) reason: String,
 }
 
-/// An exclusive queue that is made anew whenever the connection was lost.
+/// An exclusive queue that is made again whenever the connection was lost.
 pub(super) struct OwnQueue {
     broker: Broker,
     sources: Arc<[Source]>,
@@ -48,9 +51,9 @@ pub(super) struct OwnQueue {
 }
 
 impl Broker {
-    /// Makes a queue for messages of `sources`, until `shutdown`; of those that wait, the broker
-    /// keeps the last `max_waiting`. When this returns, nothing that is published later is missed.
-    /// Waits for a connection.
+    /// Makes a queue for messages of `sources`, until `shutdown`. The broker keeps the last
+    /// `max_waiting` messages that wait. When this returns, no later message is missed. Waits for a
+    /// connection.
     pub(super) async fn own_queue(
         &self,
         sources: Vec<Source>,
@@ -59,10 +62,21 @@ impl Broker {
     ) -> Result<OwnQueue, BrokerError> {
         self.wait_connected().await?;
         let sources: Arc<[Source]> = sources.into();
-        let opening = open(self.clone(), Arc::clone(&sources), max_waiting);
-        let open = Some(self.to_its_end(opening).await?);
+        let mut pauses = Box::new(self.back_off());
+        let begun = Instant::now();
+        let opened = loop {
+            let opening = open(self.clone(), Arc::clone(&sources), max_waiting);
+            match self.to_its_end(opening).await {
+                Err(error) if begun.elapsed() < OPEN_PATIENCE && error.may_pass() => {
+                    tracing::debug!(%error, "could not subscribe; trying again");
+                    self.pause(pauses.next()).await?;
+                }
+                opened => break opened?,
+            }
+        };
+        let (broker, open) = (self.clone(), Some(opened));
         let pauses = Box::new(self.back_off());
-        Ok(OwnQueue { broker: self.clone(), sources, max_waiting, shutdown, open, pauses })
+        Ok(OwnQueue { broker, sources, max_waiting, shutdown, open, pauses })
     }
 }
 
@@ -102,7 +116,7 @@ impl OwnQueue {
                 }
             };
             self.pauses = Box::new(self.broker.back_off());
-            // The ack only makes room; where it fails, the stream's end says so next.
+            // The ack only makes room. If it fails, the stream ends next.
             drop(channel.receipt(&delivery).ack().await);
             return Some(Ok(Message {
                 exchange: delivery.exchange.to_string(),

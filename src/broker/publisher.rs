@@ -1,4 +1,5 @@
-//! Publishing, always confirmed: two awaits, one to send and one until the broker has it.
+//! Publishes, always with a confirm: two awaits, one to send and one until the broker has the
+//! message.
 
 use lapin::{BasicProperties, Confirmation};
 use tokio_util::sync::CancellationToken;
@@ -36,15 +37,16 @@ fn target(exchange: &str, routing_key: &str) -> String {
 pub enum Until {
     /// When the broker has confirmed it.
     Confirmed,
-    /// When the broker has confirmed or refused it: a bound queue may be full for as long as its owner likes.
+    /// When the broker has confirmed or refused it: a bound queue may be full for as long as its
+    /// owner wants.
     Answered,
-    /// When it has been sent, whether the broker answers or not: a bound queue may also have lost its quorum.
-    /// Only a connection that is away is waited for.
+    /// When it has been sent, whether the broker answers or not: a bound queue may also have lost
+    /// its quorum. It waits only for a connection.
     Sent,
 }
 
 impl Until {
-    fn asks_again_after(self, error: &PublishError) -> bool {
+    pub(crate) fn asks_again_after(self, error: &PublishError) -> bool {
         let is_enough = match self {
             Self::Confirmed => false,
             Self::Answered => matches!(error, PublishError::Nack { .. }),
@@ -60,8 +62,8 @@ impl Broker {
     /// Publishes once, over the connection of the moment.
     ///
     /// # Errors
-    /// `Ok` alone means that the broker has the message. See [`PublishError`] for the rest;
-    /// where that says "may or may not", a second publication is a repeat: give messages an id.
+    /// Only `Ok` means that the broker has the message. See [`PublishError`] for the rest. If it
+    /// says "may or may not", a second publication can be a repeat, so give messages an id.
     pub async fn publish(&self, message: &OutgoingMessage) -> Result<(), PublishError> {
         let properties = properties_of(message).map_err(|reason| PublishError::Refused {
             target: target(&message.exchange, &message.routing_key),
@@ -77,11 +79,12 @@ impl Broker {
         .await
     }
 
-    /// Publishes with a back-off until the broker has said enough, or `give_up` is cancelled. An exchange that
-    /// is not there is declared.
+    /// Publishes with a back-off until the broker's answer is enough, or `give_up` is cancelled. A
+    /// missing exchange is declared.
     ///
     /// # Errors
-    /// What time does not fix, what [`Until`] says is enough, and [`PublishError::Cancelled`].
+    /// Errors that time does not fix, errors that [`Until`] accepts, and
+    /// [`PublishError::Cancelled`].
     pub async fn publish_until(
         &self,
         message: &OutgoingMessage,
@@ -133,7 +136,7 @@ impl Broker {
             channel.unconfirmed = false;
             judge(confirmation, target())
         };
-        // The pool of channels may be what takes so long.
+        // The pool of channels may be the slow part.
         let timed_out = |_| match self.blocked() {
             Some(_) => PublishError::Blocked { target: target() },
             None => PublishError::TimedOut { target: target(), after },
@@ -156,8 +159,8 @@ fn judge(confirmation: Confirmation, target: String) -> Result<(), PublishError>
     }
 }
 
-/// What the broker itself ended the channel for, the next attempt would meet again; anything else
-/// is the network.
+/// If the broker itself ended the channel, the next attempt would fail in the same way. Anything
+/// else is the network.
 fn judge_error(error: &RequestError, target: String) -> PublishError {
     let reason = error.to_string();
     match error {

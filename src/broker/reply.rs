@@ -1,19 +1,19 @@
-//! Which queues a result may be sent to, pure.
+//! Which queues a result may be sent to. Pure.
 //!
-//! A publisher names the queue, but it is the worker that writes to it, with the worker's rights. So
-//! a name counts only where nobody can be harmed by it: a queue that the broker named, which nobody
-//! can guess, or one that the operator has set aside for answers.
+//! A publisher names the queue, but the worker writes to it, with the worker's rights. So a name is
+//! accepted only if it can harm nobody: a queue that the broker named, which nobody can guess, or
+//! one that the operator has reserved for answers.
 
 use crate::job::quoted;
 
-/// What the names of queues begin with that the broker made up: exclusive queues of one connection,
-/// and the stand-ins for a consumer that asked for direct answers.
+/// Prefixes of queue names that the broker made: exclusive queues of one connection, and
+/// pseudo-queues for direct replies.
 const NAMED_BY_BROKER: [&str; 2] = ["amq.gen-", "amq.rabbitmq.reply-to."];
 
 /// Which queues a result may be sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyRules {
-    /// What the names of our own queues begin with.
+    /// The prefix of our own queues.
     own: String,
     prefixes: Vec<String>,
 }
@@ -29,13 +29,13 @@ impl ReplyRules {
     #[must_use]
     pub fn allows(&self, queue: &str) -> bool {
         let begins = |prefix: &str| queue.len() > prefix.len() && queue.starts_with(prefix);
-        // Our own queues never, whatever prefixes there are.
+        // Never our own queues, whatever prefixes are allowed.
         !queue.starts_with(&self.own)
             && (NAMED_BY_BROKER.into_iter().any(begins)
                 || self.prefixes.iter().any(|prefix| queue.starts_with(prefix.as_str())))
     }
 
-    /// Why a result may not be sent to a queue, as the end of a sentence; none where it may.
+    /// Why a result may not be sent to a queue, as the end of a sentence; `None` if it may.
     #[must_use]
     pub fn problem(&self, queue: &str) -> Option<String> {
         if self.allows(queue) {

@@ -1,20 +1,20 @@
-//! Where events go, whatever it is.
+//! Where events go.
 
 use async_trait::async_trait;
 
 use crate::job::Event;
 
-/// Who asked to be told a result directly.
+/// Where a publisher wants a result directly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyTo {
-    /// The queue to tell it to.
+    /// The queue.
     pub queue: String,
-    /// What the answer must carry.
+    /// The correlation id of the answer.
     pub correlation_id: Option<String>,
 }
 
 impl ReplyTo {
-    /// From the two properties of a message; none where it names no queue, or one without a name.
+    /// From the two properties of a message; `None` if it names no queue, or an empty name.
     #[must_use]
     pub fn of(queue: Option<&str>, correlation_id: Option<&str>) -> Option<Self> {
         let correlation_id = correlation_id.map(str::to_owned);
@@ -24,7 +24,7 @@ impl ReplyTo {
     }
 }
 
-/// Why an event is not known to be out.
+/// Why it is not certain that an event was published.
 #[derive(Debug, thiserror::Error)]
 #[error("the event {event} was not published: {reason}")]
 pub struct SinkError {
@@ -32,18 +32,18 @@ pub struct SinkError {
     pub event: String,
     /// What happened.
     pub reason: String,
-    /// Whether the same event may go out later.
+    /// Whether the same event may be published later.
     pub is_transient: bool,
 }
 
-/// Takes events. There are two: `RabbitMQ` and the terminal.
+/// Takes events. There are two: a message broker and the terminal.
 #[async_trait]
 pub trait EventSink: Send + Sync {
-    /// Publishes an event, and a result to `reply` as well. Returns when the event is safe, or when somebody
-    /// who is to have it does not take it; a broker that is away is waited for. May be called again with
+    /// Publishes an event, and a result also to `reply`. Returns when the event is safe, or when a
+    /// receiver does not take it. It waits for a broker that is away. It may be called again with
     /// the same event: readers drop repeats by the event's id.
     ///
     /// # Errors
-    /// When the event is not known to be out.
+    /// When it is not certain that the event was published.
     async fn publish(&self, event: &Event, reply: Option<&ReplyTo>) -> Result<(), SinkError>;
 }

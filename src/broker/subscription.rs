@@ -6,7 +6,7 @@ use super::own_queue::{OwnQueue, Source};
 use super::{Broker, BrokerError};
 use crate::job::{Event, JobId};
 
-/// Events that the broker keeps for a reader that is slow; beyond, the oldest go.
+/// How many events the broker keeps for a slow reader. Beyond that, the oldest are dropped.
 const MAX_WAITING: u32 = 100_000;
 
 /// Which events.
@@ -41,7 +41,7 @@ impl Binding {
     }
 }
 
-/// Why a subscription gave no event.
+/// Why a subscription returned no event.
 #[derive(Debug, thiserror::Error)]
 pub enum SubscriptionError {
     /// A message was not an event. The next one may be.
@@ -52,8 +52,8 @@ pub enum SubscriptionError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The connection was lost, and the subscription's queue with it. It is taken up again;
-    /// events in between are missed.
+    /// The connection was lost, and the subscription's queue with it. The subscription goes on.
+    /// Events in between are lost.
     #[error("events may have been missed: {reason}")]
     Gap {
         /// What happened.
@@ -61,7 +61,7 @@ pub enum SubscriptionError {
     },
 }
 
-/// A stream of events, from a queue of its own that vanishes with it.
+/// A stream of events, from a private queue that ends with it.
 pub struct Subscription {
     queue: OwnQueue,
 }

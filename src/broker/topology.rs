@@ -1,4 +1,4 @@
-//! What is on the broker: names, kinds and arguments, as a pure description.
+//! The objects on the broker: names, kinds and arguments, as a pure description.
 //!
 //! Every name that Longshore uses on a broker is made in this file.
 
@@ -8,14 +8,19 @@ use crate::settings::DeadLetterBounds;
 
 /// How often the broker may hand out one message before it is dead-lettered.
 ///
-/// Only a message that takes its worker down each time comes that far: everything else is settled
-/// by us. `RabbitMQ` 4 has 20 of its own accord and `RabbitMQ` 3 none; both count a return after a
-/// lost connection, so the number leaves room for a bad day of the network.
+/// Only a message that crashes its worker each time reaches this: we settle everything else.
+/// `RabbitMQ` 4 has 20 by default, and `RabbitMQ` 3 has none. Both count a return after a lost
+/// connection, so the number leaves room for a bad day of the network.
 const DELIVERY_LIMIT: i64 = 50;
 
-/// The same of a start: each delivery of one that takes its worker down costs all that runs there, and
-/// beyond the limit it has a result, so that nothing is lost without a word.
+/// The same for a start. Each delivery that crashes its worker costs all that runs there, so the
+/// limit is low. Beyond it the start gets a result, so nothing is lost silently.
 const START_DELIVERY_LIMIT: i64 = 20;
+
+/// How often a dead letter may be returned. To look at a dead letter is to take and return it, so
+/// the broker must count far. Without this number, `RabbitMQ` 4 drops a letter at the 21st look. With
+/// no limit (-1), it puts what is returned behind all others.
+const DEAD_LETTER_RETURNS: i64 = 1_000_000;
 
 /// A queue that a worker takes messages from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,7 +33,7 @@ pub enum Inbox {
     Stop,
     /// Start messages that the broker gave up on; shared by all workers.
     Undelivered,
-    /// The mailbox of one segment: what concerns its jobs.
+    /// The mailbox of one segment: messages about its jobs.
     Mailbox(u32),
 }
 
@@ -55,7 +60,7 @@ impl Inbox {
     }
 }
 
-/// One step of the back-off, with the name of its exchange and of its queue, which is the same.
+/// One step of the back-off. Its exchange and its queue have the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryStep {
     pub(super) name: String,
@@ -70,7 +75,7 @@ impl RetryStep {
     }
 }
 
-/// The names and the shape of everything of one namespace.
+/// The names and arguments of everything in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
     namespace: String,
@@ -90,25 +95,25 @@ pub(super) enum Routing {
 pub(super) struct ExchangeSpec {
     pub(super) name: String,
     pub(super) routing: Routing,
-    /// Where messages go that lead nowhere from here.
+    /// Where messages go that match no queue here.
     pub(super) alternate: Option<String>,
 }
 
 /// The value of a queue's argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Argument {
+pub(crate) enum Argument {
     Text(String),
     Number(i64),
 }
 
 /// A durable quorum queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct QueueSpec {
-    pub(super) name: String,
-    pub(super) arguments: Vec<(&'static str, Argument)>,
+pub(crate) struct QueueSpec {
+    pub(crate) name: String,
+    pub(crate) arguments: Vec<(&'static str, Argument)>,
     /// The exchanges that it is bound to, all by the same key.
-    pub(super) exchanges: Vec<String>,
-    pub(super) routing_key: String,
+    pub(crate) exchanges: Vec<String>,
+    pub(crate) routing_key: String,
 }
 
 impl Topology {
@@ -119,7 +124,7 @@ impl Topology {
         Self { namespace, retry_delays, dead_letters: DeadLetterBounds::default() }
     }
 
-    /// The same with other bounds on the dead letters.
+    /// The same with other bounds for the dead letters.
     #[must_use]
     pub fn with_dead_letters(self, dead_letters: DeadLetterBounds) -> Self {
         Self { dead_letters, ..self }
@@ -143,25 +148,27 @@ impl Topology {
         self.name("jobs")
     }
 
-    /// The topic exchange by which workers send messages to each other. Publishers have no business
-    /// with it: what comes by it is believed where it says how often it was tried.
+    /// The topic exchange through which workers send messages to each other. Publishers must not
+    /// use it: a message that comes through it is trusted in its attempt numbers.
     #[must_use]
     pub fn workers_exchange(&self) -> String {
         self.name("workers")
     }
 
-    /// The topic exchange by which messages come back that have waited for a retry. What comes by it
-    /// is believed likewise. What leads nowhere from here goes to the dead letters: the queues that
-    /// dead-letter to it keep a message until some queue has taken it.
+    /// The topic exchange through which messages come back that have waited for a retry. They are
+    /// trusted in the same way. A message that matches no queue here goes to the dead letters,
+    /// because the queues that dead-letter to this exchange keep a message until a queue has taken
+    /// it.
     #[must_use]
     pub fn returns_exchange(&self) -> String {
         self.name("returns")
     }
 
-    /// Whether a message that came by this exchange was sent by a worker. Who may only publish to
-    /// the exchange of jobs cannot make a message come by another one, whatever headers it has.
+    /// Whether a message that came through this exchange was sent by a worker. A publisher with
+    /// rights only to the exchange of jobs cannot send through another one, whatever headers it
+    /// writes.
     #[must_use]
-    pub(super) fn is_internal(&self, exchange: &str) -> bool {
+    pub(crate) fn is_internal(&self, exchange: &str) -> bool {
         exchange == self.workers_exchange() || exchange == self.returns_exchange()
     }
 
@@ -189,7 +196,7 @@ impl Topology {
         self.name("listeners")
     }
 
-    /// The exchange, and the queue behind it, of what could not be processed.
+    /// The exchange, and the queue behind it, for messages that could not be processed.
     #[must_use]
     pub fn dead(&self) -> String {
         self.name("dead")
@@ -201,26 +208,38 @@ impl Topology {
         self.name(&inbox.routing_key())
     }
 
-    /// The exclusive queue that stands for owning a segment.
+    /// The beginning of the name of every mailbox.
+    #[must_use]
+    pub fn mailboxes(&self) -> String {
+        self.name("segment.")
+    }
+
+    /// The exclusive queue that is the lock of a segment.
     #[must_use]
     pub fn lock(&self, segment: u32) -> String {
         self.name(&format!("segment.{segment}.lock"))
     }
 
-    /// Where a message goes whose attempt number `attempt` (the first is 1) has failed.
-    /// `None` when the back-off is exhausted.
+    /// Where a message goes after its attempt number `attempt` (the first is 1) has failed. `None`
+    /// when the back-off is exhausted.
     #[must_use]
     pub fn retry_step(&self, attempt: u32) -> Option<RetryStep> {
         let index = usize::try_from(attempt.max(1) - 1).ok()?;
         self.retry_delays.get(index).map(|delay| self.step(*delay))
     }
 
-    /// The step after the given attempt, or the last one where there are fewer; none where there
-    /// is no retry queue at all.
+    /// The step after the given attempt, or the last one if there are fewer; `None` if there is no
+    /// retry queue.
     #[must_use]
     pub fn retry_step_or_last(&self, attempt: u32) -> Option<RetryStep> {
         let last = self.retry_delays.last().map(|delay| self.step(*delay));
         self.retry_step(attempt).or(last)
+    }
+
+    /// The queues in which messages wait for their next attempt.
+    #[must_use]
+    pub fn retry_queues(&self) -> Vec<String> {
+        self.steps().into_iter().map(|step| step.name).collect()
     }
 
     fn name(&self, rest: &str) -> String {
@@ -270,16 +289,18 @@ impl Topology {
         all
     }
 
-    /// Every durable queue but that of the dead letters, and the mailboxes, which their owners declare.
-    pub(super) fn queues(&self) -> Vec<QueueSpec> {
+    /// Every durable queue, except that of the dead letters and the mailboxes, which their owners
+    /// declare.
+    pub(crate) fn queues(&self) -> Vec<QueueSpec> {
         let inboxes = Inbox::SHARED.iter().chain(&[Inbox::Undelivered]);
         let mut all: Vec<_> = inboxes.map(|inbox| self.inbox_spec(*inbox)).collect();
         all.extend(self.steps().into_iter().map(|step| self.retry_spec(step)));
         all
     }
 
-    /// The queue of dead letters. Nobody reads it by himself, so it is bounded, and drops the oldest.
-    pub(super) fn dead_spec(&self) -> QueueSpec {
+    /// The queue of dead letters. Nobody reads it automatically, so it is bounded, and drops the
+    /// oldest.
+    pub(crate) fn dead_spec(&self) -> QueueSpec {
         let number = |number: u64| Argument::Number(i64::try_from(number).unwrap_or(i64::MAX));
         QueueSpec {
             name: self.dead(),
@@ -288,18 +309,19 @@ impl Topology {
                 ("x-max-length", number(self.dead_letters.messages)),
                 ("x-max-length-bytes", number(self.dead_letters.bytes)),
                 ("x-overflow", Argument::Text("drop-head".to_owned())),
+                ("x-delivery-limit", Argument::Number(DEAD_LETTER_RETURNS)),
             ],
             exchanges: vec![self.dead()],
             routing_key: String::new(),
         }
     }
 
-    /// A queue that a worker takes messages from. A mailbox is for workers alone: publishers cannot
-    /// reach it by the exchange of jobs.
-    pub(super) fn inbox_spec(&self, inbox: Inbox) -> QueueSpec {
+    /// A queue that a worker takes messages from. A mailbox is only for workers: publishers cannot
+    /// reach it through the exchange of jobs.
+    pub(crate) fn inbox_spec(&self, inbox: Inbox) -> QueueSpec {
         let is_start = matches!(inbox, Inbox::StartTerminating | Inbox::StartLongRunning);
         let mut arguments = if is_start {
-            // Every start gets a result, so a worker looks at those that the broker gives up on.
+            // Every start gets a result, so a worker handles those that the broker gives up.
             let mut arguments = dead_lettering(self.returns_exchange());
             let key = Argument::Text(Inbox::Undelivered.routing_key());
             arguments.push(("x-dead-letter-routing-key", key));
@@ -321,10 +343,10 @@ impl Topology {
         }
     }
 
-    /// A queue in which messages wait. Its exchange is a fanout, so that a message keeps the
-    /// routing key of its inbox while it waits; there is no `x-dead-letter-routing-key`, so that
-    /// this key leads it back: one queue a step serves every inbox. Expired messages leave a queue
-    /// at its head only, hence one queue a delay.
+    /// A queue in which messages wait. Its exchange is a fanout, so a message keeps the routing key
+    /// of its inbox while it waits. There is no `x-dead-letter-routing-key`, so this key leads it
+    /// back, and one queue for each step serves every inbox. Expired messages leave a queue only at
+    /// its head, so each delay has its own queue.
     fn retry_spec(&self, step: RetryStep) -> QueueSpec {
         let mut arguments = dead_lettering(self.returns_exchange());
         let millis = i64::try_from(step.delay.as_millis()).unwrap_or(i64::MAX);
@@ -342,8 +364,8 @@ fn quorum() -> (&'static str, Argument) {
     ("x-queue-type", Argument::Text("quorum".to_owned()))
 }
 
-/// A quorum queue that dead-letters to `exchange` and keeps a message until it has arrived there.
-/// The strategy needs this overflow: without it the broker falls back to at-most-once in silence.
+/// A quorum queue that dead-letters to `exchange`, and keeps a message until it has arrived there.
+/// The strategy needs this overflow: without it, the broker silently falls back to at-most-once.
 fn dead_lettering(exchange: String) -> Vec<(&'static str, Argument)> {
     vec![
         quorum(),

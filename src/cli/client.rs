@@ -1,20 +1,27 @@
-//! The broker as a client sees it: connect once, follow one job.
+//! The broker for a client command: connect once, follow one job.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
+use super::fleet::{Fleet, Obstacle};
 use super::output::warn;
 use super::terminal::one_line;
-use crate::broker::{Binding, Broker, BrokerError, Feed, Subscription};
+use crate::broker::{Binding, Broker, BrokerError, Feed, Inbox, Subscription};
 use crate::job::{Event, JobId};
 use crate::settings::BrokerSettings;
 
-/// How long a connection may take that could be made a moment ago.
+/// How long a new connection may take if one was possible a moment ago.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection for the length of one command.
+/// How long a start that is published already waits for a look at the queues.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The pause before a second look, where the first one shows no worker with room.
+const SECOND_LOOK: Duration = Duration::from_millis(300);
+
+/// A connection for one command.
 pub(super) struct Client {
     pub(super) broker: Broker,
     shutdown: CancellationToken,
@@ -32,7 +39,7 @@ impl Client {
         Ok(Self { broker, shutdown })
     }
 
-    /// Follows events; none that is published after this has returned is missed.
+    /// Follows events. Misses none that is published after this has returned.
     pub(super) async fn follow(&self, bindings: Vec<Binding>) -> Result<Followed, Failure> {
         let subscription = self.broker.subscribe(bindings, self.shutdown.clone()).await?;
         Ok(Followed { subscription })
@@ -44,7 +51,28 @@ impl Client {
         self.follow(feeds.map(|feed| Binding::of_job(feed, id)).into()).await
     }
 
-    /// Says goodbye.
+    /// Why a start that was published just now waits, as far as its publisher may know. A broker that
+    /// does not answer soon is not waited for: the start is safe.
+    pub(super) async fn obstacle(&self, long_running: bool) -> Option<Obstacle> {
+        let looking = async {
+            let first = self.fleet().await.ok()?.obstacle(long_running)?;
+            if !matches!(first, Obstacle::WorkersFull { .. }) {
+                return Some(first);
+            }
+            // A worker that takes a message takes no other one meanwhile.
+            tokio::time::sleep(SECOND_LOOK).await;
+            self.fleet().await.ok()?.obstacle(long_running)
+        };
+        tokio::time::timeout(LOOK_TIMEOUT, Box::pin(looking)).await.ok()?
+    }
+
+    /// What the queues that all workers share say about the workers.
+    pub(super) async fn fleet(&self) -> Result<Fleet, Failure> {
+        let inboxes = [&Inbox::SHARED[..], &[Inbox::Undelivered]].concat();
+        Ok(Fleet::new(self.broker.inspect(&inboxes).await?))
+    }
+
+    /// Closes the connection.
     pub(super) async fn close(self) {
         self.broker.close().await;
     }
@@ -56,7 +84,7 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    /// The next event. What is in between and no event is told on standard error.
+    /// The next event. Messages that are no events are reported on standard error.
     pub(super) async fn next(&mut self) -> Option<Event> {
         loop {
             match self.subscription.next().await? {

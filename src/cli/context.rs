@@ -1,18 +1,19 @@
-//! What every command is given.
+//! What every command receives.
 
 use std::path::PathBuf;
 
 use super::{Failure, telemetry};
 use crate::settings::{Loader, Reader, Sources};
 
-/// What every command is given: the settings, not yet checked.
+/// What every command receives: the settings, not yet checked.
 pub struct Context {
     /// The settings.
     pub(super) loader: Loader,
 }
 
 impl Context {
-    /// Collects what this process was given. `config` is the settings file that its arguments name.
+    /// Collects the settings of this process. `config` is the settings file that its arguments
+    /// name.
     #[must_use]
     pub fn of_process(config: Option<PathBuf>) -> Self {
         Self { loader: Loader::new(Sources::of_process(config)) }

@@ -1,6 +1,7 @@
-//! `longshore doctor`: every check runs, each says in one line how it is and how to mend it.
+//! `longshore doctor`: runs every check. Each prints one line with the state and how to fix it.
 
 mod apart;
+mod broker;
 mod checks;
 mod finding;
 mod queues;
@@ -46,8 +47,8 @@ fn line(finding: &Finding) -> String {
         Grade::Fail => ("fail", AnsiColor::Red),
     };
     let style = Style::new().bold().fg_color(Some(colour.into()));
-    let mend = finding.mend.as_ref().map_or_else(String::new, |mend| format!("; {mend}"));
-    let said = one_line(&format!("{}{mend}", finding.said));
+    let remedy = finding.remedy.as_ref().map_or_else(String::new, |remedy| format!("; {remedy}"));
+    let said = one_line(&format!("{}{remedy}", finding.said));
     format!("{style}{word:<4}{style:#}  {:<9} {said}\n", finding.check)
 }
 
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_how_to_mend() {
+    fn a_line_suggests_a_fix() {
         let told = anstream::adapter::strip_str(&line(&Finding::fail("store", "ill", "do that")))
             .to_string();
         assert_eq!(told, "fail  store     ill; do that\n");

@@ -5,12 +5,14 @@ use anstyle::{AnsiColor, Style};
 use super::terminal::one_line;
 use crate::job::{Event, EventData, ResultStatus, State, Verdict};
 
-/// The line of an event: when, what, which job, which attempt, who, why. Colours are our own alone.
+/// The line of an event: when, what, which job, which attempt, who, why. All colours are ours.
 pub(super) fn line(event: &Event) -> String {
     let (word, colour, attempt, worker, why) = match &event.data {
         EventData::Status(status) => {
             let word = status.state.as_str();
-            let why = status.message.clone().or_else(|| status.verdict.map(|v| v.to_string()));
+            let progress = || status.progress.as_ref().map(ToString::to_string);
+            let why = status.message.clone().or_else(progress);
+            let why = why.or_else(|| status.verdict.map(|verdict| verdict.to_string()));
             (word, state_colour(status.state), status.attempt, &status.worker, why)
         }
         EventData::Result(result) => {

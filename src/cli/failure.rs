@@ -1,4 +1,4 @@
-//! Why a command could not do what it was asked to, as people are told.
+//! Why a command failed, in words for people.
 
 use std::io;
 
@@ -14,21 +14,23 @@ use crate::worker::LocalError;
 /// An exit code, or why there is none.
 pub type Outcome = Result<u8, Failure>;
 
-/// Why a command could not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
     /// The settings are wrong.
     Settings(SettingsErrors),
-    /// The arguments go together with nothing, or a file that they name is wrong.
+    /// The arguments do not fit together, or a file that they name is wrong.
     Usage(String),
-    /// Something went wrong on the way.
+    /// Something failed during the work.
     Failed {
         /// What, with its causes.
         error: anyhow::Error,
         /// What may help.
-        mend: Option<String>,
+        remedy: Option<String>,
     },
-    /// Whoever read our output has gone, as in `longshore watch | head`.
+    /// A signal ended the command before its work began.
+    Interrupted,
+    /// The reader of our output has gone, as in `longshore watch | head`.
     ReaderGone,
 }
 
@@ -40,45 +42,45 @@ impl From<SettingsErrors> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Failed { error, mend: None }
+        Self::Failed { error, remedy: None }
     }
 }
 
 impl From<BrokerError> for Failure {
     fn from(error: BrokerError) -> Self {
-        if let Some(mend) = error.mend() {
-            return Self::Failed { error: error.into(), mend: Some(mend) };
+        if let Some(remedy) = error.remedy() {
+            return Self::Failed { error: error.into(), remedy: Some(remedy) };
         }
-        let mend = match &error {
-            BrokerError::Unreachable { .. } | BrokerError::NotConnected => {
+        let remedy = match &error {
+            error if error.is_unreachable() => {
                 Some("is RabbitMQ running, and is AMQP_URL right? longshore doctor checks it")
             }
             BrokerError::Failed { .. } => Some(NO_TOPOLOGY),
             _ => None,
         };
-        Self::Failed { mend: mend.map(str::to_owned), error: error.into() }
+        Self::Failed { remedy: remedy.map(str::to_owned), error: error.into() }
     }
 }
 
 impl From<PublishError> for Failure {
     fn from(error: PublishError) -> Self {
-        let mend = match &error {
+        let remedy = match &error {
             PublishError::NoExchange { .. } | PublishError::Unroutable { .. } => Some(NO_TOPOLOGY),
             _ => None,
         };
-        Self::Failed { mend: mend.map(str::to_owned), error: error.into() }
+        Self::Failed { remedy: remedy.map(str::to_owned), error: error.into() }
     }
 }
 
-/// The usual reason why names are not on the broker.
+/// The usual reason why exchanges or queues are missing.
 const NO_TOPOLOGY: &str = "a worker declares exchanges and queues when it starts: has one run \
                            on this broker with this AMQP_NAMESPACE?";
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let usual = "is MINIO_ENDPOINT right, and are the keys? longshore doctor checks it";
-        let mend = error.mend().unwrap_or_else(|| usual.to_owned());
-        Self::Failed { error: error.into(), mend: Some(mend) }
+        let remedy = error.remedy().unwrap_or_else(|| usual.to_owned());
+        Self::Failed { error: error.into(), remedy: Some(remedy) }
     }
 }
 
@@ -86,30 +88,30 @@ impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
         match error {
             JournalError::Store(error) => error.into(),
-            other => Self::Failed { error: other.into(), mend: None },
+            other => Self::Failed { error: other.into(), remedy: None },
         }
     }
 }
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        let mend = match &error {
+        let remedy = match &error {
             EngineError::Unreachable { .. } => {
                 Some("does Docker run, may this user use it, and is DOCKER_HOST right?")
             }
             _ => None,
         };
-        Self::Failed { mend: mend.map(str::to_owned), error: error.into() }
+        Self::Failed { remedy: remedy.map(str::to_owned), error: error.into() }
     }
 }
 
 impl From<LocalError> for Failure {
     fn from(error: LocalError) -> Self {
         match error {
-            // A directory of this machine: nothing to look up in the settings.
-            LocalError::Store(error) => Self::Failed { error: error.into(), mend: None },
+            // A directory of this machine, so the settings do not matter.
+            LocalError::Store(error) => Self::Failed { error: error.into(), remedy: None },
             LocalError::Engine(error) => error.into(),
-            LocalError::TempDir(error) => Self::Failed { error: error.into(), mend: None },
+            LocalError::TempDir(error) => Self::Failed { error: error.into(), remedy: None },
         }
     }
 }
@@ -119,14 +121,14 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::ReaderGone;
         }
-        Self::Failed { error: error.into(), mend: None }
+        Self::Failed { error: error.into(), remedy: None }
     }
 }
 
 impl Failure {
-    /// A failure that is ours to word.
+    /// A failure with a message of our own.
     pub(super) fn of(sentence: impl Into<String>) -> Self {
-        Self::Failed { error: anyhow::Error::msg(sentence.into()), mend: None }
+        Self::Failed { error: anyhow::Error::msg(sentence.into()), remedy: None }
     }
 
     /// The code to exit with.
@@ -134,15 +136,16 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::ReaderGone => 0,
+            Self::Interrupted => 130,
             Self::Failed { .. } => 1,
             Self::Settings(_) | Self::Usage(_) => 2,
         }
     }
 
-    /// What is wrong and what may help; nothing where nobody reads any more.
+    /// What is wrong and what may help; `None` if nobody reads any more.
     pub(super) fn told(&self) -> Option<String> {
         let told = match self {
-            Self::ReaderGone => return None,
+            Self::ReaderGone | Self::Interrupted => return None,
             Self::Settings(errors) => format!(
                 "{errors}\n{}docs/settings.md says what there is; \
                  longshore worker --print-settings shows what holds",
@@ -151,9 +154,9 @@ impl Failure {
             Self::Usage(problem) => {
                 format!("{problem}\n{}see longshore --help", label("help", AnsiColor::Cyan))
             }
-            Self::Failed { error, mend } => {
-                let help = mend.as_ref().map_or_else(String::new, |mend| {
-                    format!("\n{}{mend}", label("help", AnsiColor::Cyan))
+            Self::Failed { error, remedy } => {
+                let help = remedy.as_ref().map_or_else(String::new, |remedy| {
+                    format!("\n{}{remedy}", label("help", AnsiColor::Cyan))
                 });
                 format!("{}{help}", with_causes(error))
             }
@@ -167,7 +170,7 @@ fn label(text: &str, colour: AnsiColor) -> String {
     format!("{style}{text}:{style:#} ")
 }
 
-/// An error and its causes in one line; a cause that the error names already is not said again.
+/// An error and its causes in one line. A cause that the error already names is not repeated.
 fn with_causes(error: &anyhow::Error) -> String {
     error.chain().map(|cause| one_line(&cause.to_string())).fold(String::new(), |told, cause| {
         if told.ends_with(&cause) {

@@ -1,4 +1,4 @@
-//! `longshore logs`: what is in the store, and what comes.
+//! `longshore logs`: stored lines, and new ones.
 
 mod follow;
 mod shown;
@@ -6,12 +6,13 @@ mod shown;
 use std::sync::Arc;
 
 use clap::Args;
-use jiff::{Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
 
 use self::shown::{Form, Shown};
 use super::client::Client;
 use super::output::{Format, print};
 use super::telemetry::Voice;
+use super::time::since;
 use super::{Context, Failure, Outcome};
 use crate::job::JobId;
 use crate::logs::{Day, LogQuery, Stream, list_days};
@@ -84,17 +85,6 @@ fn stream(word: &str) -> Result<Stream, String> {
     }
 }
 
-/// A time, or how long ago it was.
-fn since(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let ago =
-        text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
-    let time = ago.and_then(|ago| Timestamp::now().checked_sub(ago.abs()));
-    time.map_err(|_| "write a time such as 2026-11-22T10:00:00Z, or 10m, 2h, 1d".to_owned())
-}
-
 pub(super) async fn run(arguments: &LogsArguments, context: &Context) -> Outcome {
     let id = &arguments.id;
     let mut query = LogQuery {
@@ -134,22 +124,5 @@ impl Shape {
             Format::Text if self.bare => Form::Bare,
             Format::Text => Form::Whole,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_may_be_told_as_such_or_as_how_long_ago() {
-        assert_eq!(since("2026-11-22T10:00:00Z").unwrap().to_string(), "2026-11-22T10:00:00Z");
-        for (text, seconds) in [("10m", 600), ("2h", 7200), ("1d", 86_400), ("90s", 90)] {
-            let ago = |now: Timestamp| now - jiff::SignedDuration::from_secs(seconds);
-            let earliest = ago(Timestamp::now());
-            let told = since(text).unwrap();
-            assert!(earliest <= told && told <= ago(Timestamp::now()), "{text}: {told}");
-        }
-        assert!(since("yesterday").is_err());
     }
 }

@@ -1,27 +1,41 @@
 //! The command line: one file a command.
 //!
-//! A command reads its arguments and the settings that it needs, composes what it works with, and
-//! gives an exit code or a [`Failure`]. What work means is not decided here.
+//! A command reads its arguments and the settings that it needs, makes its clients, and returns an
+//! exit code or a [`Failure`]. The other rooms do the work.
 
 mod client;
 mod completions;
 mod context;
+mod dead;
 mod doctor;
 mod event_line;
 mod failure;
+mod fleet;
+mod get;
+mod init;
+mod jobs;
 mod logs;
 mod order;
 mod output;
 mod pack;
+mod package;
+mod packing;
+mod progress;
+mod project;
 mod ps;
+mod queue;
+mod result;
 mod run;
 mod schema;
 mod segments;
+mod show;
 mod signals;
 mod start;
 mod stop;
+mod sweep;
 mod telemetry;
 mod terminal;
+mod time;
 mod watch;
 mod worker;
 
@@ -32,7 +46,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 pub use context::Context;
 pub use failure::{Failure, Outcome};
 
-/// What the program was asked to do.
+/// The arguments of the program.
 #[derive(Debug, Parser)]
 #[command(
     name = "longshore",
@@ -55,7 +69,7 @@ pub struct Arguments {
 /// How the program ends. The codes from 10 on are those of `Verdict::process_exit_code`.
 const EXIT_CODES: &str = "\
 Exit codes:
-   0  done; with run and start --wait: the run succeeded or was stopped
+   0  done; with run, sweep and start --wait: the run succeeded or was stopped
    1  it failed
    2  wrong arguments or settings
   10  the run failed         11  it timed out       12  it ran out of memory
@@ -67,18 +81,36 @@ Settings: docs/settings.md, or longshore worker --print-settings";
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make a directory with a program that runs at once
+    Init(init::InitArguments),
+    /// Pack a directory with the packages that its program needs
+    Pack(pack::PackArguments),
     /// Take jobs from the broker and run them
     Worker(worker::WorkerArguments),
-    /// Start a job; --upload sends its code, --wait waits for its end
+    /// Start a job: a directory with a program, or a start message; --wait waits for its end
     Start(Box<start::StartArguments>),
     /// Publish a stop message
     Stop(stop::StopArguments),
     /// Follow events as they come
     Watch(watch::WatchArguments),
+    /// List the jobs of the journal, the newest first
+    Jobs(jobs::JobsArguments),
+    /// Tell all about one job: its runs, who has it, and why it does not run
+    Show(show::ShowArguments),
+    /// Print the result of a job as JSON
+    Result(result::ResultArguments),
+    /// Fetch the files that a run left as artifacts
+    Get(get::GetArguments),
+    /// Look at the dead letters, and replay or remove them
+    Dead(dead::DeadArguments),
+    /// Show what waits in the queues, and why
+    Queue(queue::QueueArguments),
     /// Print the log of a job from the object store
     Logs(logs::LogsArguments),
     /// Run a bot or a backtest on this machine, without broker and store
     Run(Box<run::RunArguments>),
+    /// Run a backtest with many configs, here or in the queue, and show the best
+    Sweep(Box<sweep::SweepArguments>),
     /// List the containers of this namespace on this engine
     Ps(ps::PsArguments),
     /// List the segments: who owns each, and how many jobs it has
@@ -92,15 +124,24 @@ pub enum Command {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self, context: &Context) -> Outcome {
         match self {
+            Self::Init(arguments) => init::run(&arguments),
+            Self::Pack(arguments) => Box::pin(pack::run(&arguments, context)).await,
             Self::Worker(arguments) => Box::pin(worker::run(&arguments, context)).await,
             Self::Start(arguments) => start::run(&arguments, context).await,
             Self::Stop(arguments) => stop::run(&arguments, context).await,
             Self::Watch(arguments) => watch::run(&arguments, context).await,
+            Self::Jobs(arguments) => Box::pin(jobs::run(&arguments, context)).await,
+            Self::Show(arguments) => Box::pin(show::run(&arguments, context)).await,
+            Self::Result(arguments) => Box::pin(result::run(&arguments, context)).await,
+            Self::Get(arguments) => Box::pin(get::run(&arguments, context)).await,
+            Self::Dead(arguments) => Box::pin(dead::run(&arguments, context)).await,
+            Self::Queue(arguments) => queue::run(&arguments, context).await,
             Self::Logs(arguments) => Box::pin(logs::run(&arguments, context)).await,
             Self::Run(arguments) => Box::pin(run::run(&arguments, context)).await,
+            Self::Sweep(arguments) => Box::pin(sweep::run(&arguments, context)).await,
             Self::Ps(arguments) => ps::run(&arguments, context).await,
             Self::Segments(arguments) => segments::run(&arguments, context).await,
             Self::Doctor(arguments) => Box::pin(doctor::run(&arguments, context)).await,
@@ -116,7 +157,7 @@ mod tests {
     use crate::job::Verdict;
 
     #[test]
-    fn the_exit_code_of_every_verdict_is_told() {
+    fn the_exit_code_of_every_verdict_is_listed() {
         for verdict in Verdict::ALL {
             let code = format!(" {}  ", verdict.process_exit_code());
             assert!(EXIT_CODES.contains(&code), "{verdict} ends with{code}");

@@ -1,4 +1,8 @@
-//! The start message of a command line: a file, and flags on top of it. Pure but for the file.
+//! The start message of a command line: a file, and flags that change it. Pure, except for reading
+//! the file.
+
+mod care;
+mod fields;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -9,6 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use self::care::CareArguments;
+use self::fields::{insert_below, set};
 use super::Failure;
 use crate::job::{Executable, Runtime, parse_executable};
 
@@ -21,8 +27,7 @@ pub(super) struct JobArguments {
     /// The job's id
     #[arg(long)]
     pub(super) id: Option<String>,
-    /// python3.11 or nodejs20; by default from the script's file extension
-    #[arg(long)]
+    #[arg(long, help = runtime_help())]
     pub(super) runtime: Option<String>,
     /// bot or backtest; by default bot with --long-running, else backtest
     #[arg(long)]
@@ -57,9 +62,23 @@ pub(super) struct JobArguments {
     /// One more environment variable; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(super) env: Vec<String>,
+    /// What must not be seen in logs, results and events: a variable of --env, or a place in the
+    /// config such as /exchange/password; may be repeated
+    #[arg(long = "secret", value_name = "NAME|POINTER")]
+    pub(super) secrets: Vec<String>,
+    /// Store the files that the program leaves as artifacts (see longshore get)
+    #[arg(long)]
+    pub(super) artifacts: bool,
+    #[command(flatten)]
+    pub(super) care: CareArguments,
 }
 
-/// The fields of a start message.
+fn runtime_help() -> String {
+    let names = Runtime::ALL.map(Runtime::as_str).join(", ");
+    format!("One of {names}; by default the runtime of the script's file extension")
+}
+
+/// The fields of a start message. A field's flag has the field's name, see the tests.
 #[derive(Debug, Default, Args)]
 pub(super) struct OrderArguments {
     #[command(flatten)]
@@ -87,19 +106,13 @@ pub(super) struct OrderArguments {
 impl OrderArguments {
     /// The message, of a file or `-` for standard input, and the flags.
     pub(super) fn executable(&self, file: Option<&Path>) -> Result<Executable, Failure> {
-        self.executable_with(file, None)
+        let mut message = file.map_or_else(|| Ok(Draft::default()), message_of)?;
+        self.lay_over(&mut message)?;
+        checked(&message)
     }
 
-    /// As [`OrderArguments::executable`], with a key for the code where nothing names one.
-    pub(super) fn executable_with(
-        &self,
-        file: Option<&Path>,
-        key: Option<&str>,
-    ) -> Result<Executable, Failure> {
-        let mut message = match file {
-            Some(path) => object(&read(path)?, &shown(path))?,
-            None => Draft::default(),
-        };
+    /// Sets the fields of the flags, and fills in what follows from other fields.
+    pub(super) fn lay_over(&self, message: &mut Draft) -> Result<(), Failure> {
         let fields = &mut message.fields;
         let text = |text: &Option<String>| text.clone().map(Value::String);
         set(fields, "file_path", text(&self.code));
@@ -108,12 +121,13 @@ impl OrderArguments {
         set(fields, "persist_results", self.persist_results.map(Value::Bool));
         set(fields, "log_interval_seconds", self.log_interval.map(Value::from));
         set(fields, "max_attempts", self.max_attempts.map(Value::from));
-        self.job.lay_over(&mut message)?;
-        if let Some(key) = key {
-            message.fields.entry("file_path").or_insert_with(|| key.into());
-        }
-        checked(&message)
+        self.job.lay_over(message)
     }
+}
+
+/// An unfinished message, of a file or `-` for standard input.
+pub(super) fn message_of(file: &Path) -> Result<Draft, Failure> {
+    object(&read(file)?, &shown(file))
 }
 
 /// The message, as a worker would read it.
@@ -123,24 +137,27 @@ pub(super) fn checked(message: &Draft) -> Result<Executable, Failure> {
     parse_executable(&body).map_err(|error| wrong(&error.to_string()))
 }
 
-/// A start message that is being put together.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// An unfinished start message.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Draft {
-    /// Its fields but the config.
+    /// Its fields, except config and sweep.
     #[serde(flatten)]
     pub(super) fields: Map<String, Value>,
-    /// The config as it was written: every digit of it is the program's.
+    /// The config as it was written, with every digit.
     #[serde(default, deserialize_with = "raw", skip_serializing_if = "Option::is_none")]
     pub(super) config: Option<Box<RawValue>>,
+    /// The sweep as it was written: the order of a grid's keys decides about the order of its rows.
+    #[serde(default, deserialize_with = "raw", skip_serializing_if = "Option::is_none")]
+    pub(super) sweep: Option<Box<RawValue>>,
 }
 
-/// A value as it was written, `null` too.
+/// A value as it was written, including `null`.
 fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::deserialize(deserializer).map(Some)
 }
 
 impl JobArguments {
-    /// Sets what the flags say, and what follows from what is there.
+    /// Sets the fields of the flags, and fills in what follows from other fields.
     pub(super) fn lay_over(&self, draft: &mut Draft) -> Result<(), Failure> {
         if let Some(text) = &self.job_config {
             draft.config = Some(config(text)?);
@@ -173,6 +190,13 @@ impl JobArguments {
             })?;
             insert_below(message, "env", name, value.into());
         }
+        if !self.secrets.is_empty() {
+            message.insert("secrets".to_owned(), json!(self.secrets));
+        }
+        if self.artifacts {
+            message.entry("artifacts").or_insert_with(|| json!({}));
+        }
+        self.care.lay_over(message)?;
         self.fill_in(message);
         Ok(())
     }
@@ -198,27 +222,17 @@ impl JobArguments {
     }
 }
 
-fn set(message: &mut Map<String, Value>, field: &str, value: Option<Value>) {
-    if let Some(value) = value {
-        message.insert(field.to_owned(), value);
-    }
-}
-
-/// Sets a field of an object within the message. Where something else is in its place, that is
-/// left for the message's own check to refuse.
-fn insert_below(message: &mut Map<String, Value>, field: &str, name: &str, value: Value) {
-    let inner = message.entry(field.to_owned()).or_insert_with(|| json!({}));
-    if let Value::Object(inner) = inner {
-        inner.insert(name.to_owned(), value);
+/// The JSON of a flag, and what to call it: the flag's own text, or the file after an `@`.
+pub(super) fn source<'a>(flag: &'a str, text: &'a str) -> Result<(&'a str, Vec<u8>), Failure> {
+    match text.strip_prefix('@') {
+        Some(path) => Ok((path, read(Path::new(path))?)),
+        None => Ok((flag, text.as_bytes().to_vec())),
     }
 }
 
 /// The config of `--job-config`.
 fn config(text: &str) -> Result<Box<RawValue>, Failure> {
-    let (source, body) = match text.strip_prefix('@') {
-        Some(path) => (path, read(Path::new(path))?),
-        None => ("--job-config", text.as_bytes().to_vec()),
-    };
+    let (source, body) = source("--job-config", text)?;
     let raw: Box<RawValue> = object(&body, source)?;
     if raw.get().starts_with('{') {
         return Ok(raw);

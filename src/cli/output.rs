@@ -1,5 +1,6 @@
-//! What commands write, for people and for scripts. The only place that writes to standard output and
-//! standard error, but for logs as they are stored: so no text reaches a terminal unescaped.
+//! Writes the output of commands, for people and for scripts. Only this file writes to standard
+//! output and standard error, except for logs in their stored form. So no text reaches a terminal
+//! unescaped.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -20,8 +21,8 @@ pub(super) enum Format {
     Json,
 }
 
-/// Writes a text and ends its last line. Colours reach terminals only, and nothing else of what a
-/// terminal would follow.
+/// Writes a text and ends its last line. Only terminals get colours, and no other control
+/// characters.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     if std::io::stdout().is_terminal() {
         return write(&mut anstream::stdout().lock(), &terminal::harmless(text));
@@ -29,9 +30,19 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     write(&mut anstream::stdout().lock(), text)
 }
 
-/// Writes a text as it is, whatever it does to a terminal, and ends its last line.
+/// Writes a text unchanged, whatever it does to a terminal, and ends its last line.
 pub(super) fn print_raw(text: &str) -> Result<(), Failure> {
     write(&mut std::io::stdout().lock(), text)
+}
+
+/// Writes bytes unchanged to a file or another program. A terminal gets them as harmless text.
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    if std::io::stdout().is_terminal() {
+        return print(&String::from_utf8_lossy(bytes));
+    }
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes)?;
+    Ok(out.flush()?)
 }
 
 fn write(out: &mut impl std::io::Write, text: &str) -> Result<(), Failure> {
@@ -57,9 +68,14 @@ pub(super) fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
     print(&terminal::json(&serde_json::to_string(value).map_err(anyhow::Error::from)?))
 }
 
-/// Aligned columns under a head, without lines around them. A cell is a part of one line.
+/// Aligned columns under a header, without borders. A cell is one line.
 pub(super) fn columns<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
-    let rows = rows.into_iter().map(|row| row.map(|cell| terminal::one_line(&cell)));
+    let rows = rows.into_iter().map(|row| row.map(|cell| terminal::one_line(&cell)).to_vec());
+    self::rows(head.map(str::to_owned).to_vec(), rows.collect())
+}
+
+/// The same with any number of columns. The cells are one line already.
+pub(super) fn rows(head: Vec<String>, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -72,7 +88,17 @@ pub(super) fn columns<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// Writes a line on standard error. Whoever cannot write there has nobody to tell.
+/// How many characters a line of standard output has, if that is a terminal.
+pub(super) fn terminal_width() -> Option<usize> {
+    Table::new().width().map(usize::from)
+}
+
+/// A line with a fact: its name, and its value as one line.
+pub(super) fn fact(name: &str, value: &str) -> String {
+    format!("{name:<9}  {}\n", terminal::one_line(value))
+}
+
+/// Writes a line on standard error. If that fails, there is no other place to report it.
 pub(super) fn say(text: &str) {
     if std::io::stderr().is_terminal() {
         anstream::eprintln!("{}", terminal::harmless(text));
@@ -81,19 +107,19 @@ pub(super) fn say(text: &str) {
     }
 }
 
-/// Writes a line on standard error as it is, whatever it does to a terminal.
+/// Writes a line on standard error unchanged, whatever it does to a terminal.
 pub(super) fn say_raw(line: &str) {
-    // As above: there is nobody to tell.
+    // As above: there is no place to report it.
     drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
 
-/// Says on standard error what does not stop the command.
+/// Prints a warning on standard error.
 pub(super) fn warn(sentence: &str) {
     say(&format!("longshore: {sentence}"));
 }
 
 impl Failure {
-    /// Says on standard error what is wrong and what may help.
+    /// Prints an error and what may help on standard error.
     pub fn tell(&self) {
         if let Some(told) = self.told() {
             say(&told);

@@ -1,136 +1,94 @@
-//! From a directory to a zip that a worker unpacks again.
+//! `longshore pack`: what `run` and `start` send of a directory, as a zip.
 
-use std::fs::File;
-use std::io::{self, BufRead as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
-use sha2::{Digest as _, Sha256};
-use tempfile::TempDir;
+use clap::Args;
+use serde_json::json;
 
-use crate::job::archive::{ArchiveCaps, zip_directory};
+use super::order::{JobArguments, checked};
+use super::output::{Format, print, print_json, warn};
+use super::packing::{PackOptions, Packer, megabytes, upload};
+use super::project::{draft_of, id_of, told};
+use super::telemetry::Voice;
+use super::{Context, Failure, Outcome};
+use crate::settings::Reader;
 
-/// Code that is ready to be stored.
-pub(super) struct Package {
-    /// The zip's SHA-256, in hexadecimal.
-    pub(super) sha256: String,
-    file: Zip,
+/// Pack a directory with the packages that its program needs.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  longshore pack my-strategy
+  longshore pack my-strategy --to strategy.zip
+  longshore pack my-strategy --upload --output json
+
+The packages of requirements.txt go into vendor/, and those of package-lock.json into node_modules/.
+They are installed in a container of the runtime's image, so they suit it, and are kept on this
+machine for the next time. The same files give the same bytes. With --upload, the key in the code
+bucket is printed: a start message may name it as its file_path.")]
+pub struct PackArguments {
+    /// The directory
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Write the zip to this file; by default DIR.zip in the current directory
+    #[arg(long, value_name = "FILE", conflicts_with = "upload")]
+    to: Option<PathBuf>,
+    /// Store the zip in the code bucket, and write no file
+    #[arg(long)]
+    upload: bool,
+    /// The runtime; by default that of start.json or of the script's file extension
+    #[arg(long)]
+    runtime: Option<String>,
+    /// The script's path inside the zip, where it cannot be found by its name
+    #[arg(long = "file", value_name = "SCRIPT")]
+    script: Option<String>,
+    #[command(flatten)]
+    options: PackOptions,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
 }
 
-enum Zip {
-    Given(PathBuf),
-    Made { _place: TempDir, path: PathBuf },
-}
-
-impl Package {
-    /// Takes a zip as it is, or packs a directory.
-    pub(super) fn of(path: &Path) -> anyhow::Result<Self> {
-        let file = if path.is_dir() {
-            let (place, path) = pack(path)?;
-            Zip::Made { _place: place, path }
-        } else {
-            Zip::Given(path.to_owned())
-        };
-        let mut package = Self { sha256: String::new(), file };
-        let path = package.path();
-        let shown = path.display();
-        let mut zip = File::open(path).with_context(|| format!("{shown} cannot be read"))?;
-        zip::ZipArchive::new(&zip).with_context(|| format!("{shown} is not a zip"))?;
-        io::Seek::rewind(&mut zip)?;
-        package.sha256 = hash(zip).with_context(|| format!("{shown} cannot be read"))?;
-        Ok(package)
+pub(super) async fn run(arguments: &PackArguments, context: &Context) -> Outcome {
+    let directory = &arguments.directory;
+    if !directory.is_dir() {
+        let shown = directory.display();
+        return Err(Failure::Usage(format!("{shown} is not a directory")));
     }
-
-    /// Where the zip is, for as long as this lives.
-    pub(super) fn path(&self) -> &Path {
-        match &self.file {
-            Zip::Given(path) | Zip::Made { path, .. } => path,
+    let packer = Packer::new(context)?;
+    let source = packer.look(directory)?;
+    let flags = JobArguments {
+        runtime: arguments.runtime.clone(),
+        files: arguments.script.iter().cloned().collect(),
+        ..JobArguments::default()
+    };
+    let mut draft = draft_of(directory, &source.names, &flags)?;
+    flags.lay_over(&mut draft)?;
+    draft.fields.insert("file_path".to_owned(), "code.zip".into());
+    let executable = checked(&draft)?;
+    warn(&told(directory, &executable));
+    let package = packer.pack(source, executable.runtime, &arguments.options).await?;
+    let place = if arguments.upload {
+        let store = context.settings(Voice::Tool, Reader::store)?;
+        upload(&package, &package.key(), &store).await?;
+        package.key()
+    } else {
+        let usual = || PathBuf::from(format!("{}.zip", id_of(directory)));
+        let to = arguments.to.clone().unwrap_or_else(usual);
+        let shown = to.display().to_string();
+        std::fs::copy(package.path(), &to).with_context(|| format!("{shown} cannot be written"))?;
+        shown
+    };
+    warn(&format!("{} MB, SHA-256 {}", megabytes(package.bytes), package.sha256));
+    match arguments.output {
+        Format::Text => print(&place)?,
+        Format::Json => {
+            let name = if arguments.upload { "file_path" } else { "file" };
+            print_json(&json!({
+                name: place,
+                "code_sha256": package.sha256,
+                "bytes": package.bytes,
+            }))?;
         }
     }
-}
-
-impl Package {
-    /// The names of the files in the zip.
-    pub(super) fn names(&self) -> anyhow::Result<Vec<String>> {
-        let zip = zip::ZipArchive::new(File::open(self.path())?)?;
-        let names = zip.file_names().map(|name| Ok(name?.into_owned()));
-        names.collect()
-    }
-}
-
-fn hash(file: File) -> io::Result<String> {
-    let mut reader = io::BufReader::new(file);
-    let mut hash = Sha256::new();
-    loop {
-        let piece = reader.fill_buf()?;
-        if piece.is_empty() {
-            return Ok(hex::encode(hash.finalize()));
-        }
-        hash.update(piece);
-        let read = piece.len();
-        reader.consume(read);
-    }
-}
-
-/// What a directory may hold to be packed: what a worker unpacks where its settings say nothing else.
-const MAX_FILES: usize = 50_000;
-const MAX_BYTES: u64 = 1024 * 1024 * 1024;
-
-/// Packs a directory: the same files give the same bytes, whenever and wherever.
-fn pack(directory: &Path) -> anyhow::Result<(TempDir, PathBuf)> {
-    let place = tempfile::tempdir().context("no temporary directory can be made")?;
-    let zip = place.path().join("code.zip");
-    zip_directory(directory, &zip, ArchiveCaps::new(MAX_FILES, MAX_BYTES))
-        .with_context(|| format!("{} cannot be packed", directory.display()))?;
-    Ok((place, zip))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn directory() -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("lib/__pycache__")).unwrap();
-        std::fs::write(root.path().join("main.py"), "def main(id, config): pass\n").unwrap();
-        std::fs::write(root.path().join("lib/a.py"), "x = 1\n").unwrap();
-        std::fs::write(root.path().join("lib/__pycache__/a.pyc"), "x").unwrap();
-        root
-    }
-
-    #[test]
-    fn a_directory_becomes_a_zip_of_its_files() {
-        let package = Package::of(directory().path()).unwrap();
-        let mut names = package.names().unwrap();
-        names.sort();
-        assert_eq!(names, ["lib/a.py", "main.py"]);
-    }
-
-    #[test]
-    fn the_same_files_have_the_same_hash_and_others_another() {
-        let (a, b) = (directory(), directory());
-        let hash = |root: &tempfile::TempDir| Package::of(root.path()).unwrap().sha256;
-        assert_eq!(hash(&a), hash(&b));
-        std::fs::write(b.path().join("lib/a.py"), "x = 2\n").unwrap();
-        assert_ne!(hash(&a), hash(&b));
-    }
-
-    #[test]
-    fn a_zip_is_taken_as_it_is() {
-        let made = Package::of(directory().path()).unwrap();
-        let again = Package::of(made.path()).unwrap();
-        assert_eq!(again.sha256, made.sha256);
-        assert_eq!(again.path(), made.path());
-    }
-
-    #[test]
-    fn what_cannot_be_packed_is_said() {
-        let root = directory();
-        std::os::unix::fs::symlink("/etc/passwd", root.path().join("link")).unwrap();
-        let problem = |path: &Path| format!("{:#}", Package::of(path).err().unwrap());
-        assert!(problem(root.path()).contains("is a link that leaves the directory"));
-        assert!(problem(tempfile::tempdir().unwrap().path()).contains("there is no file in"));
-        assert!(problem(Path::new("/nowhere")).contains("/nowhere cannot be read"));
-        assert!(problem(&root.path().join("main.py")).contains("main.py is not a zip"));
-    }
+    Ok(0)
 }

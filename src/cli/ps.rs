@@ -1,15 +1,18 @@
 //! `longshore ps`.
 
+use std::path::Path;
+
 use clap::Args;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::output::{Format, columns, print, print_json};
 use super::telemetry::Voice;
+use super::time::second;
 use super::{Context, Outcome};
-use crate::runner::docker::{DockerOrchestrator, Progress};
-use crate::runner::labels;
-use crate::runner::orchestrator::{ContainerInfo, ContainerOrchestrator as _, ContainerState};
+use crate::metrics::Metrics;
+use crate::runner::orchestrator::{ContainerInfo, ContainerState};
+use crate::runner::warm::{self, Warm};
+use crate::runner::{self, Progress, labels};
 
 /// List the containers of this namespace on this engine.
 #[derive(Debug, Args)]
@@ -18,7 +21,8 @@ use crate::runner::orchestrator::{ContainerInfo, ContainerOrchestrator as _, Con
   longshore ps --segment 3
   longshore ps --output json | jq -r '.[] | select(.state == \"exited\") | .container_id'
 
-Ended containers are listed too: a worker removes them when their result and last lines are safe.")]
+Ended containers are listed too: a worker removes them when their result and last lines are safe. One of the
+type `waiting` was started ahead and has no job yet.")]
 pub struct PsArguments {
     /// Only those of one segment
     #[arg(long, value_name = "N")]
@@ -31,9 +35,20 @@ pub struct PsArguments {
 pub(super) async fn run(arguments: &PsArguments, context: &Context) -> Outcome {
     let (settings, namespace) =
         context.settings(Voice::Tool, |reader| (reader.runner(), reader.namespace()))?;
-    let engine = DockerOrchestrator::connect(&settings, Progress::Log).await?;
+    let engine = runner::connect(&settings, Progress::Log, &Metrics::default()).await?;
     let wanted = labels::managed(&namespace, arguments.segment);
     let mut containers = engine.list_containers(&wanted).await?;
+    if let Some(segment) = arguments.segment {
+        // The labels of those that were started before their job name no segment.
+        let all = engine.list_containers(&labels::managed(&namespace, None)).await?;
+        let warm = all.into_iter().filter(|info| info.labels.contains_key(labels::WARM));
+        let warm = warm.map(|info| told(info, &settings.temp_dir, &namespace));
+        let segment = segment.to_string();
+        containers.extend(warm.filter(|info| label(info, labels::SEGMENT) == segment));
+    } else {
+        let tell = |info| told(info, &settings.temp_dir, &namespace);
+        containers = containers.into_iter().map(tell).collect();
+    }
     containers.sort_by_key(|container| container.created_at);
     match arguments.output {
         Format::Text => {
@@ -44,6 +59,32 @@ pub(super) async fn run(arguments: &PsArguments, context: &Context) -> Outcome {
         Format::Json => print_json(&containers.iter().map(object).collect::<Vec<_>>())?,
     }
     Ok(0)
+}
+
+/// What waits for a job, in the column of types.
+const WAITING: &str = "waiting";
+
+/// A container with the labels that it would have if it had not been started before its job.
+fn told(mut info: ContainerInfo, temp_dir: &Path, namespace: &str) -> ContainerInfo {
+    let kind = warm::kind_of(&info, temp_dir, namespace);
+    let mut set = |label: &str, value: String| {
+        info.labels.insert(label.to_owned(), value);
+    };
+    match kind {
+        None => {}
+        Some(Warm::Waiting) => set(labels::TYPE, WAITING.to_owned()),
+        Some(Warm::Named { id, attempt, identity }) => {
+            set(labels::ID, id.to_string());
+            set(labels::ATTEMPT, attempt.to_string());
+            if let Some(identity) = identity {
+                set(labels::RUN, identity.run_id.to_string());
+                set(labels::SEGMENT, identity.segment.to_string());
+                set(labels::TYPE, identity.entrypoint.to_string());
+                set(labels::ENTRYPOINT, identity.script);
+            }
+        }
+    }
+    info
 }
 
 fn label(container: &ContainerInfo, name: &str) -> String {
@@ -59,11 +100,10 @@ fn state(state: ContainerState) -> &'static str {
     }
 }
 
-/// As much of an engine's id as people use.
+/// The part of a container's id that people use.
 const SHORT_ID: usize = 12;
 
 fn row(container: &ContainerInfo) -> [String; 8] {
-    let second = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     [
         label(container, labels::ID),
         label(container, labels::TYPE),

@@ -8,6 +8,7 @@ use clap::Args;
 use super::output::{columns, print};
 use super::{Failure, Outcome};
 use crate::job::schema;
+use crate::metrics;
 use crate::settings::doc;
 
 /// The description of exchanges, queues and messages. Written by hand, checked by tests.
@@ -28,6 +29,9 @@ pub struct SchemaArguments {
     /// Print docs/settings.md
     #[arg(long, hide = true, conflicts_with_all = ["name", "output_dir"])]
     settings_doc: bool,
+    /// Print docs/metrics.md
+    #[arg(long, hide = true, conflicts_with_all = ["name", "output_dir", "settings_doc"])]
+    metrics_doc: bool,
 }
 
 struct Document {
@@ -54,6 +58,10 @@ fn documents() -> Vec<Document> {
 pub(super) fn run(arguments: &SchemaArguments) -> Outcome {
     if arguments.settings_doc {
         print(&doc::page())?;
+        return Ok(0);
+    }
+    if arguments.metrics_doc {
+        print(&metrics::doc::page())?;
         return Ok(0);
     }
     let mut chosen = documents();

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::output::{Format, columns, print, print_json};
 use super::telemetry::Voice;
+use super::time::second;
 use super::{Context, Outcome};
-use crate::storage::{Journal, OwnerRecord, S3Store};
+use crate::storage::{Journal, OwnedSegment, OwnerRecord, S3Store};
 
 /// List the segments: who owns each, and how many jobs it has.
 #[derive(Debug, Args)]
@@ -40,7 +41,7 @@ pub(super) async fn run(arguments: &SegmentsArguments, context: &Context) -> Out
     let journal = Journal::new(store, broker.namespace.clone());
     let client = Client::connect(&broker).await?;
     let mut segments = Vec::new();
-    for number in journal.owned_segments().await? {
+    for OwnedSegment { segment: number, .. } in journal.owned_segments().await? {
         if let Some((owner, _)) = journal.owner(number).await? {
             let is_held = client.broker.is_locked(number).await?;
             let jobs = journal.segment_index(number).await?.jobs.len();
@@ -58,7 +59,7 @@ pub(super) async fn run(arguments: &SegmentsArguments, context: &Context) -> Out
     Ok(0)
 }
 
-/// As much of an engine's id as tells two apart.
+/// The part of an engine's id that distinguishes two engines.
 const SHORT_ID: usize = 12;
 
 impl Segment {
@@ -78,7 +79,7 @@ impl Segment {
             self.owner.worker.clone(),
             self.jobs.to_string(),
             self.owner.epoch.to_string(),
-            since.unwrap_or(self.owner.claimed_at).strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            second(since.unwrap_or(self.owner.claimed_at)),
             self.owner.place.engine.chars().take(SHORT_ID).collect(),
         ]
     }

@@ -7,38 +7,48 @@ use clap::Args;
 use serde_json::json;
 
 use super::client::{Client, Followed};
-use super::order::OrderArguments;
+use super::fleet::Obstacle;
+use super::order::{OrderArguments, checked, message_of};
 use super::output::{Format, print, print_json, print_raw, warn};
-use super::pack::Package;
+use super::package::Package;
+use super::packing::{PackOptions, Packer, upload};
+use super::project::{draft_of, told};
 use super::telemetry::Voice;
 use super::terminal::one_line;
 use super::{Context, Failure, Outcome, event_line};
 use crate::broker::{Binding, Feed, MessageOptions};
 use crate::job::{
-    EventData, Executable, ExecutionResult, RunId, State, Status, Verdict, refusal_id,
+    Event, EventData, Executable, ExecutionResult, RunId, State, Status, Verdict, refusal_id,
 };
-use crate::settings::StoreSettings;
-use crate::storage::{Bucket, ObjectStore as _, S3Store};
 
 /// Publish a start message.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  longshore start ./strategy --wait
   longshore start job.json
-  longshore start --id sma-1 --file backtest.py --upload ./strategy --wait
+  longshore start job.json --upload ./strategy
   longshore start --id my-bot --long-running --file main.mjs --code bots/my.zip --env TZ=UTC
   jq '.config.fast = 5' job.json | longshore start - --id sma-5 --wait --output json
 
+A directory is packed and stored under the hash of its content, so the same code is sent only once.
+Its start.json says what to run, and flags win over it. Without one, the script is found by its name,
+as by longshore run. What .gitignore and .longshoreignore name is left out, and so is .env.
+
+Where no worker can take the start now, this is said: the start waits in its queue (longshore queue).
 With --wait, a terminating run is followed to its end and its verdict is the exit code (see
 longshore --help); a long-running job is followed until it runs. Interrupting the wait leaves the
 job alone.")]
 pub struct StartArguments {
-    /// A start message as JSON, or - for standard input
+    /// A directory with a program, or a start message as JSON, or - for standard input
+    #[arg(value_name = "DIR|FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
     order: OrderArguments,
-    /// Store this code first: a directory, which is packed, or a zip
+    /// Store this code for the message: a directory, which is packed, or a zip
     #[arg(long, value_name = "DIR|ZIP")]
     upload: Option<PathBuf>,
+    #[command(flatten)]
+    packing: PackOptions,
     /// Wait for the end
     #[arg(long)]
     wait: bool,
@@ -53,17 +63,14 @@ pub struct StartArguments {
     output: Format,
 }
 
-/// Stands for the key of an upload until the job's id is known.
-const UNNAMED: &str = "-";
-
-/// What waiting came to.
+/// The outcome of waiting.
 enum Ended {
     Up(Status),
     Over(Box<ExecutionResult>),
 }
 
 pub(super) async fn run(arguments: &StartArguments, context: &Context) -> Outcome {
-    let (executable, package) = read(arguments)?;
+    let (executable, package) = read(arguments, context).await?;
     let settings = context.settings(Voice::Tool, |reader| {
         (reader.broker(), package.is_some().then(|| reader.store()))
     })?;
@@ -71,41 +78,52 @@ pub(super) async fn run(arguments: &StartArguments, context: &Context) -> Outcom
         upload(package, &executable.file_path, store).await?;
     }
     let client = Client::connect(&settings.0).await?;
-    let message_id = uuid::Uuid::now_v7().to_string();
-    let executable = with_run_id(executable, &message_id);
-    let followed = if arguments.wait { Some(follow(&client, &executable).await?) } else { None };
-    let trace = new_trace();
-    let options = MessageOptions {
-        message_id: message_id.clone(),
-        traceparent: Some(trace.clone()),
-        ..MessageOptions::default()
-    };
-    client.broker.publish_start(&executable, &options).await?;
+    let sent = Sent::new(executable)?;
+    let followed =
+        if arguments.wait { Some(follow(&client, &sent.executable).await?) } else { None };
+    sent.publish(&client).await?;
+    let obstacle = client.obstacle(sent.executable.is_long_running).await;
     let code = if let Some(events) = followed {
-        let sent = Sent::of(&executable, &message_id, trace)?;
+        if let Some(obstacle) = obstacle {
+            warn(&format!("queued: {obstacle}"));
+        }
         tell(&wait(arguments, events, &sent).await?, arguments)?
     } else {
-        tell_sent(&executable, &message_id, arguments.output)?;
+        tell_sent(&sent, obstacle, arguments.output)?;
         0
     };
     client.close().await;
     Ok(code)
 }
 
-/// What was published, and how its events are told from those of other messages.
-struct Sent<'a> {
-    executable: &'a Executable,
-    /// The id of the event that refuses this very message.
+/// A start to publish, and how to distinguish its events from those of other messages.
+struct Sent {
+    executable: Executable,
+    message_id: String,
+    /// The id of the event that would refuse this message.
     refusal: String,
-    /// The trace of every event that comes of it.
+    /// The trace of every event about it.
     trace: String,
 }
 
-impl<'a> Sent<'a> {
-    fn of(executable: &'a Executable, message_id: &str, trace: String) -> Result<Self, Failure> {
+impl Sent {
+    fn new(executable: Executable) -> Result<Self, Failure> {
+        let message_id = uuid::Uuid::now_v7().to_string();
+        let executable = with_run_id(executable, &message_id);
         let body =
-            serde_json::to_vec(executable).map_err(|error| Failure::of(error.to_string()))?;
-        Ok(Self { executable, refusal: refusal_id(Some(message_id), &body), trace })
+            serde_json::to_vec(&executable).map_err(|error| Failure::of(error.to_string()))?;
+        let refusal = refusal_id(Some(&message_id), &body);
+        Ok(Self { executable, message_id, refusal, trace: new_trace() })
+    }
+
+    async fn publish(&self, client: &Client) -> Result<(), Failure> {
+        let options = MessageOptions {
+            message_id: self.message_id.clone(),
+            traceparent: Some(self.trace.clone()),
+            ..MessageOptions::default()
+        };
+        client.broker.publish_start(&self.executable, &options).await?;
+        Ok(())
     }
 }
 
@@ -118,63 +136,118 @@ async fn follow(client: &Client, executable: &Executable) -> Result<Followed, Fa
     client.follow(bindings).await
 }
 
-async fn wait(
-    arguments: &StartArguments,
-    events: Followed,
-    sent: &Sent<'_>,
-) -> Result<Ended, Failure> {
+/// Stores the code, publishes a start, and follows its run to the end. `show` gets each status event
+/// of the run, and the lines of those that say more than how far it is are printed.
+pub(super) async fn to_its_end(
+    executable: Executable,
+    package: &Package,
+    context: &Context,
+    show: &(dyn Fn(&Event) + Sync),
+) -> Result<ExecutionResult, Failure> {
+    let (broker, store) =
+        context.settings(Voice::Tool, |reader| (reader.broker(), reader.store()))?;
+    upload(package, &executable.file_path, &store).await?;
+    let client = Client::connect(&broker).await?;
+    let sent = Sent::new(executable)?;
+    let followed = follow(&client, &sent.executable).await?;
+    sent.publish(&client).await?;
+    if let Some(obstacle) = client.obstacle(false).await {
+        warn(&format!("queued: {obstacle}"));
+    }
+    let ended = until_settled(followed, &sent, show).await?;
+    client.close().await;
+    match ended {
+        Ended::Over(result) => Ok(*result),
+        Ended::Up(status) => Err(Failure::of(format!("{} runs until it is stopped", status.id))),
+    }
+}
+
+/// A line about how far a sweep is.
+fn tell_progress(event: &Event) {
+    if let EventData::Status(Status { progress: Some(_), .. }) = &event.data {
+        warn(&event_line::line(event));
+    }
+}
+
+async fn wait(arguments: &StartArguments, events: Followed, sent: &Sent) -> Result<Ended, Failure> {
     let limit = arguments.wait_timeout.map_or(Duration::MAX, Duration::from_secs);
-    tokio::time::timeout(limit, until_settled(events, sent)).await.map_err(|_| {
-        let (id, seconds) = (&sent.executable.id, limit.as_secs());
-        Failure::of(format!("timed out after {seconds} s (--wait-timeout): {id} has not ended yet"))
-    })?
+    tokio::time::timeout(limit, until_settled(events, sent, &tell_progress)).await.map_err(
+        |_| {
+            let (id, seconds) = (&sent.executable.id, limit.as_secs());
+            Failure::of(format!(
+                "timed out after {seconds} s (--wait-timeout): {id} has not ended yet"
+            ))
+        },
+    )?
 }
 
 /// The message, and the code to store before it.
-fn read(arguments: &StartArguments) -> Result<(Executable, Option<Package>), Failure> {
-    let Some(path) = &arguments.upload else {
-        return Ok((arguments.order.executable(arguments.file.as_deref())?, None));
-    };
-    let package = Package::of(path).map_err(|error| Failure::Usage(format!("{error:#}")))?;
+async fn read(
+    arguments: &StartArguments,
+    context: &Context,
+) -> Result<(Executable, Option<Package>), Failure> {
+    let order = &arguments.order;
     let file = arguments.file.as_deref();
-    let mut executable = arguments.order.executable_with(file, Some(UNNAMED))?;
-    if executable.file_path == UNNAMED {
-        // Named by its content: an upload never changes the code of a run that is on its way.
-        executable.file_path = format!("{}/{}.zip", executable.id, &package.sha256[..16]);
+    let directory = file.filter(|file| file.is_dir());
+    let Some(code) = directory.or(arguments.upload.as_deref()) else {
+        return Ok((order.executable(file)?, None));
+    };
+    if let (Some(directory), Some(_)) = (directory, &arguments.upload) {
+        let shown = directory.display();
+        return Err(Failure::Usage(format!(
+            "{shown} is a directory, which is sent itself: leave out --upload"
+        )));
+    }
+    let packer = Packer::new(context)?;
+    let source = packer.look(code)?;
+    let mut draft = match file.filter(|_| directory.is_none()) {
+        Some(file) => message_of(file)?,
+        None => draft_of(code, &source.names, &order.job)?,
+    };
+    order.lay_over(&mut draft)?;
+    let has_key = draft.fields.contains_key("file_path");
+    draft.fields.entry("file_path").or_insert_with(|| "code.zip".into());
+    let mut executable = checked(&draft)?;
+    warn(&told(code, &executable));
+    let package = packer.pack(source, executable.runtime, &arguments.packing).await?;
+    if !has_key {
+        executable.file_path = package.key();
     }
     executable.code_sha256 = Some(package.sha256.clone());
     Ok((executable, Some(package)))
 }
 
-async fn upload(package: &Package, key: &str, settings: &StoreSettings) -> Result<(), Failure> {
-    let store = S3Store::new(settings)?;
-    Ok(store.upload(Bucket::Code, key, package.path(), "application/zip").await?)
-}
-
-/// A run that is named here can be told from others in the events.
+/// A run that is named here can be distinguished from others in the events.
 fn with_run_id(mut executable: Executable, message_id: &str) -> Executable {
     let derived = RunId::derived(&executable.id, message_id);
     executable.run_id.get_or_insert(derived);
     executable
 }
 
-/// A trace of its own for a message, as W3C Trace Context. Every event that comes of the message
-/// carries it, and nobody else can know it before.
+/// A new trace for a message, as W3C Trace Context. Every event about the message carries it, and
+/// nobody else can know it before.
 fn new_trace() -> String {
     let id = || uuid::Uuid::new_v4().simple().to_string();
     format!("00-{}-{}-01", id(), &id()[..16])
 }
 
-async fn until_settled(mut events: Followed, sent: &Sent<'_>) -> Result<Ended, Failure> {
-    let executable = sent.executable;
+async fn until_settled(
+    mut events: Followed,
+    sent: &Sent,
+    show: &(dyn Fn(&Event) + Sync),
+) -> Result<Ended, Failure> {
+    let executable = &sent.executable;
     while let Some(event) = events.next().await {
         let is_our_refusal = event.id == sent.refusal;
         let line = event_line::line(&event);
+        if event.run_id() == executable.run_id.as_ref() {
+            show(&event);
+        }
         let is_of_our_run = event.run_id() == executable.run_id.as_ref();
         let is_of_our_message = event.traceparent.as_ref() == Some(&sent.trace);
         let may_be = is_of_our_run && (is_of_our_message || event.traceparent.is_none());
         match event.data {
-            // A refused message of anybody's may name our job, and even have our trace.
+            // Another publisher's refused message may name our job, and even have our trace.
             EventData::Result(result) if result.is_refusal() || result.run_id.is_none() => {
                 if is_our_refusal {
                     return Ok(Ended::Over(Box::new(result)));
@@ -189,7 +262,9 @@ async fn until_settled(mut events: Followed, sent: &Sent<'_>) -> Result<Ended, F
                 return Err(Failure::of(format!("{} was not started: {why}", executable.id)));
             }
             EventData::Status(status) if is_of_our_run => {
-                warn(&line);
+                if status.progress.is_none() {
+                    warn(&line);
+                }
                 if executable.is_long_running && status.state == State::Running {
                     return Ok(Ended::Up(status));
                 }
@@ -200,22 +275,26 @@ async fn until_settled(mut events: Followed, sent: &Sent<'_>) -> Result<Ended, F
     Err(Failure::of("the broker's connection has ended"))
 }
 
-fn tell_sent(executable: &Executable, message_id: &str, format: Format) -> Result<(), Failure> {
+fn tell_sent(sent: &Sent, obstacle: Option<Obstacle>, format: Format) -> Result<(), Failure> {
+    let executable = &sent.executable;
     let run = executable.run_id.as_ref().map(RunId::as_str);
+    let obstacle = obstacle.map(|obstacle| obstacle.to_string());
     match format {
         Format::Text => {
-            print(&format!("queued {} (run {})", executable.id, run.unwrap_or_default()))
+            let why = obstacle.map(|obstacle| format!(": {obstacle}")).unwrap_or_default();
+            print(&format!("queued {} (run {}){why}", executable.id, run.unwrap_or_default()))
         }
         Format::Json => print_json(&json!({
             "id": executable.id,
             "run_id": run,
-            "message_id": message_id,
+            "message_id": sent.message_id,
             "file_path": executable.file_path,
+            "waits_because": obstacle,
         })),
     }
 }
 
-/// Prints how it went, and gives the exit code.
+/// Prints the outcome, and returns the exit code.
 fn tell(ended: &Ended, arguments: &StartArguments) -> Outcome {
     match (ended, arguments.output) {
         (Ended::Up(status), Format::Text) => {

@@ -99,7 +99,7 @@ async fn until_ended(
         let line = event_line::line(&event);
         let is_meant = |run: &Option<RunId>| request.run_id.is_none() || *run == request.run_id;
         match event.data {
-            // The end of a message of somebody's, and of no run.
+            // The end of another publisher's message, not of a run.
             EventData::Result(result) if result.is_refusal() => {}
             EventData::Result(result) if is_meant(&result.run_id) => return Ok(result),
             EventData::Status(status)

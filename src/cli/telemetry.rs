@@ -8,15 +8,15 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt, registry};
 
 use super::terminal;
-use crate::runner::docker::PULLS;
+use crate::runner::PULLS;
 use crate::settings::{LogFormat, TelemetrySettings};
 
-/// How much a command says of its own accord.
+/// How much a command logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Voice {
-    /// Its log is what one reads of it: a worker.
+    /// The log is its main output: a worker.
     Service,
-    /// It prints what it has to say; only warnings are logged, unless the settings say otherwise.
+    /// It prints its output, and logs only warnings, unless the settings say otherwise.
     Tool,
 }
 
@@ -26,7 +26,7 @@ pub(super) fn start(settings: &TelemetrySettings, voice: Voice, level_is_set: bo
     let level = match (level_is_set, voice) {
         (true, _) | (false, Voice::Service) => settings.level.clone(),
         (false, Voice::Tool) if on_terminal => "warn".to_owned(),
-        // What may take minutes is told; a terminal has a bar for it.
+        // Pulls may take minutes, so they are logged. A terminal has a bar for them.
         (false, Voice::Tool) => format!("warn,{PULLS}=info"),
     };
     let filter = filter(&level);
@@ -47,12 +47,12 @@ pub(super) fn start(settings: &TelemetrySettings, voice: Voice, level_is_set: bo
     debug_assert!(started.is_ok(), "the log is started once");
 }
 
-/// Writes each event as one line without what a terminal would follow: some of an event's words come
-/// from messages and servers.
+/// Writes each event as one line without control characters, because parts of an event come from
+/// messages and servers.
 struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
-    /// Takes one event, whole, as the log hands it over.
+    /// Takes one whole event from the log.
     fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let line = text.strip_suffix('\n').unwrap_or(&text).replace('\n', "\\n");
@@ -65,14 +65,14 @@ impl<W: Write> Write for OneLine<W> {
     }
 }
 
-/// How much is heard of the libraries, whatever the level names. At debug and trace they tell whole
-/// requests, with passwords and the secrets of jobs.
+/// How much libraries log, whatever the level says. At debug and trace they log whole requests,
+/// with passwords and the secrets of jobs.
 const OF_LIBRARIES: LevelFilter = LevelFilter::INFO;
 
-/// What goes wrong with a connection is told once, by us: the client library is heard only where
-/// the level names it.
+/// We log once what goes wrong with a connection. The client library logs only if the level names
+/// it.
 fn filter(level: &str) -> Targets {
-    // The settings have been checked: what does not parse here cannot have passed.
+    // The settings have been checked, so this parses.
     let asked: Targets = level.parse().unwrap_or_default();
     let ours = asked.default_level().unwrap_or(LevelFilter::OFF);
     let mut filter = Targets::new().with_default(ours.min(OF_LIBRARIES)).with_target(OURS, ours);
@@ -84,11 +84,11 @@ fn filter(level: &str) -> Targets {
     if level.contains("lapin") { filter } else { filter.with_target("lapin", LevelFilter::OFF) }
 }
 
-/// Where the client library logs messages that the broker returned: as a warning, with their whole bodies
-/// and so with the secrets of jobs.
+/// The target under which the client library logs messages that the broker returned: as a warning,
+/// with their whole bodies, and so with the secrets of jobs.
 const TELLS_MESSAGES: &str = "lapin::returned_messages";
 
-/// What the targets of this program begin with.
+/// The prefix of this program's targets.
 const OURS: &str = "longshore";
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! What text of strangers may do to a terminal: carry colours, and nothing else. Pure.
+//! What a stranger's text may do to a terminal: have colours, and nothing else. Pure.
 //!
-//! Programs, messages, servers and other workers write what the commands print. Sent to a terminal as
-//! it is, such text can set the clipboard, move the cursor over other lines, or show words in another
-//! order. Here every character that does more than show itself becomes an escape such as `\u{1b}`.
+//! Commands print text from programs, messages, servers and other workers. On a terminal, such text
+//! could set the clipboard, move the cursor over other lines, or show words in another order. Here,
+//! every character that does more than show itself becomes an escape such as `\u{1b}`.
 
 mod colour;
 
@@ -20,8 +20,8 @@ const RESET: &str = "\u{1b}[0m";
 /// longer runs draw over the lines above and below.
 const MAX_MARKS: usize = 8;
 
-/// Text as it may be sent to a terminal: tabs, ends of lines and colours stay, and every line ends
-/// with its colours reset.
+/// Text that is safe for a terminal: tabs, line ends and colours stay, and every line ends with its
+/// colours reset.
 pub(super) fn harmless(text: &str) -> String {
     let mut clean = Clean::with_room_for(text);
     let (mut rest, mut is_coloured) = (text, false);
@@ -41,7 +41,7 @@ pub(super) fn harmless(text: &str) -> String {
                 clean.as_it_is('\n');
             }
             '\t' => clean.as_it_is('\t'),
-            // It moves the cursor to where the end of the line takes it anyway.
+            // It moves the cursor to where the line end takes it anyway.
             '\r' if rest.is_empty() || rest.starts_with('\n') => {}
             c => clean.push(c),
         }
@@ -52,7 +52,7 @@ pub(super) fn harmless(text: &str) -> String {
     clean.text
 }
 
-/// Text as a part of one line of ours, on a terminal or not: it begins no line, and has no colours.
+/// Text as a part of one of our lines, on a terminal or not. It has no line ends and no colours.
 pub(super) fn one_line(text: &str) -> String {
     let mut clean = Clean::with_room_for(text);
     for c in text.trim().chars() {
@@ -61,7 +61,7 @@ pub(super) fn one_line(text: &str) -> String {
     clean.text
 }
 
-/// The same JSON document, with the characters that JSON lets through as they are escaped in its way.
+/// The same JSON document, with more characters escaped in JSON's way.
 pub(super) fn json(document: &str) -> String {
     let mut clean = Clean { escape: escape_in_json, ..Clean::with_room_for(document) };
     for c in document.chars() {
@@ -70,11 +70,11 @@ pub(super) fn json(document: &str) -> String {
     clean.text
 }
 
-/// Text without what a terminal would follow, and what is needed to know about its end.
+/// Text without control characters, and the facts about its end that are needed to go on.
 struct Clean {
     text: String,
     escape: fn(&mut String, char),
-    /// Whether the last character was one that joiners and variants may follow.
+    /// Whether joiners and variants may follow the last character.
     takes_joiners: bool,
     /// How many marks have come since the last character with a width.
     marks: usize,
@@ -92,7 +92,7 @@ impl Clean {
     }
 
     fn push(&mut self, c: char) {
-        // By far the most.
+        // By far the most common case.
         if c == ' ' || c.is_ascii_graphic() {
             return self.as_it_is(c);
         }
@@ -126,8 +126,8 @@ fn is_invisible(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// What joins or varies the character before it. Emoji and some scripts need these; after a letter of
-/// ASCII they only make two equal words differ.
+/// Characters that join or vary the character before them. Emoji and some scripts need them. After
+/// an ASCII letter they would only make two equal words differ.
 fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
 }

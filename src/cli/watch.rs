@@ -12,7 +12,7 @@ use crate::broker::{Binding, Feed};
 use crate::job::{JobId, State, Verdict};
 use crate::settings::Reader;
 
-/// Ids of events that are remembered to drop repeats.
+/// How many event ids are remembered to drop repeats.
 const REMEMBERED: usize = 1024;
 
 /// Follow events as they come.

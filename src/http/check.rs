@@ -1,4 +1,4 @@
-//! How one thing is that a worker needs.
+//! The state of one thing that a worker needs.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! The server's connections, within bounds: so many at a time, each for so long, one request each.
+//! The server's connections, within bounds: their number, their duration, and one request each.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::waiting::{Seat, Waiting};
 
-/// How long a client may take to say what it wants.
+/// How long a client may take to send its request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection may last, its answer included.
@@ -25,7 +25,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The room for a request's head, in bytes; hyper wants 8 KiB at least.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// Pause after a connection could not be accepted, as where there are no more files.
+/// Pause after a connection could not be accepted, for example because there are no more file
+/// descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
 /// Serves until `closing`, then waits for the answers under way.
@@ -68,7 +69,7 @@ async fn serve_one(client: TcpStream, routes: Router, seat: Seat) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
-        // A health check asks once; a connection that is kept would take another's seat.
+        // A health check asks once. A connection that stays open would take another one's place.
         .keep_alive(false)
         .serve_connection(TokioIo::new(client), service);
     tokio::select! {

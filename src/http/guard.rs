@@ -1,4 +1,5 @@
-//! Who may ask: whoever has the token, where there is one, else whoever asks for a host of ours.
+//! Who may ask: with a token in the settings, clients that have it; without one, clients that name
+//! a host of ours.
 
 use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
@@ -11,17 +12,17 @@ use subtle::ConstantTimeEq as _;
 use super::hosts::Hosts;
 use crate::settings::HttpSettings;
 
-/// The path that everybody may ask: it tells only that the process lives.
+/// The path that everybody may ask: it says only that the process is alive.
 pub(super) const LIVENESS: &str = "/healthz";
 
 /// The largest body of a request, in bytes. Nothing here reads one.
 const MAX_BODY_BYTES: u64 = 1024;
 
-/// What a request is measured by.
+/// The rules for a request.
 #[derive(Clone)]
 pub(super) struct Guard {
-    /// The token's digest: two digests are compared in the same time wherever they differ, and
-    /// whatever the length of what they are of.
+    /// The token's digest. Comparing two digests takes the same time wherever they differ, and
+    /// whatever the length of the tokens.
     token: Option<[u8; 32]>,
     hosts: Hosts,
 }
@@ -57,7 +58,7 @@ pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Ne
         let words = "unauthorized: send the header Authorization: Bearer <HTTP_TOKEN>\n";
         return (StatusCode::UNAUTHORIZED, challenge, words).into_response();
     }
-    // Who has the token has been told it by the operator, whatever name leads here.
+    // A client with the token got it from the operator, so its host name does not matter.
     let is_meant = guard.token.is_some() || guard.hosts.admit(request.headers(), request.uri());
     if !is_open && !is_meant {
         let words =

@@ -1,5 +1,6 @@
-//! Whether a request was meant for this server. A page of a stranger's can have its name lead to the
-//! loopback (DNS rebinding), and a browser then asks us in its name: the header `Host` tells.
+//! Whether a request was meant for this server. A stranger's page can let its own name resolve to
+//! the loopback (DNS rebinding). A browser then sends us requests for that page; the header `Host`
+//! shows it.
 
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use axum::http::uri::{Authority, Uri};
 
 use crate::settings::is_loopback_host;
 
-/// The names and addresses by which this server is asked.
+/// The names and addresses of this server.
 #[derive(Clone)]
 pub(super) struct Hosts {
     listens_on: IpAddr,
@@ -22,7 +23,8 @@ impl Hosts {
         Self { listens_on: listens_on.to_canonical(), allowed }
     }
 
-    /// Whether every host that a request names is ours. One that names none comes from no browser.
+    /// Whether every host that a request names is ours. A request without a host comes from no
+    /// browser.
     pub(super) fn admit(&self, headers: &HeaderMap, uri: &Uri) -> bool {
         let mut named = headers.get_all(HOST).iter().map(|host| {
             let host = std::str::from_utf8(host.as_bytes()).ok()?;
@@ -40,7 +42,7 @@ impl Hosts {
     }
 }
 
-/// A host without what does not tell it from another one.
+/// A host in a form for comparison.
 fn plain(host: &str) -> String {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()

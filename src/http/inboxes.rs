@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::check::Check;
 use crate::broker::{Broker, Inbox, Reception};
 
-/// How long an inbox may be without a consumer: one that is rebuilt after a lost connection takes less.
+/// How long an inbox may have no consumer. After a lost connection, a new consumer takes less time.
 const MOMENT: Duration = Duration::from_secs(5);
 
 /// Looks at the inboxes of a worker whose segment is `home`.
@@ -40,7 +40,7 @@ fn judge(inboxes: &[(String, Option<Reception>)], now: Instant) -> Check {
                 let waits = seconds(*since);
                 missing.push(format!("{queue} is not consumed: no answer for {waits} s"));
             }
-            // One that is rebuilt is as good as there for a moment.
+            // A consumer that is being set up again counts as present for a moment.
             Some(Reception::Consuming | Reception::Broken { .. } | Reception::Asking { .. }) => {}
             None => missing.push(format!("{queue} has no consumer: not yet, or not any more")),
         }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inbox_without_room_for_more_is_well_and_is_told() {
+    fn a_full_inbox_is_well_and_is_reported() {
         let check = one(Some(Reception::Paused));
         assert!(check.ok && check.detail.contains("ns.stop"), "{}", check.detail);
         assert_eq!(one(Some(Reception::Consuming)).detail, "all are consumed");

@@ -1,4 +1,4 @@
-//! The latest report on readiness: one look at a time, whoever asks and however often.
+//! The latest report on readiness. Only one check runs at a time, however many clients ask.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::readiness::{Readiness, Report};
 
-/// How long a report holds. A look costs requests to the store and the engine.
+/// How long a report is valid. A check costs requests to the store and the engine.
 const HOLDS: Duration = Duration::from_millis(250);
 
-/// Requests that may wait for a look at a time.
+/// How many requests may wait for a check.
 const MAX_ASKING: usize = 64;
 
 /// Reports on readiness, for many who ask.
@@ -34,7 +34,7 @@ impl Latest {
         }
     }
 
-    /// A report that holds; the last one, if any, where too many wait for a new one.
+    /// A valid report; or the last one, if any, if too many wait for a new one.
     pub(super) async fn report(&self) -> Option<Report> {
         let Ok(_place) = self.room.try_acquire() else {
             return self.told.lock().clone().map(|(_, report)| report);
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_finds_no_room_is_told_the_last_report() {
+    async fn a_request_without_room_gets_the_last_report() {
         let latest = Latest::of(Readiness::default());
         let all = Arc::clone(&latest.room).acquire_many_owned(64).await.unwrap();
         assert_eq!(latest.report().await, None);

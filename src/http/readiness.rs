@@ -1,4 +1,4 @@
-//! What a worker needs in order to work, asked anew at each request.
+//! What a worker needs in order to work, checked at each request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::storage::ObjectStore;
 /// How long one check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where a worker's readiness is looked up. What has not been set up yet counts as missing.
+/// Knows a worker's readiness. A part that is not set up yet counts as missing.
 #[derive(Clone, Default)]
 pub struct Readiness {
     watched: Arc<Mutex<Watched>>,
@@ -39,6 +39,10 @@ pub struct Report {
     /// The checks.
     pub checks: Vec<Check>,
 }
+
+/// A worker that has no segment takes no jobs.
+const NO_SEGMENT: &str =
+    "has none yet; if as many workers run as MAX_SEGMENTS allows, it waits until one ends";
 
 impl Readiness {
     fn set(&self, change: impl FnOnce(&mut Watched)) {
@@ -70,6 +74,17 @@ impl Readiness {
         self.set(|watched| watched.unconfirmed = Some(unconfirmed));
     }
 
+    /// The broker, once it is set up.
+    pub(super) fn broker(&self) -> Option<Broker> {
+        self.watched.lock().broker.clone()
+    }
+
+    /// The segment for new jobs, if there is one now.
+    pub(super) fn home(&self) -> Option<u32> {
+        let segment = self.watched.lock().segment.clone();
+        segment.and_then(|segment| *segment.borrow()).map(|(number, _)| number)
+    }
+
     /// Asks everything, at the same time and within bounds.
     pub async fn report(&self) -> Report {
         let watched = self.watched.lock().clone();
@@ -98,18 +113,18 @@ impl Readiness {
                 let is = format!("holds segment {number}");
                 told("segment", held, &is, &format!("has lost the lock of segment {number}"))
             }
-            None => told("segment", false, "", "has none yet"),
+            None => told("segment", false, "", NO_SEGMENT),
         };
         let waiting = watched.unconfirmed.map_or(0, |unconfirmed| *unconfirmed.borrow());
-        // A subscriber that takes nothing is no fault of this worker.
+        // A subscriber that takes nothing is not this worker's fault.
         let results = told("results", true, &unconfirmed(waiting), "");
         let checks = vec![broker, store, engine, segment, inboxes, results];
         Report { ready: checks.iter().all(|check| check.ok), checks }
     }
 }
 
-/// The connection for work. One that the broker reads nothing from for now is there: what runs, runs on,
-/// and its events wait.
+/// The connection for work. It counts as present while the broker does not read from it: running
+/// jobs go on, and their events wait.
 fn connection(broker: Option<&Broker>) -> Check {
     let connected = broker.is_some_and(Broker::is_connected);
     let blocked = broker.and_then(Broker::blocked).filter(|_| connected);

@@ -1,5 +1,5 @@
-//! Connections that have not yet said what they want. When there are too many, the oldest gives way to
-//! a new one, so that clients who say nothing keep nobody out.
+//! Connections that have not sent their request yet. If there are too many, a new one replaces the
+//! oldest, so silent clients keep nobody out.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 /// Connections that may wait at a time. Each takes a file and up to 16 KiB.
 const MAX_WAITING: usize = 256;
 
-/// How long every connection may wait, however many come after it: enough for a client on a busy host
-/// to send one line, and short enough to take in all that wait with the system within a second.
+/// How long every connection may wait, however many come after it: long enough for a client on a
+/// busy host to send one line, and short enough to accept within a second all connections that wait
+/// in the kernel.
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The connections that wait, the oldest first.
@@ -34,7 +35,7 @@ struct Taken {
     gives_way: CancellationToken,
 }
 
-/// A connection's seat among those that wait. It is given up when it is dropped.
+/// A connection's place among those that wait. Dropping it frees the place.
 pub(super) struct Seat {
     waiting: Waiting,
     number: u64,
@@ -49,8 +50,8 @@ impl Waiting {
         }
     }
 
-    /// Lets the oldest connection go where there is no room; gives when to try again, where it has not
-    /// waited for long enough.
+    /// If there is no room, drops the oldest connection. If that has not waited long enough,
+    /// returns when to try again.
     fn let_the_oldest_go(&self, now: Instant) -> Option<Instant> {
         let mut seats = self.seats.lock();
         if seats.taken.len() < MAX_WAITING {
@@ -66,7 +67,7 @@ impl Waiting {
         None
     }
 
-    /// Takes a seat for a new connection.
+    /// Takes a place for a new connection.
     pub(super) fn enter(&self) -> Seat {
         let mut seats = self.seats.lock();
         let (number, gives_way) = (seats.next, CancellationToken::new());
@@ -78,12 +79,12 @@ impl Waiting {
 }
 
 impl Seat {
-    /// Cancelled when the connection is to give way to another one.
+    /// Cancelled when another connection replaces this one.
     pub(super) fn gives_way(&self) -> CancellationToken {
         self.gives_way.clone()
     }
 
-    /// The connection waits no more: it has said what it wants.
+    /// The connection no longer waits: it has sent its request.
     pub(super) fn leave(&self) {
         let mut seats = self.waiting.seats.lock();
         // They are in order of their numbers.
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_gives_way_once_it_has_had_its_time() {
+    async fn the_oldest_connection_is_replaced_after_its_minimum_time() {
         let waiting = Waiting::default();
         let seats: Vec<_> = (0..MAX_WAITING).map(|_| waiting.enter()).collect();
         let begun = Instant::now();

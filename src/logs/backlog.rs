@@ -1,9 +1,9 @@
 //! The chunks of one container that wait to be stored: in memory, and beyond that on disk.
 //!
-//! Both are bounded, for one container and for all. What fits into neither is dropped and counted,
-//! where the store is away; where it is well, the reader waits instead. A drop is told in the log,
-//! in a chunk of its own that speaks for the frames that are missing. Until that is stored, they
-//! can still be read again by the next worker.
+//! Both are bounded, for one container and for all. If a chunk fits into neither, the reader waits
+//! while the store works; while the store is away, the chunk is dropped and counted. The log
+//! reports the drop, in a separate chunk whose range covers the missing frames. Until that chunk is
+//! stored, the next worker can still read the frames again.
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,7 +35,7 @@ pub(super) struct Space {
     pub chunk: u64,
 }
 
-/// Where a chunk's bytes are. They do not change any more, wherever they are.
+/// Where a chunk's bytes are. They never change.
 #[derive(Debug)]
 enum Body {
     Memory(Bytes),
@@ -49,12 +49,12 @@ pub(super) struct Waiting {
     pub(super) range: FrameRange,
     lines: u64,
     body: Body,
-    /// What it takes, of memory or of disk.
+    /// The memory or disk that it takes.
     hold: Hold,
 }
 
 impl Waiting {
-    /// Its bytes, ready to be read by whoever stores it.
+    /// Its bytes, ready to be stored.
     pub(super) fn bytes(&self) -> impl Future<Output = io::Result<Bytes>> + Send + use<> {
         let body = match &self.body {
             Body::Memory(bytes) => Ok(bytes.clone()),
@@ -74,7 +74,7 @@ impl Waiting {
     }
 }
 
-/// Lines that were dropped and are not yet told in the log.
+/// Lines that were dropped, and that the log has not reported yet.
 #[derive(Debug)]
 struct Gap {
     lines: u64,
@@ -101,8 +101,8 @@ impl Backlog {
         Self { space, waiting, memory: 0, disk: 0, gap: None, dropped: 0, is_disk_bad: false }
     }
 
-    /// Takes a chunk. Where there is no room, it is dropped if it `may_drop`, and else kept in
-    /// memory all the same: then [`is_full`](Self::is_full) asks for patience.
+    /// Takes a chunk. If there is no room, it is dropped if it `may_drop`, and else kept in memory
+    /// anyway: then [`is_full`](Self::is_full) tells the reader to wait.
     pub(super) async fn push(&mut self, chunk: Chunk, may_drop: bool) {
         self.tell_gap(may_drop);
         if self.gap.is_some() {
@@ -118,7 +118,7 @@ impl Backlog {
         }
     }
 
-    /// Puts what was dropped into the log, where there is room again.
+    /// Reports dropped lines in the log, if there is room again.
     pub(super) fn tell_gap(&mut self, may_drop: bool) {
         let Some(gap) = &self.gap else { return };
         if may_drop && !self.has_room(self.space.chunk) {
@@ -132,7 +132,7 @@ impl Backlog {
         let bytes = Bytes::from(notice_line(gap.since, &text));
         let (day, range, since) = (gap.day, gap.range.clone(), gap.since);
         let notice = Chunk { day, range, bytes, lines: 0, since };
-        // So little that it is not counted.
+        // So small that it is not counted.
         let hold = self.space.memory.claim(0);
         self.keep_in_memory(notice, hold);
         self.gap = None;
@@ -153,7 +153,7 @@ impl Backlog {
         Some(chunk)
     }
 
-    /// The one chunk there is, where it is in memory and nothing was dropped.
+    /// The only chunk, if it is in memory and nothing was dropped.
     pub(super) fn only(&self) -> Option<(&Waiting, &Bytes)> {
         let only = self.waiting.front().filter(|_| self.waiting.len() == 1 && self.dropped == 0)?;
         match &only.body {
@@ -167,7 +167,8 @@ impl Backlog {
         self.waiting.is_empty() && self.gap.is_none()
     }
 
-    /// Whether there is no room for one more chunk. One can always wait, whatever others use.
+    /// Whether there is no room for one more chunk. One chunk can always wait, whatever other
+    /// containers use.
     pub(super) fn is_full(&self) -> bool {
         !self.waiting.is_empty() && !self.has_room(self.space.chunk)
     }
@@ -194,7 +195,7 @@ impl Backlog {
         in_memory || on_disk
     }
 
-    /// Keeps a chunk in memory or on disk; gives it back where it fits into neither.
+    /// Keeps a chunk in memory or on disk. Returns it if it fits into neither.
     async fn place(&mut self, chunk: Chunk) -> Option<Chunk> {
         let size = size_of(&chunk);
         if self.memory + size <= self.space.own_memory

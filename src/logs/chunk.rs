@@ -9,7 +9,7 @@ use super::key::{Day, FrameRange, Origin};
 use super::line::{Line, write_stored};
 use super::{Cursor, Stream};
 
-/// An immutable piece of a log: what frames `range` gave on `day`.
+/// An immutable piece of a log: the lines of the frames `range` on `day`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chunk {
     /// The day that it belongs to.
@@ -24,7 +24,7 @@ pub(super) struct Chunk {
     pub since: Timestamp,
 }
 
-/// Lines that end at the same frame boundary and so go into a chunk together or not at all.
+/// Lines that end at the same frame boundary. They go into one chunk together.
 #[derive(Debug, Default)]
 struct Group {
     bytes: Vec<u8>,
@@ -34,16 +34,16 @@ struct Group {
 
 /// Collects lines and seals them as chunks.
 ///
-/// A chunk ends only where every line that was begun is complete, and never spans two days: so the
-/// range in its name says exactly which frames need not be read again.
+/// A chunk ends only where no line is open, and never spans two days. So the range in its name says
+/// exactly which frames need not be read again.
 #[derive(Debug)]
 pub(super) struct Cutter {
     origin: Origin,
     /// A chunk is sealed before it grows beyond this, in bytes.
     max_chunk_bytes: usize,
-    /// The first frame that is in no sealed chunk.
+    /// The first frame that is not in a sealed chunk.
     first: u64,
-    /// The frame after the last one that `filling` speaks for, and the cursor at that one.
+    /// The frame after the last one in `filling`, and the cursor at that last one.
     end: Option<(u64, Cursor)>,
     group: Group,
     filling: Group,
@@ -81,8 +81,8 @@ impl Cutter {
         self.group.bytes.extend_from_slice(&notice_line(time, text));
     }
 
-    /// Says that `frames` frames were taken, the last of them at `cursor`, and that no line is open:
-    /// a chunk may end here.
+    /// Notes that `frames` frames were taken, the last of them at `cursor`, and that no line is
+    /// open: a chunk may end here.
     pub(super) fn commit(&mut self, frames: u64, cursor: Cursor) {
         let group = std::mem::take(&mut self.group);
         if let Some(time) = group.first_time {
@@ -102,7 +102,7 @@ impl Cutter {
         }
     }
 
-    /// Seals what may be sealed.
+    /// Seals all lines that may be sealed.
     pub(super) fn seal(&mut self) {
         let (Some(day), Some((end, cursor)), Some(since)) =
             (self.day, self.end, self.filling.first_time)
@@ -114,42 +114,42 @@ impl Cutter {
         let origin = self.origin.clone();
         let range = FrameRange { origin, first: self.first, last, end: cursor };
         self.first = last + 1;
-        // As large as it is, and not as large as it might have become.
+        // With its real size, not with reserved capacity.
         let (bytes, lines) = (filling.bytes.into_boxed_slice().into(), filling.lines);
         self.sealed.push_back(Chunk { day, range, bytes, lines, since });
     }
 
-    /// The next chunk that is sealed. It does not change any more.
+    /// The next sealed chunk. It never changes.
     pub(super) fn take(&mut self) -> Option<Chunk> {
         self.sealed.pop_front()
     }
 
-    /// Bytes of lines that are in no chunk yet.
+    /// Bytes of lines that are not in a chunk yet.
     #[must_use]
     pub(super) fn unsealed_bytes(&self) -> usize {
         self.filling.bytes.len() + self.group.bytes.len()
     }
 
-    /// Lines that are in no chunk yet.
+    /// Lines that are not in a chunk yet.
     #[must_use]
     pub(super) fn unsealed_lines(&self) -> u64 {
         self.filling.lines + self.group.lines
     }
 
-    /// Whether lines wait for one of the other output to end, so that a chunk may.
+    /// Whether lines wait because a line of the other output is still open, so a chunk cannot end.
     #[must_use]
     pub(super) fn is_waiting_for_a_line(&self) -> bool {
         self.group.lines > 0
     }
 
-    /// Whether lines have piled up since the last place where a chunk may end.
+    /// Whether there are lines since the last place where a chunk may end.
     #[must_use]
     pub(super) fn is_held_up(&self) -> bool {
         self.group.bytes.len() >= self.max_chunk_bytes
     }
 
-    /// The stamps of the two streams can go backwards a little: around midnight such a line stays
-    /// in the day that has begun, so that the days of a container's chunks go forward.
+    /// The stamps of the two streams can go back a little. Around midnight such a line stays in the
+    /// new day, so the days of a container's chunks only go forward.
     fn day_of(&self, time: Timestamp) -> Day {
         let day = Day::of(time);
         match self.day {
@@ -159,7 +159,7 @@ impl Cutter {
     }
 }
 
-/// A line of our own as it stands in the store.
+/// A line of our own in its stored form.
 pub(super) fn notice_line(time: Timestamp, text: &str) -> Vec<u8> {
     let mut line = Vec::new();
     write_stored(&mut line, time, Stream::Stderr.as_str(), text);

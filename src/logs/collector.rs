@@ -1,4 +1,5 @@
-//! The log loop of a segment: who is attached, when each is due, and how all of it ends.
+//! The log loop of a segment: which containers are attached, when each is due, and how the loop
+//! ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,19 +22,20 @@ use super::shared::{Pulse, Shared};
 use super::shipper::Shipper;
 use super::source::{LiveTap, LogSource};
 use crate::job::Listening;
+use crate::metrics::{Gauges, Metrics};
 use crate::settings::LogSettings;
 use crate::storage::ObjectStore;
 
-/// How often the loop looks who is due.
+/// How often the loop checks which containers are due.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Frames that are taken at once, where so many are there.
+/// The most frames that are taken at once.
 const MAX_FRAME_BATCH: usize = 64;
 
 /// How long after midnight, UTC, a past day is compacted; also the pause between two compactions.
 const COMPACTION_GRACE: Duration = Duration::from_mins(5);
 
-/// Takes a container off the loop, however its shipper ends.
+/// Removes a container from the loop, however its shipper ends.
 struct Registration {
     shared: Arc<Shared>,
     number: u64,
@@ -53,28 +55,35 @@ pub struct LogCollector {
 }
 
 impl LogCollector {
-    /// A collector that does not tick yet. What does not fit into memory, and whole outputs until
-    /// they are stored, goes to the spool directory of the settings; what a dead worker left there
-    /// is removed.
+    /// A collector that does not tick yet. Lines that do not fit into memory, and whole outputs
+    /// until they are stored, go to the spool directory of the settings. Files that a dead worker
+    /// left there are removed.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, settings: LogSettings) -> Self {
-        Self::with(store, settings, None)
+        Self::with(store, settings, None, Metrics::default())
     }
 
-    /// As [`new`](Self::new), with a way to those who listen.
+    /// As [`new`](Self::new), with a feed to listeners, and with what is stored counted.
     #[must_use]
     pub fn with(
         store: Arc<dyn ObjectStore>,
         settings: LogSettings,
         feed: Option<Arc<LiveFeed>>,
+        metrics: Metrics,
     ) -> Self {
-        let shared = Shared::new(store, settings, feed);
+        let shared = Shared::new(store, settings, feed, metrics);
         shared.space.spool.clean_up();
         Self { shared: Arc::new(shared), tracker: TaskTracker::new(), attached: AtomicU64::new(0) }
     }
 
-    /// Somebody listens to a job's log, for the next moments. To one who has just come, everything
-    /// that waits is stored at once, and where the lines begin that it will hear is told.
+    /// Reads how many bytes wait on disk.
+    pub fn read_gauges(&self, gauges: &Gauges) {
+        let disk = &self.shared.space.disk;
+        gauges.log_spool(disk.used(), disk.max());
+    }
+
+    /// Notes that a client listens to a job's log, for the next seconds. For a new listener, all
+    /// waiting lines are stored at once, and it is told where its live lines begin.
     pub fn listen(&self, listening: &Listening) {
         let Some(feed) = &self.shared.feed else { return };
         feed.listen(listening.id.clone());
@@ -105,7 +114,7 @@ impl LogCollector {
     }
 
     /// Follows a container's output until it ends, [`LogHandle::finish`] is called or the collector
-    /// stops. `frames` begins with the container's first frame, also when it is attached to again.
+    /// stops. `frames` begins with the container's first frame, also after an adoption.
     pub fn attach<E>(
         &self,
         source: LogSource,
@@ -133,11 +142,11 @@ impl LogCollector {
         LogHandle::new(finish, task)
     }
 
-    /// Ends the loop and every shipper, each after storing what it has, in `within` at most (and a
-    /// second). Says whether all were done by then.
+    /// Ends the loop and every shipper, each after storing its lines, within `within` (and a
+    /// second). Returns whether all were done by then.
     ///
-    /// A line that was begun but not completed is not stored: the worker that attaches to its
-    /// container next reads it again, whole.
+    /// An open line is not stored. The next worker that adopts the container reads it again,
+    /// complete.
     pub async fn stop(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         self.shared.stop.send_replace(Some(deadline));
@@ -146,22 +155,22 @@ impl LogCollector {
     }
 }
 
-/// One beat of the loop: nudges who is due and compacts past days. It waits for nobody; a shipper
-/// that is still busy with its last tick takes the next one after it.
+/// One tick of the loop: wakes the shippers that are due, and compacts past days. It does not wait.
+/// A shipper that is still busy with its last tick takes the next one after it.
 fn beat(shared: &Arc<Shared>, tracker: &TaskTracker) {
     let (now, today) = (Instant::now(), settled_day());
     let pulses: Vec<_> = shared.pulses.lock().values().map(Arc::clone).collect();
     for pulse in pulses {
         let mut state = pulse.state.lock();
         if now >= state.due {
-            // On its own time again, also after a beat that came late.
+            // Back on schedule, also after a late tick.
             state.due = (state.due + pulse.every).max(now);
             pulse.beat.notify_one();
         }
         let past = state.days.first().copied().filter(|day| *day < today);
         if let Some(day) = past.filter(|_| !state.compacting && now >= state.compact_after) {
             state.compacting = true;
-            // Before the work, for a chunk that comes meanwhile puts it back.
+            // Before the work, because a new chunk puts it back.
             state.days.remove(&day);
             drop(state);
             tracker.spawn(compact_past_day(Arc::clone(shared), Arc::clone(&pulse), day));
@@ -169,7 +178,7 @@ fn beat(shared: &Arc<Shared>, tracker: &TaskTracker) {
     }
 }
 
-/// The day that may still get lines: the one before, for a while after midnight.
+/// The day that may still get lines: for a while after midnight, the day before.
 fn settled_day() -> Day {
     let grace = SignedDuration::try_from(COMPACTION_GRACE).unwrap_or_default();
     Day::of(Timestamp::now().checked_sub(grace).unwrap_or(Timestamp::MIN))
@@ -187,7 +196,7 @@ async fn compact_past_day(shared: Arc<Shared>, pulse: Arc<Pulse>, day: Day) {
     };
     let mut state = pulse.state.lock();
     state.compacting = false;
-    // Also where it went well: lines of a past day that still come must not write it anew each time.
+    // Also after success: late lines of a past day must not rewrite its log each time.
     state.compact_after = Instant::now() + COMPACTION_GRACE;
     if let Err(error) = outcome {
         state.days.insert(day);

@@ -1,9 +1,9 @@
 //! Compaction: the chunks of a day become the daily object, each line once.
 //!
-//! Data and record go in one conditional PUT: every compaction appends the chunks and one line of
-//! ours, `{time} longshore {ranges}`, that says which. So a compaction that was cut short between
-//! the PUT and the deletes is only cleaned up by the next one. A marker `{range}.done` stands for
-//! deleted chunks, so that the place where a container's output goes on is known from keys alone.
+//! Data and record go in one conditional PUT. Every compaction appends the chunks and one line of
+//! ours, `{time} longshore {ranges}`, that says which. So if a compaction ends between the PUT and
+//! the deletes, the next one only cleans up. A marker `{range}.done` replaces deleted chunks, so
+//! the keys alone say where a container's output goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,18 +15,18 @@ use super::line::write_stored;
 use crate::job::JobId;
 use crate::storage::{Bucket, Condition, ObjectStore, StoreError};
 
-/// The size that a daily object is filled up to, in bytes; more goes into the next part. Each
-/// compaction holds one in memory, and writes it anew.
+/// The size up to which a daily object is filled, in bytes; more goes into the next part. Each
+/// compaction holds one in memory, and rewrites it.
 pub const MAX_DAILY_BYTES: usize = 8 << 20;
 
-/// The most that is read of one log object, in bytes: a full one and one more chunk of the largest
-/// size that may be set.
+/// The most that is read of one log object, in bytes: a full one and one chunk of the largest size
+/// that the settings allow.
 pub(super) const MAX_READ_BYTES: u64 = 128 << 20;
 
-/// How often a compaction begins again because somebody else was writing.
+/// How often a compaction begins again because another worker was writing.
 const MAX_CONFLICTS: usize = 5;
 
-/// The content type of log objects. Exactly this, for readers of them compare it.
+/// The content type of log objects. It must be exactly this, because readers compare it.
 pub(super) const LOG_TYPE: &str = "text/plain";
 
 /// The second word of a line that records a compaction.
@@ -40,10 +40,10 @@ pub(super) async fn list(store: &dyn ObjectStore, job: &JobId) -> Result<Vec<Log
     Ok(keys)
 }
 
-/// The keys of a job's log objects, and what was stored last of `origin`.
+/// The keys of a job's log objects, and the last stored range of `origin`.
 ///
-/// Chunks and markers tell by their names. A log that was [written at once](store_whole) has
-/// neither: it was the job's first, and its record tells.
+/// Chunks and markers say it in their names. A log that was [written at once](store_whole) has
+/// neither. It was the job's first, and its record says it.
 pub(super) async fn locate(
     store: &dyn ObjectStore,
     job: &JobId,
@@ -79,12 +79,13 @@ pub(super) fn parts_of(keys: &[LogKey], day: Day) -> Vec<u32> {
     of_day.collect()
 }
 
-/// Which chunks a daily object says it holds: of each attempt the range that goes farthest.
+/// Which chunks a daily object has, according to its records: for each attempt, the range that goes
+/// farthest.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Covered(BTreeMap<Origin, FrameRange>);
 
 impl Covered {
-    /// Adds what the records in `daily` say.
+    /// Adds the records in `daily`.
     pub(super) fn read(&mut self, daily: &[u8]) {
         for line in daily.split(|byte| *byte == b'\n') {
             for range in record(line).into_iter().flatten() {
@@ -114,7 +115,7 @@ pub(super) fn record(line: &[u8]) -> Option<Vec<FrameRange>> {
     ranges.filter(|ranges| !ranges.is_empty())
 }
 
-/// One range an attempt, from the first to the last of the chunks given.
+/// One range for each attempt, from the first to the last of the given chunks.
 fn spans(chunks: &[FrameRange]) -> Vec<FrameRange> {
     let mut spans: BTreeMap<&Origin, FrameRange> = BTreeMap::new();
     for chunk in chunks {
@@ -151,13 +152,13 @@ pub(super) async fn in_order_of_time(
     Ok(())
 }
 
-/// Puts the chunks of `day` into the daily log and deletes them; safe to repeat at any time, also
-/// while more chunks of the same day are being stored.
+/// Puts the chunks of `day` into the daily log and deletes them. It can be repeated at any time,
+/// also while more chunks of the same day are being stored.
 ///
 /// # Errors
 ///
-/// Whatever the store says; only "no such object" counts as an empty log. A
-/// [`StoreError::ConditionFailed`] means that somebody else kept writing.
+/// The store's errors. Only "no such object" counts as an empty log. A
+/// [`StoreError::ConditionFailed`] means that another worker kept writing.
 pub async fn compact(store: &dyn ObjectStore, job: &JobId, day: Day) -> Result<(), StoreError> {
     let mut conflicts = 0;
     loop {
@@ -174,12 +175,12 @@ pub async fn compact(store: &dyn ObjectStore, job: &JobId, day: Day) -> Result<(
     }
 }
 
-/// Stores the whole log of a job that has none yet as its daily log at once: what a chunk, its
-/// compaction and its deletion come to. Gives `false` where there is a log already.
+/// Stores the whole log of a job that has none yet as its daily log: the same result as a chunk,
+/// its compaction and its deletion. Returns `false` if there is a log already.
 ///
 /// # Errors
 ///
-/// Whatever the store says; then nothing is stored, or the record tells that it is.
+/// The store's errors. Then nothing is stored, or the record says that it is.
 pub(super) async fn store_whole(
     store: &dyn ObjectStore,
     job: &JobId,
@@ -219,8 +220,8 @@ async fn compact_once(
     let (held, left): (Vec<_>, Vec<_>) =
         std::mem::take(&mut chunks).into_iter().partition(|chunk| last.covered.holds(chunk));
     let (all, mut left) = (left.len(), once_each(left));
-    // What an earlier compaction left behind goes first: a new part is begun only when the last
-    // one alone tells which chunks are compacted.
+    // Leftovers of an earlier compaction go first: a new part begins only when the last part alone
+    // says which chunks are compacted.
     retire(store, job, day, &held, &keys).await?;
     if left.is_empty() {
         return Ok(Progress::Done);
@@ -231,7 +232,7 @@ async fn compact_once(
     Ok(if taken == all { Progress::Done } else { Progress::More })
 }
 
-/// The part of a daily log that is written to.
+/// The part of a daily log that is being filled.
 struct Part {
     number: u32,
     bytes: Bytes,
@@ -264,16 +265,15 @@ impl Part {
                 let condition = Condition::Unchanged(object.etag);
                 Ok(Self { number, bytes: object.bytes, condition, covered })
             }
-            // Only this is an empty log: any other error must not let a write erase the day.
+            // Only this means an empty log. After any other error, a write could erase the day.
             Err(StoreError::NotFound { .. }) => Ok(fresh(number)),
-            // Not written by us, for ours stay below that.
+            // Not written by us, because our objects stay smaller.
             Err(StoreError::TooLarge { .. }) => Ok(fresh(number + 1)),
             Err(error) => Err(error),
         }
     }
 
-    /// Writes the part again with as many of the chunks as it takes, but one at least; gives how
-    /// many.
+    /// Rewrites the part with as many chunks as fit, at least one. Returns how many.
     async fn append(
         self,
         store: &dyn ObjectStore,
@@ -303,7 +303,8 @@ impl Part {
     }
 }
 
-/// Deletes compacted chunks, once their markers stand; then the markers that these replace.
+/// Deletes compacted chunks after their markers are written, and then the markers that these
+/// replace.
 async fn retire(
     store: &dyn ObjectStore,
     job: &JobId,
@@ -331,8 +332,8 @@ async fn retire(
     Ok(())
 }
 
-/// Compacts every day of a job that has chunks, and deletes the markers of its earlier attempts:
-/// the end of `run`, after which no container of theirs is attached to again.
+/// Compacts every day of a job that has chunks, and deletes the markers of its earlier attempts.
+/// This is for the end of `run`, when no container of those attempts is adopted any more.
 ///
 /// # Errors
 ///

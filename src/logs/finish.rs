@@ -17,7 +17,7 @@ use crate::storage::Bucket;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 impl Shipper {
-    /// Everything that is done once the output has ended.
+    /// Everything that happens after the output has ended.
     pub(super) async fn settle(mut self, deadline: Instant) -> LogSummary {
         let spooled = self.output.file().await;
         let upload = self.upload(spooled, deadline);
@@ -40,8 +40,8 @@ impl Shipper {
         }
     }
 
-    /// Whether nothing is stored yet, and all there will be is one chunk: then it need not be
-    /// stored as such.
+    /// Whether nothing is stored yet, and the whole log is one chunk: then it is not stored as a
+    /// chunk.
     pub(super) fn is_all_at_hand(&self) -> bool {
         let is_fresh = self.is_first_log && self.days.is_empty() && self.put.is_none();
         self.ended
@@ -51,8 +51,8 @@ impl Shipper {
             && self.backlog.only().is_some()
     }
 
-    /// Stores the log of a short run in one piece; says whether that is done. It may be tried in
-    /// vain, for the usual way is still open.
+    /// Stores the log of a short run in one piece. Returns whether that worked. It may fail,
+    /// because the usual way is still open.
     async fn store_whole(&mut self, deadline: Instant) -> bool {
         let Some((chunk, bytes)) = self.backlog.only() else { return false };
         let left = deadline.saturating_duration_since(Instant::now());
@@ -60,7 +60,7 @@ impl Shipper {
         let storing = store_whole(&*self.shared.store, job, day, range, bytes);
         match timeout_at(deadline - left / 2, storing).await {
             Ok(Ok(true)) => {
-                self.days.extend(self.backlog.stored().map(|chunk| chunk.day));
+                self.note_stored();
                 true
             }
             Ok(Err(error)) => {
@@ -71,7 +71,7 @@ impl Shipper {
         }
     }
 
-    /// Stores the chunks that are left, again and again until `deadline`.
+    /// Stores the remaining chunks, and retries until `deadline`.
     pub(super) async fn drain(&mut self, deadline: Instant) {
         let mut pause = PAUSES.0;
         let work = async {
@@ -89,11 +89,11 @@ impl Shipper {
                 }
             }
         };
-        // That the time is over shows in what is left.
+        // If time ran out, chunks are left.
         let _in_time = timeout_at(deadline, work).await;
     }
 
-    /// Stores the whole output; gives its key, or what went wrong.
+    /// Stores the whole output. Returns its key, or what went wrong.
     fn upload(
         &self,
         file: Option<TempPath>,
@@ -114,7 +114,7 @@ impl Shipper {
         }
     }
 
-    /// What fails here is not lost: the chunks stay, are read like the daily log, and the next
+    /// A failure here loses nothing: the chunks stay, are read like the daily log, and the next
     /// compaction takes them.
     async fn compact(&mut self, deadline: Instant) {
         let work = async {

@@ -18,7 +18,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// The stream's name, as it stands in stored lines.
+    /// The stream's name in stored lines.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Stream {
     }
 }
 
-/// What the engine delivered at once: a line, or a piece of one (the engine cuts at 16 KiB).
+/// What the engine delivered at once: a line, or a piece of a line (the engine cuts at 16 KiB).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// Where it was written.
@@ -43,23 +43,23 @@ pub struct Frame {
     pub time: Timestamp,
     /// The bytes. Only the last piece of a line ends in `\n`.
     pub bytes: Bytes,
-    /// Whether the engine had thrown away output before this frame, which nobody has read.
+    /// Whether the engine had dropped unread output before this frame.
     pub after_gap: bool,
 }
 
-/// Where a container's output has come to, told by what the engine says of its frames: so its
-/// place is found again when the output is read once more, also when its beginning was rotated away.
+/// A position in a container's output, in terms of what the engine says about frames. So the
+/// position is found again when the output is read again, also if its beginning was rotated away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor {
     /// Where the last frame was written.
     pub stream: Stream,
     /// When the engine received it.
     pub time: Timestamp,
-    /// How many frames of this output with this stamp there were up to it: the pieces of a line
-    /// share theirs.
+    /// How many frames of this output had this stamp, up to this one: the pieces of a line share
+    /// their stamp.
     pub count: u32,
-    /// The latest stamp so far, of both outputs: these are stamped apart, and a clock may be set
-    /// back.
+    /// The latest stamp so far, of both outputs. They are stamped separately, and a clock may be
+    /// set back.
     pub latest: Timestamp,
 }
 
@@ -70,13 +70,13 @@ pub enum Order {
     Before,
     /// It is the frame at the cursor.
     Last,
-    /// Beyond it, and the cursor itself has not come: it is not in the output any more.
+    /// After it, and the frame at the cursor has not come: it is no longer in the output.
     Beyond,
 }
 
 impl Cursor {
-    /// Where `frame` is, when the output is read from anywhere before the cursor; `seen` counts the
-    /// frames with its stamp, and begins with 0.
+    /// Where `frame` is, if the output is read from any position before the cursor. `seen` counts
+    /// the frames with its stamp, and begins with 0.
     pub fn compare(&self, seen: &mut u32, frame: &Frame) -> Order {
         if frame.stream == self.stream && frame.time == self.time {
             *seen = seen.saturating_add(1);
@@ -89,7 +89,7 @@ impl Cursor {
 /// Moves a cursor on with each frame of a container's output.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CursorTracker {
-    /// The last stamp of each output, and how many frames with it came.
+    /// The last stamp of each output, and how many frames had it.
     last: [Option<(Timestamp, u32)>; 2],
     latest: Option<Timestamp>,
     now: Option<Cursor>,

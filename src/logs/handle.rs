@@ -1,4 +1,4 @@
-//! What a caller holds of an attached container, and what it gets at the end.
+//! The caller's handle of an attached container, and the summary at the end.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
-/// For a shipper to hand over its summary after its own deadline.
+/// How long a shipper may take to return its summary after its own deadline.
 pub(super) const HANDOVER: Duration = Duration::from_secs(1);
 
-/// What became of a container's output.
+/// A summary of a container's output.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogSummary {
     /// Lines that were written.
@@ -19,7 +19,7 @@ pub struct LogSummary {
     pub bytes: u64,
     /// Lines that could not be stored.
     pub dropped: u64,
-    /// Whether the output went beyond the cap of a terminating run.
+    /// Whether the output exceeded the limit of a terminating run.
     pub truncated: bool,
     /// The last part of the output as it was written, both streams in order of arrival, from the
     /// start of a line where possible.
@@ -28,11 +28,11 @@ pub struct LogSummary {
     pub output_key: Option<String>,
     /// The keys of the daily logs, in the logs bucket, that have lines of this attempt.
     pub log_keys: Vec<String>,
-    /// What of this is incomplete, and why.
+    /// What is incomplete, and why.
     pub degraded: Option<String>,
 }
 
-/// An attached container. Dropped, it lets the shipper go on until the output ends or the
+/// An attached container. If it is dropped, the shipper goes on until the output ends or the
 /// collector stops.
 #[derive(Debug)]
 pub struct LogHandle {
@@ -45,13 +45,13 @@ impl LogHandle {
         Self { finish, task }
     }
 
-    /// Waits for the end of the output, stores what is left, compacts the log and, for a
-    /// terminating run, stores the whole output; `within` at most, and half of it at most for the
-    /// end of the output. Never fails: what could not be done is in
-    /// [`degraded`](LogSummary::degraded).
+    /// Waits for the end of the output, stores the rest, compacts the log and, for a terminating
+    /// run, stores the whole output. It takes at most `within`, and at most half of it for the end
+    /// of the output. It never fails: [`degraded`](LogSummary::degraded) says what could not be
+    /// done.
     pub async fn finish(self, within: Duration) -> LogSummary {
         let deadline = Instant::now() + within;
-        // An error means that the collector was stopped and the summary is there already.
+        // An error means that the collector was stopped, and the summary already exists.
         let _stopped = self.finish.send(deadline);
         let mut task = self.task;
         let degraded = match timeout_at(deadline + HANDOVER, &mut task).await {

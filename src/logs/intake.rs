@@ -8,11 +8,12 @@ use super::output::Kept;
 use super::shipper::{Batch, Position, Shipper};
 use super::{Frame, Order, Stream};
 
-/// What the log says where the engine threw output away before it was read.
+/// What the log says if the engine dropped output before it was read.
 pub const LOST_NOTICE: &str =
     "[longshore] output is missing here: the engine threw it away before it was read";
 
-/// Where memory is short, lines of one container are sealed and moved to disk from so many bytes.
+/// If memory is short, lines of one container are sealed and moved to disk from this size on, in
+/// bytes.
 const SHORT_BYTES: usize = 64 << 10;
 
 impl Shipper {
@@ -48,24 +49,24 @@ impl Shipper {
         self.tell(first);
     }
 
-    /// Finds out whether anybody listens to this job.
+    /// Finds out whether a client listens to this job.
     pub(super) fn hear_listeners(&mut self) {
         let feed = self.shared.feed.as_ref();
         self.told.is_heard = feed.is_some_and(|feed| feed.is_listened_to(&self.source.job));
     }
 
-    /// Sends what was taken to those who listen; `first` is the number of its first frame.
+    /// Sends the new lines to listeners. `first` is the number of their first frame.
     pub(super) fn tell(&mut self, first: u64) {
         let Some(feed) = self.shared.feed.as_ref().filter(|_| self.told.is_heard) else {
             return self.told.forget();
         };
-        // What was attached to again is not told before it goes beyond what is stored.
+        // The output of an adopted container is sent only from beyond the stored part.
         if matches!(self.position, Position::New) {
             feed.send(self.told.messages(&self.source, first, self.assembler.frames()));
         }
     }
 
-    /// A line of our own in the log, and to those who listen.
+    /// Adds a line of our own to the log, and sends it to listeners.
     fn notice(&mut self, time: Timestamp, text: String) {
         self.cutter.notice(time, &text);
         let (stream, seq) = (Stream::Stderr, self.assembler.frames());
@@ -83,7 +84,7 @@ impl Shipper {
         let is_new = self.is_new();
         self.take_lines(lines, is_new).await;
         if let Position::Found { next } = self.position {
-            // Stored chunks end here: a line that was open was cut.
+            // Stored chunks end here, so an open line was cut.
             let mut lines = Vec::new();
             self.assembler.cut(&mut lines);
             self.assembler.count_on_from(next);
@@ -93,8 +94,8 @@ impl Shipper {
         }
     }
 
-    /// Compares a frame of a container that is attached to again with what is stored. Says whether
-    /// what comes after that is not there any more, at least in part.
+    /// Compares a frame of an adopted container with the stored log. Returns whether a part of the
+    /// output after the stored log is missing.
     async fn pass_over(&mut self, frame: &Frame) -> bool {
         let Position::Behind { last, seen } = &mut self.position else { return false };
         let next = last.last.saturating_add(1);
@@ -126,7 +127,7 @@ impl Shipper {
         self.notice(frame.time, LOST_NOTICE.to_owned());
     }
 
-    /// Whether what comes now is not stored yet.
+    /// Whether the current output is not stored yet.
     fn is_new(&self) -> bool {
         matches!(self.position, Position::New)
     }

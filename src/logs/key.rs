@@ -24,7 +24,7 @@ impl Day {
         Self(Offset::UTC.to_datetime(time).date())
     }
 
-    /// The day after; the last day there is stays.
+    /// The next day. The last possible day stays.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.tomorrow().unwrap_or(self.0))
@@ -52,7 +52,7 @@ impl FromStr for Day {
     }
 }
 
-/// One attempt of a run: what the frames of one container are counted in.
+/// One attempt of a run. The frames of its container are counted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Origin {
     /// The run.
@@ -64,13 +64,13 @@ pub(super) struct Origin {
 /// Frames `first` to `last` of one container, both included.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct FrameRange {
-    /// Whose frames.
+    /// The attempt.
     pub origin: Origin,
     /// The first frame.
     pub first: u64,
     /// The last frame.
     pub last: u64,
-    /// The cursor at the last frame, by which it is found in the engine's output.
+    /// The cursor at the last frame. It finds the frame in the engine's output.
     pub end: Cursor,
 }
 
@@ -107,8 +107,8 @@ pub(super) enum LogKey {
     Daily(Day, u32),
     /// `{day}/{range}.log`: an immutable chunk.
     Chunk(Day, FrameRange),
-    /// `{day}/{range}.done`: chunks up to here were compacted and are gone. Where to go on when
-    /// the container is attached to again.
+    /// `{day}/{range}.done`: chunks up to here were compacted and deleted. It says where to go on
+    /// after an adoption.
     Done(Day, FrameRange),
 }
 
@@ -125,7 +125,7 @@ impl LogKey {
         }
     }
 
-    /// Reads a key of `job` back; `None` for what is not ours.
+    /// Reads a key of `job`; `None` if it is not ours.
     #[must_use]
     pub(super) fn parse(job: &JobId, key: &str) -> Option<Self> {
         let name = key.strip_prefix(&prefix(job))?;
@@ -156,7 +156,7 @@ impl LogKey {
     }
 }
 
-/// What the keys of a job's logs begin with.
+/// The prefix of the keys of a job's logs.
 #[must_use]
 pub(super) fn prefix(job: &JobId) -> String {
     format!("logs/{job}/")
@@ -168,8 +168,8 @@ pub fn daily_key(job: &JobId, day: Day) -> String {
     LogKey::Daily(day, 1).key(job)
 }
 
-/// The range that was stored last of `origin`: where to go on when its container is attached to
-/// again. Chunks are stored one after another, so the greatest tells.
+/// The last stored range of `origin`: where to go on after an adoption. Chunks are stored one after
+/// another, so it is the greatest.
 #[must_use]
 pub(super) fn last_stored<'a>(
     keys: impl IntoIterator<Item = &'a LogKey>,
@@ -182,11 +182,11 @@ pub(super) fn last_stored<'a>(
     stored.max_by_key(|range| range.last)
 }
 
-/// Chooses from the chunks of one day, in order of frames, those that hold every frame once.
+/// Chooses, from the chunks of one day in order of frames, those that have every frame once.
 ///
-/// There is no choice but where two workers stored chunks of one container, such as one that lost
-/// its segment while a PUT was on its way, and its successor: then the ranges overlap. Going back
-/// from the last frame, each chunk is followed by the one that ends just before it.
+/// There is a choice only if two workers stored chunks of one container, for example a worker that
+/// lost its segment during a PUT, and its successor. Then ranges overlap. The search goes back from
+/// the last frame: after each chunk comes the one that ends just before it.
 #[must_use]
 pub(super) fn once_each(mut chunks: Vec<FrameRange>) -> Vec<FrameRange> {
     chunks.sort();
@@ -198,14 +198,14 @@ pub(super) fn once_each(mut chunks: Vec<FrameRange>) -> Vec<FrameRange> {
     chosen
 }
 
-/// The chunk to read before `next`; with none, the first of all to be chosen.
+/// The chunk to read before `next`; without `next`, the first one to choose.
 fn before<'a>(chunks: &'a [FrameRange], next: Option<&FrameRange>) -> Option<&'a FrameRange> {
     let Some(next) = next else {
         return chunks.iter().max_by_key(|chunk| (&chunk.origin, chunk.last, chunk.first));
     };
     let same = chunks.iter().filter(|chunk| chunk.origin == next.origin);
     let earlier: Vec<_> = same.filter(|chunk| chunk.first < next.first).collect();
-    // A chunk that overlaps repeats lines; only where nothing else has them is that better.
+    // An overlapping chunk repeats lines. That is better only if no other chunk has them.
     let adjoining = earlier.iter().filter(|chunk| chunk.last + 1 >= next.first);
     let chosen = adjoining.min_by_key(|chunk| (chunk.last, chunk.first)).or_else(|| {
         earlier.iter().max_by_key(|chunk| (chunk.last, std::cmp::Reverse(chunk.first)))
@@ -288,13 +288,14 @@ mod tests {
             once_each(chunks).iter().map(|chunk| (chunk.first, chunk.last)).collect()
         };
         assert_eq!(chosen(&[(0, 4), (5, 9)]), [(0, 4), (5, 9)]);
-        // A late PUT of a worker that is gone, and what its successor stored.
+        // A late PUT of a former worker, and the chunks of its successor.
         assert_eq!(chosen(&[(0, 7), (0, 4), (5, 9)]), [(0, 4), (5, 9)]);
         assert_eq!(chosen(&[(0, 4), (0, 7)]), [(0, 7)]);
-        // Two at a time, each with cuts of its own.
+        // Two workers at the same time, each with its own cuts.
         let both = [(0, 3), (4, 8), (9, 12), (0, 5), (6, 12), (13, 20)];
         assert_eq!(chosen(&both), [(0, 5), (6, 12), (13, 20)]);
-        // What only an overlapping chunk has is better repeated than lost, and a hole stays one.
+        // Lines that only an overlapping chunk has are better repeated than lost, and a gap stays a
+        // gap.
         assert_eq!(chosen(&[(0, 5), (3, 9)]), [(0, 5), (3, 9)]);
         assert_eq!(chosen(&[(0, 5), (8, 9)]), [(0, 5), (8, 9)]);
     }

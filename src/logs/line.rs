@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use super::{Frame, Stream};
 use crate::job::mask::Mask;
 
-/// The longest line, in bytes; what is longer becomes several lines, each but the last marked.
+/// The longest line, in bytes. A longer one becomes several lines; all but the last are marked.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// What a stored line ends with when its text goes on in the next line of the same stream.
+/// The end of a stored line whose text goes on in the next line of the same stream.
 pub const CUT_MARK: &str = " [longshore] the line goes on";
 
 /// How a line ended.
@@ -18,7 +18,7 @@ pub const CUT_MARK: &str = " [longshore] the line goes on";
 pub enum Ending {
     /// By a newline.
     Newline,
-    /// By us: it was too long, or had to be stored before its end came. Its text goes on.
+    /// By us: it was too long, or had to be stored before its end. Its text goes on.
     Cut,
     /// By the end of the output.
     End,
@@ -40,13 +40,13 @@ pub struct Line {
 }
 
 impl Line {
-    /// Bytes of output that this line stands for.
+    /// How many bytes of output this line covers.
     #[must_use]
     pub fn output_bytes(&self) -> u64 {
         self.text.len() as u64 + u64::from(self.ending == Ending::Newline)
     }
 
-    /// Appends the line as it stands in the store: `{RFC 3339 time} {stdout|stderr} {text}\n`.
+    /// Appends the line in its stored form: `{RFC 3339 time} {stdout|stderr} {text}\n`.
     pub fn store_into(&self, out: &mut Vec<u8>) {
         write_stored(out, self.time, self.stream.as_str(), &self.text);
         if self.ending == Ending::Cut {
@@ -63,7 +63,7 @@ pub(super) fn write_stored(out: &mut Vec<u8>, time: Timestamp, word: &str, text:
     let _infallible = writeln!(out, "{} {word} {text}", stored_time(time));
 }
 
-/// A time as it stands in stored lines; of two, the later one is the greater text.
+/// A time in the form of stored lines. The later of two is the greater text.
 #[must_use]
 pub(super) fn stored_time(time: Timestamp) -> String {
     format!("{time:.9}")
@@ -77,14 +77,15 @@ struct Open {
     bytes: Vec<u8>,
 }
 
-/// Puts the pieces of lines together, each stream for itself; lines come out in the order in which
-/// they were completed, with secrets masked.
+/// Puts the pieces of lines together, for each stream separately. Lines come out in the order of
+/// their ends, with secrets masked.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     mask: Mask,
-    /// At most one a stream, in the order in which they were opened.
+    /// At most one for each stream, in the order in which they were opened.
     open: Vec<Open>,
-    /// What a cut line ended with that may be the beginning of a secret: it waits for what follows.
+    /// The end of a cut line that may be the beginning of a secret. It waits for the text that
+    /// follows.
     kept: Vec<Open>,
     frames: u64,
 }
@@ -96,13 +97,13 @@ impl Assembler {
         Self { mask, ..Self::default() }
     }
 
-    /// How many frames were taken, which is the number of the next one.
+    /// How many frames were taken: the number of the next one.
     #[must_use]
     pub(super) fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Says that the next frame is number `next`, for the frames before were counted otherwise.
+    /// Sets the number of the next frame. The frames before were counted elsewhere.
     pub(super) fn count_on_from(&mut self, next: u64) {
         self.frames = next;
     }
@@ -113,13 +114,13 @@ impl Assembler {
         self.open.iter().map(|open| open.bytes.len()).sum()
     }
 
-    /// Whether every line that was begun is complete: only here may a chunk end.
+    /// Whether no line is open: a chunk may end only here.
     #[must_use]
     pub(super) fn is_clean(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Takes the next frame; appends the lines that it completes to `out`.
+    /// Takes the next frame, and appends the lines that it completes to `out`.
     pub(super) fn push(&mut self, frame: &Frame, out: &mut Vec<Line>) {
         let seq = self.frames;
         self.frames += 1;
@@ -138,12 +139,12 @@ impl Assembler {
         }
     }
 
-    /// Ends every open line here: what comes later begins new lines.
+    /// Ends every open line. Later output begins new lines.
     pub(super) fn cut(&mut self, out: &mut Vec<Line>) {
         self.end_all(Ending::Cut, out);
     }
 
-    /// The output has ended: what is open are its last lines.
+    /// The output has ended: open lines are its last lines.
     pub(super) fn finish(&mut self, out: &mut Vec<Line>) {
         let of_no_open_line = |kept: &Open| self.open.iter().all(|open| open.stream != kept.stream);
         let kept: Vec<_> = self.kept.drain(..).filter(of_no_open_line).collect();
@@ -155,14 +156,14 @@ impl Assembler {
         let seq = self.frames.saturating_sub(1);
         for open in std::mem::take(&mut self.open) {
             let line = self.line(open, ending, seq);
-            // Nothing but the beginning of a secret: it is all kept.
+            // Only the beginning of a secret: all of it is kept back.
             if !(ending == Ending::Cut && line.text.is_empty()) {
                 out.push(line);
             }
         }
     }
 
-    /// Makes a line. Of one that is cut, what may be the beginning of a secret is kept for the next.
+    /// Makes a line. If a line is cut, a possible beginning of a secret is kept for the next line.
     fn line(&mut self, mut open: Open, ending: Ending, seq: u64) -> Line {
         if ending == Ending::Cut {
             let kept = open.bytes.split_off(self.mask.safe_end(&open.bytes));
@@ -192,7 +193,7 @@ impl Assembler {
             let (head, tail) = piece.split_at(MAX_LINE_BYTES - open.bytes.len());
             open.bytes.extend_from_slice(head);
             let end = whole_chars(&open.bytes).min(self.mask.safe_end(&open.bytes));
-            // A secret as long as a line is not waited for.
+            // A secret as long as a line does not delay the line.
             let kept = open.bytes.split_off(if end == 0 { open.bytes.len() } else { end });
             let bytes = std::mem::replace(&mut open.bytes, kept);
             let cut = Open { stream: open.stream, time: open.time, bytes: self.mask.apply(bytes) };
@@ -212,7 +213,7 @@ impl Open {
     }
 }
 
-/// How many of `bytes` can be cut off without cutting through a character at the end.
+/// How many of `bytes` can be taken without splitting a character at the end.
 fn whole_chars(bytes: &[u8]) -> usize {
     const LONGEST_CHAR: usize = 4;
     let from = bytes.len().saturating_sub(LONGEST_CHAR);
@@ -228,10 +229,10 @@ fn whole_chars(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// A line as it was read from the store.
+/// A line from the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredLine<'a> {
-    /// When the engine received it, as stored; empty for a line that is not in our form.
+    /// When the engine received it, as stored; empty if the line is not in our form.
     pub time: &'a str,
     /// Where it was written; `None` for a line that is not in our form.
     pub stream: Option<Stream>,
@@ -242,7 +243,7 @@ pub struct StoredLine<'a> {
 }
 
 impl<'a> StoredLine<'a> {
-    /// Takes a stored line apart. A line that is not in our form (an earlier log) is all text.
+    /// Parses a stored line. A line that is not in our form (from an earlier log) is only text.
     #[must_use]
     pub fn parse(raw: &'a str) -> Self {
         let mut parts = raw.splitn(3, ' ');

@@ -1,4 +1,4 @@
-//! Lines as they come, for whoever listens. Costs nothing while nobody does.
+//! Live lines for listeners. Without a listener it costs nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use super::line::{CUT_MARK, Ending, Line, stored_time};
 use super::source::LogSource;
 use crate::job::{JobId, LineStream, LiveLine, LogLines};
 
-/// How long the word of a listener holds. It is said again several times in this time.
+/// How long a listener's message is valid. The listener repeats it several times in this time.
 pub const LISTENING_HOLDS: Duration = Duration::from_secs(30);
 
-/// Jobs that are listened to at a time; more are not heard.
+/// The most jobs with listeners at a time. Further listeners are ignored.
 const MAX_LISTENED: usize = 1000;
 
-/// Messages that may wait for the broker; more are dropped, and read from the store by those who
-/// miss them.
+/// How many messages may wait for the broker. More are dropped, and their readers read them from
+/// the store.
 const MAX_WAITING: usize = 32;
 
 /// Bytes of text in one message, about.
 const MAX_MESSAGE_BYTES: usize = 128 << 10;
 
-/// Who listens, and the way to them.
+/// The listeners, and the way to them.
 #[derive(Debug)]
 pub struct LiveFeed {
     out: mpsc::Sender<LogLines>,
-    /// Whether anybody listens to anything.
+    /// Whether any job has a listener.
     any: AtomicBool,
     listened: Mutex<HashMap<JobId, Instant>>,
 }
@@ -45,7 +45,7 @@ impl LiveFeed {
         (Arc::new(Self { out, any, listened }), messages)
     }
 
-    /// Somebody listens to a job, for the next moments.
+    /// Notes that a client listens to a job, for the next seconds.
     pub(super) fn listen(&self, job: JobId) {
         let now = Instant::now();
         let mut listened = self.listened.lock();
@@ -56,7 +56,7 @@ impl LiveFeed {
         self.any.store(true, Ordering::Release);
     }
 
-    /// Whether anybody listens to a job.
+    /// Whether a job has a listener.
     pub(super) fn is_listened_to(&self, job: &JobId) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return false;
@@ -68,8 +68,8 @@ impl LiveFeed {
         listened.contains_key(job)
     }
 
-    /// Sends messages, those that there is room for: what goes beyond is a gap, which its readers
-    /// find by its numbers.
+    /// Sends messages as long as there is room. Dropped ones leave a gap, which readers find by the
+    /// numbers.
     pub(super) fn send(&self, messages: Vec<LogLines>) {
         for message in messages {
             if self.out.try_send(message).is_err() {
@@ -79,30 +79,30 @@ impl LiveFeed {
     }
 }
 
-/// What one container has to tell.
+/// The live lines of one container.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// Whether anybody listens.
+    /// Whether there is a listener.
     pub(super) is_heard: bool,
     lines: Vec<Line>,
-    /// The number of the frame up to which everything was told, since somebody listens.
+    /// The number of the frame up to which everything was sent, since there is a listener.
     from: Option<u64>,
 }
 
 impl Told {
-    /// Takes a line, if anybody listens.
+    /// Takes a line, if there is a listener.
     pub(super) fn push(&mut self, line: &Line) {
         if self.is_heard {
             self.lines.push(line.clone());
         }
     }
 
-    /// The messages that tell what was taken, which are the lines of frames `first` to `next`, the
-    /// latter not included.
+    /// The messages with the lines that were taken: those of frames `first` to `next`, without
+    /// `next`.
     pub(super) fn messages(&mut self, source: &LogSource, first: u64, next: u64) -> Vec<LogLines> {
         let lines = std::mem::take(&mut self.lines);
         if lines.is_empty() {
-            // What has come are pieces of a line that is not complete.
+            // Only pieces of an open line have come.
             self.from.get_or_insert(first);
             return Vec::new();
         }
@@ -123,19 +123,19 @@ impl Told {
                 }
             }
         }
-        // Only with the last of them has everything been told.
+        // Everything has been sent only with the last of them.
         if let Some(last) = messages.last_mut() {
             last.to = next;
         }
         messages
     }
 
-    /// Frame `next` is the first that is told.
+    /// Frame `next` is the first that is sent.
     pub(super) fn begin(&mut self, next: u64) {
         self.from.get_or_insert(next);
     }
 
-    /// The message for one who has just come.
+    /// The greeting for a new listener.
     pub(super) fn greeting(&mut self, source: &LogSource, next: u64) -> LogLines {
         self.from = Some(next);
         message(source, LineStream::Stdout, next, next)

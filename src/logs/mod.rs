@@ -1,10 +1,10 @@
 //! Container logs: frames in, immutable chunks out, on a timer; at the end of a day or a run the
 //! chunks become the daily log.
 //!
-//! [`LogCollector`] is the segment's loop; a `Shipper` a container does its work. What is pure
-//! stands apart: frames to lines (`line`), secrets (`mask`), lines to chunks (`chunk`), names
-//! (`key`). What waits for the store is in a `backlog`, in memory and on disk (`spool`). No engine
-//! here: frames come as a stream. No S3 here: chunks go to an
+//! [`LogCollector`] is the segment's loop. One `Shipper` for each container does the work. Pure
+//! code is separate: frames to lines (`line`), secrets (`mask`), lines to chunks (`chunk`), names
+//! (`key`). Chunks that wait for the store are in a `backlog`, in memory and on disk (`spool`). No
+//! engine here: frames come as a stream. No S3 here: chunks go to an
 //! [`ObjectStore`](crate::storage::ObjectStore).
 
 mod backlog;

@@ -1,4 +1,4 @@
-//! The output as the user wrote it: its last part in memory, the whole of it in a file.
+//! The output as the program wrote it: its last part in memory, all of it in a file.
 
 use tempfile::TempPath;
 use tokio::fs::File;
@@ -17,7 +17,7 @@ pub(super) struct RawText {
 }
 
 impl RawText {
-    /// Appends `line`. A line of the other stream never runs on from an open one.
+    /// Appends `line`. A line of the other stream never continues an open one.
     pub(super) fn push(&mut self, line: &Line, out: &mut Vec<u8>) {
         if self.open.is_some_and(|open| open != line.stream) {
             out.push(b'\n');
@@ -30,7 +30,7 @@ impl RawText {
     }
 }
 
-/// Of the last bytes of a text one part in so many is given up, to begin at the start of a line.
+/// The fraction of a tail that may be dropped so that the tail begins at the start of a line.
 const MAX_CUT_PART: usize = 16;
 
 /// The last bytes of a text.
@@ -44,7 +44,7 @@ struct Tail {
 impl Tail {
     fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
-        // Trimmed only at twice its size, so that a byte is moved once on average.
+        // Trimmed only at twice its size, so a byte moves once on average.
         if self.bytes.len() > self.max.saturating_mul(2) {
             self.trim();
         }
@@ -64,7 +64,7 @@ impl Tail {
         let start = match near.iter().position(|byte| *byte == b'\n') {
             _ if !self.cut || before == Some(b'\n') => 0,
             Some(end) => end + 1,
-            // A long line is kept as far as it fits: a progress bar may be all there is to see.
+            // A long line is kept as far as it fits: it may be a progress bar, and the only output.
             None => self.bytes.iter().position(|byte| byte & 0xc0 != 0x80).unwrap_or(0),
         };
         String::from_utf8_lossy(&self.bytes[start..]).into_owned()
@@ -85,24 +85,24 @@ impl Whole {
     }
 }
 
-/// What became of a line.
+/// What happened to a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
-    /// It is within the cap.
+    /// It is within the limit.
     Yes,
-    /// It is the first beyond the cap.
+    /// It is the first beyond the limit.
     CapReached,
-    /// The cap was reached before.
+    /// The limit was reached before.
     No,
 }
 
-/// Everything that is kept of a run's output beside its log.
+/// Everything that is kept of a run's output, in addition to its log.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) lines: u64,
     pub(super) bytes: u64,
     pub(super) capped: bool,
-    /// Why there is no whole output, where there should be one.
+    /// Why the whole output is missing, if there should be one.
     pub(super) failure: Option<String>,
     cap: Option<u64>,
     whole: Option<Whole>,
@@ -112,7 +112,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Of a long-running job: only the tail is kept, and there is no cap.
+    /// For a long-running job: only the tail is kept, and there is no limit.
     pub(super) fn tail_only(tail_bytes: usize) -> Self {
         Self {
             lines: 0,
@@ -127,7 +127,7 @@ impl Output {
         }
     }
 
-    /// Of a terminating run: the first `cap` bytes go to a file of `spool`.
+    /// For a terminating run: the first `cap` bytes go to a file of `spool`.
     pub(super) fn spooled(tail_bytes: usize, cap: u64, spool: &Spool) -> Self {
         let mut output = Self { cap: Some(cap), ..Self::tail_only(tail_bytes) };
         match Whole::create(spool) {
@@ -178,8 +178,7 @@ impl Output {
         self.failure = Some(format!("the whole output could not be kept in a file: {error}"));
     }
 
-    /// The file with the whole output, complete; `None` where there is none. The file goes when
-    /// the path is dropped.
+    /// The file with the whole output; `None` if there is none. Dropping the path removes the file.
     pub(super) async fn file(&mut self) -> Option<TempPath> {
         let mut whole = self.whole.take()?;
         match whole.file.flush().await {

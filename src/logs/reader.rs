@@ -34,12 +34,12 @@ pub struct LogQuery {
     pub tail: Option<usize>,
     /// Only what was written there.
     pub stream: Option<Stream>,
-    /// Only lines that were written then or later. Lines that are not in our form have no time:
-    /// of them the day decides.
+    /// Only lines that were written then or later. For lines that are not in our form, and so have
+    /// no time, the day decides.
     pub since: Option<Timestamp>,
 }
 
-/// Which lines of an object are asked for.
+/// Which lines of an object are wanted.
 #[derive(Debug, Clone, Default)]
 struct Filter {
     stream: Option<Stream>,
@@ -77,10 +77,10 @@ pub enum ReadError {
     LocalFile(#[from] io::Error),
 }
 
-/// What takes the lines, one after another; it may say that it has enough.
+/// Receives the lines, one after another. It may say that it has enough.
 pub type Sink<'a> = &'a mut (dyn FnMut(StoredLine<'_>) -> ControlFlow<()> + Send);
 
-/// The days of which a job has log lines, ascending.
+/// The days for which a job has log lines, ascending.
 ///
 /// # Errors
 ///
@@ -94,12 +94,12 @@ pub async fn list_days(store: &dyn ObjectStore, job: &JobId) -> Result<Vec<Day>,
     Ok(days)
 }
 
-/// Gives the lines that `query` asks for to `sink`, in order. Chunks wait in temporary files; in
-/// memory is one object at a time, and the lines of a tail.
+/// Passes the lines that `query` wants to `sink`, in order. Chunks wait in temporary files. Only
+/// one object at a time, and the lines of a tail, are in memory.
 ///
 /// # Errors
 ///
-/// See [`ReadError`]. Lines may have been given before.
+/// See [`ReadError`]. Some lines may have been passed before.
 pub async fn read(
     store: &dyn ObjectStore,
     job: &JobId,
@@ -108,7 +108,7 @@ pub async fn read(
 ) -> Result<(), ReadError> {
     let filter = &Filter::of(query);
     let mut days = list_days(store, job).await?;
-    // A line may be in the day after its own, for the two outputs are stamped apart.
+    // A line may be in the day after its own, because the two outputs are stamped separately.
     days.retain(|day| query.since.is_none_or(|since| Day::of(since) <= *day));
     days.retain(|day| query.from.is_none_or(|from| from <= *day));
     days.retain(|day| query.to.is_none_or(|to| *day <= to));
@@ -140,7 +140,7 @@ pub async fn read(
     Ok(())
 }
 
-/// How far the log of one attempt of a run is stored: the number of the first frame that is not.
+/// How far the log of one attempt is stored: the number of the first frame that is not stored.
 ///
 /// # Errors
 ///
@@ -163,7 +163,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// Fetches a day. Where `enough` lines are in the newest chunks, only these.
+    /// Fetches a day. If the newest chunks have `enough` lines, fetches only these.
     async fn fetch(
         store: &dyn ObjectStore,
         job: &JobId,
@@ -173,7 +173,7 @@ impl Pieces {
     ) -> Result<Self, ReadError> {
         for _ in 0..=MAX_RESTARTS {
             match Self::try_fetch(store, job, day, filter, enough).await {
-                // A chunk that was listed went into the daily log meanwhile.
+                // A listed chunk has gone into the daily log.
                 Err(ReadError::Store(StoreError::NotFound { .. })) => {}
                 fetched => return fetched,
             }
@@ -193,8 +193,8 @@ impl Pieces {
         let mut chunks = once_each(chunks_of(&keys, day));
         in_order_of_time(store, job, day, &mut chunks).await?;
 
-        // Chunks first, then the daily log: what was compacted in between is found in its record,
-        // and a chunk that is gone begins it all again before a line was given.
+        // Chunks first, then the daily log. The log's record shows what was compacted in between,
+        // and a missing chunk makes the read begin again before a line was passed on.
         let (mut held, mut lines): (VecDeque<(FrameRange, PathBuf)>, usize) = Default::default();
         for (number, chunk) in chunks.into_iter().enumerate().rev() {
             let to = dir.path().join(format!("chunk-{number}"));
@@ -211,7 +211,7 @@ impl Pieces {
             held.push_front((chunk, to));
         }
         let (mut files, mut covered) = (Vec::new(), Covered::default());
-        // Listed again, for the daily log may have got its first part, or one more, meanwhile.
+        // Listed again, because the daily log may have a new part.
         for part in parts_of(&list(store, job).await?, day) {
             let to = dir.path().join(format!("part-{part}"));
             let key = LogKey::Daily(day, part).key(job);
@@ -269,7 +269,7 @@ async fn count(file: &Path, filter: &Filter) -> io::Result<usize> {
     Ok(lines)
 }
 
-/// Gives the lines of a file, our records left out.
+/// Passes on the lines of a file, without our records.
 async fn lines_of(file: &Path, filter: &Filter, sink: Sink<'_>) -> io::Result<ControlFlow<()>> {
     let bytes = tokio::fs::read(file).await?;
     for raw in bytes.split(|byte| *byte == b'\n').filter(|raw| !raw.is_empty()) {

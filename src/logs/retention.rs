@@ -1,9 +1,9 @@
-//! Retention: logs that are older than so many days go. One worker of a namespace does it, once a
-//! day, a bounded piece at a time.
+//! Retention: removes logs that are older than a number of days. One worker of a namespace does it,
+//! once a day, a bounded piece at a time.
 //!
-//! Whose turn it is and how far the last one came stands in one object, written by compare-and-set:
-//! a worker that dies on the way leaves the rest to the next day. The pass also puts chunks of past
-//! days, which a host left that died, into their daily logs.
+//! One object says whose turn it is and how far the last turn came. It is written by
+//! compare-and-set. If a worker dies during its turn, the rest is left for the next day. The pass
+//! also compacts chunks of past days that a dead host left.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,13 +21,16 @@ use crate::storage::{
     Bucket, Condition, ETag, Journal, JournalError, ObjectStore, RecordState, StoreError,
 };
 
-/// How often a worker looks whether a day has begun that nobody has taken.
+/// How often a worker checks whether a new day has begun that no worker has taken.
 const LOOK: Duration = Duration::from_hours(1);
 
-/// Keys that are looked at together.
+/// How many keys are checked together.
 const PAGE: usize = 1000;
 
-/// The largest object that says whose turn it is, in bytes.
+/// Objects in a row that may fail before a pass ends: it is the store then, and not an object.
+const MAX_FAILED_IN_A_ROW: usize = 20;
+
+/// The largest size of the object that says whose turn it is, in bytes.
 const MAX_TURN_BYTES: u64 = 64 << 10;
 
 /// How long logs are kept.
@@ -35,17 +38,19 @@ const MAX_TURN_BYTES: u64 = 64 << 10;
 pub struct Retention {
     /// The age, in days, that a log may reach; at least 1.
     pub days: u32,
-    /// Keys that are looked at in one day.
+    /// How many keys are checked in one day.
     pub max_keys: usize,
 }
 
 /// What a pass did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Keys that were looked at.
+    /// Keys that were checked.
     pub seen: usize,
     /// Objects that were removed.
     pub removed: usize,
+    /// Objects and days that failed. The pass that comes to them next tries them again.
+    pub failed: usize,
 }
 
 /// Why a pass ended before its end.
@@ -59,7 +64,7 @@ pub enum RetentionError {
     Journal(#[from] JournalError),
 }
 
-/// Who has which day, and how far it came.
+/// Which worker has which day, and how far it came.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Turn {
     day: String,
@@ -67,7 +72,7 @@ struct Turn {
     after: String,
 }
 
-/// Takes a turn whenever a day has begun that nobody has taken. Never ends.
+/// Takes a turn whenever a new day has begun that no worker has taken. Never ends.
 pub async fn keep(
     store: &dyn ObjectStore,
     journal: &Journal,
@@ -77,8 +82,10 @@ pub async fn keep(
     loop {
         match sweep(store, journal, namespace, retention, Timestamp::now()).await {
             Ok(None) => {}
-            Ok(Some(Swept { seen, removed })) => info!(seen, removed, "remove old logs"),
-            Err(error) => warn!(%error, "remove old logs"),
+            Ok(Some(Swept { seen, removed, failed })) => {
+                info!(seen, removed, failed, "removed old logs");
+            }
+            Err(error) => warn!(%error, "could not remove old logs; the next day goes on there"),
         }
         sleep(LOOK).await;
     }
@@ -89,7 +96,7 @@ pub async fn keep(
 ///
 /// # Errors
 ///
-/// Whatever the store says. The rest is for the next day then.
+/// Whatever the store says where it fails again and again. The rest is for the next day then.
 pub async fn sweep(
     store: &dyn ObjectStore,
     journal: &Journal,
@@ -112,7 +119,9 @@ pub async fn sweep(
         let most = PAGE.min(retention.max_keys - swept.seen);
         let keys = store.list_page(Bucket::Logs, "logs/", &turn.after, most).await?;
         swept.seen += keys.len();
-        swept.removed += sweep_page(store, journal, &keys, retention.days, now).await?;
+        let (removed, failed) = sweep_page(store, journal, &keys, retention.days, now).await?;
+        swept.removed += removed;
+        swept.failed += failed;
         let is_last = keys.len() < most;
         turn.after = keys.into_iter().next_back().filter(|_| !is_last).unwrap_or_default();
         match write_turn(store, &key, &turn, Condition::Unchanged(etag)).await? {
@@ -128,7 +137,7 @@ pub async fn sweep(
 
 async fn read_turn(store: &dyn ObjectStore, key: &str) -> Result<(Turn, Condition), StoreError> {
     match store.get(Bucket::State, key, MAX_TURN_BYTES).await {
-        // One that cannot be read is begun anew.
+        // If it cannot be read, begin again.
         Ok(object) => {
             let turn = serde_json::from_slice(&object.bytes).unwrap_or_default();
             Ok((turn, Condition::Unchanged(object.etag)))
@@ -138,7 +147,7 @@ async fn read_turn(store: &dyn ObjectStore, key: &str) -> Result<(Turn, Conditio
     }
 }
 
-/// `None`: somebody else has written it.
+/// `None`: another worker has written it.
 async fn write_turn(
     store: &dyn ObjectStore,
     key: &str,
@@ -153,38 +162,84 @@ async fn write_turn(
     }
 }
 
-/// Gives how many objects it removed.
+/// Returns how many objects it removed, and how many it left because they failed.
 async fn sweep_page(
     store: &dyn ObjectStore,
     journal: &Journal,
     keys: &[String],
     days: u32,
     now: Timestamp,
-) -> Result<usize, RetentionError> {
+) -> Result<(usize, usize), RetentionError> {
     let ago = |days: u32| {
         let hours = i64::from(days).saturating_mul(24);
         Day::of(now.checked_sub(hours.hours()).unwrap_or(Timestamp::MIN))
     };
-    // A day is a past one for everybody only when it is over for some time.
+    // For all workers, a day is over only some time after its end.
     let (oldest_kept, past) = (ago(days), ago(1));
+    let mut failures = Failures::default();
     let mut removed = 0;
     let mut left_behind = BTreeSet::new();
     for key in keys {
         let Some((job, parsed)) = parse(key) else { continue };
-        let is_marker = matches!(parsed, LogKey::Done(..));
         if parsed.day() < oldest_kept {
-            if !is_marker || is_finished(journal, &job).await? {
-                store.delete(Bucket::Logs, key).await?;
-                removed += 1;
-            }
+            let is_marker = matches!(parsed, LogKey::Done(..));
+            let deleted = delete_old(store, journal, key, is_marker.then_some(&job)).await;
+            removed += usize::from(failures.note(key, deleted)?.unwrap_or(false));
         } else if parsed.day() < past && matches!(parsed, LogKey::Chunk(..)) {
             left_behind.insert((job, parsed.day()));
         }
     }
     for (job, day) in left_behind {
-        compact(store, &job, day).await?;
+        let compacted = compact(store, &job, day).await.map_err(RetentionError::from);
+        failures.note(&format!("{job} {day}"), compacted)?;
     }
-    Ok(removed)
+    Ok((removed, failures.all))
+}
+
+/// Removes an object that is too old; one that is the marker of a job that may run stays. Returns whether it
+/// is removed.
+async fn delete_old(
+    store: &dyn ObjectStore,
+    journal: &Journal,
+    key: &str,
+    marker_of: Option<&JobId>,
+) -> Result<bool, RetentionError> {
+    if let Some(job) = marker_of
+        && !is_finished(journal, job).await?
+    {
+        return Ok(false);
+    }
+    store.delete(Bucket::Logs, key).await?;
+    Ok(true)
+}
+
+/// What failed in a pass.
+#[derive(Default)]
+struct Failures {
+    all: usize,
+    in_a_row: usize,
+}
+
+impl Failures {
+    /// Logs a failure and lets the pass go on, unless everything fails.
+    fn note<T>(
+        &mut self,
+        what: &str,
+        done: Result<T, RetentionError>,
+    ) -> Result<Option<T>, RetentionError> {
+        match done {
+            Ok(done) => {
+                self.in_a_row = 0;
+                Ok(Some(done))
+            }
+            Err(error) => {
+                warn!(object = what, %error, "could not remove or compact an old log; left it for the next pass");
+                self.all += 1;
+                self.in_a_row += 1;
+                if self.in_a_row < MAX_FAILED_IN_A_ROW { Ok(None) } else { Err(error) }
+            }
+        }
+    }
 }
 
 fn parse(key: &str) -> Option<(JobId, LogKey)> {

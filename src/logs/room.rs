@@ -1,9 +1,9 @@
-//! Room for what waits: bytes that all containers of a worker share.
+//! Room for waiting chunks: bytes that all containers of a worker share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// So many bytes, of memory or of disk, for all who wait.
+/// A number of bytes, of memory or of disk, for all containers.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     max: u64,
@@ -16,26 +16,36 @@ impl Room {
         Self { max, used: Arc::default() }
     }
 
-    /// Takes `bytes`, where there is room for them.
+    /// Takes `bytes`, if there is room for them.
     pub(super) fn take(&self, bytes: u64) -> Option<Hold> {
         let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.max);
         let taken = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
         taken.is_ok().then(|| Hold { room: self.clone(), bytes })
     }
 
-    /// Takes `bytes`, whether there is room or not: for what is there already.
+    /// Takes `bytes`, whether there is room or not: for chunks that already exist.
     pub(super) fn claim(&self, bytes: u64) -> Hold {
         self.used.fetch_add(bytes, Ordering::AcqRel);
         Hold { room: self.clone(), bytes }
     }
 
-    /// Whether there is room for so many bytes at the moment.
+    /// How many are taken.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Acquire)
+    }
+
+    /// How many there are.
+    pub(super) fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// Whether there is room for this many bytes at the moment.
     pub(super) fn has(&self, bytes: u64) -> bool {
         self.used.load(Ordering::Acquire).saturating_add(bytes) <= self.max
     }
 }
 
-/// Bytes that are taken, until this is dropped.
+/// Bytes that are taken until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Hold {
     room: Room,
@@ -48,7 +58,7 @@ impl Hold {
         self.bytes
     }
 
-    /// Makes it so many bytes, whether there is room or not.
+    /// Changes it to this many bytes, whether there is room or not.
     pub(super) fn resize(&mut self, bytes: u64) {
         self.room.used.fetch_add(bytes, Ordering::AcqRel);
         self.room.used.fetch_sub(self.bytes, Ordering::AcqRel);

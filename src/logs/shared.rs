@@ -1,5 +1,5 @@
-//! What the loop of a segment and the shippers of its containers share, and the bounds on what they do at a
-//! time.
+//! What the loop of a segment and the shippers of its containers share, and the bounds on their
+//! simultaneous work.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,27 +16,28 @@ use super::live::LiveFeed;
 use super::room::Room;
 use super::spool::Spool;
 use crate::job::JobId;
+use crate::metrics::Metrics;
 use crate::settings::LogSettings;
 use crate::storage::ObjectStore;
 
-/// Compactions at a time, for each holds a part of a day's log in memory.
+/// How many compactions run at a time. Each holds a part of a day's log in memory.
 const MAX_CONCURRENT_COMPACTIONS: usize = 2;
 
 /// How long storing one chunk may take before it counts as failed and is tried again later.
 pub(super) const PUT_PATIENCE: Duration = Duration::from_mins(2);
 
-/// Chunks being stored at a time, over all containers: so many of the smallest.
+/// How many chunks are stored at a time, over all containers, if they are of the smallest size.
 const MAX_CONCURRENT_PUTS: u32 = 32;
 
-/// Bytes of chunks being stored at a time, over all containers.
+/// How many bytes of chunks are stored at a time, over all containers.
 const MAX_PUT_BYTES: u64 = 8 << 20;
 
-/// The permits for everything that may be on its way at a time.
+/// The permits for everything that may be on its way to the store at a time.
 fn all_permits() -> usize {
     MAX_CONCURRENT_PUTS as usize
 }
 
-/// The permits for storing so many bytes, one at least and not more than there are.
+/// The permits for storing this many bytes: at least one, and at most all.
 pub(super) fn permits(bytes: u64) -> u32 {
     let share = MAX_PUT_BYTES / u64::from(MAX_CONCURRENT_PUTS);
     u32::try_from(bytes.div_ceil(share)).unwrap_or(u32::MAX).clamp(1, MAX_CONCURRENT_PUTS)
@@ -45,7 +46,7 @@ pub(super) fn permits(bytes: u64) -> u32 {
 /// What the loop and a container's shipper share.
 pub(super) struct Pulse {
     pub(super) beat: Notify,
-    /// Whether a listener has come who was not greeted yet.
+    /// Whether a new listener has not been greeted yet.
     listener: AtomicBool,
     pub(super) job: JobId,
     /// Time between two shipments.
@@ -55,14 +56,14 @@ pub(super) struct Pulse {
 
 pub(super) struct PulseState {
     pub(super) due: Instant,
-    /// The days of which chunks wait for their compaction.
+    /// The days whose chunks wait for their compaction.
     pub(super) days: BTreeSet<Day>,
     pub(super) compact_after: Instant,
     pub(super) compacting: bool,
 }
 
 impl Pulse {
-    /// Of a container that is attached to now.
+    /// For a container that is attached now.
     pub(super) fn new(job: JobId, every: Duration) -> Self {
         let now = Instant::now();
         let state = PulseState {
@@ -94,14 +95,15 @@ pub(super) struct Shared {
     pub(super) settings: LogSettings,
     /// What waiting chunks may use.
     pub(super) space: Space,
-    /// Where those are who listen.
+    /// The way to listeners.
     pub(super) feed: Option<Arc<LiveFeed>>,
-    /// Shares of what may be on its way to the store at a time.
+    /// The permits for what may be on its way to the store at a time.
     pub(super) puts: Semaphore,
     pub(super) compactions: Semaphore,
     /// When stopping: until when.
     pub(super) stop: watch::Sender<Option<Instant>>,
     pub(super) pulses: Mutex<HashMap<u64, Arc<Pulse>>>,
+    pub(super) metrics: Metrics,
 }
 
 impl Shared {
@@ -109,6 +111,7 @@ impl Shared {
         store: Arc<dyn ObjectStore>,
         settings: LogSettings,
         feed: Option<Arc<LiveFeed>>,
+        metrics: Metrics,
     ) -> Self {
         Self {
             space: space(&settings),
@@ -119,6 +122,7 @@ impl Shared {
             compactions: Semaphore::new(MAX_CONCURRENT_COMPACTIONS),
             stop: watch::Sender::new(None),
             pulses: Mutex::default(),
+            metrics,
         }
     }
 }

@@ -30,7 +30,7 @@ const LIST_PAUSE: Duration = Duration::from_secs(5);
 /// A group of frames that arrived together.
 pub(super) type Batch = Vec<Result<Frame, String>>;
 
-/// Why the frames came to an end, or are read no more.
+/// Why the frames ended, or are not read any more.
 enum Ended {
     Finish(Instant),
     Stop(Instant),
@@ -38,7 +38,7 @@ enum Ended {
     Forgotten,
 }
 
-/// What the caller wants: at first nothing but shipping.
+/// What the caller wants: at first only shipping.
 struct Wish {
     finish: Option<oneshot::Receiver<Instant>>,
     deadline: Option<Instant>,
@@ -46,7 +46,7 @@ struct Wish {
 }
 
 impl Wish {
-    /// Waits for the one word of the caller.
+    /// Waits for the caller's one request.
     async fn heard(&mut self) {
         let word = or_never(self.finish.as_mut()).await;
         self.finish = None;
@@ -55,17 +55,17 @@ impl Wish {
     }
 }
 
-/// Where the reading is, seen from what is stored.
+/// The position of the reader relative to the stored log.
 #[derive(Debug)]
 pub(super) enum Position {
-    /// Where the stored log ends is not known, so that nothing may be stored.
+    /// The end of the stored log is not known, so nothing may be stored.
     Unknown,
-    /// It is in what is stored: `last` is the range that was stored last, and `seen` counts the
-    /// frames with the stamp of its end.
+    /// It is within the stored log: `last` is the last stored range, and `seen` counts the frames
+    /// with the stamp of its end.
     Behind { last: FrameRange, seen: u32 },
-    /// It is at the last frame that is stored; the one after it is number `next`.
+    /// It is at the last stored frame. The next one is number `next`.
     Found { next: u64 },
-    /// It is beyond what is stored.
+    /// It is beyond the stored log.
     New,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Shipper {
     pub(super) output: Output,
     pub(super) cutter: Cutter,
     pub(super) backlog: Backlog,
-    /// Memory for lines that are in no chunk yet.
+    /// Memory for lines that are not in a chunk yet.
     pub(super) unsealed: Hold,
     pub(super) days: BTreeSet<Day>,
     /// Why the store does not take our chunks at the moment.
@@ -89,14 +89,14 @@ pub(super) struct Shipper {
     pub(super) tracker: CursorTracker,
     /// Whether nothing of this container was stored before.
     pub(super) is_first_log: bool,
-    /// How often the engine had thrown away output before it was read.
+    /// How often the engine had dropped output before it was read.
     pub(super) gaps: u64,
     pub(super) pulse: Arc<Pulse>,
     pub(super) assembler: Assembler,
-    /// What those who listen have not been told.
+    /// Lines that were not sent to listeners yet.
     pub(super) told: Told,
     pub(super) live: Option<LiveTap>,
-    /// Lines for which the tap has no room yet.
+    /// Lines that wait for room in the tap.
     pub(super) untapped: VecDeque<Line>,
     /// The chunk being stored.
     pub(super) put: Option<BoxFuture<'static, Result<(), String>>>,
@@ -145,7 +145,7 @@ impl Shipper {
         }
     }
 
-    /// Ships until the output is settled; gives what became of it.
+    /// Ships until the output is settled. Returns the summary.
     pub(super) async fn run(
         mut self,
         mut batches: BoxStream<'static, Batch>,
@@ -173,9 +173,9 @@ impl Shipper {
         }
     }
 
-    /// Finds out where the stored log of this container ends. No frame is read before: the engine
-    /// keeps them. Gives up when the caller does not wait any longer; gives the deadline when the
-    /// collector stops.
+    /// Finds out where the stored log of this container ends. No frame is read before that; the
+    /// engine keeps them. It gives up when the caller stops waiting, and returns the deadline when
+    /// the collector stops.
     async fn locate(&mut self, wish: &mut Wish) -> Option<Instant> {
         if self.is_located() {
             return None;
@@ -274,8 +274,8 @@ impl Shipper {
         }
     }
 
-    /// While chunks can be stored, a full backlog makes the engine wait, and nothing is lost; while
-    /// they cannot, reading goes on and what does not fit is dropped.
+    /// While chunks can be stored, a full backlog makes the engine wait, and nothing is lost. While
+    /// they cannot be stored, reading goes on, and lines that do not fit are dropped.
     fn may_read(&self) -> bool {
         let has_room = self.store_failure.is_some() || !self.backlog.is_full();
         !self.ended && self.untapped.is_empty() && has_room
@@ -285,14 +285,14 @@ impl Shipper {
         self.hear_listeners();
         let first = self.assembler.frames();
         let has_come = self.pulse.listener_has_come();
-        // A line that stays open over a whole interval must not hold up those after it.
+        // A line that stays open over a whole interval must not delay the lines after it.
         if (self.open_since_tick && !self.assembler.is_clean())
             || (has_come && self.cutter.is_waiting_for_a_line())
         {
             self.cut().await;
         }
         self.open_since_tick = !self.assembler.is_clean();
-        // Behind a chunk that waits, lines collect in larger chunks, as long as there is memory.
+        // While a chunk waits, lines collect in larger chunks, as long as there is memory.
         if self.backlog.front().is_none() || has_come || self.backlog.is_memory_short() {
             self.cutter.seal();
         }
@@ -308,8 +308,8 @@ impl Shipper {
 }
 
 impl Shipper {
-    /// Tells a listener who has just come where the lines begin that it will hear. All before them
-    /// has been sent on its way to the store.
+    /// Tells a new listener where its live lines begin. All lines before them are on their way to
+    /// the store.
     fn greet(&mut self) {
         match (&self.shared.feed, &self.position) {
             (Some(feed), Position::New) => {
@@ -337,7 +337,7 @@ async fn at(time: Option<Instant>) {
 async fn wait_stop(stop: &mut tokio::sync::watch::Receiver<Option<Instant>>) -> Instant {
     match stop.wait_for(Option::is_some).await.map(|by| *by) {
         Ok(Some(by)) => by,
-        // The collector holds the sender for as long as there are shippers.
+        // The collector holds the sender as long as there are shippers.
         _ => pending().await,
     }
 }
@@ -349,7 +349,7 @@ pub(super) async fn or_never<F: Future + Unpin>(future: Option<F>) -> F::Output 
     }
 }
 
-/// Sends what there is room for.
+/// Sends lines as long as there is room.
 async fn tap(to: Option<&LiveTap>, lines: &mut VecDeque<Line>) {
     let Some(to) = to else { return };
     while let Ok(permit) = to.reserve().await {

@@ -1,4 +1,4 @@
-//! Whose output it is, and where else it may go.
+//! Whose output it is, and where else it goes.
 
 use std::time::Duration;
 
@@ -21,17 +21,17 @@ pub struct LogSource {
     pub entrypoint: Entrypoint,
     /// Time between two shipments.
     pub interval: Duration,
-    /// Whether the run ends by itself: then its whole output is kept, too, up to a cap.
+    /// Whether the run ends by itself. Then its whole output is kept, too, up to a limit.
     pub terminating: bool,
-    /// Whether the container was made by an earlier worker, and some of its output may be stored.
-    /// `false` saves asking the store, and must be said only of a container just made.
+    /// Whether an earlier worker made the container, so some of its output may be stored. `false`
+    /// saves a request to the store, and is right only for a new container.
     pub resume: bool,
-    /// What must not be seen in its log.
+    /// The secrets to mask in its log.
     pub mask: Mask,
 }
 
-/// Where to send every line of a container besides, such as a terminal.
+/// Where else to send every line of a container, such as a terminal.
 ///
-/// When it is full, the container's output is read no further until there is room: its reader
-/// misses no line. The timer goes on meanwhile. Dropping the receiver ends it.
+/// When it is full, reading of the container's output stops until there is room, so its reader
+/// misses no line. The timer goes on. Dropping the receiver ends it.
 pub type LiveTap = mpsc::Sender<Line>;

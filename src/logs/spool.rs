@@ -1,8 +1,8 @@
-//! The directory for what does not fit into memory, one a process.
+//! The directory for lines that do not fit into memory, one for each process.
 //!
-//! Whoever makes such a directory holds the lock of a file in it; the kernel takes the lock back
-//! from a process that dies. So what nobody holds any more is told from what another worker on this
-//! host is using, and goes when the next one begins.
+//! The process that makes such a directory holds a lock on a file in it. The kernel frees the lock
+//! if the process dies. So a directory of a dead process can be distinguished from one in use, and
+//! the next worker removes it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,23 +15,23 @@ use parking_lot::Mutex;
 use tempfile::TempPath;
 use tracing::{info, warn};
 
-/// What the directory of one process is called, before what makes its name its own.
+/// The prefix of the name of a process's directory.
 const PREFIX: &str = "longshore-spool-";
 
 /// The file whose lock says that a directory is in use.
 const LOCK_FILE: &str = "lock";
 
-/// What that file is called until it is locked.
+/// The name of that file until it is locked.
 const NEW_LOCK_FILE: &str = "lock.new";
 
-/// Files on disk, made when they are first needed. Clones share the directory.
+/// Files on disk, made when they are needed. Clones share the directory.
 #[derive(Debug, Clone)]
 pub(super) struct Spool {
     parent: PathBuf,
     own: Arc<Mutex<Option<Own>>>,
 }
 
-/// The directory of this process. It goes with the last clone.
+/// The directory of this process. The last clone removes it.
 #[derive(Debug)]
 struct Own {
     path: PathBuf,
@@ -47,12 +47,12 @@ impl Drop for Own {
 }
 
 impl Spool {
-    /// A spool in `parent`, which is made when the first file is.
+    /// A spool in `parent`, which is made together with the first file.
     pub(super) fn new(parent: PathBuf) -> Self {
         Self { parent, own: Arc::default() }
     }
 
-    /// Removes what processes left that are no more. What cannot be removed stays, with a warning.
+    /// Removes what dead processes left. If that fails, it stays, with a warning.
     pub(super) fn clean_up(&self) {
         let entries = std::fs::read_dir(&self.parent).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()).filter(|path| is_spool(path)) {
@@ -66,7 +66,7 @@ impl Spool {
         }
     }
 
-    /// A new, empty file. It goes when the path is dropped.
+    /// A new, empty file. Dropping the path removes it.
     pub(super) fn create(&self) -> io::Result<(File, TempPath)> {
         let dir = self.directory()?;
         Ok(tempfile::Builder::new().prefix("part-").tempfile_in(dir)?.into_parts())
@@ -90,7 +90,8 @@ impl Spool {
         }
         std::fs::create_dir_all(&self.parent)?;
         let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&self.parent)?.keep();
-        // Locked before it has its name: another process takes an unlocked one for a dead worker's.
+        // Locked before it gets its name, because another process would take an unlocked one for a
+        // dead worker's.
         let unnamed = path.join(NEW_LOCK_FILE);
         let lock = OpenOptions::new().create(true).append(true).open(&unnamed)?;
         lock.try_lock()?;
@@ -105,10 +106,10 @@ fn is_spool(path: &Path) -> bool {
     name.is_some_and(|name| name.starts_with(PREFIX))
 }
 
-/// Removes a directory that no process holds; says whether that is done. One without a lock file
-/// is just being made.
+/// Removes a directory that no process holds. Returns whether it did. A directory without a lock
+/// file is just being made.
 fn remove_stale(path: &Path) -> io::Result<bool> {
-    // Whoever made it: no link is followed, and nobody at the other end of a pipe is waited for.
+    // Anybody may have made it, so it follows no link and does not wait on a pipe.
     let mut options = OpenOptions::new();
     options.append(true).custom_flags(O_NOFOLLOW | O_NONBLOCK);
     let lock = match options.open(path.join(LOCK_FILE)) {
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_a_link_or_a_pipe_holds_nobody_up_and_is_not_followed() {
+    fn a_lock_that_is_a_link_or_a_pipe_delays_nobody_and_is_not_followed() {
         let parent = tempfile::tempdir().unwrap();
         let elsewhere = parent.path().join("elsewhere");
         std::fs::write(&elsewhere, "x").unwrap();

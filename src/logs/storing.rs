@@ -1,4 +1,4 @@
-//! A container's chunks on their way out: one PUT at a time, of frozen bytes.
+//! Stores a container's chunks: one PUT at a time, of bytes that do not change.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::compact::LOG_TYPE;
-use super::key::LogKey;
+use super::key::{Day, LogKey};
 use super::shared::{PUT_PATIENCE, permits};
 use super::shipper::{Shipper, or_never};
 use crate::storage::{Bucket, Condition, StoreError};
@@ -22,7 +22,7 @@ impl Shipper {
             let bytes = bytes.await.map_err(|error| format!("read waiting lines: {error}"))?;
             let put = shared.store.put(Bucket::Logs, &key, bytes, LOG_TYPE, Condition::Absent);
             match timeout(PUT_PATIENCE, put).await {
-                // The name says which frames: it is our own PUT, whose answer was lost.
+                // The name says which frames it has, so this is our own PUT, whose answer was lost.
                 Ok(Ok(_) | Err(StoreError::ConditionFailed { .. })) => Ok(()),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err(format!("no answer in {} seconds", PUT_PATIENCE.as_secs())),
@@ -30,7 +30,7 @@ impl Shipper {
         }));
     }
 
-    /// Waits for the chunk on its way, if there is one; says whether it was stored.
+    /// Waits for the chunk on its way, if there is one. Returns whether it was stored.
     pub(super) async fn await_put(&mut self) -> bool {
         let stored = or_never(self.put.as_mut()).await;
         let well = stored.is_ok();
@@ -43,14 +43,21 @@ impl Shipper {
         match stored {
             Ok(()) => {
                 self.store_failure = None;
-                if let Some(chunk) = self.backlog.stored() {
-                    self.days.insert(chunk.day);
-                    self.pulse.stored_on(chunk.day);
+                if let Some(day) = self.note_stored() {
+                    self.pulse.stored_on(day);
                 }
                 self.launch();
             }
             Err(reason) => self.note_store_failure(&reason),
         }
+    }
+
+    /// Forgets the chunk to store next, which is stored, and counts it. Gives its day.
+    pub(super) fn note_stored(&mut self) -> Option<Day> {
+        let chunk = self.backlog.stored()?;
+        self.shared.metrics.stored_log(chunk.size());
+        self.days.insert(chunk.day);
+        Some(chunk.day)
     }
 
     pub(super) fn note_store_failure(&mut self, reason: &str) {
@@ -60,8 +67,8 @@ impl Shipper {
         self.store_failure = Some(reason.to_owned());
     }
 
-    /// Moves what was sealed to where it waits. While chunks cannot be stored, what does not fit
-    /// there is dropped if it `may_drop`.
+    /// Moves sealed chunks to the backlog. While chunks cannot be stored, those that do not fit are
+    /// dropped if they `may_drop`.
     pub(super) async fn stow(&mut self, may_drop: bool) {
         while let Some(chunk) = self.cutter.take() {
             self.backlog.push(chunk, may_drop).await;

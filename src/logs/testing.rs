@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::storage::{Bucket, Condition, ETag, Object, ObjectStore, StoreError};
+use crate::storage::{Bucket, Condition, Download, ETag, Object, ObjectStore, StoreError};
 
 /// Which operation, as recorded and as failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl MemoryStore {
         self.0.lock().unwrap().failing = None;
     }
 
-    /// Every operation on a key that contains `part` takes this long, before it is done and again
+    /// Every operation on a key that contains `part` takes this long before it is done, and again
     /// until it is answered.
     pub(super) fn slow_down(&self, part: &str, by: Duration) {
         self.0.lock().unwrap().slow = Some((part.to_owned(), by));
@@ -64,7 +64,7 @@ impl MemoryStore {
         state.objects.insert((name(Bucket::Logs), key.to_owned()), entry);
     }
 
-    /// The keys in the logs bucket that end so.
+    /// The keys in the logs bucket with this suffix.
     pub(super) fn keys(&self, end: &str) -> Vec<String> {
         let state = self.0.lock().unwrap();
         let logs = state.objects.keys().filter(|(bucket, _)| *bucket == name(Bucket::Logs));
@@ -122,7 +122,7 @@ impl MemoryStore {
         Ok(())
     }
 
-    /// The way of the answer.
+    /// The delay of the answer.
     async fn leave(&self, key: &str) {
         let slow = self.0.lock().unwrap().slow.clone();
         if let Some((_, delay)) = slow.filter(|(part, _)| key.contains(part.as_str())) {
@@ -146,16 +146,17 @@ fn not_found(bucket: Bucket, key: &str) -> StoreError {
 
 #[async_trait]
 impl ObjectStore for MemoryStore {
-    async fn download(
+    async fn download_if_changed(
         &self,
         bucket: Bucket,
         key: &str,
         to: &Path,
         max_bytes: u64,
-    ) -> Result<u64, StoreError> {
+        _: Option<&ETag>,
+    ) -> Result<Download, StoreError> {
         let object = self.get(bucket, key, max_bytes).await?;
         std::fs::write(to, &object.bytes).unwrap();
-        Ok(object.bytes.len() as u64)
+        Ok(Download::Done { bytes: object.bytes.len() as u64, etag: object.etag })
     }
 
     async fn get(&self, bucket: Bucket, key: &str, _: u64) -> Result<Object, StoreError> {
@@ -218,5 +219,9 @@ impl ObjectStore for MemoryStore {
 
     fn bucket_name(&self, bucket: Bucket) -> &str {
         name(bucket)
+    }
+
+    fn origin(&self, bucket: Bucket) -> String {
+        name(bucket).to_owned()
     }
 }

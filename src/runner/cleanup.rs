@@ -1,4 +1,4 @@
-//! Removing what a run leaves, on every path out. What cannot be removed is logged, with its name.
+//! Removes what a run leaves, on every way out. If something cannot be removed, its name is logged.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::labels;
 use super::site::Site;
 use crate::job::Limits;
 
-/// Where the helper container sees the directory that it empties.
+/// The path at which the helper container sees the directory that it empties.
 const MOUNT: &str = "/cleanup";
 
 /// What the helper may do: write to folders of any owner and mode, sticky ones included.
@@ -25,9 +25,9 @@ pub(super) async fn container(site: &Site, container: &str) {
     }
 }
 
-/// Removes a job's directory, also when a container that could write to it left files of another
-/// user that a worker without root's rights cannot remove: then a container of the same image, as
-/// root, empties it first.
+/// Removes a job's directory. A container may have left files of another user, which a worker
+/// without root's rights cannot remove. Then a container of the same image empties the directory
+/// first, as root.
 pub(super) async fn directory(site: &Site, directory: &JobDirectory, image: &str) {
     let removed = match directory.remove().await {
         Err(DirectoryError::NeedsRoot { path, .. }) => {

@@ -1,124 +1,56 @@
 //! `CodeManager`: from the code bucket into the job's directory.
+//!
+//! Code is prepared once for all runs of the same bytes (`shared`), or, where there is no cache, for
+//! one run alone (`alone`).
 
+mod alone;
+mod bytecode;
+mod caps;
+mod compiler;
+mod error;
+mod plan;
+mod script;
+mod shared;
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
-use super::directory::{DirectoryError, JobDirectory};
+pub(super) use self::bytecode::Compilable;
+pub use self::caps::CodeCaps;
+pub(super) use self::compiler::Compiler;
+pub use self::error::CodeError;
+pub(super) use self::plan::CachePlan;
+
+use self::alone::Unpacking;
+use self::bytecode::Bytecode;
+use self::shared::{Failure, SharedCode};
+use super::cache::{Bounds, Cache, CacheError, How, Key};
+use super::directory::JobDirectory;
+use super::temp_dir::{self, CODE_CACHE_DIR};
 use crate::job::Job;
-use crate::job::archive::{ArchiveCaps, ArchiveError, Extracted, composed, extract};
-use crate::settings::RunnerSettings;
+use crate::job::Language;
+use crate::job::archive::Extracted;
+use crate::metrics::Gauges;
 use crate::storage::{Bucket, ObjectStore, StoreError};
 
-/// How many of an archive's files a message names.
-const SHOWN_FILES: usize = 5;
-
-/// Archives that are unpacked at a time: each can take some 50 MB of memory for its names, and one
+/// How many archives are unpacked at a time. Each can take some 50 MB of memory for its names, and
 /// keeps a processor busy.
 const MAX_UNPACKING: usize = 2;
 
-/// How much code one job may bring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CodeCaps {
-    /// Bytes of the zip.
-    pub max_archive_bytes: u64,
-    /// What it may unpack to.
-    pub archive: ArchiveCaps,
-}
+/// Entries of the cache: whoever looks for room looks at each.
+const MAX_CACHE_ENTRIES: usize = 4096;
 
-impl From<&RunnerSettings> for CodeCaps {
-    fn from(settings: &RunnerSettings) -> Self {
-        Self {
-            max_archive_bytes: settings.max_archive_bytes,
-            archive: ArchiveCaps {
-                max_entries: settings.max_entries,
-                max_extracted_bytes: settings.max_extracted_bytes,
-                max_depth: settings.max_depth,
-                max_name_bytes: settings.max_name_bytes,
-                max_ratio: settings.max_ratio,
-                max_time: settings.unpack_timeout,
-            },
-        }
-    }
-}
-
-/// Why a job's code is not in its directory.
-#[derive(Debug, thiserror::Error)]
-pub enum CodeError {
-    /// The zip could not be fetched.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The zip is larger than allowed.
-    #[error("the code {key:?} is larger than the {max_bytes} bytes allowed (CODE_MAX_ARCHIVE_MB)")]
-    TooLarge {
-        /// Its key in the code bucket.
-        key: String,
-        /// The most that is allowed.
-        max_bytes: u64,
-    },
-    /// The zip could not be unpacked.
-    #[error("the code {key:?} cannot be unpacked: {source}")]
-    Archive {
-        /// Its key in the code bucket.
-        key: String,
-        /// Why.
-        source: ArchiveError,
-    },
-    /// It is not the zip that the start message means.
-    #[error("the code {key:?} has the SHA-256 {actual}, not {expected}")]
-    Checksum {
-        /// Its key in the code bucket.
-        key: String,
-        /// What the start message says.
-        expected: String,
-        /// What it is.
-        actual: String,
-    },
-    /// The zip is fine, but does not hold the script.
-    #[error("{script:?} is not a file in the code {key:?}; {}", those_there(found))]
-    ScriptMissing {
-        /// Its key in the code bucket.
-        key: String,
-        /// The script.
-        script: String,
-        /// A few files that are there, the likeliest first, quoted.
-        found: Vec<String>,
-    },
-    /// The job's directory could not be made.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// The zip could not be read again, or the work was interrupted.
-    #[error("{action}: {source}")]
-    Io {
-        /// What was tried, with the path.
-        action: String,
-        /// Why it failed.
-        source: io::Error,
-    },
-}
-
-impl CodeError {
-    /// Whether the job itself is at fault, so that trying again cannot help. A bucket that is
-    /// missing and credentials that are refused are not its fault.
-    #[must_use]
-    pub fn is_rejection(&self) -> bool {
-        match self {
-            Self::Store(error) => {
-                matches!(error, StoreError::NotFound { .. } | StoreError::InvalidKey { .. })
-            }
-            Self::Archive { source, .. } => source.is_rejection(),
-            Self::TooLarge { .. } | Self::Checksum { .. } | Self::ScriptMissing { .. } => true,
-            Self::Directory(_) | Self::Io { .. } => false,
-        }
-    }
+/// What came into a job's directory.
+#[derive(Debug)]
+pub struct Fetched {
+    /// What came out of the zip.
+    pub extracted: Extracted,
+    /// The entry of the cache that it is from.
+    pub(super) shared: Option<Key>,
 }
 
 /// Fetches and unpacks code.
@@ -126,28 +58,48 @@ pub struct CodeManager {
     store: Arc<dyn ObjectStore>,
     caps: CodeCaps,
     unpacking: Arc<Semaphore>,
+    plan: Option<CachePlan>,
+    bytecode: Option<Arc<Bytecode>>,
+    shared: OnceCell<Option<Arc<SharedCode>>>,
 }
 
 impl CodeManager {
-    /// One for all jobs.
+    /// One for all jobs, which unpacks the code of each run for itself.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, caps: CodeCaps) -> Self {
-        Self { store, caps, unpacking: Arc::new(Semaphore::new(MAX_UNPACKING)) }
+        let unpacking = Arc::new(Semaphore::new(MAX_UNPACKING));
+        Self { store, caps, unpacking, plan: None, bytecode: None, shared: OnceCell::new() }
     }
 
-    /// Makes the job's directory and puts its code there. After an error nothing is there.
+    /// The same with a cache.
+    pub(super) fn with_cache(self, plan: Option<CachePlan>) -> Self {
+        Self { plan, ..self }
+    }
+
+    /// The same with byte code for what is in the cache. A program that can change its modules has
+    /// none, for it would not see the change.
+    pub(super) fn with_compiler(self, compiler: Option<Compiler>) -> Self {
+        let links = self.plan.as_ref().is_some_and(|plan| plan.how == How::Link);
+        let compiler = compiler.filter(|_| links);
+        let archive = self.caps.archive;
+        let bytecode = compiler.map(|compiler| Arc::new(Bytecode::new(compiler, archive)));
+        Self { bytecode, ..self }
+    }
+
+    /// Makes the job's directory and puts its code there. An error leaves nothing there.
     ///
-    /// Whoever drops this future half-way calls [`JobDirectory::remove`], which clears up what it
-    /// left.
+    /// If you drop this future half-way, call [`JobDirectory::remove`], which removes what it left.
     ///
     /// # Errors
     ///
     /// [`CodeError`]; one about a directory that is [`DirectoryError::Taken`] leaves it as it is.
+    ///
+    /// [`DirectoryError::Taken`]: super::directory::DirectoryError::Taken
     pub async fn fetch_and_extract(
         &self,
         job: &Job,
         directory: &JobDirectory,
-    ) -> Result<Extracted, CodeError> {
+    ) -> Result<Fetched, CodeError> {
         directory.create().await?;
         let outcome = self.fill(job, directory).await;
         if outcome.is_err()
@@ -159,7 +111,113 @@ impl CodeManager {
         outcome
     }
 
-    async fn fill(&self, job: &Job, directory: &JobDirectory) -> Result<Extracted, CodeError> {
+    /// Opens the cache where there is to be one, and removes what processes that died left in it.
+    pub async fn open_cache(&self) {
+        if let (Some(shared), Some(bytecode)) = (self.shared().await, &self.bytecode) {
+            bytecode.remove_left_over(shared.cache()).await;
+        }
+    }
+
+    /// Puts the byte code of fetched code into the job's directory, where it was made before by the
+    /// image `image` with the id `image_id`. Gives what may be compiled later.
+    pub(super) async fn add_bytecode(
+        &self,
+        code: Option<Key>,
+        (image, image_id): (&str, Option<String>),
+        language: Language,
+        directory: &JobDirectory,
+    ) -> Option<Compilable> {
+        let bytecode = self.bytecode.as_ref().filter(|_| language == Language::Python)?;
+        let (shared, what) = (self.shared().await?, Compilable::new(code?, image, &image_id?));
+        if let Err(error) = bytecode.place(shared.cache(), &what, directory).await {
+            tracing::warn!(%error, "could not use the byte code of a zip; the run does without");
+        }
+        Some(what)
+    }
+
+    /// Compiles code in the background, where that was not done yet.
+    pub(super) async fn compile_later(&self, what: Option<Compilable>) {
+        if let (Some(bytecode), Some(shared), Some(what)) =
+            (&self.bytecode, self.shared().await, what)
+        {
+            bytecode.compile_later(shared.cache(), what);
+        }
+    }
+
+    /// Reads how much the cache takes, once it is open.
+    pub(super) fn read_gauges(&self, gauges: &Gauges) {
+        if let Some(Some(shared)) = self.shared.get() {
+            gauges.cache(shared.cache().bytes());
+        }
+    }
+
+    /// Ends what is done in the background.
+    pub(super) async fn end(&self) {
+        if let Some(bytecode) = &self.bytecode {
+            bytecode.end().await;
+        }
+    }
+
+    /// Keeps the cache within its bounds.
+    #[cfg(test)]
+    async fn tidy_cache(&self) {
+        if let Some(shared) = self.shared().await {
+            shared.tidy().await;
+        }
+    }
+
+    async fn fill(&self, job: &Job, directory: &JobDirectory) -> Result<Fetched, CodeError> {
+        let Some(shared) = self.shared().await else {
+            return self.alone(job, directory).await;
+        };
+        match shared.place(job, directory).await {
+            Ok((extracted, key)) => Ok(Fetched { extracted, shared: Some(key) }),
+            Err(Failure::Code(error)) => {
+                Err(Arc::try_unwrap(error).unwrap_or_else(CodeError::Shared))
+            }
+            Err(Failure::Cache(error)) => {
+                tracing::warn!(job.id = %job.id, %error, "could not use the code cache; unpacking the code for this run alone");
+                shared.give_way().await;
+                self.alone(job, directory).await
+            }
+        }
+    }
+
+    /// The shared code; `None` where there is no cache, or it cannot be used.
+    async fn shared(&self) -> Option<&Arc<SharedCode>> {
+        let open = || async {
+            let plan = self.plan.clone()?;
+            let directory = plan.directory.clone();
+            match self.open(plan).await {
+                Ok(shared) => Some(shared),
+                Err(error) => {
+                    let directory = directory.display();
+                    tracing::warn!(%directory, error, "the code cache is off, because its directory cannot be used; each run unpacks its code for itself (CODE_CACHE_DIR)");
+                    None
+                }
+            }
+        };
+        self.shared.get_or_init(open).await.as_ref()
+    }
+
+    async fn open(&self, plan: CachePlan) -> Result<Arc<SharedCode>, String> {
+        let CachePlan { directory, max_bytes, passage, how } = plan;
+        let bounds = Bounds { max_bytes, max_entries: MAX_CACHE_ENTRIES };
+        let opening = tokio::task::spawn_blocking(move || {
+            temp_dir::check(CODE_CACHE_DIR, &directory)
+                .and_then(|()| temp_dir::close(CODE_CACHE_DIR, &directory, passage))
+                .map_err(|error| error.to_string())?;
+            // Not below TEMP_DIR, nobody else keeps it from programs that remove old files.
+            let kept = temp_dir::keep_from_cleaners(&directory).ok();
+            let cache = Cache::open(directory, bounds);
+            Ok::<_, String>((cache.map_err(|error: CacheError| error.to_string())?, kept))
+        });
+        let (cache, kept) = opening.await.map_err(|error| error.to_string())??;
+        let (store, unpacking) = (Arc::clone(&self.store), Arc::clone(&self.unpacking));
+        Ok(Arc::new(SharedCode::new((cache, kept), store, self.caps, unpacking, how)))
+    }
+
+    async fn alone(&self, job: &Job, directory: &JobDirectory) -> Result<Fetched, CodeError> {
         let zip = directory.archive();
         let max_bytes = self.caps.max_archive_bytes;
         let downloaded = self.store.download(Bucket::Code, &job.code_key, &zip, max_bytes).await;
@@ -175,135 +233,16 @@ impl CodeManager {
             root: directory.root().to_owned(),
             caps: self.caps.archive,
         };
-        // Nobody closes it; without a permit it would be unpacked all the same.
+        // Nobody closes the semaphore. Without a permit the zip would be unpacked anyway.
         let permit = Arc::clone(&self.unpacking).acquire_owned().await;
         let turn = directory.turn().await;
         let working = tokio::task::spawn_blocking(move || {
             let (_permit, _turn) = (permit, turn);
-            unpacking.run()
+            unpacking.run().map(|extracted| Fetched { extracted, shared: None })
         });
         working.await.unwrap_or_else(|error| {
             let action = "unpacking the code was interrupted".to_owned();
             Err(CodeError::Io { action, source: io::Error::other(error) })
         })
     }
-}
-
-/// The part that blocks.
-struct Unpacking {
-    key: String,
-    sha256: Option<String>,
-    script: String,
-    zip: PathBuf,
-    root: PathBuf,
-    caps: ArchiveCaps,
-}
-
-impl Unpacking {
-    fn run(self) -> Result<Extracted, CodeError> {
-        self.verify()?;
-        let extracted = extract(&self.zip, &self.root, self.caps)
-            .map_err(|source| CodeError::Archive { key: self.key.clone(), source })?;
-        // What was made for it alone.
-        let incoming = self.zip.parent().unwrap_or(&self.zip);
-        fs::remove_dir_all(incoming).map_err(io_error("removing", incoming))?;
-        self.find_script()?;
-        Ok(extracted)
-    }
-
-    fn verify(&self) -> Result<(), CodeError> {
-        let Some(expected) = &self.sha256 else {
-            return Ok(());
-        };
-        let actual = sha256_of(&self.zip).map_err(io_error("reading", &self.zip))?;
-        if &actual == expected {
-            return Ok(());
-        }
-        Err(CodeError::Checksum { key: self.key.clone(), expected: expected.clone(), actual })
-    }
-
-    fn find_script(&self) -> Result<(), CodeError> {
-        respell(&self.root, &self.script).map_err(io_error("reading", &self.root))?;
-        let path = self.root.join(&self.script);
-        if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
-            return Ok(());
-        }
-        let found =
-            some_files(&self.root, &self.script).map_err(io_error("reading", &self.root))?;
-        Err(CodeError::ScriptMissing { key: self.key.clone(), script: self.script.clone(), found })
-    }
-}
-
-/// Names the script and the folders above it as the message does, where the zip writes their accents
-/// in the other form, as zips from macOS do: `é` in two characters.
-fn respell(root: &Path, script: &str) -> io::Result<()> {
-    let mut place = root.to_owned();
-    for part in script.split('/') {
-        let wanted = place.join(part);
-        if !part.is_ascii() && fs::symlink_metadata(&wanted).is_err() {
-            for entry in fs::read_dir(&place)? {
-                let entry = entry?;
-                let name = entry.file_name();
-                if name.to_str().is_some_and(|name| composed(name) == composed(part)) {
-                    fs::rename(entry.path(), &wanted)?;
-                    break;
-                }
-            }
-        }
-        if !fs::symlink_metadata(&wanted).is_ok_and(|metadata| metadata.is_dir()) {
-            break;
-        }
-        place = wanted;
-    }
-    Ok(())
-}
-
-/// A file's SHA-256 in lower-case hexadecimal, without the file in memory.
-fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut reader = BufReader::with_capacity(64 * 1024, File::open(path)?);
-    let mut hash = Sha256::new();
-    loop {
-        let bytes = reader.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(hex::encode(hash.finalize()));
-        }
-        hash.update(bytes);
-        let count = bytes.len();
-        reader.consume(count);
-    }
-}
-
-fn io_error(verb: &str, path: &Path) -> impl FnOnce(io::Error) -> CodeError {
-    let action = format!("{verb} {}", path.display());
-    move |source| CodeError::Io { action, source }
-}
-
-fn those_there(found: &[String]) -> String {
-    if found.is_empty() {
-        "there are none".to_owned()
-    } else {
-        format!("there are {}", found.join(", "))
-    }
-}
-
-/// A few files below `root`, quoted: those named as the script is first, for they tell of a folder
-/// that was packed instead of its content; then those nearest to the root.
-fn some_files(root: &Path, script: &str) -> io::Result<Vec<String>> {
-    let wanted = Path::new(script).file_name();
-    let mut found = Vec::new();
-    let mut folders = VecDeque::from([root.to_owned()]);
-    while let Some(folder) = folders.pop_front() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push_back(entry.path());
-            } else if let Ok(path) = entry.path().strip_prefix(root) {
-                let is_other = path.file_name() != wanted;
-                found.push((is_other, path.components().count(), path.to_owned()));
-            }
-        }
-    }
-    found.sort_unstable();
-    found.truncate(SHOWN_FILES);
-    Ok(found.into_iter().map(|(_, _, path)| format!("{:?}", path.to_string_lossy())).collect())
 }

@@ -6,20 +6,31 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::labels::{self, Assignment};
-use crate::job::{HealthCheck, Job, Language, Limits, Network};
+use super::script::HELPER;
+use crate::job::artifacts::ARTIFACTS_DIR;
+use crate::job::{Entrypoint, HealthCheck, Job, Language, Limits, Network};
 use crate::settings::{Profile, User, Users};
 
-/// The largest config that travels in the environment as well, in bytes of JSON.
-/// Linux caps one environment string at 128 KiB; beyond this the file has to do.
+/// The largest config that is also in the environment, in bytes of JSON. Linux limits one
+/// environment string to 128 KiB. A larger config is only in the file.
 pub const MAX_CONFIG_ENV_BYTES: usize = 96 * 1024;
+
+/// The variable of the home directory: the only one of ours that a message may set.
+const HOME: &str = "HOME";
+
+/// How many threads the libraries for numbers start when they are imported. In a sweep that is one,
+/// unless the message says otherwise: the configs share the processors, and a process with threads
+/// cannot be forked safely.
+const THREADS: [&str; 4] =
+    ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"];
 
 /// Where the program starts.
 const WORKING_DIR: &str = "/tmp";
 
-/// How long a container has between SIGTERM and SIGKILL where nothing else is said.
+/// How long a container has between SIGTERM and SIGKILL by default.
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Everything the engine needs to know to make a container. Debugging shows no value of the
+/// Everything the engine needs to know to make a container. Debug output shows no values of the
 /// environment.
 #[derive(Clone, PartialEq)]
 pub struct ContainerSpec {
@@ -56,7 +67,8 @@ pub struct ContainerSpec {
 }
 
 impl ContainerSpec {
-    /// Lets it run as `user`, which its labels say, too: others find out by them which users are taken.
+    /// Lets it run as `user`. Its labels name the user, too, so others can see which users are
+    /// taken.
     pub fn run_as(&mut self, user: User, alone: bool) {
         (self.user, self.is_only_users) = (user, alone);
         self.labels.insert(labels::USER.to_owned(), user.uid.to_string());
@@ -90,7 +102,7 @@ pub struct Bind {
 
 /// The name of a job's container, `{namespace}.{id}.{attempt}`.
 ///
-/// Ids and numbers have no dots, so that two names are the same only where all three parts are.
+/// Ids and numbers have no dots, so two names are equal only if all three parts are.
 #[must_use]
 pub fn container_name(job: &Job, assignment: &Assignment<'_>) -> String {
     format!("{}.{}.{}", assignment.namespace, job.id, assignment.attempt)
@@ -116,7 +128,7 @@ pub struct ContainerBuilder {
 }
 
 impl ContainerBuilder {
-    /// Begins with an image and the least of everything, to run as root, which without
+    /// Begins with an image and the least of everything. It runs as root, which without
     /// capabilities is a user like any other.
     #[must_use]
     pub fn new(image: impl Into<String>) -> Self {
@@ -189,6 +201,27 @@ impl ContainerBuilder {
         self
     }
 
+    /// Another network than none.
+    #[must_use]
+    pub fn with_network(mut self, network: Network) -> Self {
+        self.spec.network = network;
+        self
+    }
+
+    /// As whom the program runs, where nobody picks a user for it.
+    #[must_use]
+    pub fn with_user(mut self, user: User) -> Self {
+        self.spec.user = user;
+        self
+    }
+
+    /// More variables.
+    #[must_use]
+    pub fn with_env(mut self, env: BTreeMap<String, String>) -> Self {
+        self.spec.env.extend(env);
+        self
+    }
+
     /// More labels.
     #[must_use]
     pub fn with_labels(mut self, labels: BTreeMap<String, String>) -> Self {
@@ -217,12 +250,22 @@ impl ContainerBuilder {
     }
 }
 
-/// The mounts of a job's directory, which appears under the name of its entrypoint. Where it is
-/// read-only, the files of it that a container may write are mounted once more, one by one: they
-/// are all that a program can take of the host's disk.
+/// The mounts of a job's directory, which appears under the name of its entrypoint. If it is
+/// read-only, the files that a container may write are mounted again, one by one. A program can use
+/// the host's disk only through these.
 #[must_use]
 pub fn code_binds(root: &Path, job: &Job, writes: &[&str], read_only: bool) -> Vec<Bind> {
-    let mount = format!("/{}", job.entrypoint);
+    binds_at(root, job.entrypoint, writes, read_only)
+}
+
+/// The same, for any job with this entrypoint.
+pub(super) fn binds_at(
+    root: &Path,
+    entrypoint: Entrypoint,
+    writes: &[&str],
+    read_only: bool,
+) -> Vec<Bind> {
+    let mount = format!("/{entrypoint}");
     let mut binds = vec![Bind { host: root.to_path_buf(), container: mount.clone(), read_only }];
     if read_only {
         binds.extend(writes.iter().map(|name| Bind {
@@ -234,32 +277,66 @@ pub fn code_binds(root: &Path, job: &Job, writes: &[&str], read_only: bool) -> V
     binds
 }
 
-/// The most that Node.js leaves to what is no heap: its own code and stacks, buffers, `/tmp`.
+/// The mount of the helper, which is at `host`, in a job's directory.
+#[must_use]
+pub fn helper_bind(host: &Path, job: &Job) -> Bind {
+    helper_at(host, job.entrypoint)
+}
+
+/// The same, for any job with this entrypoint.
+pub(super) fn helper_at(host: &Path, entrypoint: Entrypoint) -> Bind {
+    let container = format!("/{entrypoint}/{HELPER}");
+    Bind { host: host.to_path_buf(), container, read_only: true }
+}
+
+/// The most memory that Node.js leaves outside its heap: for its own code and stacks, buffers,
+/// `/tmp`.
 const NODE_REST_MB: u64 = 1024;
 
-/// How much of a job's memory the heap of Node.js may take. What it needs besides grows with it.
+/// How much of a job's memory the heap of Node.js may take. The memory outside the heap grows with
+/// it.
 #[must_use]
 pub fn node_heap_mb(memory_mb: u64) -> u64 {
     memory_mb - (memory_mb / 4).min(NODE_REST_MB)
 }
 
+/// What is in the environment of every job of a language, if no message says otherwise.
+pub(super) fn environment_of(language: Language, memory_mb: u64) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::from([("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned())]);
+    if language == Language::JavaScript {
+        env.insert("NODE_HEAP_MB".to_owned(), node_heap_mb(memory_mb).to_string());
+    }
+    // The user has no home of its own, and can write nowhere else.
+    env.insert(HOME.to_owned(), WORKING_DIR.to_owned());
+    env
+}
+
 /// The environment of a job's container. Our own names win over the job's.
-fn environment(job: &Job) -> BTreeMap<String, String> {
+pub(super) fn environment(job: &Job) -> BTreeMap<String, String> {
     let entrypoint = job.entrypoint.as_str();
     let config = job.config.as_str();
     let mut env = job.env.clone();
-    // The user has no home of its own, and can write nowhere else.
-    env.entry("HOME".to_owned()).or_insert_with(|| WORKING_DIR.to_owned());
+    if job.sweep.is_some() {
+        for name in THREADS {
+            env.entry(name.to_owned()).or_insert_with(|| "1".to_owned());
+        }
+    }
+    for (name, value) in environment_of(job.runtime.language(), job.limits.memory_mb) {
+        if name != HOME || !env.contains_key(HOME) {
+            env.insert(name, value);
+        }
+    }
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
-    set("PYTHONDONTWRITEBYTECODE", "1".to_owned());
     set("ID", job.id.to_string());
     set("CONFIG_FILE", format!("/{entrypoint}/.longshore/config.json"));
     set("ENTRYPOINT_TYPE", entrypoint.to_owned());
     set("CODE_MOUNT_DIR", entrypoint.to_owned());
     set("SCRIPT_PATH", format!("/{entrypoint}/{}", job.script));
     set("IS_LONG_RUNNING", job.is_long_running.to_string());
-    if job.runtime.language() == Language::JavaScript {
-        set("NODE_HEAP_MB", node_heap_mb(job.limits.memory_mb).to_string());
+    if let Some(artifacts) = &job.artifacts {
+        set("ARTIFACTS_DIR", ARTIFACTS_DIR.to_owned());
+        set("ARTIFACTS_MAX_MB", artifacts.max_mb.to_string());
+        set("ARTIFACTS_MAX_FILES", artifacts.max_files.to_string());
     }
     if config.len() <= MAX_CONFIG_ENV_BYTES {
         set("CONFIG", config.to_owned());

@@ -1,4 +1,4 @@
-//! From a specification to a container that runs as a user of its own.
+//! From a specification to a container that runs as its own user.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use super::labels;
 use super::names;
 use super::orchestrator::EngineError;
 use super::site::Site;
-use crate::job::Run;
 
 /// Pause between two attempts to remove what an engine that went away may have started.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
 
-/// How many users are tried for one container: each that another container has meanwhile costs one.
+/// How many users are tried for one container. Each user that another container has taken costs one
+/// try.
 const MAX_USER_TRIES: u32 = 16;
 
-/// A container that is ready to be made, but for its user.
+/// A container that is ready to be made, except for its user.
 pub(super) struct Prepared {
     pub(super) spec: ContainerSpec,
     /// The files of the job's directory that it writes.
@@ -27,12 +27,12 @@ pub(super) struct Prepared {
 }
 
 /// Creates and starts the container, as a user that no other container of this engine has, whoever
-/// made it. Of two workers that pick the same user at once at least one sees the other's container,
-/// for each makes its own before it looks.
+/// made it. If two workers pick the same user at once, at least one of them sees the other's
+/// container, because each makes its own before it checks.
 pub(super) async fn create(
     site: &Site,
     ground: Ground,
-    run: &Run,
+    job: &str,
     directory: &JobDirectory,
     prepared: Prepared,
 ) -> Result<String, RunFailure> {
@@ -52,7 +52,7 @@ pub(super) async fn create(
             let profile = &site.settings.profile;
             directory.give_to(user, writes.clone(), !profile.read_only_code).await?;
         }
-        match create_as(site, run, &spec).await {
+        match create_as(site, job, &spec).await {
             Err(EngineError::UserTaken { .. }) => taken = users_in_use(site).await?,
             created => return Ok(created?),
         }
@@ -69,12 +69,12 @@ async fn users_in_use(site: &Site) -> Result<BTreeSet<u32>, EngineError> {
     Ok(found.iter().filter_map(|info| labels::user(&info.labels)).collect())
 }
 
-/// Creates and starts the container. One of the same name that is left over from an earlier
-/// run of this job is in nobody's hands any more, for the job is ours: it gives way.
-async fn create_as(site: &Site, run: &Run, spec: &ContainerSpec) -> Result<String, EngineError> {
+/// Creates and starts the container. A container of the same name is left over from an earlier run
+/// of this job. Nobody needs it, because the job is ours, so it is replaced.
+async fn create_as(site: &Site, job: &str, spec: &ContainerSpec) -> Result<String, EngineError> {
     match site.engine.create_and_start(spec).await {
         Err(EngineError::NameTaken { name }) => {
-            tracing::warn!(container.name = %name, job.id = %run.job.id, "removing a container that an earlier attempt left");
+            tracing::warn!(container.name = %name, job.id = job, "removing a container that an earlier attempt left");
             site.engine.remove(&name).await?;
             site.engine.create_and_start(spec).await
         }
@@ -86,8 +86,8 @@ async fn create_as(site: &Site, run: &Run, spec: &ContainerSpec) -> Result<Strin
     }
 }
 
-/// An engine that went away may have started the container all the same. Whoever tries the job
-/// next must not meet it: it is removed as soon as the engine is back, or its lease has run out.
+/// An engine that went away may have started the container anyway. The next attempt of the job must
+/// not meet it, so it is removed as soon as the engine is back, or until its lease has run out.
 pub(super) async fn make_sure_of_none(site: &Site, name: &str) {
     let removed = async {
         while let Err(error) = site.engine.remove(name).await {

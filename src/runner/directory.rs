@@ -1,7 +1,7 @@
-//! The job's directory on the host: one an attempt, never used twice.
+//! The job's directory on the host: one for each attempt, never used twice.
 //!
-//! It is bound into the container, so what lies in it may belong to root, be read-only or be made
-//! to trip whoever cleans up.
+//! It is bound into the container, so its files may belong to root, be read-only, or be made to
+//! trap the clean-up.
 
 mod error;
 mod give;
@@ -27,7 +27,10 @@ use crate::job::archive::staging_of;
 use crate::job::{JobId, RunId};
 use crate::settings::User;
 
-/// How often the parents are made anew when another attempt's end removes them meanwhile.
+/// What the name of the file beside a directory ends with, see [`JobDirectory::handover`].
+pub(super) const HANDOVER: &str = ".handover";
+
+/// How often the parents are made again if the end of another attempt removes them.
 const MAX_CREATE_TRIES: u32 = 8;
 
 /// The directory of one attempt.
@@ -41,10 +44,10 @@ pub struct FoundDirectory {
     pub attempt: u32,
 }
 
-/// One attempt's directory on the host, whether it is there yet or not.
+/// One attempt's directory on the host, whether it exists or not.
 ///
-/// What blocks goes on when the future that waits for it is dropped, as on a stop. So clones take
-/// turns: whoever removes the directory waits for whatever still works in it.
+/// Blocking work goes on when the future that waits for it is dropped, as on a stop. So clones take
+/// turns: removing the directory waits for work in it.
 #[derive(Debug, Clone)]
 pub struct JobDirectory {
     root: PathBuf,
@@ -63,8 +66,8 @@ impl JobDirectory {
         Self { root, turn: Arc::default() }
     }
 
-    /// Waits for its turn to work in the directory. To be held by the work itself, not by who waits
-    /// for it.
+    /// Waits for its turn to work in the directory. The work itself holds the turn, not the waiting
+    /// caller.
     pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.turn).lock_owned().await
     }
@@ -78,8 +81,8 @@ impl JobDirectory {
         names.filter_map(|name| attempt_of(name.to_str()?, run)).collect()
     }
 
-    /// The directories of all attempts in a namespace. The folders of jobs that have none any more
-    /// are removed: their last one's removal was interrupted.
+    /// The directories of all attempts in a namespace. Folders of jobs without attempts are
+    /// removed: a removal was interrupted before that.
     #[must_use]
     pub fn list(temp_dir: &Path, namespace: &str) -> Vec<FoundDirectory> {
         let mut found = Vec::new();
@@ -103,11 +106,11 @@ impl JobDirectory {
         found
     }
 
-    /// Removes a job's folder where no attempt is in it: one whose removal ended before its own.
+    /// Removes a job's folder if it has no attempt.
     ///
     /// # Errors
     ///
-    /// What the system says, but for that there is none, or that it is in use.
+    /// The system's errors, except that there is none, or that it is in use.
     pub async fn remove_empty_folder(
         temp_dir: &Path,
         namespace: &str,
@@ -128,40 +131,53 @@ impl JobDirectory {
         &self.root
     }
 
-    /// Where the zip lies while it is unpacked: beside the directory, so that the code never sees
-    /// it, and in a folder of its own, so that what a broken-off download left is found too.
+    /// Where the zip is while it is unpacked: next to the directory, so the code never sees it, and
+    /// in a separate folder, so the rest of an interrupted download is found, too.
     #[must_use]
     pub fn archive(&self) -> PathBuf {
         self.incoming().join("code.zip")
+    }
+
+    /// The directory `root`, which is another than that of an attempt.
+    pub(super) fn at(root: PathBuf) -> Self {
+        Self { root, turn: Arc::default() }
+    }
+
+    /// A file beside the directory that says which container the attempt was handed over to, if that
+    /// was started before.
+    #[must_use]
+    pub fn handover(&self) -> PathBuf {
+        self.beside(HANDOVER)
     }
 
     fn incoming(&self) -> PathBuf {
         self.beside(".incoming")
     }
 
-    /// Makes the directory, empty and 0755, the place for its zip, and its parents where they are
-    /// missing.
+    /// Makes the directory, empty and with the mode 0755, the place for its zip, and missing
+    /// parents.
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Taken`] where it is there already: a crashed attempt's, or a running
-    /// one's, which only the caller can tell.
+    /// [`DirectoryError::Taken`] if it exists already. It belongs to a crashed attempt or a running
+    /// one; only the caller knows which.
     pub async fn create(&self) -> Result<(), DirectoryError> {
         self.blocking(Self::create_blocking).await
     }
 
-    /// Removes the directory with all that is in it, what lies beside it, and the job's folder
-    /// when that was its last attempt. Symbolic links are removed, never followed. That there is
-    /// nothing is not an error, so it can be called again after any failure.
+    /// Removes the directory with everything in it, the files next to it, and the job's folder if
+    /// that was its last attempt. Symbolic links are removed, never followed. A missing directory
+    /// is not an error, so this can be called again after any failure.
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::NeedsRoot`] where the container wrote what this process may not remove.
+    /// [`DirectoryError::NeedsRoot`] if the container left files that this process may not remove.
     pub async fn remove(&self) -> Result<(), DirectoryError> {
         self.blocking(|directory| {
             remove::remove(&directory.root, &directory.beside(".removing"))?;
             remove::remove(&staging_of(&directory.root), &directory.beside(".removing"))?;
             remove::remove(&directory.incoming(), &directory.beside(".removing"))?;
+            remove::remove(&directory.handover(), &directory.beside(".removing"))?;
             match directory.root.parent().map(fs::remove_dir) {
                 Some(Err(error)) if !is_in_use_or_gone(&error) => {
                     Err(DirectoryError::io("removing the parent of", &directory.root)(error))
@@ -189,8 +205,8 @@ impl JobDirectory {
         .await
     }
 
-    /// When the kernel last saw the file `name` change, its owner and mode included; whoever may write to
-    /// it cannot set that back. `None` where that cannot be told.
+    /// When the kernel last saw the file `name` change, including its owner and mode. A writer
+    /// cannot set that time back. `None` if it is unknown.
     pub async fn changed_at(&self, name: &'static str) -> Option<Timestamp> {
         let changed_at = self.blocking(move |directory| {
             let path = directory.root.join(name);
@@ -219,8 +235,8 @@ impl JobDirectory {
         .await
     }
 
-    /// Lets every user write to the code, for a container that may: Longshore's own folder stays as
-    /// it is, and what is ours cannot be removed.
+    /// Lets every user write to the code, for a container that may. Longshore's own folder stays as
+    /// it is, and our files cannot be removed.
     ///
     /// # Errors
     ///
@@ -239,7 +255,8 @@ impl JobDirectory {
         let mut tries = 1..=MAX_CREATE_TRIES;
         loop {
             if let Some(parent) = self.root.parent() {
-                // Others may pass, for an engine whose root is not the host's, but see nothing.
+                // Others may pass through, for an engine whose root is not the host's, but cannot
+                // list it.
                 DirBuilder::new()
                     .recursive(true)
                     .mode(0o711)
@@ -256,7 +273,7 @@ impl JobDirectory {
                 Err(error) => return Err(creating()(error)),
             }
         }
-        // Once more, for the umask takes bits away.
+        // Set it again, because the umask removes bits.
         fs::set_permissions(&self.root, Permissions::from_mode(mode)).map_err(creating())?;
         let incoming = self.incoming();
         DirBuilder::new()
@@ -287,7 +304,7 @@ impl JobDirectory {
     }
 }
 
-/// Removes the folder of a job where nothing is in it.
+/// Removes the folder of a job if it is empty.
 fn remove_job_folder(folder: &Path) {
     match fs::remove_dir(folder) {
         Err(error) if !is_in_use_or_gone(&error) => {
@@ -304,8 +321,8 @@ fn parse_name(name: &str) -> Option<(RunId, u32)> {
     Some((run.parse().ok()?, attempt.parse().ok()?))
 }
 
-/// The attempt of `run` that the entry of a job's folder belongs to: its directory, or what lies
-/// beside it, whose names go on with a dot, which no id has.
+/// The attempt of `run` to which an entry of a job's folder belongs: its directory, or a file next
+/// to it, whose name goes on with a dot, which no id has.
 fn attempt_of(name: &str, run: &RunId) -> Option<u32> {
     let (found, attempt) = parse_name(name)?;
     (found == *run).then_some(attempt)

@@ -1,9 +1,9 @@
-//! Reads the note that the entry script of a container leaves ([`ExitNote`]).
+//! Reads the note that the helper in a container leaves ([`ExitNote`]).
 //!
-//! The script and the code are one user, so the code can write the note anew. Nothing in it is believed
-//! where it would decide about more than the run itself: that the script began is seen from the file's own
-//! time stamp, which the kernel keeps, and whether the lease ran out is checked against what the worker
-//! granted (`lease::LeaseWatch`).
+//! The helper and the code run as one user, so the code can overwrite the note. So the note alone
+//! decides only about the run itself. The file's time stamp, which the kernel keeps, shows that the
+//! helper began. A note that the lease ran out is checked against what the worker granted
+//! (`lease::LeaseWatch`).
 
 use jiff::Timestamp;
 
@@ -16,8 +16,9 @@ const MAX_NOTE_BYTES: u64 = 4096;
 /// Reads the note of a container that was created at this time and has ended.
 pub(super) async fn read(directory: &JobDirectory, created_at: Option<Timestamp>) -> ExitNote {
     let mut note = match directory.read(EXIT_NOTE, MAX_NOTE_BYTES).await {
-        Ok(FoundFile::Regular(note)) => std::str::from_utf8(&note).map(parse).unwrap_or_default(),
-        // The worker made a file: only something in the container can have removed or replaced it.
+        Ok(FoundFile::Regular(note)) => parse(&String::from_utf8_lossy(&note)),
+        // The worker made a file, so only something in the container can have removed or replaced
+        // it.
         Ok(FoundFile::Nothing | FoundFile::Unusable(_)) => {
             ExitNote { begun: true, ..ExitNote::default() }
         }
@@ -30,9 +31,9 @@ pub(super) async fn read(directory: &JobDirectory, created_at: Option<Timestamp>
     note
 }
 
-/// Whether something in the container has written to its note, even if nothing of that is left: whoever
-/// empties a file cannot set back when the file was changed. The worker's last change is older than
-/// the container.
+/// Whether something in the container has written to its note, even if the file is empty again: a
+/// program can empty a file, but cannot set back its time of change. The worker's last change is
+/// older than the container.
 fn was_written(changed_at: Option<Timestamp>, created_at: Option<Timestamp>) -> bool {
     changed_at.zip(created_at).is_some_and(|(changed, created)| changed >= created)
 }
@@ -41,10 +42,20 @@ fn was_written(changed_at: Option<Timestamp>, created_at: Option<Timestamp>) -> 
 mod tests {
     use std::time::Duration;
 
+    use longshore_init::note;
+
     use super::*;
+    use crate::job::judging::exit_note::{BEGUN, ENDED, LEASE_EXPIRED, TERMINATED};
+
+    #[test]
+    fn the_helper_leaves_the_note_that_is_read() {
+        assert_eq!(EXIT_NOTE, format!("{}/{}", longshore_init::OWN_FOLDER, note::FILE));
+        assert_eq!((BEGUN, LEASE_EXPIRED), (note::BEGUN, note::LEASE_EXPIRED));
+        assert_eq!((TERMINATED, ENDED), (note::TERMINATED, note::ENDED));
+    }
 
     #[tokio::test]
-    async fn that_the_script_began_shows_even_when_the_code_has_emptied_the_note() {
+    async fn that_the_helper_began_shows_even_when_the_code_has_emptied_the_note() {
         let temp = tempfile::tempdir().unwrap();
         let (job, run) = ("bot-1".parse().unwrap(), "r-1".parse().unwrap());
         let directory = JobDirectory::new(temp.path(), "ns", &job, &run, 1);

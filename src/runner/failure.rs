@@ -13,28 +13,29 @@ pub enum RunFailure {
     /// The job is active on this worker already. Nothing was touched.
     #[error("the job is active already")]
     AlreadyActive,
-    /// Somebody asked for the end before the container ran.
+    /// A stop came before the container ran.
     #[error("{}", sentence::cancelled(reason.as_deref()))]
     Cancelled {
-        /// What they said.
+        /// Its reason.
         reason: Option<String>,
     },
     /// The publisher's fault: trying again cannot help.
     #[error("{0}")]
     Rejected(String),
-    /// Our infrastructure's fault: it may go well later.
+    /// The infrastructure's fault: it may work later.
     #[error("{0}")]
     Unavailable(String),
 }
 
 impl RunFailure {
-    /// A container must not start, or not run on: it may be somebody else's to start.
+    /// A container must not start, or not run on, because another worker may be the one to start
+    /// it.
     pub(super) fn not_shown() -> Self {
         let reason = "the worker could not show that the job's segment is still its own";
         Self::Unavailable(reason.to_owned())
     }
 
-    /// How a run ends that ends with this failure; `None` where no run began.
+    /// The verdict of a run that ends with this failure; `None` if no run began.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
         match self {

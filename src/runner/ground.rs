@@ -1,4 +1,4 @@
-//! The ground that host and engine share: whose root the engine is, and what follows for users and files.
+//! What host and engine share: whose root the engine is, and what follows for users and files.
 
 use nix::unistd::geteuid;
 
@@ -6,7 +6,7 @@ use super::orchestrator::EngineRoot;
 use super::temp_dir::Passage;
 use crate::settings::Users;
 
-/// What follows from whose root the engine is. Pure.
+/// What follows from the kind of the engine's root. Pure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ground {
     /// Who may pass through the jobs' directories.
@@ -23,8 +23,8 @@ impl Ground {
     }
 
     fn seen_by(root: EngineRoot, me: u32) -> Self {
-        // Root passes everywhere. Another user passes where it is us; root of a user namespace is nobody
-        // to the host's files.
+        // Root passes everywhere. Another user passes if it is our user. The root of a user
+        // namespace has no rights to the host's files.
         let passage = match root {
             EngineRoot::Host => Passage::Closed,
             EngineRoot::User(Some(user)) if user == me => Passage::Closed,
@@ -33,13 +33,13 @@ impl Ground {
         Self { passage, users_are_the_hosts: root == EngineRoot::Host }
     }
 
-    /// The users of containers, where these are the settings'.
+    /// The users of containers, with these settings.
     #[must_use]
     pub fn users(self, settings: Users) -> Users {
         if self.users_are_the_hosts { settings } else { settings.for_mapping_engine() }
     }
 
-    /// What an operator should know, where not all is as it should be.
+    /// What an operator should know, if something is not as it should be.
     #[must_use]
     pub fn warning(self) -> Option<&'static str> {
         (self.passage == Passage::Open).then_some(

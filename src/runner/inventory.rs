@@ -1,10 +1,11 @@
-//! What there is of ours on this host, whoever left it: containers and directories.
+//! Finds our containers and directories on this host, whichever worker left them.
 
 use super::cleanup;
 use super::directory::{FoundDirectory, JobDirectory};
 use super::labels::{self, Identity};
 use super::orchestrator::{ContainerInfo, EngineError};
 use super::site::Site;
+use super::warm::{self, Warm};
 use crate::job::{Run, Runtime};
 
 impl Site {
@@ -13,15 +14,24 @@ impl Site {
         &self,
         segment: u32,
     ) -> Result<Vec<(ContainerInfo, Identity)>, EngineError> {
-        let filter = labels::managed(&self.namespace, Some(segment));
-        let found = self.engine.list_containers(&filter).await?;
-        Ok(found.into_iter().filter_map(identified).collect())
+        // The labels of those that were started before their job name no segment.
+        let found = self.list_all_containers().await?;
+        Ok(found.into_iter().filter(|(_, identity)| identity.segment == segment).collect())
     }
 
     /// Every container of a job in this namespace on this engine, ended ones included.
     pub async fn list_all_containers(&self) -> Result<Vec<(ContainerInfo, Identity)>, EngineError> {
         let found = self.engine.list_containers(&labels::managed(&self.namespace, None)).await?;
-        Ok(found.into_iter().filter_map(identified).collect())
+        Ok(found.into_iter().filter_map(|info| self.identified(info)).collect())
+    }
+
+    fn identified(&self, info: ContainerInfo) -> Option<(ContainerInfo, Identity)> {
+        let identity = match warm::kind_of(&info, &self.settings.temp_dir, &self.namespace) {
+            None => labels::identity(&info.labels).ok(),
+            Some(Warm::Waiting) => None,
+            Some(Warm::Named { identity, .. }) => identity,
+        };
+        Some((info, identity?))
     }
 
     /// Removes a container of ours that no run needs any more.
@@ -29,7 +39,7 @@ impl Site {
         cleanup::container(self, container).await;
     }
 
-    /// Removes the directory of the namespace, once no job has one in it any more.
+    /// Removes the directory of the namespace if no job has a directory in it.
     pub async fn remove_namespace_directory(&self) {
         let directory = self.settings.temp_dir.join(&self.namespace);
         match tokio::fs::remove_dir(&directory).await {
@@ -40,8 +50,8 @@ impl Site {
         }
     }
 
-    /// Removes what attempts of `run` left on this host, but for that of the attempt `kept`. None
-    /// of the others may have a container.
+    /// Removes what attempts of `run` left on this host, except the attempt `kept`. The others must
+    /// have no container.
     pub async fn remove_leftover_directories(&self, run: &Run, kept: Option<u32>) {
         let (temp_dir, id) = (&self.settings.temp_dir, &run.job.id);
         let attempts = JobDirectory::attempts(temp_dir, &self.namespace, id, &run.job.run_id);
@@ -56,8 +66,8 @@ impl Site {
         }
     }
 
-    /// The directories of all attempts in this namespace on this host. Folders of jobs that have
-    /// none any more are removed on the way.
+    /// The directories of all attempts in this namespace on this host. Empty folders of jobs are
+    /// removed on the way.
     pub async fn list_directories(&self) -> Vec<FoundDirectory> {
         let (temp_dir, namespace) = (self.settings.temp_dir.clone(), self.namespace.clone());
         tokio::task::spawn_blocking(move || JobDirectory::list(&temp_dir, &namespace))
@@ -70,12 +80,7 @@ impl Site {
         let FoundDirectory { id, run_id, attempt } = found;
         let temp_dir = &self.settings.temp_dir;
         let directory = JobDirectory::new(temp_dir, &self.namespace, id, run_id, *attempt);
-        // Any image with a shell will do for what only root may remove.
+        // Any image with a shell can remove what only root may remove.
         cleanup::directory(self, &directory, self.settings.images.of(Runtime::ALL[0])).await;
     }
-}
-
-fn identified(info: ContainerInfo) -> Option<(ContainerInfo, Identity)> {
-    let identity = labels::identity(&info.labels).ok()?;
-    Some((info, identity))
 }

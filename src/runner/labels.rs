@@ -1,6 +1,7 @@
-//! The labels of a container: how it is found again, and whose it is. Pure.
+//! The labels of a container, which say whose it is. Pure.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::job::{Entrypoint, Job, JobId, RunId};
@@ -15,7 +16,7 @@ pub const MANAGED: &str = "runtime.managed";
 pub const SEGMENT: &str = "runtime.segment";
 /// `bot` or `backtest`.
 pub const TYPE: &str = "runtime.type";
-/// The namespace, which tells apart workers that share an engine.
+/// The namespace, which separates workers that share an engine.
 pub const NAMESPACE: &str = "runtime.namespace";
 /// The run.
 pub const RUN: &str = "runtime.run";
@@ -23,8 +24,22 @@ pub const RUN: &str = "runtime.run";
 pub const ATTEMPT: &str = "runtime.attempt";
 /// The number of the user that the container runs as.
 pub const USER: &str = "runtime.user";
+/// What a helper container is there for.
+pub const HELPER: &str = "runtime.helper";
+/// The folder in which whoever started a compiler makes an entry of the code cache.
+pub const MAKING: &str = "runtime.making";
 
-/// Under whose ownership a container runs.
+/// The directory of a container that was started before there was a job for it. Its labels name no
+/// job: see [`stand_in`](super::warm).
+pub const WARM: &str = "runtime.warm";
+
+/// What [`HELPER`] says of a container that compiles.
+const COMPILER: &str = "compiler";
+
+/// What [`HELPER`] says of a container that installs packages for the author of a program.
+const INSTALLER: &str = "installer";
+
+/// The owner of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assignment<'a> {
     /// The namespace.
@@ -52,6 +67,9 @@ pub struct Identity {
     pub entrypoint: Entrypoint,
     /// The script's file name.
     pub script: String,
+    /// Whether the attempt has begun in it. One that was started before there was a job for it may have
+    /// been given the attempt's name only.
+    pub has_begun: bool,
 }
 
 /// Why labels do not say whose a container is.
@@ -63,7 +81,7 @@ pub enum LabelError {
         /// Its name.
         label: &'static str,
     },
-    /// A label has a value that we would not have written.
+    /// A label has a value that Longshore does not write.
     #[error("the label {label} has the value {value:?}, which is none of ours")]
     Invalid {
         /// Its name.
@@ -75,8 +93,8 @@ pub enum LabelError {
 
 /// The filter for our containers: those of one segment, or of the whole namespace.
 ///
-/// The namespace is always part of it, so that other kinds of work that use the same labels on
-/// the same engine are never seen.
+/// The namespace is always part of it, so other work with the same labels on the same engine is
+/// never seen.
 #[must_use]
 pub fn managed(namespace: &str, segment: Option<u32>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
@@ -101,17 +119,55 @@ pub fn run_as(uid: u32) -> BTreeMap<String, String> {
     BTreeMap::from([(USER.to_owned(), uid.to_string())])
 }
 
-/// The user that a container runs as, where it says so.
+/// The user of a container, if its labels name one.
 #[must_use]
 pub fn user(labels: &BTreeMap<String, String>) -> Option<u32> {
     labels.get(USER)?.parse().ok()
 }
 
-/// The labels of a container that does work for us, not for a job: seen by nobody who looks for
-/// jobs.
+/// The labels of a helper container. Searches for jobs do not find it.
 #[must_use]
 pub fn helper(namespace: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(NAMESPACE.to_owned(), namespace.to_owned())])
+}
+
+/// The labels of a container that compiles code for the entry that is made in `making`.
+#[must_use]
+pub fn compiler(namespace: &str, making: &Path) -> BTreeMap<String, String> {
+    let mut labels = compilers(namespace);
+    labels.insert(MAKING.to_owned(), making.to_string_lossy().into_owned());
+    labels
+}
+
+/// The filter for the containers that compile.
+#[must_use]
+pub fn compilers(namespace: &str) -> BTreeMap<String, String> {
+    let mut labels = helper(namespace);
+    labels.insert(HELPER.to_owned(), COMPILER.to_owned());
+    labels
+}
+
+/// The labels of a container that installs packages for the entry that is made in `making`. It is no
+/// worker's, so they name no namespace.
+#[must_use]
+pub fn installer(making: &Path) -> BTreeMap<String, String> {
+    let mut labels = installers();
+    labels.insert(MAKING.to_owned(), making.to_string_lossy().into_owned());
+    labels
+}
+
+/// The filter for the containers that install packages.
+#[must_use]
+pub fn installers() -> BTreeMap<String, String> {
+    BTreeMap::from([(HELPER.to_owned(), INSTALLER.to_owned())])
+}
+
+/// The labels of a container that waits for a job in this directory.
+#[must_use]
+pub fn warm(namespace: &str, directory: &Path) -> BTreeMap<String, String> {
+    let mut labels = managed(namespace, None);
+    labels.insert(WARM.to_owned(), directory.to_string_lossy().into_owned());
+    labels
 }
 
 /// The labels of a job's container.
@@ -131,7 +187,7 @@ pub fn of(job: &Job, assignment: &Assignment<'_>) -> BTreeMap<String, String> {
     labels
 }
 
-/// Reads back whose a container is.
+/// Reads the owner of a container from its labels.
 pub fn identity(labels: &BTreeMap<String, String>) -> Result<Identity, LabelError> {
     let entrypoint = text(labels, TYPE)?;
     Ok(Identity {
@@ -145,6 +201,7 @@ pub fn identity(labels: &BTreeMap<String, String>) -> Result<Identity, LabelErro
             .find(|known| known.as_str() == entrypoint)
             .ok_or_else(|| LabelError::Invalid { label: TYPE, value: entrypoint.to_owned() })?,
         script: text(labels, ENTRYPOINT)?.to_owned(),
+        has_begun: true,
     })
 }
 
@@ -194,6 +251,7 @@ mod tests {
             attempt: 2,
             entrypoint: Entrypoint::Bot,
             script: "main.py".to_owned(),
+            has_begun: true,
         };
         assert_eq!(identity(&labels), Ok(expected));
     }

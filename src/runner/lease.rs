@@ -1,10 +1,10 @@
-//! The lease of a long-running container: a file that its worker writes anew for as long as it can
-//! show that the job is its own. The entry script watches it, and ends the bot when it runs out: so a bot
-//! whose worker was cut off has ended before another worker starts it elsewhere.
+//! The lease of a long-running container: a file that its worker renews while it can prove that it
+//! owns the job. The helper in the bot's container (`longshore-init`) watches it, and ends the bot when
+//! it runs out. So a bot whose worker is cut off has ended before another worker starts it elsewhere.
 //!
-//! A lease counts from its proof, in the time that the kernel counts since it started, which every
-//! process of a host reads alike: however late it is written or seen, it runs out at the same moment.
-//! Where the container has another kernel, it counts from when it is seen.
+//! A lease counts from its proof, in the kernel's time since boot, which is the same for every
+//! process of a host. So it runs out at the same moment, however late it is written or seen. If the
+//! container has another kernel, it counts from when the container sees it.
 
 pub(super) mod renewal;
 mod watch;
@@ -22,31 +22,44 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::job::archive::RESERVED_DIRECTORY;
 
+pub(super) use renewal::Renewals;
 pub(super) use watch::LeaseWatch;
 
-/// Where the lease lies, in the job's directory.
+/// The lease's path in the job's directory.
 const FOLDER: &str = RESERVED_DIRECTORY;
 
 /// The lease.
 const FILE: &str = "lease";
 
-/// By how much the first lease is shorter than those that follow, where it counts from when it is seen: a
-/// container may start on a proof that is older than the one a lease is renewed on, whose lease is seen
-/// later in turn. The entry script knows the number. A test beside the ages of proofs keeps it right.
+/// By how much the first lease is shorter than later ones, if it counts from when it is seen. A
+/// container may start on an older proof than a renewal, and its first lease may be seen later. The
+/// helper has the same number. A test next to the ages of proofs keeps it right.
 pub(crate) const FIRST_IS_SHORTER_BY: Duration = Duration::from_secs(3);
 
-/// What tells one start of a kernel from another.
+/// Identifies one boot of a kernel.
 static BOOT: LazyLock<Option<String>> = LazyLock::new(|| {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().to_owned()).filter(|id| id.len() == 36)
 });
 
-/// A moment as the kernel counts since it started, suspension included.
+/// A moment in the kernel's time since boot, including suspension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Uptime(Duration);
 
 impl Uptime {
-    /// Now; none where the kernel does not say.
+    /// So long after the kernel's start.
+    #[cfg(test)]
+    pub(crate) fn since_boot(time: Duration) -> Self {
+        Self(time)
+    }
+
+    /// How long that is after the kernel's start.
+    #[cfg(test)]
+    pub(crate) fn time(self) -> Duration {
+        self.0
+    }
+
+    /// Now; `None` if the kernel does not say.
     #[must_use]
     pub fn now() -> Option<Self> {
         clock_gettime(ClockId::CLOCK_BOOTTIME).ok().map(|time| Self(time.into()))
@@ -58,12 +71,12 @@ impl Uptime {
 pub(super) struct Grant {
     /// From when the lease is seen.
     pub(super) lifetime: Duration,
-    /// Up to when, where that is known.
+    /// Up to when, if that is known.
     pub(super) until: Option<Uptime>,
 }
 
 impl Grant {
-    /// A lease of this length from a proof on, or from when it is seen.
+    /// A lease of this length, from a proof or from when it is seen.
     pub(super) fn from(proven_at: Option<Uptime>, lifetime: Duration) -> Self {
         Self { lifetime, until: proven_at.map(|at| Uptime(at.0 + lifetime)) }
     }
@@ -73,8 +86,8 @@ impl Grant {
     }
 }
 
-/// The text of a lease. Its stamp, which differs from the last one, stands at both ends, so that one which is
-/// being written is not taken for whole; and it is always of the same length.
+/// The text of a lease. Its stamp, which differs from the last one, is at both ends, so a
+/// half-written lease is recognised. The text always has the same length.
 fn text(stamp: &str, grant: Grant) -> String {
     let until = grant.until.zip(BOOT.as_deref());
     let (until, boot) =
@@ -85,11 +98,11 @@ fn text(stamp: &str, grant: Grant) -> String {
 
 /// Writes a lease.
 ///
-/// A lease that is there is written over in place, in one write of the same length: a disk that is full
-/// meanwhile takes it all the same.
+/// An existing lease is overwritten in place, in one write of the same length. So this also works
+/// on a full disk.
 ///
-/// The code may have put anything in its place, or in its folder's: no link is followed, and nobody at
-/// the other end of a pipe is waited for.
+/// The code may have replaced the file or its folder by anything, so this follows no link and does
+/// not wait on a pipe.
 pub(super) fn write(root: &Path, stamp: &str, grant: Grant) -> io::Result<()> {
     let (no_link, readable) =
         (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o644));
@@ -99,11 +112,11 @@ pub(super) fn write(root: &Path, stamp: &str, grant: Grant) -> io::Result<()> {
     lease.write_all_at(text(stamp, grant).as_bytes(), 0)
 }
 
-/// The most of a lease that is read, in bytes: a whole one has fewer.
+/// The most that is read of a lease, in bytes. A whole one has fewer.
 const MAX_BYTES: u64 = 256;
 
-/// When the lease that lies in the job's directory ends; `None` where there is none, or it does not say that
-/// in the time of this kernel.
+/// When the lease in the job's directory ends; `None` if there is none, or if it is not in this
+/// kernel's time.
 fn left_at(root: &Path) -> Option<Uptime> {
     let no_link = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     let folder = open(&root.join(FOLDER), no_link | OFlag::O_DIRECTORY, Mode::empty()).ok()?;
@@ -121,6 +134,8 @@ fn left_at(root: &Path) -> Option<Uptime> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    use longshore_init::lease::Lease;
 
     use super::*;
 
@@ -162,6 +177,21 @@ mod tests {
             assert_eq!(text.len(), 159);
         }
         assert_eq!(fs::read_dir(root.path().join(FOLDER)).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_helper_reads() {
+        let proven_at = Some(Uptime(Duration::from_millis(100_900)));
+        let boot = BOOT.as_deref().unwrap();
+        let until = longshore_init::lease::Until { seconds: 115, boot: boot.to_owned() };
+        for (proven_at, until) in [(proven_at, Some(until)), (None, None)] {
+            let text = text("7.1", Grant::from(proven_at, Duration::from_secs(15)));
+            let read = Lease::parse(&text).unwrap();
+            assert_eq!(read, Lease { stamp: "7.1".to_owned(), seconds: 15, until });
+        }
+        assert_eq!((FOLDER, FILE), (longshore_init::OWN_FOLDER, longshore_init::lease::FILE));
+        let shorter = Duration::from_secs(longshore_init::lease::FIRST_IS_SHORTER_BY_SECONDS);
+        assert_eq!(FIRST_IS_SHORTER_BY, shorter);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The managed containers: what this worker runs right now, one entry a job.
+//! The managed containers: what this worker runs now, one entry for each job.
 //!
-//! An entry is made before anything is fetched, so that a slow pull cannot give two containers.
+//! An entry is made before anything is fetched, so a slow pull cannot lead to two containers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::directory::JobDirectory;
 use super::failure::RunFailure;
 use super::lease::LeaseWatch;
+use super::warm::Done;
 use crate::job::{JobId, Run};
 use crate::logs::{LogHandle, LogSource, Mask};
 
@@ -23,21 +24,22 @@ pub(super) struct Held {
     pub(super) logs: LogHandle,
 }
 
-/// Why a run was asked to stop, where the one who asked said so.
+/// Why a run was asked to stop, if the request says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StopReason(pub(super) Option<String>);
 
 /// A run between its start and its release.
 pub(super) struct Managed {
     pub(super) run: Run,
-    /// Cancelled once somebody asked for the end.
+    /// Cancelled when a stop was requested.
     pub(super) stop: CancellationToken,
-    /// What we know of a bot's lease.
+    /// What we know about a bot's lease.
     pub(super) lease: Mutex<LeaseWatch>,
     stop_reason: OnceLock<StopReason>,
     container: OnceLock<String>,
     launched_at: OnceLock<Instant>,
     adopted_at: OnceLock<Timestamp>,
+    done: OnceLock<Done>,
     held: Mutex<Option<Held>>,
     leftovers: Mutex<Option<Leftovers>>,
 }
@@ -58,6 +60,7 @@ impl Managed {
             container: OnceLock::new(),
             launched_at: OnceLock::new(),
             adopted_at: OnceLock::new(),
+            done: OnceLock::new(),
             held: Mutex::new(None),
             leftovers: Mutex::new(None),
         }
@@ -91,7 +94,7 @@ impl Managed {
         self.stop_reason.get().cloned()
     }
 
-    /// That it was asked to stop before it ran.
+    /// The failure of a run that was asked to stop before it ran.
     pub(super) fn cancelled(&self) -> RunFailure {
         RunFailure::Cancelled { reason: self.stop_reason().and_then(|reason| reason.0) }
     }
@@ -101,17 +104,27 @@ impl Managed {
         self.container.get().map(String::as_str)
     }
 
+    /// Keeps that by which the end of the run is heard from its helper.
+    pub(super) fn hear_end(&self, done: Done) {
+        self.done.get_or_init(|| done);
+    }
+
+    /// The exit code, as the helper tells it when all is over; `None` if it does not.
+    pub(super) async fn told_code(&self) -> Option<i64> {
+        self.done.get()?.code().await
+    }
+
     /// Notes that we started the container, and just now.
     pub(super) fn mark_launched(&self) {
         self.launched_at.get_or_init(Instant::now);
     }
 
-    /// How long the container has run, where it was us who started it.
+    /// How long the container has run, if we started it.
     pub(super) fn running_for(&self) -> Option<Duration> {
         self.launched_at.get().map(Instant::elapsed)
     }
 
-    /// Notes that the container was there already, and that we watch it from now on.
+    /// Notes that the container existed already, and that we watch it from now on.
     pub(super) fn mark_adopted(&self) {
         self.adopted_at.get_or_init(Timestamp::now);
     }
@@ -123,22 +136,22 @@ impl Managed {
 
     /// Keeps what is needed when the container ends.
     pub(super) fn hold(&self, held: Held) {
-        // One container a run: nothing sets it twice.
+        // There is one container for each run, so it is set only once.
         self.container.get_or_init(|| held.container.clone());
         *self.held.lock() = Some(held);
     }
 
-    /// Gives out what was held, once.
+    /// Returns what was held, once.
     pub(super) fn take_held(&self) -> Option<Held> {
         self.held.lock().take()
     }
 
-    /// Keeps what is to be removed.
+    /// Keeps what must be removed.
     pub(super) fn leave(&self, leftovers: Leftovers) {
         *self.leftovers.lock() = Some(leftovers);
     }
 
-    /// Gives out what is to be removed, once.
+    /// Returns what must be removed, once.
     pub(super) fn take_leftovers(&self) -> Option<Leftovers> {
         let held = self
             .take_held()
@@ -154,7 +167,7 @@ pub(super) struct ManagedContainers {
 }
 
 impl ManagedContainers {
-    /// Marks a job as starting; `None` where it is active already.
+    /// Marks a job as starting; `None` if it is active already.
     pub(super) fn begin(&self, run: &Run) -> Option<Arc<Managed>> {
         let mut by_job = self.by_job.lock();
         if by_job.contains_key(&run.job.id) {

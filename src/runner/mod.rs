@@ -1,8 +1,10 @@
 //! The runner core: fetch → image → script → container → run → collect.
 //!
-//! [`DockerRunner`] is the recipe; the modules are its components, by the names of their tasks.
-//! Not here: queues, the journal, and when a job is tried again.
+//! [`DockerRunner`] is the recipe. The modules are its parts, named after their tasks. Not here:
+//! queues, the journal, and when a job is tried again.
 
+mod artifacts;
+mod cache;
 mod cleanup;
 pub mod code;
 pub mod container;
@@ -10,33 +12,51 @@ mod creation;
 pub mod directory;
 pub mod docker;
 mod docker_runner;
+mod engine;
+mod engine_runner;
 mod exit_note;
 mod failure;
 mod ground;
+mod hash;
 mod inventory;
+mod isolation;
+mod job_runner;
 pub mod labels;
 mod lease;
 mod managed;
 mod names;
 mod observer;
+mod one_thread;
 pub mod orchestrator;
 mod outcome;
+pub mod packages;
+mod progress;
 mod queries;
+mod rehearsal;
 mod result_file;
 pub mod script;
 mod site;
+mod stopping;
+mod sweep;
 pub mod temp_dir;
+pub mod warm;
 
 #[cfg(test)]
 pub(crate) mod recorder;
 
 pub use directory::FoundDirectory;
 pub use docker_runner::DockerRunner;
+pub use engine::connect;
 pub use failure::RunFailure;
 pub use ground::Ground;
+pub use isolation::{Isolation, Seccomp};
+pub use job_runner::JobRunner;
 #[cfg(test)]
 pub(crate) use lease::FIRST_IS_SHORTER_BY;
 pub use lease::Uptime;
 pub use observer::RunObserver;
+pub use one_thread::OneThread;
 pub use orchestrator::ContainerOrchestrator;
+pub use progress::{PULLS, Progress};
+pub use rehearsal::RehearsalError;
 pub use site::Site;

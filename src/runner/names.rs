@@ -1,5 +1,5 @@
-//! Names for whoever a container runs as: programs ask for the name of their user, and some end where
-//! there is none. Two small files of ours stand in the place of the image's, whatever image it is.
+//! Names for the user of a container. Programs ask for the name of their user, and some end if
+//! there is none. Two small files of ours replace those of the image.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -9,7 +9,7 @@ use std::path::Path;
 use super::container::Bind;
 use crate::settings::User;
 
-/// Where the files lie in the job's directory, and where they appear.
+/// Where the files are in the job's directory, and where they appear.
 const FILES: [(&str, &str); 2] =
     [(".longshore/passwd", "/etc/passwd"), (".longshore/group", "/etc/group")];
 
@@ -20,11 +20,11 @@ const NAME: &str = "job";
 const KNOWN: [(&str, u32); 6] =
     [("root", 0), ("daemon", 1), ("bin", 2), ("sys", 3), ("www-data", 33), ("nobody", 65534)];
 
-/// Writes the names for a container that runs as `user`. Again, where it is to be another one.
+/// Writes the names for a container that runs as `user`. Call it again if the user changes.
 ///
 /// # Errors
 ///
-/// Where a file cannot be written.
+/// If a file cannot be written.
 pub(super) fn write(root: &Path, user: User) -> io::Result<()> {
     let texts = [passwd(user.uid, user.gid), group(user.gid)];
     for ((place, _), text) in FILES.iter().zip(texts) {

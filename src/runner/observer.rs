@@ -1,37 +1,41 @@
-//! `RunObserver`: who is told of a run, and what a run asks of them.
+//! `RunObserver`: hears about a run, and answers its questions.
 
 use super::lease::Uptime;
+use crate::job::sweep::SweepProgress;
 use crate::job::{Job, State};
 use crate::logs::{LiveTap, Mask};
 
-/// Is told where a run is on its way. Must not block.
+/// Hears how far a run is. Must not block.
 pub trait RunObserver: Send + Sync {
     /// The run is in `state`; `container` is the engine's id, once there is one.
     fn state(&self, state: State, container: Option<&str>);
 
-    /// Whether the container may be started still: asked at the last moment before it is, and once
-    /// more when it runs.
+    /// How far a sweep is.
+    fn progress(&self, _: SweepProgress) {}
+
+    /// Whether the container may still start. The run asks at the last moment before the start, and
+    /// again when the container runs. A sweep asks before it stores its tables.
     fn may_start(&self) -> bool {
         true
     }
 
-    /// When it was shown last that the run is ours: what its first lease counts from.
+    /// When it was last proved that the run is ours. Its first lease counts from there.
     fn proven_at(&self) -> Option<Uptime> {
         None
     }
 
-    /// What must not be seen of the run, in its output or in its result.
+    /// The secrets to mask in the run's output and result.
     fn mask(&self, job: &Job) -> Mask {
         Mask::new(job.secrets.iter().map(String::as_str))
     }
 
-    /// Where the run's output should also go as it comes, besides the store.
+    /// Where the run's output should also go live, in addition to the store.
     fn live_tap(&self) -> Option<LiveTap> {
         None
     }
 }
 
-/// Whoever wants to hear nothing.
+/// An observer that ignores everything.
 impl RunObserver for () {
     fn state(&self, _: State, _: Option<&str>) {}
 }

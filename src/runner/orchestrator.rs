@@ -9,12 +9,13 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
 use super::container::ContainerSpec;
+use super::isolation::Isolation;
 use crate::logs::Frame;
 
 pub use crate::job::judging::{ContainerState, ContainerStatus};
 
-/// Why an operation of the engine failed; one variant an operation, so that the message says what
-/// was being done.
+/// Why an operation of the engine failed. There is a variant for each operation, so the message
+/// says what was being done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// The engine cannot be reached.
@@ -25,7 +26,7 @@ pub enum EngineError {
         /// What happened.
         reason: String,
     },
-    /// An image could not be had, and asking again will not help.
+    /// The image is not available, and asking again will not help.
     #[error("the image {image} cannot be had: {reason}")]
     ImageMissing {
         /// The image.
@@ -41,13 +42,13 @@ pub enum EngineError {
         /// What happened.
         reason: String,
     },
-    /// A container of this name is there already.
+    /// A container of this name exists already.
     #[error("a container named {name} is there already")]
     NameTaken {
         /// The name.
         name: String,
     },
-    /// Another container of the engine runs as the user that this one was to have alone.
+    /// Another container of the engine runs as the user that this one must have alone.
     #[error("another container on this engine runs as the user {user}")]
     UserTaken {
         /// The user.
@@ -59,7 +60,7 @@ pub enum EngineError {
         /// Its id or name.
         container: String,
     },
-    /// Anything else that an operation ran into.
+    /// Any other failure of an operation.
     #[error("{operation} {container} failed: {reason}")]
     Operation {
         /// What was being done: `creating`, `starting`, `stopping`, …
@@ -69,7 +70,7 @@ pub enum EngineError {
         /// What the engine said.
         reason: String,
     },
-    /// A file inside a container is larger than the caller takes, or not a regular file.
+    /// A file inside a container is larger than the caller accepts, or not a regular file.
     #[error("{path} in container {container} {problem}")]
     BadFile {
         /// The container.
@@ -82,7 +83,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Whether the same operation may go well later.
+    /// Whether the same operation may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -103,7 +104,7 @@ impl EngineError {
 pub enum EngineRoot {
     /// The host's own.
     Host,
-    /// That of a user's namespace, as of a rootless engine: the user, where that can be told.
+    /// The root of a user namespace, as for a rootless engine: the user, if known.
     User(Option<u32>),
     /// The host's, but containers have their users mapped to others.
     Mapped,
@@ -126,28 +127,36 @@ pub struct ContainerInfo {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What a container that was waited for gave.
+/// The outcome of a container that was waited for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContainerRunResult {
     /// Its status at the end.
     pub status: ContainerStatus,
     /// The last part of its output.
     pub output: String,
-    /// The file that was asked for, where it was written.
+    /// The requested file, if it was written.
     pub result: Option<Bytes>,
 }
 
 /// What Longshore asks of a container engine.
 #[async_trait]
 pub trait ContainerOrchestrator: Send + Sync {
-    /// Makes sure that the image is here: used as it is when present, pulled when missing, once
-    /// for all who wait for it.
+    /// Makes sure that the image is here: used unchanged if present, pulled if missing, once for
+    /// all callers that wait for it.
     async fn pull_image(&self, image: &str) -> Result<(), EngineError>;
 
-    /// Makes a container and starts it; gives its id. One whose start failed is removed again, and so is
-    /// one that is to have its user alone where another container runs as that user.
-    /// Whoever stops waiting for this may leave one behind, which its labels tell.
+    /// Makes a container and starts it. Returns its id. If the start fails, the container is
+    /// removed again; also if it must have its user alone and another container runs as that user.
+    /// A caller that stops waiting may leave a container behind, which its labels identify.
     async fn create_and_start(&self, spec: &ContainerSpec) -> Result<String, EngineError>;
+
+    /// Whether a container could start at once, because fewer start than may.
+    fn has_free_start(&self) -> bool {
+        true
+    }
+
+    /// Gives a container another name. One that is taken is refused.
+    async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError>;
 
     /// Makes a container, starts it, waits for its end, reads its output and the file
     /// `result_path` in it, and removes it.
@@ -157,22 +166,30 @@ pub trait ContainerOrchestrator: Send + Sync {
         result_path: Option<&str>,
     ) -> Result<ContainerRunResult, EngineError>;
 
-    /// Waits until a started container has ended; gives its status then. An engine that is away is
-    /// sat out, however long: nobody else can tell whether the container runs. For one that was
-    /// never started its status comes at once.
+    /// Waits until a started container has ended. Returns its status. While the engine is away, it
+    /// waits, however long: nobody else knows whether the container runs. For a container that was
+    /// never started, the status comes at once.
     async fn wait(&self, container: &str) -> Result<ContainerStatus, EngineError>;
 
-    /// SIGTERM, then SIGKILL after `timeout`. That it is not running is not an error.
+    /// SIGTERM, then SIGKILL after `timeout`. A container that does not run is not an error.
     async fn stop(&self, container: &str, timeout: Duration) -> Result<(), EngineError>;
 
-    /// The last `tail` lines of both outputs in order of arrival, or all of them; of very long
-    /// ones the last part.
+    /// The last `tail` lines of both outputs in order of arrival, or all of them. Of a very long
+    /// output, only the last part.
     async fn get_logs(&self, container: &str, tail: Option<usize>) -> Result<String, EngineError>;
 
     /// The output from its beginning, and on until the container ends. An error is the last item.
     fn follow_logs(&self, container: &str) -> BoxStream<'static, Result<Frame, EngineError>>;
 
-    /// One regular file of a container, running or not; `None` where there is none.
+    /// The same for a container that is expected to end very soon: its output is followed at once.
+    fn follow_logs_at_once(
+        &self,
+        container: &str,
+    ) -> BoxStream<'static, Result<Frame, EngineError>> {
+        self.follow_logs(container)
+    }
+
+    /// One regular file of a container, running or not; `None` if there is none.
     async fn copy_from_container(
         &self,
         container: &str,
@@ -189,18 +206,25 @@ pub trait ContainerOrchestrator: Send + Sync {
         labels: &BTreeMap<String, String>,
     ) -> Result<Vec<ContainerInfo>, EngineError>;
 
-    /// Removes a container, running or not. That there is none is not an error.
+    /// Removes a container, running or not. A missing one is not an error.
     async fn remove(&self, container: &str) -> Result<(), EngineError>;
 
     /// Whether the engine answers: its version.
     async fn check(&self) -> Result<String, EngineError>;
 
-    /// The engine's own id, which tells it from every other engine.
+    /// The engine's own id, which distinguishes it from every other engine.
     async fn identity(&self) -> Result<String, EngineError>;
 
     /// Whose root it is.
     async fn root(&self) -> Result<EngineRoot, EngineError>;
 
+    /// How well the engine keeps containers from its host.
+    async fn isolation(&self) -> Result<Isolation, EngineError>;
+
     /// Whether an image is here already.
     async fn has_image(&self, image: &str) -> Result<bool, EngineError>;
+
+    /// The engine's id of an image, which another image of the same name does not have; `None` where
+    /// the image is not here.
+    async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError>;
 }

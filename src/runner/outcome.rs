@@ -1,23 +1,38 @@
 //! Wait → collect → judge: from a running container to the result of its run.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
+use super::artifacts;
 use super::exit_note;
 use super::failure::RunFailure;
 use super::lease::Uptime;
 use super::managed::{Held, Leftovers, Managed};
 use super::observer::RunObserver;
-use super::orchestrator::ContainerStatus;
+use super::orchestrator::{ContainerState, ContainerStatus, EngineError};
 use super::result_file::{self, CollectedResult};
 use super::site::Site;
-use crate::job::judging::{self, EndCause, Ending, Judgement};
+use super::stopping;
+use super::sweep::{self, Gathering};
+use super::warm;
+use crate::job::judging::exit_note::ExitNote;
+use crate::job::judging::{self, EndCause, Ending, Judgement, ResultFile};
 use crate::job::{ExecutionResult, Language, Run, State, Verdict, sentence};
 use crate::logs::LogSummary;
+use crate::metrics::Stage;
 
 /// How long the last log lines of an ended container may take to reach the store.
 const LOG_FINISH_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// How long the last rows of a sweep may take to reach the store.
+const ROWS_FINISH_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// The exit code of a program that SIGKILL ended.
+const KILLED: i64 = 137;
 
 /// Pause before a stop that failed is tried again.
 const STOP_RETRY: Duration = Duration::from_secs(5);
@@ -31,7 +46,15 @@ pub(super) async fn wait_and_collect(
     let Some(container) = managed.container().map(str::to_owned) else {
         return Err(RunFailure::Unavailable("the container was never started".to_owned()));
     };
-    let (mut status, timed_out) = wait_within_timeout(site, managed, &container, observer).await?;
+    let mut gathering = Gathering::of(site, &managed.run, observer.mask(&managed.run.job));
+    let watched = async {
+        match &mut gathering {
+            Some(gathering) => gathering.follow(observer).await,
+            None => watch_health(site, managed, &container, observer).await,
+        }
+    };
+    let (mut status, timed_out) = wait_within_timeout(site, managed, &container, watched).await?;
+    let ended_at = Instant::now();
     let Some(held) = managed.take_held() else {
         return Err(RunFailure::Unavailable("the run is being collected already".to_owned()));
     };
@@ -42,8 +65,20 @@ pub(super) async fn wait_and_collect(
     let mask = observer.mask(&run.job);
     let collected = result_file::collect(site, run, &directory, &container, mask);
     let finished = logs.finish(LOG_FINISH_TIMEOUT);
+    // Before that, the container only waited.
+    if let Some(at) = warm::begun_at(&directory).await {
+        (status.created_at, status.started_at) = (Some(at), Some(at));
+    }
     let note = exit_note::read(&directory, status.created_at);
-    let (value, note, summary) = tokio::join!(collected, note, finished);
+    let gathered = async {
+        match gathering {
+            Some(gathering) => Some(gathering.finish(ROWS_FINISH_TIMEOUT).await),
+            None => None,
+        }
+    };
+    let artifacts = artifacts::collect(site, run, &directory);
+    let (value, note, summary, gathered, artifacts) =
+        tokio::join!(collected, note, finished, gathered, artifacts);
     if !note.begun && judging::is_not_started(&status) {
         let image = site.image_of(run);
         let said = summary.tail.trim();
@@ -53,7 +88,7 @@ pub(super) async fn wait_and_collect(
     let cause = match (timed_out, managed.stop_reason()) {
         (Some(seconds), _) => EndCause::TimedOut(seconds),
         (None, Some(reason)) => EndCause::StopRequested(reason.0),
-        (None, None) => own_end(managed, &status, note.lease_expired),
+        (None, None) => own_end(managed, &status, &note),
     };
     let judgement = judging::judge(&Ending {
         cause,
@@ -63,16 +98,34 @@ pub(super) async fn wait_and_collect(
             && judging::says_heap_was_full(&summary.tail),
         memory_mb: run.job.limits.memory_mb,
         engine_error: status.error.clone(),
-        result: value.judged.clone(),
+        result: told(value.judged.clone(), &note),
     });
     let mut result = assemble(site, run, &container, &status, judgement, value, summary);
     let ran = Duration::try_from_secs_f64(result.duration_seconds).unwrap_or_default();
+    result.objects.artifacts = artifacts.stored;
+    if let Some(problem) = artifacts.problem {
+        result.metadata.insert("artifacts".to_owned(), problem);
+    }
     result.resources = note.used_within(&run.job.limits, ran);
-    Ok(result)
+    site.metrics.stage(Stage::Run, ran);
+    site.metrics.stage(Stage::Collect, ended_at.elapsed());
+    Ok(match gathered {
+        Some(gathered) => sweep::conclude(site, run, observer, gathered, result).await,
+        None => result,
+    })
+}
+
+/// The result of a bot is what its launcher noted about its error, if anything.
+fn told(result: ResultFile, note: &ExitNote) -> ResultFile {
+    match (result, &note.said) {
+        (ResultFile::NotExpected, Some(said)) => ResultFile::NotExpectedBut(said.clone()),
+        (result, _) => result,
+    }
 }
 
 /// What ended a container that nobody asked to end.
-fn own_end(managed: &Managed, status: &ContainerStatus, lease_expired: bool) -> EndCause {
+fn own_end(managed: &Managed, status: &ContainerStatus, note: &ExitNote) -> EndCause {
+    let lease_expired = note.lease_expired;
     let long_running = managed.run.job.is_long_running;
     let unseen = managed.is_before_adoption(status.finished_at);
     let has_run_out = managed.lease.lock().may_have_run_out(Uptime::now());
@@ -86,22 +139,24 @@ fn own_end(managed: &Managed, status: &ContainerStatus, lease_expired: bool) -> 
         EndCause::LeaseExpired
     } else if judging::is_lost_with_engine(status, long_running, unseen) {
         EndCause::EngineLost
+    } else if judging::is_ended_from_outside(note, status, &managed.run.job.limits, long_running) {
+        EndCause::EndedFromOutside
     } else {
         EndCause::Itself
     }
 }
 
-/// Waits for the end; a run beyond its time-out is stopped. Gives the seconds it was allowed then.
+/// Waits for the end, and stops a run that exceeds its time-out. Then it returns the allowed
+/// seconds. `watched` goes on until then.
 async fn wait_within_timeout(
     site: &Site,
     managed: &Managed,
     container: &str,
-    observer: &dyn RunObserver,
+    watched: impl Future<Output = Infallible>,
 ) -> Result<(ContainerStatus, Option<u64>), RunFailure> {
     let job = &managed.run.job;
-    let ended = site.engine.wait(container);
+    let ended = ended(site, managed, container);
     tokio::pin!(ended);
-    let watched = watch_health(site, managed, container, observer);
     tokio::pin!(watched);
     let overdue = async {
         match job.timeout {
@@ -115,10 +170,12 @@ async fn wait_within_timeout(
     tokio::select! {
         status = &mut ended => return Ok((status?, None)),
         () = overdue => {}
-        () = &mut watched => {}
+        never = &mut watched => match never {},
     }
     let stopping = async {
-        while let Err(error) = site.engine.stop(container, site.settings.stop_timeout).await {
+        while let Err(error) =
+            stopping::stop(site, managed, container, site.settings.stop_timeout).await
+        {
             tracing::warn!(job.id = %job.id, %error, "could not stop a container that exceeded its time-out");
             tokio::time::sleep(STOP_RETRY).await;
         }
@@ -131,21 +188,52 @@ async fn wait_within_timeout(
     }
 }
 
-/// What is left of a time-out: an adopted container has used up a part of it.
+/// Waits for the end of a container, or until its helper tells that nothing else is left in it.
+async fn ended(
+    site: &Site,
+    managed: &Managed,
+    container: &str,
+) -> Result<ContainerStatus, EngineError> {
+    match managed.told_code().await {
+        // Only the engine knows what killed it.
+        None | Some(KILLED) => site.engine.wait(container).await,
+        Some(code) => Ok(ContainerStatus {
+            id: container.to_owned(),
+            state: ContainerState::Exited,
+            exit_code: Some(code),
+            oom_killed: false,
+            error: None,
+            created_at: None,
+            started_at: None,
+            finished_at: Some(Timestamp::now()),
+            healthy: None,
+            labels: BTreeMap::new(),
+            engine_was_away: false,
+        }),
+    }
+}
+
+/// The rest of a time-out: an adopted container has used a part of it.
 async fn remaining(site: &Site, managed: &Managed, container: &str, timeout: Duration) -> Duration {
     if let Some(used) = managed.running_for() {
         return timeout.saturating_sub(used);
     }
-    let started = match site.engine.get_status(container).await {
-        Ok(status) => status.started_at,
-        Err(_) => None,
+    let begun = warm::begun_at(&site.directory_of(&managed.run)).await;
+    let started = match begun {
+        Some(at) => Some(at),
+        None => site.engine.get_status(container).await.ok().and_then(|status| status.started_at),
     };
     let used = started.and_then(|started| Timestamp::now().duration_since(started).try_into().ok());
     timeout.saturating_sub(used.unwrap_or_default())
 }
 
 /// Reports each turn of a health check. Never ends.
-async fn watch_health(site: &Site, managed: &Managed, container: &str, observer: &dyn RunObserver) {
+async fn watch_health(
+    site: &Site,
+    managed: &Managed,
+    container: &str,
+    observer: &dyn RunObserver,
+) -> Infallible {
     let Some(check) = &managed.run.job.health_check else {
         return std::future::pending().await;
     };
@@ -205,9 +293,9 @@ fn assemble(
     result
 }
 
-/// When a run began. The engine notes the start once its own work on it is done, so that a short run
-/// may have ended by then. Where a run was shorter than that work, it counts from when its container
-/// was made: a little too long, but never shorter than it was.
+/// When a run began. The engine notes the start after its own work on it, and a short run may have
+/// ended by then. If a run was shorter than that work, it counts from when its container was made:
+/// a little too long, but never too short.
 fn began_at(
     created: Option<Timestamp>,
     started: Option<Timestamp>,
@@ -236,7 +324,7 @@ mod tests {
             (Some(0), Some(250), 600_000, Some(250)),
             (None, Some(250), 260, Some(250)),
             (Some(0), None, 260, None),
-            // Clocks that were set meanwhile.
+            // Clocks may have been set in between.
             (Some(500), Some(250), 260, Some(250)),
             (Some(0), Some(250), -5, Some(250)),
         ] {

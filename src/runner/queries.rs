@@ -1,4 +1,4 @@
-//! What can be asked of a runner: what it runs, and what the engine says of that.
+//! Questions to a runner: what it runs, and what the engine says about that.
 
 use super::docker_runner::DockerRunner;
 use super::labels::Identity;
@@ -7,7 +7,7 @@ use super::site::Site;
 use crate::job::JobId;
 
 impl DockerRunner {
-    /// What the engine says about the container of an active job; `None` where there is none.
+    /// What the engine says about the container of an active job; `None` if there is none.
     pub async fn get_container_status(
         &self,
         id: &JobId,
@@ -21,7 +21,7 @@ impl DockerRunner {
         }
     }
 
-    /// The last `tail` lines of an active job's container, or all; `None` where there is none.
+    /// The last `tail` lines of an active job's container, or all; `None` if there is none.
     pub async fn get_container_logs(
         &self,
         id: &JobId,
@@ -47,7 +47,7 @@ impl DockerRunner {
         self.site.list_managed_containers(segment).await
     }
 
-    /// Where it runs its jobs, and what lies there, whoever left it.
+    /// The site on which it runs its jobs.
     #[must_use]
     pub fn site(&self) -> &Site {
         &self.site

@@ -1,6 +1,8 @@
-//! An orchestrator for unit tests: it writes down what it is asked and answers by a script.
+//! An orchestrator for unit tests: it records its calls, and answers by a script.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,17 +13,23 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::container::ContainerSpec;
+use super::isolation::{Isolation, Seccomp};
 use super::orchestrator::{
     ContainerInfo, ContainerOrchestrator, ContainerRunResult, ContainerState, ContainerStatus,
     EngineError, EngineRoot,
 };
-use crate::logs::Frame;
+use super::site::Site;
+use crate::logs::{Frame, LogCollector};
+use crate::metrics::Metrics;
+use crate::settings::{Loader, Reader, Sources};
+use crate::storage::ObjectStore;
 
-/// One question to the engine. A started container has its name for an id.
+/// One call to the engine. A started container's id is its name.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Call {
     Pull(String),
     Start(String),
+    Rename(String, String),
     Wait(String),
     Stop(String, Duration),
     Logs(String),
@@ -106,7 +114,7 @@ impl Recorder {
         }
     }
 
-    /// What the program writes where a file of its host is mounted.
+    /// What the program writes to mounted files of its host.
     fn write_through_mounts(&self, spec: &ContainerSpec) {
         for bind in spec.binds.iter().filter(|bind| !bind.read_only) {
             if let Some(bytes) = self.script.files.get(&bind.container) {
@@ -119,6 +127,27 @@ impl Recorder {
         let bytes: Vec<u8> =
             self.script.frames.iter().flat_map(|frame| frame.bytes.clone()).collect();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// A site with the settings' defaults, whose jobs' directories are in `temp_dir`.
+pub(crate) fn site(engine: Arc<Recorder>, store: Arc<dyn ObjectStore>, temp_dir: &Path) -> Site {
+    let sections = |reader: &Reader<'_>| (reader.runner(), reader.logs());
+    let read = Loader::new(Sources::default()).read(sections);
+    let (mut settings, logs) = read.expect("the defaults are valid");
+    temp_dir.clone_into(&mut settings.temp_dir);
+    // Nobody would wait in its containers.
+    settings.warm.containers = 0;
+    std::fs::create_dir_all(temp_dir).expect("the directory can be made");
+    Site {
+        engine,
+        logs: Arc::new(LogCollector::new(Arc::clone(&store), logs)),
+        store,
+        settings,
+        namespace: "ns".to_owned(),
+        worker: "w".to_owned(),
+        lease: Duration::from_secs(15),
+        metrics: Metrics::default(),
     }
 }
 
@@ -143,6 +172,11 @@ impl ContainerOrchestrator for Recorder {
         self.specs.lock().push(spec.clone());
         self.write_through_mounts(spec);
         Ok(spec.name.clone())
+    }
+
+    async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {
+        self.record(Call::Rename(container.to_owned(), name.to_owned()));
+        Ok(())
     }
 
     async fn run_and_wait(
@@ -233,9 +267,18 @@ impl ContainerOrchestrator for Recorder {
         Ok(EngineRoot::Host)
     }
 
+    async fn isolation(&self) -> Result<Isolation, EngineError> {
+        let seccomp = Seccomp::Default;
+        Ok(Isolation { docker: None, has_cgroup_v2: true, seccomp, has_user_namespace: false })
+    }
+
     async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
         self.record(Call::HasImage(image.to_owned()));
         Ok(self.script.pull_error.is_none())
+    }
+
+    async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
+        Ok(Some(format!("sha256:{}", hex::encode(image))))
     }
 }
 

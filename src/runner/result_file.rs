@@ -14,12 +14,12 @@ use crate::job::{JsonText, Run};
 use crate::logs::Mask;
 use crate::storage::{Bucket, Condition, StoreError};
 
-/// A result file as the verdict sees it, and what became of it.
+/// A result file as the verdict sees it, and where it is stored.
 pub(super) struct CollectedResult {
     pub(super) judged: ResultFile,
-    /// The value for the event, where it fits.
+    /// The value for the event, if it fits.
     pub(super) inline: Option<JsonText>,
-    /// Its key in the results bucket, or why it is not there, where it should be.
+    /// Its key in the results bucket, or why it is not there although it should be.
     pub(super) stored: Option<Result<String, StoreError>>,
 }
 
@@ -33,8 +33,8 @@ impl CollectedResult {
     }
 }
 
-/// Collects the result of a run that has ended, and stores it where it is to be kept or too large
-/// for the event.
+/// Collects the result of an ended run. Stores it if the message asks for that, or if it is too
+/// large for the event.
 pub(super) async fn collect(
     site: &Site,
     run: &Run,
@@ -50,17 +50,19 @@ pub(super) async fn collect(
         Ok(None) => return CollectedResult::of(ResultFile::Absent),
         Err(problem) => return CollectedResult::unusable(problem),
     };
-    // A large result is work for a while, which must not hold up the broker's heartbeats.
+    // A large result takes time, which must not delay the broker's heartbeats.
     let reading = tokio::task::spawn_blocking(move || read_result(&bytes, &mask));
     let result = match reading.await {
         Ok(Ok(result)) => result,
         Ok(Err(problem)) => return CollectedResult::unusable(problem),
         Err(error) => return CollectedResult::unusable(format!("broke its reader: {error}")),
     };
-    let is_kept = run.job.persist_results || result.inline.is_none();
+    // The tables are the result of a sweep; its launcher's own words only serve the verdict.
+    let is_sweep = run.job.sweep.is_some();
+    let is_kept = !is_sweep && (run.job.persist_results || result.inline.is_none());
     let stored = if is_kept { Some(store(site, run, result.bytes).await) } else { None };
     let judged = ResultFile::Valid(result.said);
-    CollectedResult { judged, inline: result.inline, stored }
+    CollectedResult { judged, inline: result.inline.filter(|_| !is_sweep), stored }
 }
 
 /// The file's content, or what is wrong with it.
@@ -71,10 +73,10 @@ async fn read(
     container: &str,
 ) -> Result<Option<Bytes>, String> {
     let most = site.settings.max_result_bytes;
-    // The directory is bound into the container. The engine, which starts a process of its own for
-    // a copy, is asked only where the file is not there or not ours to read.
+    // The directory is bound into the container. The engine starts a process for each copy, so it
+    // is asked only if the file is missing or we may not read it.
     match directory.read(RESULT_FILE, most).await {
-        // It was put there empty, for the code to write.
+        // We put it there empty, for the code to write.
         Ok(FoundFile::Regular(bytes)) => return Ok((!bytes.is_empty()).then_some(bytes)),
         Ok(FoundFile::Unusable(problem)) => return Err(problem),
         Ok(FoundFile::Nothing) => {}

@@ -1,4 +1,5 @@
-//! Where jobs run: the engine, the store and the logs that a worker runs its jobs with, and whose jobs they are.
+//! Where jobs run: the engine, the store and the logs of a worker, and the names that identify its
+//! jobs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use super::labels::Assignment;
 use super::orchestrator::ContainerOrchestrator;
 use crate::job::Run;
 use crate::logs::LogCollector;
+use crate::metrics::Metrics;
 use crate::settings::RunnerSettings;
 use crate::storage::ObjectStore;
 
@@ -21,12 +23,14 @@ pub struct Site {
     pub logs: Arc<LogCollector>,
     /// The settings of containers and their directories.
     pub settings: RunnerSettings,
-    /// Separates these containers and directories from everybody else's.
+    /// Separates these containers and directories from all others.
     pub namespace: String,
     /// The worker's name, which results carry.
     pub worker: String,
-    /// How long a bot may run on without a word from its worker.
+    /// How long a bot may run on without hearing from its worker.
     pub lease: Duration,
+    /// What counts and measures.
+    pub metrics: Metrics,
 }
 
 impl Site {
@@ -35,7 +39,7 @@ impl Site {
         self.settings.images.of(run.job.runtime)
     }
 
-    /// Whose container a run has.
+    /// The labels' part that says whose container it is.
     pub(super) fn assignment_of(&self, run: &Run) -> Assignment<'_> {
         let (segment, attempt) = (run.segment, run.attempt);
         Assignment { namespace: &self.namespace, segment, attempt }

@@ -1,17 +1,18 @@
-//! `TEMP_DIR`: whose it is, and who may pass through it. Of the other directories, whose they are.
+//! `TEMP_DIR`: who owns it, and who may pass through it. For the other directories: who owns them.
 //!
-//! The jobs' directories have secrets, code and results in them. So the directory of a namespace is closed to
-//! every other user of the host, and nobody but root and the worker may own what leads there: whoever owns
-//! a directory can exchange what is in it.
+//! The jobs' directories contain secrets, code and results. So the directory of a namespace is
+//! closed to all other users of the host, and only root and the worker may own the directories
+//! above it: the owner of a directory can replace what is in it.
 
-use std::fs::{self, DirBuilder, Metadata, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::geteuid;
 
-/// Others may write to such a directory, but not remove or rename what is not theirs.
+/// Others may write to such a directory, but not remove or rename files of other owners.
 const STICKY: u32 = 0o1000;
 
 /// Group and others may write.
@@ -20,7 +21,7 @@ const OTHERS_WRITE: u32 = 0o022;
 /// Why `TEMP_DIR`, or another directory of the settings, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TempDirError {
-    /// Somebody else owns it, or a part of it.
+    /// Another user owns it, or a part of it.
     #[error(
         "{setting}: {} belongs to the user {owner}, and this process is the user {me}: its owner could \
          exchange and read what jobs keep there. Set {setting} to a directory of this user's own, or \
@@ -32,9 +33,9 @@ pub enum TempDirError {
         setting: &'static str,
         /// What.
         path: PathBuf,
-        /// Whose it is.
+        /// Its owner.
         owner: u32,
-        /// Who we are.
+        /// Our user.
         me: u32,
     },
     /// Others may write to it.
@@ -51,7 +52,7 @@ pub enum TempDirError {
         /// Its mode.
         mode: u32,
     },
-    /// It is no directory, or cannot be made or looked at.
+    /// It is no directory, or cannot be made or inspected.
     #[error("{setting}: {} cannot be used: {source}", path.display())]
     Io {
         /// The setting that names it.
@@ -70,12 +71,13 @@ impl TempDirError {
     }
 }
 
-/// Whether the others of the host may pass through a namespace's directory, which some engines need.
+/// Whether other users of the host may pass through a namespace's directory, which some engines
+/// need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
-    /// Nobody but us and root.
+    /// Only we and root.
     Closed,
-    /// Everybody who knows the way, but nobody sees what there is.
+    /// Everybody who knows a path, but nobody can list the directory.
     Open,
 }
 
@@ -88,11 +90,14 @@ impl Passage {
     }
 }
 
-/// The setting that is meant here, where no other is named.
+/// The setting that is meant if no other is named.
 pub const TEMP_DIR: &str = "TEMP_DIR";
 
-/// Makes the directory of a setting where it is missing, and makes sure that nobody else can exchange what is
-/// in it.
+/// The setting of the cache of unpacked code.
+pub const CODE_CACHE_DIR: &str = "CODE_CACHE_DIR";
+
+/// Makes the directory of a setting if it is missing, and makes sure that no other user can replace
+/// what is in it.
 ///
 /// # Errors
 /// [`TempDirError`], which says what to do.
@@ -101,7 +106,7 @@ pub fn check(setting: &'static str, temp_dir: &Path) -> Result<(), TempDirError>
     let mode = Passage::Open.mode();
     let created = DirBuilder::new().recursive(true).mode(mode).create(temp_dir);
     created.map_err(failed())?;
-    // The link, too, where it is one: its owner could lead it elsewhere.
+    // The link, too, if it is one: its owner could point it elsewhere.
     let link = fs::symlink_metadata(temp_dir).map_err(failed())?;
     let directory = fs::metadata(temp_dir).map_err(failed())?;
     for found in [&link, &directory] {
@@ -114,8 +119,38 @@ pub fn check(setting: &'static str, temp_dir: &Path) -> Result<(), TempDirError>
     Ok(())
 }
 
-/// Makes a namespace's directory where it is missing, and gives it the mode that it must have. `TEMP_DIR` is
-/// checked again: somebody may have removed it and made another one since.
+/// Keeps programs that remove old files, such as systemd-tmpfiles, out of a directory as long as
+/// the file is open: they skip a locked directory and everything below it. A bot may run for months
+/// without a change to its files.
+///
+/// # Errors
+/// If the directory cannot be opened or locked.
+pub fn keep_from_cleaners(directory: &Path) -> io::Result<File> {
+    let locked = File::open(directory)?;
+    // Several workers may share it.
+    locked.try_lock_shared()?;
+    Ok(locked)
+}
+
+/// Opens a lock file of our own, and creates it if it is missing. It follows no link, and accepts
+/// nothing that another user put there.
+///
+/// # Errors
+/// If the file cannot be opened, or is not ours.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.uid() != geteuid().as_raw() {
+        let problem = format!("{} is not a file of this worker's own", path.display());
+        return Err(io::Error::other(problem));
+    }
+    Ok(file)
+}
+
+/// Makes a namespace's directory if it is missing, and sets its mode. Checks `TEMP_DIR` again,
+/// because another user may have removed it and made a new one.
 ///
 /// # Errors
 /// [`TempDirError`], which says what to do.
@@ -125,22 +160,30 @@ pub fn close_namespace(
     passage: Passage,
 ) -> Result<(), TempDirError> {
     check(TEMP_DIR, temp_dir)?;
-    let path = temp_dir.join(namespace);
-    let failed = || TempDirError::io(TEMP_DIR, &path);
-    let created = DirBuilder::new().mode(passage.mode()).create(&path);
+    close(TEMP_DIR, &temp_dir.join(namespace), passage)
+}
+
+/// Makes the directory `path` where it is missing, and gives it the mode that it must have. The directory
+/// above it must be safe, see [`check`].
+///
+/// # Errors
+/// [`TempDirError`], which says what to do.
+pub fn close(setting: &'static str, path: &Path, passage: Passage) -> Result<(), TempDirError> {
+    let failed = || TempDirError::io(setting, path);
+    let created = DirBuilder::new().mode(passage.mode()).create(path);
     if let Err(error) = created
         && error.kind() != io::ErrorKind::AlreadyExists
     {
         return Err(failed()(error));
     }
-    let found = fs::symlink_metadata(&path).map_err(failed())?;
-    refuse_foreign(TEMP_DIR, &path, &found, false)?;
+    let found = fs::symlink_metadata(path).map_err(failed())?;
+    refuse_foreign(setting, path, &found, false)?;
     if !found.is_dir() {
         return Err(failed()(io::ErrorKind::NotADirectory.into()));
     }
     if found.permissions().mode() & 0o7777 != passage.mode() {
         let mode = Permissions::from_mode(passage.mode());
-        fs::set_permissions(&path, mode).map_err(failed())?;
+        fs::set_permissions(path, mode).map_err(failed())?;
     }
     Ok(())
 }
@@ -166,6 +209,18 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_cleaner_that_asks_for_the_lock_is_kept_out_while_any_worker_runs() {
+        let root = tempfile::tempdir().unwrap();
+        let may_clean = || File::open(root.path()).unwrap().try_lock().is_ok();
+        let (one, other) = [(), ()].map(|()| keep_from_cleaners(root.path()).unwrap()).into();
+        assert!(!may_clean());
+        drop(one);
+        assert!(!may_clean());
+        drop(other);
+        assert!(may_clean());
     }
 
     #[test]

@@ -1,19 +1,20 @@
-//! What the settings hold that must be seen nowhere.
+//! The secrets in the settings, which nobody may see.
 
-use super::Settings;
+use super::url::percent_decoded;
+use super::{Settings, broker_urls};
 
 impl Settings {
-    /// The secret key of the object store, the token of our own health checks and the password of the
-    /// broker, this as it stands in the URL and as it is meant. None of it is empty. An access key only names its owner; and a
-    /// password that is its user's name, as in the local stack, hides nothing, while to mask it would
-    /// black out a word of everybody's output.
+    /// The secret key of the object store, the token of our health checks, and the passwords of the
+    /// broker, both encoded as in the URL and decoded. None is empty. The access key is not
+    /// included, because it only names its owner. A password that equals its user's name, as in the
+    /// local stack, is not included either: it hides nothing, and a mask for it would remove a
+    /// common word from everybody's output.
     #[must_use]
     pub fn credentials(&self) -> Vec<String> {
         let mut all = vec![self.store.secret_key.clone()];
         all.extend(self.http.token.clone());
-        if let Some((user, password)) = login_of(&self.broker.url)
-            && user != password
-        {
+        let logins = broker_urls(&self.broker.url).into_iter().filter_map(login_of);
+        for (_, password) in logins.filter(|(user, password)| user != password) {
             all.extend([percent_decoded(password), password.to_owned()]);
         }
         all.retain(|one| !one.is_empty());
@@ -29,22 +30,24 @@ fn login_of(url: &str) -> Option<(&str, &str)> {
     login.split_once(':')
 }
 
-fn percent_decoded(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..2).filter(|_| *first == b'%');
-        let byte =
-            code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
-        out.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Sources;
+
+    #[test]
+    fn the_passwords_of_all_hosts_are_secrets() {
+        let url = "amqp://me:first@a,amqp://me:sec%6fnd@b,amqp://same:same@c";
+        let sources = Sources::of(&[
+            ("AMQP_URL", url),
+            ("MINIO_ENDPOINT", "s3"),
+            ("MINIO_ACCESS_KEY", "a"),
+            ("MINIO_SECRET_KEY", "s"),
+            ("WORKER_NAME", "w"),
+        ]);
+        let found = Settings::load(sources).unwrap().credentials();
+        assert_eq!(found, ["first", "s", "sec%6fnd", "second"]);
+    }
 
     #[test]
     fn the_password_of_a_url_is_found_and_decoded() {

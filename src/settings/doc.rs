@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use super::table::{self, Fallback, Setting};
 
 /// The tables of `longshore.toml`, and what each is about.
-const SECTIONS: [(&str, &str); 7] = [
+const SECTIONS: [(&str, &str); 8] = [
     ("broker", "RabbitMQ"),
     ("store", "Object store"),
     ("runner", "Containers"),
+    ("pack", "Packages, for authors"),
     ("worker", "Worker"),
     ("logs", "Container logs"),
     ("http", "Health"),
@@ -31,7 +32,7 @@ mistake. An unknown variable is not, except the spelling that other programs use
 
 `longshore worker --print-settings` prints the effective settings and where each comes from, with secrets
 masked. A worker needs every required setting, and so do `doctor` and `segments`. Other commands need
-less: `start`, `stop` and `watch` need only the broker (`start --upload` also the store), `logs` only the
+less: `start`, `stop` and `watch` need only the broker (`start DIR` also the store), `logs` only the
 store (`logs --follow` also the broker), `run` and `ps` neither.
 
 Numbers carry their unit in the name. MB and KB are binary: 1 MB is 1,048,576 bytes. Lists are

@@ -1,11 +1,12 @@
-//! What the settings leave open to strangers, as an operator is told. Pure.
+//! What the settings leave open to strangers, in words for an operator. Pure.
 
 use std::net::IpAddr;
 
+use super::broker_url::broker_urls;
 use super::sections::{BrokerSettings, RunnerSettings, StoreSettings};
 use crate::job::Network;
 
-/// Something that is left open, and what closes it.
+/// A thing that is left open, and what closes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exposure {
     /// What.
@@ -24,7 +25,9 @@ pub fn exposures(
     store: &StoreSettings,
     runner: &RunnerSettings,
 ) -> Vec<Exposure> {
-    let servers = [Server::broker(broker), Server::store(store)];
+    let urls = broker_urls(&broker.url);
+    let brokers = urls.into_iter().map(Server::broker);
+    let servers: Vec<_> = brokers.chain([Server::store(store)]).collect();
     let found = [on_the_loopback(&servers, runner), without_tls(&servers)];
     found.into_iter().flatten().collect()
 }
@@ -53,9 +56,12 @@ fn without_tls(servers: &[Server]) -> Option<Exposure> {
     if names.is_empty() {
         return None;
     }
-    let remedies = servers.iter().filter(|server| is_open(server)).map(|server| server.remedy);
+    let mut remedies: Vec<_> =
+        servers.iter().filter(|server| is_open(server)).map(|server| server.remedy).collect();
+    // The hosts of a cluster share one.
+    remedies.dedup();
     let said = format!("TLS is off, so that whoever is on the way can read and change it: {names}");
-    Some(Exposure { said, remedy: remedies.collect::<Vec<_>>().join(" and ") })
+    Some(Exposure { said, remedy: remedies.join(" and ") })
 }
 
 fn named(servers: &[Server], is_meant: impl Fn(&Server) -> bool) -> String {
@@ -65,7 +71,7 @@ fn named(servers: &[Server], is_meant: impl Fn(&Server) -> bool) -> String {
     names.join(" and ")
 }
 
-/// A server as far as it matters here.
+/// The facts about a server that matter here.
 struct Server {
     name: &'static str,
     variable: &'static str,
@@ -75,12 +81,12 @@ struct Server {
 }
 
 impl Server {
-    fn broker(settings: &BrokerSettings) -> Self {
+    fn broker(url: &str) -> Self {
         Self {
             name: "the broker",
             variable: "AMQP_URL",
-            host: host_of(&settings.url),
-            has_tls: settings.url.starts_with("amqps://"),
+            host: host_of(url),
+            has_tls: url.starts_with("amqps://"),
             remedy: "write amqps:// in AMQP_URL",
         }
     }
@@ -108,7 +114,7 @@ fn host_of(url: &str) -> String {
     host.map_or_else(|_| authority.to_owned(), |authority| authority.host().to_owned())
 }
 
-/// Whether a host's name or address means this machine alone.
+/// Whether a host's name or address means only this machine.
 #[must_use]
 pub fn is_loopback_host(host: &str) -> bool {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -150,7 +156,7 @@ mod tests {
     const BRIDGE: (&str, &str) = ("bridge", "bridge,none");
 
     #[test]
-    fn jobs_on_the_hosts_network_beside_a_server_on_the_loopback_are_told() {
+    fn jobs_on_the_hosts_network_next_to_a_server_on_the_loopback_are_reported() {
         for (url, endpoint, names) in [
             ("amqp://me:hush@127.0.0.1:5672/%2f", "localhost:8333", 2),
             ("amqp://me:hush@localhost", "https://s3.example", 1),
@@ -169,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_elsewhere_without_tls_is_told_whatever_the_network() {
+    fn a_remote_server_without_tls_is_reported_whatever_the_network() {
         for networks in [HOST, BRIDGE] {
             let found = told("amqp://me:hush@mq.example:5672/%2f", "s3.example:9000", networks);
             assert_eq!(
@@ -188,7 +194,17 @@ mod tests {
     }
 
     #[test]
-    fn a_host_of_this_machine_alone_is_told_from_others() {
+    fn each_host_of_a_cluster_is_reported_and_its_remedy_once() {
+        let found = told("amqp://a.example,amqp://b.example", "https://s3.example", BRIDGE);
+        assert_eq!(found.len(), 1);
+        for host in ["the broker at a.example", "the broker at b.example"] {
+            assert!(found[0].said.contains(host), "{found:?}");
+        }
+        assert_eq!(found[0].remedy, "write amqps:// in AMQP_URL");
+    }
+
+    #[test]
+    fn the_loopback_is_distinguished_from_other_hosts() {
         for host in ["localhost", "LocalHost.", "a.localhost", "127.0.0.1", "127.1.2.3", "[::1]"] {
             assert!(is_loopback_host(host), "{host}");
         }

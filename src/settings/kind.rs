@@ -1,10 +1,12 @@
-//! What a setting may be: the check, and the words that say what is allowed.
+//! The allowed values of a setting: the check, and the words that say what is allowed.
 
 use std::net::{IpAddr, SocketAddr};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::broker_url;
 use super::number::whole;
+use super::url::{has_host, mask_url};
 use super::users::{FEWEST, Users};
 
 /// What a whole number counts. Megabytes and kilobytes are binary: 1 MB is 1,048,576 bytes.
@@ -49,7 +51,7 @@ pub enum Kind {
     Secret,
     /// A secret that a request carries in a header.
     Token,
-    /// The URL of RabbitMQ, whose password is never shown.
+    /// The URLs of RabbitMQ, comma-separated, whose passwords are never shown.
     AmqpUrl,
     /// Host and port, or a URL, of an object store.
     Endpoint,
@@ -136,7 +138,7 @@ impl Kind {
             Self::Text => is_plain(text, 255),
             Self::Secret => is_plain(text, 1024),
             Self::Token => is_token(text),
-            Self::AmqpUrl => has_host(text, &["amqp", "amqps"], true),
+            Self::AmqpUrl => broker_url::flaw(text).is_none(),
             Self::Endpoint => is_endpoint(text),
             Self::Engine => is_engine(text),
             Self::Name => is_name(text),
@@ -180,7 +182,11 @@ impl Kind {
             Self::Text => "1 to 255 characters, none of them a control character".to_owned(),
             Self::Secret => "1 to 1,024 characters, none of them a control character".to_owned(),
             Self::Token => "16 to 1,024 visible ASCII characters".to_owned(),
-            Self::AmqpUrl => "amqp://user:password@host:port/vhost, or amqps:// for TLS".to_owned(),
+            Self::AmqpUrl => {
+                "amqp://user:password@host:port/vhost, or amqps:// for TLS; one for each \
+                             host of a cluster, comma-separated"
+                    .to_owned()
+            }
             Self::Endpoint => "host:port, or a URL such as https://host:port".to_owned(),
             Self::Engine => {
                 "unix:///path/to/docker.sock, tcp://host:port or http://host:port".to_owned()
@@ -224,7 +230,14 @@ impl Kind {
 
     /// Whether it is several values.
     pub(super) fn is_list(self) -> bool {
-        matches!(self, Self::Delays { .. } | Self::Prefixes { .. } | Self::Choices(_) | Self::Hosts)
+        matches!(
+            self,
+            Self::Delays { .. }
+                | Self::Prefixes { .. }
+                | Self::Choices(_)
+                | Self::Hosts
+                | Self::AmqpUrl
+        )
     }
 
     /// Whether a value must not be shown as it is.
@@ -238,8 +251,8 @@ impl Kind {
     pub fn shown(self, text: &str) -> String {
         match self {
             Self::Secret | Self::Token => "***".to_owned(),
-            Self::AmqpUrl => mask_url(text),
-            // No login is allowed there, which is when one would be shown.
+            Self::AmqpUrl => broker_url::mask_broker_urls(text),
+            // No login is allowed there, so it would be shown in the error.
             Self::Endpoint | Self::Engine if text.contains('@') => mask_url(text),
             _ => text.to_owned(),
         }
@@ -260,42 +273,13 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A URL with its password replaced; all of it where it cannot be told where the password is.
-#[must_use]
-pub fn mask_url(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return "***".to_owned();
-    };
-    let Some((login, host)) = rest.rsplit_once('@') else {
-        return url.to_owned();
-    };
-    let user = login.split(':').next().unwrap_or_default();
-    format!("{scheme}://{user}:***@{host}")
-}
-
 fn is_plain(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
-/// Short enough to be guessed is no secret.
+/// A text short enough to guess is no secret.
 fn is_token(text: &str) -> bool {
     (16..=1024).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
-}
-
-fn has_host(url: &str, schemes: &[&str], login: bool) -> bool {
-    let Ok(uri) = url.parse::<http::Uri>() else {
-        return false;
-    };
-    let Some(authority) = uri.authority() else {
-        return false;
-    };
-    // `http` keeps a port that is no number, and merely does not give it out.
-    let port_is_sound =
-        authority.port_u16().is_some() || authority.as_str().ends_with(authority.host());
-    uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme))
-        && !authority.host().is_empty()
-        && port_is_sound
-        && (login || !authority.as_str().contains('@'))
 }
 
 /// A name as DNS takes it, or an address.
@@ -337,7 +321,7 @@ fn is_bucket(text: &str) -> bool {
 fn is_log_filter(text: &str) -> bool {
     let names_a_level = |part: &str| {
         let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
-        // `LevelFilter` also takes nothing, and numbers.
+        // `LevelFilter` also accepts an empty text, and numbers.
         level.starts_with(|c: char| c.is_ascii_alphabetic()) && level.parse::<LevelFilter>().is_ok()
     };
     list(text).all(names_a_level) && text.parse::<Targets>().is_ok()

@@ -1,4 +1,4 @@
-//! The three layers of settings, one upon the other: defaults, the file, the environment.
+//! The three layers of settings: defaults, the file, the environment. A later one wins.
 
 use std::path::Path;
 
@@ -46,7 +46,7 @@ impl Layer {
 
 /// The value of a setting as text, and where it comes from.
 pub(super) struct Found {
-    /// `Err` holds what a value that is not even a text looks like.
+    /// `Err` describes a value that is no text.
     pub(super) text: Result<String, String>,
     pub(super) origin: Origin,
 }
@@ -68,7 +68,7 @@ impl Layers {
         Self { figment: figment.merge(environment(sources)), mistakes }
     }
 
-    /// The value that holds for a setting; `None` where there is none.
+    /// The effective value of a setting; `None` if there is none.
     pub(super) fn find(&self, setting: &Setting) -> Option<Found> {
         let value = self.figment.find_value(setting.key).ok()?;
         let metadata = self.figment.get_metadata(value.tag())?;
@@ -95,8 +95,8 @@ fn defaults(host_name: &str) -> Layer {
     Layer::of_texts(DEFAULTS, texts)
 }
 
-/// The variables of the table. An empty one counts as not set, for Compose and its kin hand down
-/// an empty text for a variable that they do not have.
+/// The variables of the table. An empty one counts as not set, because Compose and similar tools
+/// pass an empty text for a variable that they do not have.
 fn environment(sources: &Sources) -> Layer {
     let texts = table::ALL.iter().filter_map(|setting| {
         let text = sources.variables.get(setting.variable).filter(|text| !text.is_empty())?;
@@ -126,7 +126,7 @@ fn file(path: &Path, mistakes: &mut Vec<Mistake>) -> Layer {
     Layer { metadata, dict: known(path, dict, mistakes) }
 }
 
-/// The parser's message without the line that it quotes, for that may hold a secret.
+/// The parser's message without the line that it quotes, which may have a secret.
 fn without_excerpt(message: &str) -> String {
     let lines = message.lines().filter(|line| !line.contains('|') && !line.is_empty());
     lines.collect::<Vec<_>>().join(": ")
@@ -162,7 +162,7 @@ fn known(path: &Path, dict: Dict, mistakes: &mut Vec<Mistake>) -> Dict {
     kept
 }
 
-/// The name that is near enough to have been meant.
+/// The name that was probably meant.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let bare = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let likeness = |other: &str| {
@@ -174,7 +174,7 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
     (likeness >= NEAR).then_some(nearest)
 }
 
-/// From this likeness on, of 1 for the same, a name is taken for a misspelling of another.
+/// From this similarity on (1 means equal), a name counts as a misspelling of another.
 const NEAR: f64 = 0.7;
 
 /// A value as the environment would write it.

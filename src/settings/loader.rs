@@ -1,8 +1,10 @@
 //! From layers to sections: every value is checked, every mistake is kept.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::broker_url::{Flaw, flaw};
 use super::kind::{self, Kind};
 use super::layers::{Found, Layers, nearest};
 use super::mistake::{Mistake, Origin, SettingsErrors};
@@ -17,12 +19,12 @@ pub struct Loader {
     sources: Sources,
 }
 
-/// One setting and what holds for it, for people to read.
+/// One setting and its effective value, for people to read.
 #[derive(Debug, Clone)]
 pub struct Effective {
     /// The setting.
     pub setting: &'static Setting,
-    /// Its value, masked where it is a secret; `None` where nothing is set.
+    /// Its value, masked if it is a secret; `None` if nothing is set.
     pub value: Option<String>,
     /// Where the value comes from.
     pub origin: Origin,
@@ -46,6 +48,12 @@ impl Loader {
         if mistakes.is_empty() { Ok(read) } else { Err(SettingsErrors { mistakes }) }
     }
 
+    /// The environment as it was given, for what is passed on to other programs.
+    #[must_use]
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.sources.variables
+    }
+
     /// Whether someone set this variable or its key.
     #[must_use]
     pub fn is_set(&self, variable: &str) -> bool {
@@ -54,7 +62,7 @@ impl Loader {
         found.is_some_and(|found| found.origin != Origin::Default)
     }
 
-    /// Every setting as it holds, right or wrong.
+    /// Every setting with its effective value, right or wrong.
     pub fn effective(&self) -> impl Iterator<Item = Effective> {
         table::ALL.iter().map(|&setting| {
             let found = self.layers.find(setting);
@@ -65,8 +73,8 @@ impl Loader {
     }
 }
 
-/// Reads sections. A wrong value is noted and stands in as empty or zero, which nobody sees, for
-/// [`Loader::read`] gives nothing when anything was noted.
+/// Reads sections. A wrong value is noted and replaced by an empty text or zero. Nobody sees these,
+/// because [`Loader::read`] fails if anything was noted.
 pub struct Reader<'a> {
     loader: &'a Loader,
     mistakes: RefCell<Vec<Mistake>>,
@@ -81,7 +89,12 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes the variables that mean one of these settings under another program's name.
+    /// A variable that is no setting of ours.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.loader.sources.variables.get(name).map(String::as_str)
+    }
+
+    /// Notes variables by which other programs call one of these settings.
     pub(super) fn refuse_other_spellings(&self) {
         for &(spelling, setting) in table::OTHER_SPELLINGS {
             if self.loader.sources.variables.contains_key(spelling) {
@@ -98,18 +111,18 @@ impl Reader<'_> {
             }
             return None;
         };
-        let value = match text {
-            Ok(text) if setting.kind.allows(&text) => return Some(text),
-            Ok(text) => shortened(&setting.kind.shown(&text)),
-            Err(shape) => shape,
-        };
+        if let Ok(text) = &text
+            && setting.kind.allows(text)
+        {
+            return Some(text.clone());
+        }
         let name = match origin {
             Origin::File(path) => {
                 format!("{} ({} in {})", setting.variable, setting.key, path.display())
             }
             Origin::Default | Origin::Environment => setting.variable.to_owned(),
         };
-        self.mistake(Mistake::Value { name, value, allowed: setting.kind.allowed() });
+        self.mistake(not_allowed(name, setting.kind, text));
         None
     }
 
@@ -169,6 +182,18 @@ impl Reader<'_> {
         let text = self.text(setting);
         kind::list(&text).map(str::to_owned).collect()
     }
+}
+
+/// What is wrong with a value that is not allowed.
+fn not_allowed(name: String, kind: Kind, text: Result<String, String>) -> Mistake {
+    let allowed = kind.allowed();
+    let flaw = text.as_ref().ok().filter(|_| kind == Kind::AmqpUrl).and_then(|text| flaw(text));
+    if let Some(Flaw { number, of, url, problem }) = flaw.filter(Flaw::needs_words) {
+        let (url, problem) = (shortened(&url), problem.unwrap_or("is not the URL of a broker"));
+        return Mistake::Url { name, number, of, url, problem, allowed };
+    }
+    let value = text.map_or_else(|shape| shape, |text| shortened(&kind.shown(&text)));
+    Mistake::Value { name, value, allowed }
 }
 
 /// The longest value that a message shows, in characters.

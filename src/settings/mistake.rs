@@ -37,6 +37,22 @@ pub enum Mistake {
         /// What would be right.
         allowed: String,
     },
+    /// One value of several that is not allowed.
+    #[error("{name}: number {number} of its {of} URLs, {url:?}, {problem}; allowed: {allowed}")]
+    Url {
+        /// The variable, or the key and its file.
+        name: String,
+        /// Which of them; the first is 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+        /// The URL, masked.
+        url: String,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// What would be right.
+        allowed: String,
+    },
     /// A required setting that nobody set.
     #[error("{variable} is not set, nor is {key} in longshore.toml; needed: {allowed}{hint}")]
     Missing {

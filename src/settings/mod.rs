@@ -1,8 +1,10 @@
-//! Settings: one struct a concern, read once, handed down. Nothing below reads the environment.
+//! Settings: one struct for each concern, read once and passed down. Nothing below reads the
+//! environment.
 //!
-//! [`Sources`] says where they come from, [`table`] what there is, [`Loader`] gives the sections,
-//! or every mistake at once. The words for people are in `docs/settings.md`, made by [`doc`].
+//! [`Sources`] says where settings come from, [`table`] lists them, and [`Loader`] returns the
+//! sections, or all mistakes at once. [`doc`] makes `docs/settings.md`.
 
+mod broker_url;
 mod credentials;
 pub mod doc;
 mod exposure;
@@ -17,25 +19,30 @@ mod seccomp;
 mod sections;
 mod sources;
 pub mod table;
+mod url;
 mod users;
 
 #[cfg(test)]
 mod tests;
 
+pub use broker_url::{broker_urls, mask_broker_urls};
 pub use exposure::{Exposure, NO_HOST_NETWORK, allows_host_network, exposures, is_loopback_host};
-pub use kind::{Kind, Unit, mask_url};
+pub use kind::{Kind, Unit};
 pub use loader::{Effective, Loader, Reader};
 pub use mistake::{Mistake, Origin, SettingsErrors};
 pub use profile::Profile;
 pub use seccomp::SeccompProfile;
 pub use sections::{
-    BrokerSettings, DeadLetterBounds, EngineLog, HttpSettings, ImageSettings, LogFormat,
-    LogSettings, RunnerSettings, StoreSettings, TelemetrySettings, WorkerSettings,
+    BrokerSettings, CodeCacheSettings, DeadLetterBounds, EngineLog, HttpSettings, ImageSettings,
+    LogFormat, LogSettings, PackSettings, RunnerSettings, StoreSettings, TelemetrySettings,
+    WarmSettings, WorkerSettings,
 };
 pub use sources::{FILE_VARIABLE, Sources};
+pub(crate) use table::{MAX_MESSAGE_BYTES, MAX_MESSAGE_KB};
 pub use users::{NoUser, User, Users};
 
 use crate::job::Bounds;
+use crate::job::artifacts::ArtifactBounds;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -46,6 +53,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Containers.
     pub runner: RunnerSettings,
+    /// Packages, for the authors of programs.
+    pub pack: PackSettings,
     /// The queue side.
     pub worker: WorkerSettings,
     /// Container logs.
@@ -69,6 +78,7 @@ impl Settings {
             broker: reader.broker(),
             store: reader.store(),
             runner: reader.runner(),
+            pack: reader.pack(),
             worker: reader.worker(),
             logs: reader.logs(),
             http: reader.http(),
@@ -89,7 +99,7 @@ impl Settings {
     }
 }
 
-/// What a message may ask for, where only these sections are at hand.
+/// What a message may ask for, from only these sections.
 #[must_use]
 pub fn bounds(runner: &RunnerSettings, logs: &LogSettings) -> Bounds {
     Bounds {
@@ -101,5 +111,15 @@ pub fn bounds(runner: &RunnerSettings, logs: &LogSettings) -> Bounds {
         log_interval: logs.interval,
         max_attempts: runner.max_attempts,
         min_health_interval: runner.min_health_interval,
+        sweep: runner.sweep,
+        artifacts: ArtifactBounds {
+            // In `/tmp`, and then in one file with a line about each.
+            max_mb: runner
+                .artifacts
+                .max_mb
+                .min(runner.profile.tmp_mb)
+                .min((runner.profile.max_file_bytes >> 20).saturating_sub(1)),
+            max_files: runner.artifacts.max_files,
+        },
     }
 }

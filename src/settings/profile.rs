@@ -3,7 +3,7 @@
 use super::seccomp::SeccompProfile;
 use super::users::Users;
 
-/// What every container may do, whatever its message says. The defaults keep the most away.
+/// What every container may do, whatever its message says. The defaults are the strictest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// `BOT_USER` (65536-99999): as whom programs run.

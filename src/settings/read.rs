@@ -10,12 +10,14 @@ use super::number::whole;
 use super::profile::Profile;
 use super::seccomp::SeccompProfile;
 use super::sections::{
-    BrokerSettings, DeadLetterBounds, EngineLog, HttpSettings, ImageSettings, LogFormat,
-    LogSettings, RunnerSettings, StoreSettings, TelemetrySettings, WorkerSettings,
+    BrokerSettings, CodeCacheSettings, DeadLetterBounds, EngineLog, HttpSettings, ImageSettings,
+    LogFormat, LogSettings, PackSettings, RunnerSettings, StoreSettings, TelemetrySettings,
+    WarmSettings, WorkerSettings,
 };
 use super::table::{self as t, Setting};
 use super::users::{User, Users};
-use crate::job::{Limits, Network, Runtime};
+use crate::job::artifacts::ArtifactBounds;
+use crate::job::{Limits, Network, Runtime, SweepBounds};
 use crate::tls::TlsFiles;
 
 /// The setting of a runtime's image.
@@ -59,14 +61,20 @@ impl Reader<'_> {
         }
     }
 
-    /// The namespace alone, for commands that need no broker.
+    /// Only the namespace, for commands that need no broker.
     #[must_use]
     pub fn namespace(&self) -> String {
         self.text(&t::AMQP_NAMESPACE)
     }
 
-    /// The files of a connection with TLS: a client certificate wants its key, and none of them says
-    /// anything of a connection without TLS.
+    /// Only the size of the largest result, in bytes.
+    #[must_use]
+    pub fn max_result_bytes(&self) -> u64 {
+        self.whole(&t::RESULT_MAX_MB)
+    }
+
+    /// The files of a connection with TLS. A client certificate needs its key, and all files need
+    /// TLS.
     fn broker_tls(&self, url: &str) -> TlsFiles {
         let [cert, key] =
             [&t::AMQP_CLIENT_CERT_FILE, &t::AMQP_CLIENT_KEY_FILE].map(|s| self.file(s));
@@ -92,7 +100,7 @@ impl Reader<'_> {
         Some((setting.variable, self.optional(setting)?.into()))
     }
 
-    /// Notes what is wrong with the files, or that they are for nothing.
+    /// Notes what is wrong with the files, or that they have no effect.
     fn checked(&self, files: TlsFiles, without_tls: Option<&str>) -> TlsFiles {
         if let Some(hint) = without_tls {
             if let Some(variable) = files.first_variable() {
@@ -145,7 +153,7 @@ impl Reader<'_> {
             docker_host: self.optional(&t::DOCKER_HOST),
             temp_dir: self.text(&t::TEMP_DIR).into(),
             limits: Limits {
-                // `whole` would give bytes, but the engine's limits are kept in MiB.
+                // `whole` would return bytes, but the engine's limits are in MiB.
                 memory_mb: self.parsed(&t::BOT_MEMORY_LIMIT_MB).unwrap_or_default(),
                 cpu_shares: self.whole(&t::BOT_CPU_SHARES),
                 cpus: self.parsed(&t::BOT_CPUS),
@@ -173,7 +181,21 @@ impl Reader<'_> {
             max_depth: self.count(&t::CODE_MAX_DEPTH),
             max_name_bytes: self.count(&t::CODE_MAX_NAME_BYTES),
             unpack_timeout: self.seconds(&t::CODE_UNPACK_TIMEOUT_SECONDS),
-            max_result_bytes: self.whole(&t::RESULT_MAX_MB),
+            code_cache: CodeCacheSettings {
+                dir: self.optional(&t::CODE_CACHE_DIR).map(Into::into),
+                max_bytes: self.whole(&t::CODE_CACHE_MAX_MB),
+                compile_timeout: self.seconds(&t::CODE_COMPILE_TIMEOUT_SECONDS),
+            },
+            warm: WarmSettings {
+                containers: self.count(&t::WARM_CONTAINERS),
+                max_age: self.seconds(&t::WARM_MAX_AGE_SECONDS),
+            },
+            max_result_bytes: self.max_result_bytes(),
+            sweep: self.sweep(),
+            artifacts: ArtifactBounds {
+                max_mb: self.parsed(&t::ARTIFACTS_MAX_MB).unwrap_or_default(),
+                max_files: self.small(&t::ARTIFACTS_MAX_FILES),
+            },
             engine_log: EngineLog {
                 file_mb: self.parsed(&t::LOG_ENGINE_FILE_MB).unwrap_or_default(),
                 files: self.small(&t::LOG_ENGINE_FILES),
@@ -187,6 +209,31 @@ impl Reader<'_> {
             ));
         }
         runner
+    }
+
+    fn sweep(&self) -> SweepBounds {
+        // Its rows leave the container in one file.
+        let largest_file: u64 = self.whole(&t::BOT_FILE_SIZE_LIMIT_MB);
+        let max_bytes: u64 = self.whole(&t::SWEEP_MAX_MB);
+        SweepBounds {
+            max_configs: self.whole(&t::SWEEP_MAX_CONFIGS),
+            max_parallel: self.small(&t::SWEEP_MAX_PARALLEL),
+            max_bytes: max_bytes.min(largest_file.saturating_sub(1 << 20).max(1 << 20)),
+            max_result_bytes: self.whole(&t::SWEEP_RESULT_MAX_KB),
+            output_bytes: self.whole(&t::SWEEP_OUTPUT_KB),
+        }
+    }
+
+    /// The packages that programs need, where their authors pack them.
+    #[must_use]
+    pub fn pack(&self) -> PackSettings {
+        let usual = || PackSettings::usual_cache_dir(self.variable("HOME"));
+        PackSettings {
+            cache_dir: self.optional(&t::PACK_CACHE_DIR).map_or_else(usual, Into::into),
+            cache_max_bytes: self.whole(&t::PACK_CACHE_MAX_MB),
+            network: network(&self.text(&t::PACK_NETWORK)),
+            timeout: self.seconds(&t::PACK_TIMEOUT_SECONDS),
+        }
     }
 
     fn seccomp(&self) -> Option<SeccompProfile> {
@@ -212,7 +259,7 @@ impl Reader<'_> {
             init: self.flag(&t::BOT_INIT),
             oci_runtime: self.optional(&t::BOT_OCI_RUNTIME),
         };
-        let max_result_bytes = self.whole(&t::RESULT_MAX_MB);
+        let max_result_bytes = self.max_result_bytes();
         if (1..=max_result_bytes).contains(&profile.max_file_bytes) {
             self.together(format!(
                 "BOT_FILE_SIZE_LIMIT_MB is {}, not more than RESULT_MAX_MB, which is {}",

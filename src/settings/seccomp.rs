@@ -1,4 +1,4 @@
-//! A seccomp profile of the operator's own: which system calls programs may make.
+//! An operator's seccomp profile: which system calls programs may make.
 
 use std::fmt;
 use std::fs::File;
@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The largest profile that is read, in bytes; Docker's own has some 15 KiB.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// A seccomp profile, as JSON on one line, which is how an engine takes it.
+/// A seccomp profile as JSON on one line, as an engine needs it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SeccompProfile(Arc<str>);
 

@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kind::mask_url;
+use super::broker_url::mask_broker_urls;
 use super::profile::Profile;
-use crate::job::{Limits, Network, Runtime};
+use crate::job::artifacts::ArtifactBounds;
+use crate::job::{Limits, Network, Runtime, SweepBounds};
 use crate::tls::TlsFiles;
 
 /// RabbitMQ.
 #[derive(Clone)]
 pub struct BrokerSettings {
-    /// `AMQP_URL`: where RabbitMQ is, with user, password and virtual host. A secret.
+    /// `AMQP_URL`: where RabbitMQ is, with user, password and virtual host; one URL for each host,
+    /// see [`broker_urls`](super::broker_urls). A secret.
     pub url: String,
     /// `AMQP_CA_FILE` (the system's authorities), `AMQP_CLIENT_CERT_FILE` and
     /// `AMQP_CLIENT_KEY_FILE` (none): for `amqps://` alone.
@@ -28,21 +30,21 @@ pub struct BrokerSettings {
     pub reconnect_max: Duration,
     /// `RETRY_DELAYS_SECONDS` (5,30,120): the back-off steps, one retry queue each.
     pub retry_delays: Vec<Duration>,
-    /// The time between heartbeats on the connection for locks: a fifth of `SEGMENT_GRACE_SECONDS`, so
-    /// that a dead connection is noticed, and made again, before the bots end themselves.
+    /// The time between heartbeats on the connection for locks: a fifth of `SEGMENT_GRACE_SECONDS`.
+    /// So the worker notices a dead connection, and connects again, before the bots end themselves.
     pub lock_heartbeat: Duration,
-    /// `DEAD_LETTERS_MAX` (10000) and `DEAD_LETTERS_MAX_MB` (256): how much is kept of what could not
-    /// be processed.
+    /// `DEAD_LETTERS_MAX` (10000) and `DEAD_LETTERS_MAX_MB` (256): how many messages are kept that
+    /// could not be processed.
     pub dead_letters: DeadLetterBounds,
-    /// `REPLY_TO_PREFIXES`: what the names of queues begin with that results may be sent to, beside
-    /// those that the broker names.
+    /// `REPLY_TO_PREFIXES`: prefixes of queues to which results may be sent, in addition to queues
+    /// that the broker names.
     pub reply_to_prefixes: Vec<String>,
 }
 
 /// How much the queue of dead letters keeps. Beyond either bound the oldest ones go.
 ///
-/// The queue must never refuse a message: whatever dead-letters into a full queue at least once
-/// would come to a stop.
+/// The queue must never refuse a message. Dead-lettering with at-least-once delivery stops if the
+/// target queue is full and refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeadLetterBounds {
     /// Messages.
@@ -60,7 +62,7 @@ impl Default for DeadLetterBounds {
 impl fmt::Debug for BrokerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrokerSettings")
-            .field("url", &mask_url(&self.url))
+            .field("url", &mask_broker_urls(&self.url))
             .field("tls", &self.tls)
             .field("namespace", &self.namespace)
             .field("publish_channels", &self.publish_channels)
@@ -83,9 +85,9 @@ pub struct StoreSettings {
     pub access_key: String,
     /// `MINIO_SECRET_KEY`. A secret.
     pub secret_key: String,
-    /// `MINIO_SSL` (false): whether to use TLS where the endpoint names no scheme.
+    /// `MINIO_SSL` (false): whether to use TLS if the endpoint names no scheme.
     pub ssl: bool,
-    /// `MINIO_CA_FILE` (the system's authorities): for TLS alone.
+    /// `MINIO_CA_FILE` (the system's authorities): only for TLS.
     pub tls: TlsFiles,
     /// `MINIO_REGION` (us-east-1).
     pub region: String,
@@ -130,13 +132,13 @@ pub struct RunnerSettings {
     /// `BOT_MEMORY_LIMIT_MB` (512), `BOT_CPU_SHARES` (512), `BOT_CPUS` (none),
     /// `BOT_PIDS_LIMIT` (256): limits of a job, which a message may lower.
     pub limits: Limits,
-    /// What every container may do besides.
+    /// What else every container may do.
     pub profile: Profile,
     /// `BOT_NETWORK` (host): the network of a job that names none.
     pub network: Network,
     /// `BOT_ALLOWED_NETWORKS` (host,bridge,none): what a message may name.
     pub allowed_networks: Vec<Network>,
-    /// `PYTHON_IMAGE` (python:3.11-slim), `NODE_IMAGE` (node:20-alpine).
+    /// The image of each runtime: `PYTHON_IMAGE` and its like.
     pub images: ImageSettings,
     /// `IMAGE_PULL_TIMEOUT_SECONDS` (600).
     pub pull_timeout: Duration,
@@ -144,13 +146,13 @@ pub struct RunnerSettings {
     pub timeout: Duration,
     /// `JOB_MAX_TIMEOUT_SECONDS` (86400): the longest that a terminating run may name.
     pub max_timeout: Duration,
-    /// `JOB_MAX_ATTEMPTS` (3): attempts of a run, where the message names none.
+    /// `JOB_MAX_ATTEMPTS` (3): attempts of a run, if its message names none.
     pub max_attempts: u32,
     /// `STOP_TIMEOUT_SECONDS` (30): between SIGTERM and SIGKILL at a time-out or a drain.
     pub stop_timeout: Duration,
     /// `HEALTH_CHECK_MIN_INTERVAL_SECONDS` (5): the shortest time between two health checks.
     pub min_health_interval: Duration,
-    /// `MAX_CONCURRENT_STARTS` (4): containers being started at a time.
+    /// `MAX_CONCURRENT_STARTS` (4): containers that start at the same time.
     pub max_concurrent_starts: usize,
     /// `CODE_MAX_ARCHIVE_MB` (256): the largest zip, in bytes here.
     pub max_archive_bytes: u64,
@@ -166,13 +168,82 @@ pub struct RunnerSettings {
     pub max_name_bytes: usize,
     /// `CODE_UNPACK_TIMEOUT_SECONDS` (120): how long unpacking a zip may take.
     pub unpack_timeout: Duration,
+    /// The cache of unpacked code.
+    pub code_cache: CodeCacheSettings,
+    /// Containers that wait started for a job.
+    pub warm: WarmSettings,
     /// `RESULT_MAX_MB` (64): the largest result.json, in bytes here.
     pub max_result_bytes: u64,
+    /// `SWEEP_MAX_CONFIGS` (100000) and its like: how large a sweep may be.
+    pub sweep: SweepBounds,
+    /// `ARTIFACTS_MAX_MB` (32) and `ARTIFACTS_MAX_FILES` (200): what a run may leave as artifacts.
+    pub artifacts: ArtifactBounds,
     /// The engine's own log of each container.
     pub engine_log: EngineLog,
 }
 
-/// How much of a container's output the engine keeps: so many files of such a size.
+impl RunnerSettings {
+    /// Where the cache of unpacked code is.
+    #[must_use]
+    pub fn code_cache_dir(&self) -> PathBuf {
+        let usual = || self.temp_dir.join(CodeCacheSettings::USUAL);
+        self.code_cache.dir.clone().unwrap_or_else(usual)
+    }
+}
+
+/// Containers that wait started for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WarmSettings {
+    /// `WARM_CONTAINERS` (2): how many of each runtime; 0 is off.
+    pub containers: usize,
+    /// `WARM_MAX_AGE_SECONDS` (3600): how long one waits before a new one takes its place.
+    pub max_age: Duration,
+}
+
+/// The cache of unpacked code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeCacheSettings {
+    /// `CODE_CACHE_DIR`: its directory (`.cache` in `TEMP_DIR`, see
+    /// [`RunnerSettings::code_cache_dir`]).
+    pub dir: Option<PathBuf>,
+    /// `CODE_CACHE_MAX_MB` (2048): what it may take of the disk, in bytes here; 0 is off.
+    pub max_bytes: u64,
+    /// `CODE_COMPILE_TIMEOUT_SECONDS` (120): how long compiling the byte code of a zip may take; 0 is
+    /// off.
+    pub compile_timeout: Duration,
+}
+
+impl CodeCacheSettings {
+    /// Its name in `TEMP_DIR`. No namespace begins with a dot.
+    const USUAL: &str = ".cache";
+}
+
+/// The packages that programs need, where their authors pack them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackSettings {
+    /// `PACK_CACHE_DIR` (in the home directory): where installed packages are kept.
+    pub cache_dir: PathBuf,
+    /// `PACK_CACHE_MAX_MB` (4096): what they may take of the disk, in bytes here.
+    pub cache_max_bytes: u64,
+    /// `PACK_NETWORK` (bridge): the network on which they are installed.
+    pub network: Network,
+    /// `PACK_TIMEOUT_SECONDS` (900): how long installing may take.
+    pub timeout: Duration,
+}
+
+impl PackSettings {
+    /// Where the packages of a user are who has this home.
+    pub(super) fn usual_cache_dir(home: Option<&str>) -> PathBuf {
+        match home.filter(|home| !home.is_empty()) {
+            Some(home) => PathBuf::from(home).join(".cache/longshore/packages"),
+            None => {
+                std::env::temp_dir().join(format!("longshore-packages-{}", nix::unistd::geteuid()))
+            }
+        }
+    }
+}
+
+/// How much of a container's output the engine keeps: the number of files, and their size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineLog {
     /// `LOG_ENGINE_FILE_MB` (64).
@@ -203,7 +274,7 @@ impl ImageSettings {
 pub struct WorkerSettings {
     /// `WORKER_NAME` (the host's name): how events and logs call this worker.
     pub name: String,
-    /// `MAX_SEGMENTS` (64): segments 0 to this, exclusive.
+    /// `MAX_SEGMENTS` (1000): segments 0 to this, exclusive.
     pub max_segments: u32,
     /// `SEGMENT_GRACE_SECONDS` (15): how long a bot runs on without proof that its worker owns it.
     pub segment_grace: Duration,
@@ -225,7 +296,7 @@ pub struct WorkerSettings {
 /// Container logs.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
-    /// `LOG_INTERVAL_SECONDS` (30): time between two shipments, where a message names none.
+    /// `LOG_INTERVAL_SECONDS` (30): time between two shipments, if the message names none.
     pub interval: Duration,
     /// `LOG_CHUNK_MAX_KB` (1024): a chunk is shipped before its time at this size, in bytes here.
     pub max_chunk_bytes: usize,
@@ -233,16 +304,16 @@ pub struct LogSettings {
     pub max_buffer_bytes: usize,
     /// `LOG_MEMORY_MAX_MB` (16): unshipped lines of all containers in memory, in bytes here.
     pub max_memory_bytes: u64,
-    /// `LOG_SPOOL_DIR` (/tmp/longshore-spool): where goes what is too much for memory.
+    /// `LOG_SPOOL_DIR` (/tmp/longshore-spool): where lines go that memory has no room for.
     pub spool_dir: PathBuf,
-    /// `LOG_SPOOL_CONTAINER_MAX_MB` (256): unshipped lines of one container on disk, in bytes
-    /// here; what comes beyond is dropped and counted in the log.
+    /// `LOG_SPOOL_CONTAINER_MAX_MB` (256): unshipped lines of one container on disk, in bytes here;
+    /// further lines are dropped, and the log counts them.
     pub max_container_spool_bytes: u64,
     /// `LOG_SPOOL_MAX_MB` (2048): unshipped lines of all containers on disk, in bytes here.
     pub max_spool_bytes: u64,
     /// `LOG_RETENTION_DAYS` (for ever): how many days logs are kept.
     pub retention_days: Option<u32>,
-    /// `LOG_RETENTION_KEYS_PER_DAY` (1000000): keys that are looked at in one day for that.
+    /// `LOG_RETENTION_KEYS_PER_DAY` (1000000): keys that are checked in one day for that.
     pub retention_keys: usize,
     /// `OUTPUT_MAX_MB` (64): stored output of one terminating run, in bytes here.
     pub max_output_bytes: u64,
@@ -257,8 +328,8 @@ pub struct HttpSettings {
     pub listen: SocketAddr,
     /// `HTTP_TOKEN` (none): what a request must carry. A secret.
     pub token: Option<String>,
-    /// `HTTP_ALLOWED_HOSTS` (those of the loopback): more hosts by which a request without a token may
-    /// ask.
+    /// `HTTP_ALLOWED_HOSTS` (those of the loopback): more hosts that a request without a token may
+    /// name.
     pub allowed_hosts: Vec<String>,
 }
 

@@ -7,23 +7,30 @@ use std::path::{Path, PathBuf};
 /// The variable that names the file of settings.
 pub const FILE_VARIABLE: &str = "LONGSHORE_CONFIG";
 
-/// The file of settings that is read where nothing names another.
+/// The file of settings that is read if nothing names another.
 const DEFAULT_FILE: &str = "longshore.toml";
 
-/// Where settings come from: what is read here is all that is ever read.
+/// Where settings come from. Nothing else is ever read.
 #[derive(Clone, Default)]
 pub struct Sources {
     /// The environment.
     pub variables: BTreeMap<String, String>,
-    /// The file, which must be there when it is named.
+    /// The file. If it is named, it must exist.
     pub file: Option<PathBuf>,
     /// The name of the host.
     pub host_name: String,
 }
 
 impl Sources {
-    /// What this process was given: its environment, and the file that the command line names,
-    /// else `LONGSHORE_CONFIG`, else `longshore.toml` in the current directory where it is there.
+    /// These variables, and nothing else.
+    #[must_use]
+    pub fn of(variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        Self { variables: variables.collect(), ..Self::default() }
+    }
+
+    /// The sources of this process: its environment, and the file that the command line names, or
+    /// else `LONGSHORE_CONFIG`, or else `longshore.toml` in the current directory if it exists.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>) -> Self {
         let text = |text: OsString| text.to_string_lossy().into_owned();

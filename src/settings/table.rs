@@ -1,8 +1,15 @@
-//! Every setting: its variable, its key in `longshore.toml`, what it may be, what it is for.
+//! Every setting: its variable, its key in `longshore.toml`, its allowed values, and its purpose.
 //!
 //! The documentation, the checks and the list that `--print-settings` shows are made from this.
 
 use super::kind::{Kind, count, kilobytes, megabytes, seconds};
+
+/// The most that `MESSAGE_MAX_KB` can be: the journal must be able to keep and read the message of a job, in
+/// which JSON may need two bytes for one.
+pub(crate) const MAX_MESSAGE_KB: u64 = 8192;
+
+/// The same in bytes.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 8192 * 1024;
 
 /// One setting.
 #[derive(Debug)]
@@ -13,7 +20,7 @@ pub struct Setting {
     pub key: &'static str,
     /// What holds where nobody sets it.
     pub fallback: Fallback,
-    /// What it may be.
+    /// Its allowed values.
     pub kind: Kind,
     doc: &'static [&'static str],
 }
@@ -86,7 +93,9 @@ pub(super) const NETWORKS: &[&str] = &["host", "bridge", "none"];
 const DAY: u64 = 86_400;
 
 settings! {
-    /// Where RabbitMQ is, with user, password and virtual host.
+    /// Where RabbitMQ is, with user, password and virtual host. For a cluster, name every host, each
+    /// with a whole URL: the worker begins with any of them and goes to the next when one fails. All
+    /// URLs have the same virtual host, and all or none begin with `amqps://`.
     AMQP_URL = "broker.url", Required, AmqpUrl;
     /// The certificate authorities that may vouch for RabbitMQ, in PEM. Only with `amqps://`. Read
     /// again at each attempt to connect, like the next two files.
@@ -224,13 +233,61 @@ settings! {
     /// How long unpacking a zip may take.
     CODE_UNPACK_TIMEOUT_SECONDS = "runner.code_unpack_timeout_seconds", Value("120"),
         seconds(1, DAY);
+    /// The directory of the code cache: unpacked code that runs of the same zip share. Best on the
+    /// file system of `TEMP_DIR`, because files are copied from another one. Workers of a host may
+    /// share it.
+    CODE_CACHE_DIR = "runner.code_cache_dir", Unset("`.cache` in `TEMP_DIR`"), Directory;
+    /// The most that the code cache takes of the disk. What was not used for longest is removed
+    /// first; what a run uses stays. 0 switches the cache off: then each run fetches and unpacks its
+    /// zip for itself.
+    CODE_CACHE_MAX_MB = "runner.code_cache_max_mb", Value("2048"), megabytes(0, 1 << 24);
+    /// How long compiling the byte code of a zip may take. It happens in the background, once for
+    /// each zip and image. 0 switches it off.
+    CODE_COMPILE_TIMEOUT_SECONDS = "runner.code_compile_timeout_seconds", Value("120"),
+        seconds(0, DAY);
+    /// How many containers of each runtime wait started for a job, so that a terminating run need not
+    /// wait for the engine. A run takes one if its message asks for no other limits and network, and
+    /// sets no variable that an interpreter reads when it starts. 0 switches this off. There are none
+    /// with `BOT_READ_ONLY_CODE=false` or `BOT_OCI_RUNTIME`.
+    WARM_CONTAINERS = "runner.warm_containers", Value("2"), count(0, 64);
+    /// How long a container waits for a job before a new one takes its place.
+    WARM_MAX_AGE_SECONDS = "runner.warm_max_age_seconds", Value("3600"), seconds(10, DAY);
     /// The largest result.json.
     RESULT_MAX_MB = "runner.result_max_mb", Value("64"), megabytes(1, 4096);
+    /// The most configs of a sweep.
+    SWEEP_MAX_CONFIGS = "runner.sweep_max_configs", Value("100000"), count(1, 10_000_000);
+    /// The most configs of a sweep that a message may let run at the same time.
+    SWEEP_MAX_PARALLEL = "runner.sweep_max_parallel", Value("64"), count(1, 1024);
+    /// The most that the configs of a sweep may take together, and the most that its rows may take.
+    /// A smaller `BOT_FILE_SIZE_LIMIT_MB` bounds it, too.
+    SWEEP_MAX_MB = "runner.sweep_max_mb", Value("64"), megabytes(1, 4096);
+    /// The largest result of one config of a sweep.
+    SWEEP_RESULT_MAX_KB = "runner.sweep_result_max_kb", Value("64"), kilobytes(1, 65_536);
+    /// How much of the output of one config of a sweep is kept in its row: the end of it.
+    SWEEP_OUTPUT_KB = "runner.sweep_output_kb", Value("4"), kilobytes(0, 1024);
+
+    /// The most that the artifacts of a run may hold together, which is also what a message gets that asks
+    /// for artifacts and does not say how much. They lie in `/tmp` until the run ends, so `BOT_TMP_MB` bounds
+    /// them, too, and so does `BOT_FILE_SIZE_LIMIT_MB`.
+    ARTIFACTS_MAX_MB = "runner.artifacts_max_mb", Value("32"), megabytes(1, 4096);
+    /// The most files that a run may leave as artifacts. Each takes some 300 bytes of the result event.
+    ARTIFACTS_MAX_FILES = "runner.artifacts_max_files", Value("200"), count(1, 1000);
+
+    /// The directory of the cache of installed packages, which `longshore pack`, `run` and `start` keep
+    /// on the machine of a program's author. The engine must see it under the same path.
+    PACK_CACHE_DIR = "pack.cache_dir", Unset("`.cache/longshore/packages` in the home directory"),
+        Directory;
+    /// The most that this cache takes of the disk. What was not used for longest is removed first.
+    PACK_CACHE_MAX_MB = "pack.cache_max_mb", Value("4096"), megabytes(1, 1 << 24);
+    /// The network of the container that installs packages. It must reach the package index.
+    PACK_NETWORK = "pack.network", Value("bridge"), Choice(&["bridge", "host"]);
+    /// How long installing the packages of a program may take.
+    PACK_TIMEOUT_SECONDS = "pack.timeout_seconds", Value("900"), seconds(1, DAY);
 
     /// This worker's name in events and logs.
     WORKER_NAME = "worker.name", HostName, Text;
     /// The number of segments, and so the most workers at a time.
-    MAX_SEGMENTS = "worker.max_segments", Value("64"), count(1, 10_000);
+    MAX_SEGMENTS = "worker.max_segments", Value("1000"), count(1, 10_000);
     /// How long a bot runs on while its worker cannot prove that it still owns the segment, for
     /// example while the broker is away. Then the bot ends itself, and the segment's next owner
     /// starts it again.
@@ -242,7 +299,7 @@ settings! {
     /// Long-running jobs at a time.
     MAX_LONG_RUNNING = "worker.max_long_running", Value("50"), count(0, 10_000);
     /// The largest start or stop message. In memory, JSON can take some sixteen times its size.
-    MESSAGE_MAX_KB = "worker.message_max_kb", Value("2048"), kilobytes(1, 16_384);
+    MESSAGE_MAX_KB = "worker.message_max_kb", Value("2048"), kilobytes(1, MAX_MESSAGE_KB);
     /// How long terminating runs may go on after SIGTERM.
     DRAIN_GRACE_SECONDS = "worker.drain_grace_seconds", Value("60"), seconds(0, DAY);
     /// The longest pause before a result that RabbitMQ did not confirm is published again. The first

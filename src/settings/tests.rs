@@ -1,9 +1,11 @@
+mod defaults;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
-use crate::job::{Bounds, Limits, Network, Runtime};
+use crate::job::{Bounds, Limits, Network, Runtime, SweepBounds};
 use crate::tls::TlsFiles;
 
 const REQUIRED: [(&str, &str); 4] = [
@@ -15,9 +17,8 @@ const REQUIRED: [(&str, &str); 4] = [
 
 /// The required variables and these.
 fn sources(more: &[(&str, &str)]) -> Sources {
-    let pairs = REQUIRED.iter().chain(more);
-    let variables = pairs.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Sources { variables, file: None, host_name: "host-1".to_owned() }
+    let pairs: Vec<_> = REQUIRED.iter().chain(more).copied().collect();
+    Sources { host_name: "host-1".to_owned(), ..Sources::of(&pairs) }
 }
 
 /// The required variables and a file with this text; the directory must be kept.
@@ -34,60 +35,15 @@ fn mistakes(sources: Sources) -> Vec<String> {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_documentation() {
-    let settings = Settings::load(sources(&[])).unwrap();
-    let Settings { broker, store, runner, worker, logs, http, telemetry } = settings;
-    assert_eq!((broker.namespace.as_str(), broker.publish_channels), ("longshore", 4));
-    assert_eq!(broker.confirm_timeout, Duration::from_secs(10));
-    assert_eq!(broker.reconnect_max, Duration::from_secs(5));
-    assert_eq!(broker.retry_delays, [5, 30, 120].map(Duration::from_secs));
-    assert_eq!((store.ssl, store.region.as_str(), store.max_attempts), (false, "us-east-1", 5));
-    assert_eq!(
-        (store.code_bucket.as_str(), store.logs_bucket.as_str()),
-        ("custom-bots", "bot-logs")
-    );
-    assert_eq!(store.results_bucket, "test-results");
-    assert_eq!((store.state_bucket.as_str(), store.timeout.as_secs()), ("longshore-state", 60));
-    let limits = Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 };
-    assert_eq!((runner.limits, runner.docker_host), (limits, None));
-    let profile = Profile {
-        users: Users::Range { first: 65_536, last: 99_999 },
-        seccomp: None,
-        read_only_root: true,
-        read_only_code: true,
-        tmp_mb: 64,
-        open_files: 4096,
-        max_file_bytes: 128 << 20,
-        init: true,
-        oci_runtime: None,
-    };
-    assert_eq!(runner.profile, profile);
-    assert_eq!(runner.temp_dir, PathBuf::from("/tmp/runtime"));
-    assert_eq!(runner.network, Network::Host);
-    assert_eq!(runner.allowed_networks, [Network::Host, Network::Bridge, Network::None]);
-    assert_eq!(runner.images.of(Runtime::Python311), "python:3.11-slim");
-    assert_eq!(runner.images.of(Runtime::NodeJs20), "node:20-alpine");
-    assert_eq!((runner.pull_timeout.as_secs(), runner.timeout.as_secs()), (600, 3600));
-    assert_eq!((runner.max_timeout.as_secs(), runner.stop_timeout.as_secs()), (86_400, 30));
-    assert_eq!((runner.max_attempts, runner.max_concurrent_starts), (3, 4));
-    assert_eq!((runner.max_archive_bytes, runner.max_extracted_bytes), (256 << 20, 1 << 30));
-    assert_eq!((runner.max_entries, runner.max_result_bytes), (50_000, 64 << 20));
-    assert_eq!((runner.max_ratio, runner.unpack_timeout.as_secs()), (200, 120));
-    assert_eq!((runner.max_depth, runner.max_name_bytes), (64, 1024));
-    assert_eq!(worker.max_message_bytes, 2 << 20);
-    assert_eq!((worker.name.as_str(), worker.max_segments), ("host-1", 64));
-    assert_eq!((worker.max_terminating, worker.max_long_running), (4, 50));
-    assert_eq!(worker.drain_grace.as_secs(), 60);
-    assert_eq!((logs.interval.as_secs(), logs.max_chunk_bytes), (30, 1 << 20));
-    assert_eq!((logs.max_buffer_bytes, logs.max_memory_bytes), (2 << 20, 16 << 20));
-    assert_eq!((logs.max_container_spool_bytes, logs.max_spool_bytes), (256 << 20, 2 << 30));
-    assert_eq!(logs.spool_dir, PathBuf::from("/tmp/longshore-spool"));
-    assert_eq!((logs.retention_days, logs.retention_keys), (None, 1_000_000));
-    assert_eq!((logs.max_output_bytes, logs.tail_bytes), (64 << 20, 64 << 10));
-    assert_eq!(runner.engine_log, EngineLog { file_mb: 64, files: 2 });
-    assert_eq!((http.listen.to_string().as_str(), http.token), ("127.0.0.1:8080", None));
-    assert_eq!((broker.tls, store.tls), (TlsFiles::default(), TlsFiles::default()));
-    assert_eq!((telemetry.level.as_str(), telemetry.format), ("info", LogFormat::Auto));
+fn every_setting_is_read_and_checked() {
+    for setting in table::ALL {
+        // No kind allows it: a control character in a number, a name, a path, a secret.
+        let found = match Settings::load(sources(&[(setting.variable, "\u{1}")])) {
+            Ok(_) => panic!("no section reads {}", setting.variable),
+            Err(errors) => errors.to_string(),
+        };
+        assert!(found.contains(setting.variable), "{found} does not name {}", setting.variable);
+    }
 }
 
 #[test]
@@ -343,4 +299,29 @@ fn the_numeric_stack_fits_the_default_bounds_of_an_archive() {
     let runner = Settings::load(sources(&[])).unwrap().runner;
     assert!(runner.max_entries >= 30_211 && runner.max_extracted_bytes >= 275 << 20);
     assert!(runner.max_archive_bytes >= 128 << 20);
+}
+
+#[test]
+fn of_several_urls_the_wrong_one_is_named_and_no_password_is_shown() {
+    let found = mistakes(sources(&[(
+        "AMQP_URL",
+        "amqp://me:hush-amqp@rabbit/jobs, amqp://me:hush-amqp@other/%2f",
+    )]));
+    assert_eq!(
+        found,
+        [
+            "AMQP_URL: number 2 of its 2 URLs, \"amqp://me:***@other/%2f\", names another virtual host \
+          than the first one: all must name the same; allowed: amqp://user:password@host:port/vhost, \
+          or amqps:// for TLS; one for each host of a cluster, comma-separated"
+        ]
+    );
+    let list = "[broker]\nurl = [\"amqp://me:a@x/v\", \"amqp://me:b@y/v\"]\n";
+    let (_kept, file) = with_file(list, &[]);
+    let only_file = Sources { variables: BTreeMap::new(), ..file };
+    let broker = Loader::new(only_file).read(Reader::broker).unwrap();
+    assert_eq!(broker.url, "amqp://me:a@x/v,amqp://me:b@y/v");
+    assert!(
+        format!("{broker:?}").contains("\"amqp://me:***@x/v,amqp://me:***@y/v\""),
+        "{broker:?}"
+    );
 }

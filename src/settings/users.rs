@@ -6,13 +6,13 @@ use std::str::FromStr;
 
 use super::number::whole;
 
-/// The fewest users of a range: containers pick theirs at random, and must not meet all the time.
+/// The fewest users of a range. Containers pick theirs at random, and must not clash all the time.
 pub(super) const FEWEST: u32 = 1024;
 
-/// The last number that can be a user's: the kernel takes the one after it for "none".
+/// The highest number of a user. For the kernel, the next number means "none".
 const LAST_USER: u32 = u32::MAX - 1;
 
-/// A user and a group by number; the image need not know them.
+/// A user and a group by number. The image does not have to know them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct User {
     /// The user.
@@ -26,14 +26,14 @@ impl User {
     pub const ROOT: Self = Self { uid: 0, gid: 0 };
 }
 
-/// As the engine takes it, `uid:gid`.
+/// In the engine's form, `uid:gid`.
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.uid, self.gid)
     }
 }
 
-/// Why a text is no user.
+/// Why a text names no user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a user by number")]
 pub struct NoUser;
@@ -55,8 +55,8 @@ impl FromStr for User {
 pub enum Users {
     /// All as the same user.
     One(User),
-    /// Each container as a user of its own, whose group has the same number: what the kernel counts by
-    /// user is a job's own then.
+    /// Each container as its own user, whose group has the same number. So what the kernel counts
+    /// by user, it counts for one job.
     Range {
         /// The first user.
         first: u32,
@@ -66,8 +66,8 @@ pub enum Users {
 }
 
 impl Users {
-    /// The range where an engine maps users: most give a container the numbers below 65,536 alone.
-    /// Whom they are on the host is the engine's to say.
+    /// The range if an engine maps users: most engines give a container only the numbers below
+    /// 65,536. The engine decides which users they are on the host.
     const MAPPED: Self = Self::Range { first: 30_000, last: 65_533 };
 
     /// These, for an engine that maps the users of its containers to others of the host.
@@ -79,13 +79,23 @@ impl Users {
         }
     }
 
+    /// Whether a program may run as the user with this number.
+    #[must_use]
+    pub fn may_be(self, uid: u32) -> bool {
+        match self {
+            Self::One(user) => user.uid == uid,
+            Self::Range { first, last } => (first..=last).contains(&uid),
+        }
+    }
+
     /// Whether each container has a user of its own.
     #[must_use]
     pub fn are_several(self) -> bool {
         matches!(self, Self::Range { .. })
     }
 
-    /// A user that is not `taken`, from a place in the range that `chance` says; `None` where all are.
+    /// A user that is not `taken`. The search begins at the position in the range that `chance`
+    /// says. `None` if all are taken.
     #[must_use]
     pub fn pick(self, chance: u32, taken: &BTreeSet<u32>) -> Option<User> {
         let Self::Range { first, last } = self else {

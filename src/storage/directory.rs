@@ -1,7 +1,8 @@
 //! The object store in a local directory: `{root}/{bucket}/{key}`.
 //!
-//! It keeps S3's rules, conditions included, between processes of one machine. Two things of S3
-//! it cannot keep: content types, and keys of which one is the other's folder (`a` and `a/b`).
+//! It follows S3's rules, conditions included, between processes of one machine. It cannot do two
+//! things of S3: store content types, and have two keys of which one is the other's folder (`a` and
+//! `a/b`).
 
 mod files;
 mod lock;
@@ -11,11 +12,13 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::io::AsyncReadExt;
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use self::lock::WriteLock;
 use super::part_file::PartFile;
-use super::{Bucket, Condition, ETag, Object, ObjectStore, StoreError, key};
+use super::{Bucket, Condition, Download, ETag, Listed, Object, ObjectStore, StoreError, key};
 
 /// How much of a file is copied at a time, in bytes.
 const COPY_BYTES: usize = 256 * 1024;
@@ -36,7 +39,7 @@ impl DirectoryStore {
         self.root.join(bucket.default_name())
     }
 
-    /// The file of an object; inside its bucket's directory whatever the key.
+    /// The file of an object. It is inside its bucket's directory, whatever the key.
     fn path(&self, bucket: Bucket, key: &str) -> Result<PathBuf, StoreError> {
         key::check(key)?;
         let mut path = self.bucket_path(bucket);
@@ -89,7 +92,7 @@ impl DirectoryStore {
         Err(StoreError::NoBucket { bucket: self.bucket_name(bucket).to_owned() })
     }
 
-    /// Takes the right to write: until it is dropped, nobody else changes anything here.
+    /// Takes the right to write. Nobody else changes anything here until it is dropped.
     async fn lock(&self) -> Result<WriteLock, StoreError> {
         WriteLock::take(&self.root).await.map_err(failed("locking", &self.root))
     }
@@ -109,14 +112,19 @@ impl DirectoryStore {
 
 #[async_trait]
 impl ObjectStore for DirectoryStore {
-    async fn download(
+    async fn download_if_changed(
         &self,
         bucket: Bucket,
         key: &str,
         to: &Path,
         max_bytes: u64,
-    ) -> Result<u64, StoreError> {
+        known: Option<&ETag>,
+    ) -> Result<Download, StoreError> {
         let mut source = self.open(bucket, key, max_bytes).await?;
+        let etag = version_of(&mut source).await.map_err(failed("reading", to))?;
+        if known == Some(&etag) {
+            return Ok(Download::Unchanged);
+        }
         let mut file = PartFile::create(to).map_err(failed("writing", to))?;
         let copied =
             copy(&mut source, &mut file, max_bytes).await.map_err(failed("writing", to))?;
@@ -124,7 +132,7 @@ impl ObjectStore for DirectoryStore {
             return Err(self.too_large(bucket, key, max_bytes));
         }
         file.finish().await.map_err(failed("writing", to))?;
-        Ok(copied)
+        Ok(Download::Done { bytes: copied, etag })
     }
 
     async fn get(&self, bucket: Bucket, key: &str, max_bytes: u64) -> Result<Object, StoreError> {
@@ -176,7 +184,7 @@ impl ObjectStore for DirectoryStore {
         self.require_bucket(bucket)?;
         let mut source = tokio::fs::File::open(from).await.map_err(failed("reading", from))?;
         let mut file = {
-            // From here on the folder has a file in it, so that nobody prunes it meanwhile.
+            // From here on the folder has a file, so nobody removes the folder as empty.
             let _lock = self.lock().await?;
             files::create_parents(&path)
                 .and_then(|()| PartFile::create(&path))
@@ -192,6 +200,24 @@ impl ObjectStore for DirectoryStore {
         let directory = self.bucket_path(bucket);
         let listed = files::list(directory.clone(), prefix.to_owned()).await;
         listed.map_err(failed("listing", &directory))
+    }
+
+    async fn list_dated(
+        &self,
+        bucket: Bucket,
+        prefix: &str,
+        max: usize,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let mut listed = Vec::new();
+        for key in self.list(bucket, prefix).await?.into_iter().take(max) {
+            let metadata = tokio::fs::metadata(self.path(bucket, &key)?).await;
+            let written = metadata.and_then(|metadata| metadata.modified());
+            let written_at = written.ok().and_then(|time| Timestamp::try_from(time).ok());
+            let bytes = tokio::fs::read(self.path(bucket, &key)?).await;
+            let etag = bytes.ok().map(|bytes| files::etag(&bytes));
+            listed.push(Listed { key, written_at, etag });
+        }
+        Ok(listed)
     }
 
     async fn delete(&self, bucket: Bucket, key: &str) -> Result<(), StoreError> {
@@ -216,9 +242,13 @@ impl ObjectStore for DirectoryStore {
     fn bucket_name(&self, bucket: Bucket) -> &str {
         bucket.default_name()
     }
+
+    fn origin(&self, bucket: Bucket) -> String {
+        self.bucket_path(bucket).to_string_lossy().into_owned()
+    }
 }
 
-/// Copies `source` to its end, or to just beyond `max_bytes`; gives the number of bytes.
+/// Copies `source` to its end, or to just beyond `max_bytes`. Returns the number of bytes.
 async fn copy(source: &mut tokio::fs::File, to: &mut PartFile, max_bytes: u64) -> io::Result<u64> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut copied = 0;
@@ -231,6 +261,20 @@ async fn copy(source: &mut tokio::fs::File, to: &mut PartFile, max_bytes: u64) -
         copied += length as u64;
     }
     Ok(copied)
+}
+
+/// The version of an object, whose file is at its beginning, before and after.
+async fn version_of(source: &mut tokio::fs::File) -> io::Result<ETag> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; COPY_BYTES]);
+    loop {
+        let length = source.read(&mut buffer).await?;
+        if length == 0 {
+            break;
+        }
+        hash.update(&buffer[..length]);
+    }
+    source.rewind().await?;
+    Ok(files::etag_of(hash))
 }
 
 fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {

@@ -2,7 +2,7 @@
 
 use crate::tls::{Names, TlsFilesError, TlsProblem};
 
-/// What the settings of a connection to the store are called.
+/// The names of the settings of a connection to the store.
 const NAMES: Names =
     Names { address: "MINIO_ENDPOINT", with_tls: "https://", ca: "MINIO_CA_FILE", identity: None };
 
@@ -31,7 +31,7 @@ pub enum StoreError {
         /// What the store said.
         reason: String,
     },
-    /// The store understood the request and will not follow it, now or later.
+    /// The store understood the request and refuses it, now and later.
     #[error("the store rejected {action}: {reason}")]
     Rejected {
         /// What was tried.
@@ -52,10 +52,10 @@ pub enum StoreError {
     Settings {
         /// The environment variable.
         variable: &'static str,
-        /// What is wrong with it; without the value where that is a secret.
+        /// What is wrong with it, without the value if that is a secret.
         reason: String,
     },
-    /// There is somebody, but no TLS connection comes about.
+    /// The server answers, but no TLS connection can be made.
     #[error("no TLS connection to the store at {endpoint}: {problem}")]
     Tls {
         /// Where the store is.
@@ -111,17 +111,17 @@ fn times(attempts: usize) -> String {
 }
 
 impl StoreError {
-    /// Whether the same operation may go well later.
+    /// Whether the same operation may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::LocalFile { .. } | Self::Tls { .. })
     }
 
-    /// What may help, as a sentence of its own, where that depends on what went wrong with TLS.
+    /// What may help, as a separate sentence, if a problem with TLS is the cause.
     #[must_use]
-    pub fn mend(&self) -> Option<String> {
+    pub fn remedy(&self) -> Option<String> {
         match self {
-            Self::Tls { problem, .. } => Some(problem.mend(&NAMES)),
+            Self::Tls { problem, .. } => Some(problem.remedy(&NAMES)),
             _ => None,
         }
     }

@@ -1,9 +1,11 @@
 //! The journal: who runs what, in the state bucket.
 //!
-//! A typed layer over [`ObjectStore`]: `jobs/{id}.json`, `ended/{id}/{run}.json`, `stops/{id}.json`,
-//! the index `segments/{n}/{id}`, `segments/{n}/unconfirmed/` and `owners/{n}.json`, all below the namespace, so that two namespaces
-//! may share a bucket. When to write what is the worker's business.
+//! A typed layer over [`ObjectStore`]: `jobs/{id}.json`, `ended/{id}/{run}.json`,
+//! `stops/{id}.json`, the index `segments/{n}/{id}`, `segments/{n}/unconfirmed/` and
+//! `owners/{n}.json`, all below the namespace, so that two namespaces may share a bucket. The
+//! worker decides when to write what.
 
+mod listing;
 mod record;
 
 use std::sync::Arc;
@@ -12,18 +14,28 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::listing::{Noted, OwnedSegment};
 pub use self::record::{
-    EndRecord, JobRecord, OwnerRecord, Place, RecordState, SegmentIndex, StoredMessage, Tombstone,
-    Unconfirmed,
+    EndRecord, JobRecord, OwnerRecord, Place, RecordState, SegmentIndex, Stops, StoredMessage,
+    Tombstone, Unconfirmed,
 };
 use super::{Bucket, Condition, ETag, ObjectStore, StoreError};
 use crate::job::{Event, JobId, RunId};
+use crate::settings::MAX_MESSAGE_KB;
 
-/// The largest record that is read, in bytes: a start message and a result event, with room.
-const MAX_RECORD_BYTES: u64 = 16 * 1024 * 1024;
+/// The largest record that is written and read, in bytes: the largest start message, in which JSON may need two
+/// bytes for one, and a result event.
+const MAX_RECORD_BYTES: u64 = 2 * MAX_MESSAGE_KB * 1024 + MAX_EVENT_BYTES;
 
-/// Where results that the broker has not confirmed stand below a segment.
+/// More than a result event can have, in bytes: its output, of which JSON may need six bytes for one, and the
+/// result itself.
+const MAX_EVENT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The folder, below a segment, of results that the broker has not confirmed.
 const UNCONFIRMED: &str = "unconfirmed/";
+
+/// How often a change is tried again that somebody else's crossed.
+const MAX_CROSSINGS: usize = 10;
 
 const JSON: &str = "application/json";
 
@@ -41,11 +53,27 @@ pub enum JournalError {
         /// What is wrong with it, and where.
         source: serde_path_to_error::Error<serde_json::Error>,
     },
-    /// Others kept writing a job's record.
+    /// Other writers kept changing a job's record.
     #[error("the record of the job {id} was written by others again and again")]
     Contended {
         /// The job.
         id: JobId,
+    },
+    /// A record is larger than what is read again.
+    #[error(
+        "the journal's record {key:?} would have {bytes} bytes, more than the {MAX_RECORD_BYTES} that it may have"
+    )]
+    TooLarge {
+        /// The record's key in the state bucket.
+        key: String,
+        /// How large it would be.
+        bytes: usize,
+    },
+    /// No answer came within the time that whoever asked could wait.
+    #[error("the journal did not answer within {} s", after.as_secs())]
+    Slow {
+        /// How long it was waited.
+        after: std::time::Duration,
     },
     /// A record cannot be written as JSON.
     #[error("the journal's record {key:?} cannot be written: {source}")]
@@ -58,10 +86,20 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// Whether the same operation may go well later.
+    /// Whether a record is there that cannot be read: this is about that record alone.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self, Self::Corrupt { .. })
+    }
+
+    /// Whether the same operation may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_transient())
+        match self {
+            Self::Slow { .. } => true,
+            Self::Store(error) => error.is_transient(),
+            _ => false,
+        }
     }
 }
 
@@ -79,19 +117,19 @@ impl Journal {
         Self { store, namespace }
     }
 
-    /// The record of a job with its version, where there is one.
+    /// The record of a job with its version, if there is one.
     pub async fn read(&self, id: &JobId) -> Result<Option<(JobRecord, ETag)>, JournalError> {
         self.read_json(&self.job_key(id)).await
     }
 
-    /// Writes the first record of a job; gives its version, or none where somebody else's is
-    /// there.
+    /// Writes the first record of a job. Returns its version, or `None` if another writer's record
+    /// exists.
     pub async fn create(&self, record: &JobRecord) -> Result<Option<ETag>, JournalError> {
         self.write_json(&self.job_key(&record.id), record, Condition::Absent).await
     }
 
-    /// Writes a job's record in the place of the one with the version `seen`; gives the new
-    /// version, or none where somebody else has written meanwhile.
+    /// Replaces a job's record that has the version `seen`. Returns the new version, or `None` if
+    /// another writer was faster.
     pub async fn replace(
         &self,
         record: &JobRecord,
@@ -101,7 +139,7 @@ impl Journal {
         self.write_json(&self.job_key(&record.id), record, condition).await
     }
 
-    /// Enters a job into a segment's index.
+    /// Adds a job to a segment's index.
     pub async fn add_to_segment(&self, segment: u32, id: &JobId) -> Result<(), JournalError> {
         let key = self.segment_key(segment, id);
         let (body, condition) = (Bytes::new(), Condition::None);
@@ -109,12 +147,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes a job out of a segment's index. That it is not there is not an error.
+    /// Removes a job from a segment's index. A missing entry is not an error.
     pub async fn remove_from_segment(&self, segment: u32, id: &JobId) -> Result<(), JournalError> {
         Ok(self.store.delete(Bucket::State, &self.segment_key(segment, id)).await?)
     }
 
-    /// What a segment's index says.
+    /// The entries of a segment's index.
     pub async fn segment_index(&self, segment: u32) -> Result<SegmentIndex, JournalError> {
         let prefix = self.segment_prefix(segment);
         let mut index = SegmentIndex::default();
@@ -129,8 +167,8 @@ impl Journal {
         Ok(index)
     }
 
-    /// Keeps a result that the broker did not confirm, for the owner of a segment; gives its key. The same
-    /// event has the same key.
+    /// Stores a result that the broker did not confirm, for the owner of a segment. Returns its
+    /// key. The same event has the same key.
     pub async fn keep_unconfirmed(
         &self,
         segment: u32,
@@ -142,12 +180,12 @@ impl Journal {
         Ok(key)
     }
 
-    /// A result that the broker did not confirm, where it is still kept.
+    /// A result that the broker did not confirm, if it is still stored.
     pub async fn unconfirmed(&self, key: &str) -> Result<Option<Unconfirmed>, JournalError> {
         Ok(self.read_json(key).await?.map(|(unconfirmed, _)| unconfirmed))
     }
 
-    /// Removes a result that the broker has confirmed. That it is not there is not an error.
+    /// Removes a result that the broker has confirmed. A missing one is not an error.
     pub async fn remove_unconfirmed(&self, key: &str) -> Result<(), JournalError> {
         Ok(self.store.delete(Bucket::State, key).await?)
     }
@@ -161,13 +199,13 @@ impl Journal {
         }
     }
 
-    /// Who owns a segment, or owned it last, with the record's version.
+    /// The owner of a segment, or its last owner, with the record's version.
     pub async fn owner(&self, segment: u32) -> Result<Option<(OwnerRecord, ETag)>, JournalError> {
         self.read_json(&self.owner_key(segment)).await
     }
 
-    /// Writes who owns a segment in the place of the version `seen`, or where there is none; gives
-    /// the new version, or none where somebody else has written meanwhile.
+    /// Writes the owner of a segment. It replaces the version `seen`, or must be the first. Returns
+    /// the new version, or `None` if another writer was faster.
     pub async fn write_owner(
         &self,
         owner: &OwnerRecord,
@@ -177,19 +215,8 @@ impl Journal {
         self.write_json(&self.owner_key(owner.segment), owner, condition).await
     }
 
-    /// The segments that have had an owner, in ascending order.
-    pub async fn owned_segments(&self) -> Result<Vec<u32>, JournalError> {
-        let prefix = format!("{}/owners/", self.namespace);
-        let keys = self.store.list(Bucket::State, &prefix).await?;
-        let numbers =
-            keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.strip_suffix(".json"));
-        let mut segments: Vec<u32> = numbers.filter_map(|number| number.parse().ok()).collect();
-        segments.sort_unstable();
-        Ok(segments)
-    }
-
-    /// Keeps the result event of a message that could not be followed; gives the one that is kept
-    /// already where the message has come before.
+    /// Stores the result event of a refused message. If the message has come before, returns the
+    /// event that is already stored.
     pub async fn keep_rejection(&self, event: &Event) -> Result<Event, JournalError> {
         let key = format!("{}/rejected/{}.json", self.namespace, digest_of(&event.id));
         if self.write_json(&key, event, Condition::Absent).await?.is_some() {
@@ -199,15 +226,15 @@ impl Journal {
         Ok(kept.map_or_else(|| event.clone(), |(event, _)| event))
     }
 
-    /// Keeps the result event of a run whose record is about to give way to another run's: what the
-    /// record says, in the place of whatever is kept.
+    /// Stores the result event of a run before another run's record replaces its record. It is the
+    /// record's event, and it overwrites any stored one.
     pub async fn keep_end(&self, record: &JobRecord, event: &Event) -> Result<(), JournalError> {
         let key = self.ended_key(&record.id, &record.run_id);
         self.write_json(&key, &end_of(record, event), Condition::None).await.map(drop)
     }
 
-    /// Keeps an end for a run whose record has none and is about to give way to another run's, unless
-    /// one is kept already.
+    /// Stores an end for a run whose record has none, before another run's record replaces it. An
+    /// end that is already stored stays.
     pub async fn keep_first_end(
         &self,
         record: &JobRecord,
@@ -217,26 +244,47 @@ impl Journal {
         self.write_json(&key, &end_of(record, event), Condition::Absent).await.map(drop)
     }
 
-    /// The end of a run whose record has given way to another run's. It says nothing of the run
-    /// that the job's record is about.
+    /// The end of a run whose record was replaced by another run's. It says nothing about the run
+    /// in the job's record.
     pub async fn ended(&self, id: &JobId, run: &RunId) -> Result<Option<EndRecord>, JournalError> {
         Ok(self.read_json(&self.ended_key(id, run)).await?.map(|(end, _)| end))
     }
 
-    /// Writes that a job is to stop, in the place of an earlier word on it.
-    pub async fn put_tombstone(&self, tombstone: &Tombstone) -> Result<(), JournalError> {
-        let key = self.stop_key(&tombstone.id);
-        self.write_json(&key, tombstone, Condition::None).await.map(drop)
+    /// Records that a job must stop, beside earlier words on it: see [`Stops::note`].
+    pub async fn note_stop(&self, stop: &Tombstone) -> Result<(), JournalError> {
+        self.change_stops(&stop.id, |stops| stops.note(stop)).await
     }
 
-    /// The word that a job is to stop, where there is one.
-    pub async fn tombstone(&self, id: &JobId) -> Result<Option<Tombstone>, JournalError> {
-        Ok(self.read_json(&self.stop_key(id)).await?.map(|(tombstone, _)| tombstone))
+    /// The words that a job must stop.
+    pub async fn stops(&self, id: &JobId) -> Result<Vec<Tombstone>, JournalError> {
+        let found = self.read_json::<Stops>(&self.stop_key(id)).await?;
+        Ok(found.map(|(stops, _)| stops.stops).unwrap_or_default())
     }
 
-    /// Removes the word that a job is to stop. That there is none is not an error.
-    pub async fn remove_tombstone(&self, id: &JobId) -> Result<(), JournalError> {
-        Ok(self.store.delete(Bucket::State, &self.stop_key(id)).await?)
+    /// Marks the words as carried out that a run of a job has ended by.
+    pub async fn spend_stops(&self, id: &JobId, run: &RunId) -> Result<(), JournalError> {
+        self.change_stops(id, |stops| stops.spend(run)).await
+    }
+
+    /// Changes the words on a job, whoever else does at the same time.
+    async fn change_stops(
+        &self,
+        id: &JobId,
+        change: impl Fn(&mut Stops),
+    ) -> Result<(), JournalError> {
+        let key = self.stop_key(id);
+        for _ in 0..MAX_CROSSINGS {
+            let seen = self.read_json::<Stops>(&key).await?;
+            let (before, etag) =
+                seen.map_or_else(Default::default, |(stops, etag)| (stops, Some(etag)));
+            let mut stops = before.clone();
+            change(&mut stops);
+            let condition = etag.map_or(Condition::Absent, Condition::Unchanged);
+            if stops == before || self.write_json(&key, &stops, condition).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(JournalError::Contended { id: id.clone() })
     }
 
     fn job_key(&self, id: &JobId) -> String {
@@ -286,6 +334,10 @@ impl Journal {
     ) -> Result<Option<ETag>, JournalError> {
         let body = serde_json::to_vec(value)
             .map_err(|source| JournalError::Unwritable { key: key.to_owned(), source })?;
+        let bytes = body.len();
+        if u64::try_from(bytes).is_ok_and(|bytes| bytes > MAX_RECORD_BYTES) {
+            return Err(JournalError::TooLarge { key: key.to_owned(), bytes });
+        }
         match self.store.put(Bucket::State, key, body.into(), JSON, condition).await {
             Ok(etag) => Ok(Some(etag)),
             Err(StoreError::ConditionFailed { .. }) => Ok(None),

@@ -5,10 +5,10 @@ use super::StoreError;
 /// The longest key, in bytes: S3's own limit.
 const MAX_BYTES: usize = 1024;
 
-/// Refuses a key that a store would read as something else than one object.
+/// Refuses a key that a store would not read as the name of one object.
 ///
-/// An HTTP client resolves `.` and `..` in a path before it sends it, so that such a key would
-/// leave its bucket; an empty one would make "delete the object" mean "delete the bucket".
+/// An HTTP client resolves `.` and `..` in a path before it sends it, so such a key would leave its
+/// bucket. An empty key would turn "delete the object" into "delete the bucket".
 pub(super) fn check(key: &str) -> Result<(), StoreError> {
     match problem(key) {
         None => Ok(()),

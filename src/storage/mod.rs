@@ -1,8 +1,8 @@
 //! The object store: S3, or a local directory with the same layout.
 //!
-//! Only here: rust-s3. What comes out of here is [`ObjectStore`] with its two implementations, the
-//! [`Journal`] on top of either, and their errors. What an object means is decided elsewhere, but
-//! for the journal's records.
+//! Only here: rust-s3. This room offers [`ObjectStore`] with its two implementations, the
+//! [`Journal`] on top of either, and their errors. Except for the journal's records, other rooms
+//! decide what an object means.
 
 mod directory;
 mod error;
@@ -17,17 +17,18 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 
 pub use directory::DirectoryStore;
 pub use error::StoreError;
 pub use journal::{
-    EndRecord, JobRecord, Journal, JournalError, OwnerRecord, Place, RecordState, StoredMessage,
-    Tombstone,
+    EndRecord, JobRecord, Journal, JournalError, OwnerRecord, Place, RecordState, Stops,
+    StoredMessage, Tombstone,
 };
-pub use journal::{SegmentIndex, Unconfirmed};
+pub use journal::{Noted, OwnedSegment, SegmentIndex, Unconfirmed};
 pub use s3::S3Store;
 
-/// The four buckets, by what they are for.
+/// The four buckets, by their purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bucket {
     /// Zips, as publishers put them.
@@ -44,7 +45,7 @@ impl Bucket {
     /// Every bucket.
     pub const ALL: [Self; 4] = [Self::Code, Self::Results, Self::Logs, Self::State];
 
-    /// The bucket's name where the settings say nothing else.
+    /// The bucket's default name.
     #[must_use]
     pub fn default_name(self) -> &'static str {
         match self {
@@ -60,7 +61,7 @@ impl Bucket {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ETag(pub String);
 
-/// An object in memory. Debugging does not show its bytes.
+/// An object in memory. Its debug output leaves out its bytes.
 #[derive(Clone)]
 pub struct Object {
     /// Its bytes.
@@ -78,32 +79,83 @@ impl fmt::Debug for Object {
     }
 }
 
-/// Under which condition a write takes place.
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// When it was last written, to the second, if the store says it.
+    pub written_at: Option<Timestamp>,
+    /// Its version, if the store says it.
+    pub etag: Option<ETag>,
+}
+
+impl Listed {
+    /// An object of which the listing tells nothing but the key.
+    #[must_use]
+    pub fn new(key: String) -> Self {
+        Self { key, written_at: None, etag: None }
+    }
+}
+
+/// How a conditional download ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Download {
+    /// The object still has the version that the caller knows. No file was written.
+    Unchanged,
+    /// The object is in the file.
+    Done {
+        /// Its size.
+        bytes: u64,
+        /// Its version.
+        etag: ETag,
+    },
+}
+
+/// The condition of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
     /// Always.
     None,
-    /// Only where there is no such object yet (`If-None-Match: *`).
+    /// Only if there is no such object yet (`If-None-Match: *`).
     Absent,
-    /// Only where the object still has this version (`If-Match`).
+    /// Only if the object still has this version (`If-Match`).
     Unchanged(ETag),
 }
 
 /// What Longshore asks of an object store.
 ///
-/// Every operation retries by itself what may pass, within its settings; an error that comes out
-/// is final for the operation.
+/// Every operation retries transient failures by itself, within its settings. An error is final for
+/// the operation.
 #[async_trait]
 pub trait ObjectStore: Send + Sync {
-    /// Streams an object into the file `to`, which it creates; refuses one over `max_bytes`.
-    /// Gives the number of bytes. Leaves no file behind when it fails.
+    /// Streams an object into the file `to`, unless it still has the version `known`. That takes one
+    /// request (`If-None-Match`). Refuses an object over `max_bytes`. Leaves no file behind when it
+    /// fails.
+    async fn download_if_changed(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        to: &Path,
+        max_bytes: u64,
+        known: Option<&ETag>,
+    ) -> Result<Download, StoreError>;
+
+    /// Streams an object into the file `to`, which it creates. Refuses an object over `max_bytes`.
+    /// Returns the number of bytes. Leaves no file behind when it fails.
     async fn download(
         &self,
         bucket: Bucket,
         key: &str,
         to: &Path,
         max_bytes: u64,
-    ) -> Result<u64, StoreError>;
+    ) -> Result<u64, StoreError> {
+        match self.download_if_changed(bucket, key, to, max_bytes, None).await? {
+            Download::Done { bytes, .. } => Ok(bytes),
+            // Without a version to compare with, no object is unchanged.
+            Download::Unchanged => Ok(0),
+        }
+    }
 
     /// Reads an object into memory; refuses one over `max_bytes`.
     async fn get(&self, bucket: Bucket, key: &str, max_bytes: u64) -> Result<Object, StoreError>;
@@ -130,8 +182,20 @@ pub trait ObjectStore: Send + Sync {
     /// The keys that begin with `prefix`, in ascending order.
     async fn list(&self, bucket: Bucket, prefix: &str) -> Result<Vec<String>, StoreError>;
 
-    /// The first keys that begin with `prefix` and come after `after`, in ascending order; `max` at
-    /// most, and fewer only where there are no more.
+    /// The first `max` objects whose keys begin with `prefix`, in ascending order, with the time of
+    /// their last write.
+    async fn list_dated(
+        &self,
+        bucket: Bucket,
+        prefix: &str,
+        max: usize,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let keys = self.list(bucket, prefix).await?;
+        Ok(keys.into_iter().take(max).map(Listed::new).collect())
+    }
+
+    /// The first keys that begin with `prefix` and come after `after`, in ascending order: at most
+    /// `max`, and fewer only if there are no more.
     async fn list_page(
         &self,
         bucket: Bucket,
@@ -143,16 +207,19 @@ pub trait ObjectStore: Send + Sync {
         Ok(keys.into_iter().filter(|key| key.as_str() > after).take(max).collect())
     }
 
-    /// Removes an object. That there is none is not an error.
+    /// Removes an object. A missing one is not an error.
     async fn delete(&self, bucket: Bucket, key: &str) -> Result<(), StoreError>;
 
     /// Creates the buckets that are missing.
     async fn ensure_buckets(&self) -> Result<(), StoreError>;
 
-    /// Whether the store answers, knows us and has the state bucket: one cheap request, not
-    /// retried.
+    /// Whether the store answers, accepts our credentials and has the state bucket: one cheap
+    /// request, without a retry.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// The name of a bucket, for messages.
     fn bucket_name(&self, bucket: Bucket) -> &str;
+
+    /// Where a bucket is. Only buckets of one and the same store have the same text.
+    fn origin(&self, bucket: Bucket) -> String;
 }

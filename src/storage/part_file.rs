@@ -1,4 +1,4 @@
-//! A file that is not there until it is whole.
+//! A file that appears only when it is complete.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ pub(super) const PART_PREFIX: &str = ".longshore-";
 /// How it ends.
 pub(super) const PART_SUFFIX: &str = ".part";
 
-/// A file being written beside its target. Dropping it, at a failure or when the task is
+/// An unfinished file next to its target. Dropping it, after a failure or when the task is
 /// cancelled, removes it.
 ///
-/// Only the owner may read it, and so the finished file: it may be a user's code.
+/// Only the owner may read it, and later the finished file, because it may be a user's code.
 pub(super) struct PartFile {
     file: File,
     path: TempPath,
@@ -24,7 +24,7 @@ pub(super) struct PartFile {
 }
 
 impl PartFile {
-    /// Begins a file in the target's directory, so that finishing it is one rename.
+    /// Begins a file in the target's directory. So one rename finishes it.
     pub(super) fn create(target: &Path) -> io::Result<Self> {
         let directory = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -43,10 +43,10 @@ impl PartFile {
         self.file.write_all(bytes).await
     }
 
-    /// Gives the file its name, in the place of what was there.
+    /// Gives the file its name. It replaces an existing file.
     pub(super) async fn finish(mut self) -> io::Result<()> {
         self.file.flush().await?;
-        // Not handed to a blocking thread: there it would still happen after a cancellation.
+        // Not on a blocking thread: there it would still happen after a cancellation.
         self.path.persist(&self.target).map_err(|error| error.error)
     }
 }

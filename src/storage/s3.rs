@@ -1,7 +1,7 @@
-//! The object store on S3 and what speaks like it.
+//! The object store on S3 and compatible servers.
 //!
-//! Here is what an operation means; one attempt of each is in [`request`], what its failure means
-//! in [`fault`].
+//! This file has the operations. [`request`] makes one attempt of each, and [`fault`] says what a
+//! failure means.
 
 mod endpoint;
 mod fault;
@@ -10,7 +10,7 @@ mod retry;
 mod transport;
 mod upload;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,15 @@ use s3::creds::Credentials;
 use self::fault::{Call, Fault};
 use self::request::Place;
 use self::transport::Transport;
-use super::{Bucket, Condition, ETag, Object, ObjectStore, StoreError, key};
+use super::{Bucket, Condition, Download, ETag, Listed, Object, ObjectStore, StoreError, key};
+use crate::metrics::{Metrics, StoreOutcome};
 use crate::settings::StoreSettings;
 
 /// How long [`ObjectStore::check`] waits at most.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pages of a listing, of up to 1,000 keys: against a store that never comes to an end.
+/// The most pages of a listing, each of up to 1,000 keys: a guard against a store whose listing
+/// never ends.
 const MAX_PAGES: usize = 10_000;
 
 /// An S3-compatible store.
@@ -40,16 +42,17 @@ pub struct S3Store {
     state: Place,
     max_attempts: usize,
     timeout: Duration,
+    metrics: Metrics,
 }
 
 impl S3Store {
-    /// A store as the settings say. Nothing is sent yet.
+    /// A store with these settings. Nothing is sent yet.
     ///
     /// # Errors
     ///
     /// [`StoreError::Settings`] for an endpoint, a key or a bucket's name that cannot be used.
     pub fn new(settings: &StoreSettings) -> Result<Self, StoreError> {
-        // rust-s3 would repeat some requests by itself, which multiplies with our own attempts.
+        // rust-s3 would retry some requests by itself, and multiply our own attempts.
         s3::set_retries(0);
         let refuse = |variable, reason| StoreError::Settings { variable, reason };
         let endpoint = endpoint::endpoint_url(&settings.endpoint, settings.ssl)
@@ -86,7 +89,46 @@ impl S3Store {
             endpoint,
             max_attempts: settings.max_attempts,
             timeout: settings.timeout,
+            metrics: Metrics::default(),
         })
+    }
+
+    /// The size of an object in bytes; `None` if there is none, or if this user may not look.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn size_of(&self, bucket: Bucket, key: &str) -> Result<Option<u64>, StoreError> {
+        key::check(key)?;
+        let place = self.place(bucket);
+        let asked = self.retrying("head", |_| place.size_of(key)).await;
+        asked.map_err(self.failed("looking for", bucket, Some(key)))
+    }
+
+    /// The same store, with its requests counted.
+    #[must_use]
+    pub fn counted(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// As [`ObjectStore::upload`]; `sent` hears how many bytes are in the store, whenever a part is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the file is not in the store.
+    pub async fn upload_showing(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        from: &Path,
+        content_type: &str,
+        sent: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), StoreError> {
+        key::check(key)?;
+        let place = self.place(bucket);
+        self.retrying("upload", |_| place.upload(key, from, content_type, sent))
+            .await
+            .map_err(self.failed("uploading", bucket, Some(key)))
     }
 
     fn place(&self, bucket: Bucket) -> &Place {
@@ -98,11 +140,32 @@ impl S3Store {
         }
     }
 
-    fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
-        retry::pauses(self.max_attempts)
+    /// Tries until it works, and counts each try as an `operation`.
+    async fn retrying<T, A>(
+        &self,
+        operation: &'static str,
+        mut attempt: impl FnMut(retry::Past) -> A,
+    ) -> Result<T, (Fault, usize)>
+    where
+        A: Future<Output = Result<T, Fault>>,
+    {
+        let counted = |past| self.count(operation, attempt(past));
+        retry::retrying(retry::pauses(self.max_attempts), counted).await
     }
 
-    /// The error of an operation that failed after so many attempts.
+    async fn count<T>(
+        &self,
+        operation: &'static str,
+        attempt: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let begun = tokio::time::Instant::now();
+        let outcome = attempt.await;
+        let how = outcome.as_ref().err().map_or(StoreOutcome::Ok, Fault::outcome);
+        self.metrics.store_request(operation, how, begun.elapsed());
+        outcome
+    }
+
+    /// The error of an operation that failed after this many attempts.
     fn failed<'a>(
         &'a self,
         verb: &'static str,
@@ -117,27 +180,25 @@ impl S3Store {
     async fn ensure_bucket(&self, bucket: Bucket) -> Result<(), StoreError> {
         let place = self.place(bucket);
         let is_there = |_| place.list_page("", None, None, Some(1));
-        let looked = retry::retrying(self.pauses(), is_there).await.map_err(self.failed(
-            "looking for",
-            bucket,
-            None,
-        ));
+        let looked =
+            self.retrying("list", is_there).await.map_err(self.failed("looking for", bucket, None));
         match looked {
             Ok(_) => return Ok(()),
             Err(StoreError::NoBucket { .. }) => {}
             Err(error) => return Err(error),
         }
-        let created = retry::retrying(self.pauses(), |_| place.create()).await;
+        let created = self.retrying("create_bucket", |_| place.create()).await;
         match created {
             Ok(()) => {
                 tracing::info!(bucket = self.bucket_name(bucket), "created a bucket");
                 return Ok(());
             }
-            // Another worker was faster, or somebody else owns the name: looking again tells.
+            // Another worker was faster, or another account owns the name. Looking again tells
+            // which.
             Err((fault, _)) if fault.is_bucket_there() => {}
             Err(failure) => return Err(self.failed("creating", bucket, None)(failure)),
         }
-        retry::retrying(self.pauses(), is_there)
+        self.retrying("list", is_there)
             .await
             .map_err(self.failed("looking for", bucket, None))
             .map(drop)
@@ -146,17 +207,18 @@ impl S3Store {
 
 #[async_trait]
 impl ObjectStore for S3Store {
-    async fn download(
+    async fn download_if_changed(
         &self,
         bucket: Bucket,
         key: &str,
         to: &Path,
         max_bytes: u64,
-    ) -> Result<u64, StoreError> {
+        known: Option<&ETag>,
+    ) -> Result<Download, StoreError> {
         key::check(key)?;
         let place = self.place(bucket);
-        let attempt = |_| place.download(key, to, max_bytes);
-        retry::retrying(self.pauses(), attempt).await.map_err(self.failed(
+        let attempt = |_| place.download(key, to, max_bytes, known);
+        self.retrying("download", attempt).await.map_err(self.failed(
             "downloading",
             bucket,
             Some(key),
@@ -166,7 +228,7 @@ impl ObjectStore for S3Store {
     async fn get(&self, bucket: Bucket, key: &str, max_bytes: u64) -> Result<Object, StoreError> {
         key::check(key)?;
         let place = self.place(bucket);
-        retry::retrying(self.pauses(), |_| place.get(key, max_bytes)).await.map_err(self.failed(
+        self.retrying("get", |_| place.get(key, max_bytes)).await.map_err(self.failed(
             "reading",
             bucket,
             Some(key),
@@ -186,18 +248,16 @@ impl ObjectStore for S3Store {
         let (body, condition) = (&body, &condition);
         let attempt = |past: retry::Past| async move {
             match place.put(key, body, content_type, condition).await {
-                // The write that got no answer may be what fails the condition now.
+                // The earlier write, which got no answer, may be the reason why the condition fails
+                // now.
                 Err(fault) if fault.is_condition() && past.in_doubt => {
                     place.written_by_us(key, body).await?.ok_or(fault)
                 }
                 outcome => outcome,
             }
         };
-        let written = retry::retrying(self.pauses(), attempt).await.map_err(self.failed(
-            "writing",
-            bucket,
-            Some(key),
-        ));
+        let written =
+            self.retrying("put", attempt).await.map_err(self.failed("writing", bucket, Some(key)));
         match (written, condition) {
             // An object that is gone has no version to be unchanged.
             (Err(StoreError::NotFound { bucket, key }), Condition::Unchanged(_)) => {
@@ -214,27 +274,35 @@ impl ObjectStore for S3Store {
         from: &Path,
         content_type: &str,
     ) -> Result<(), StoreError> {
-        key::check(key)?;
-        let place = self.place(bucket);
-        retry::retrying(self.pauses(), |_| place.upload(key, from, content_type))
-            .await
-            .map_err(self.failed("uploading", bucket, Some(key)))
+        self.upload_showing(bucket, key, from, content_type, &|_| {}).await
     }
 
     async fn list(&self, bucket: Bucket, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let listed = self.list_dated(bucket, prefix, usize::MAX).await?;
+        Ok(listed.into_iter().map(|object| object.key).collect())
+    }
+
+    async fn list_dated(
+        &self,
+        bucket: Bucket,
+        prefix: &str,
+        max: usize,
+    ) -> Result<Vec<Listed>, StoreError> {
         let place = self.place(bucket);
-        let mut keys = BTreeSet::new();
+        let mut found = BTreeMap::new();
         let mut token = None;
         for _ in 0..MAX_PAGES {
             let attempt = |_| place.list_page(prefix, None, token.clone(), None);
-            let page = retry::retrying(self.pauses(), attempt)
+            let page = self
+                .retrying("list", attempt)
                 .await
                 .map_err(self.failed("listing", bucket, None))?;
             // A store that keeps folders shows them as keys that end in '/'.
-            keys.extend(page.keys.into_iter().filter(|key| !key.ends_with('/')));
+            let objects = page.objects.into_iter().filter(|object| !object.key.ends_with('/'));
+            found.extend(objects.map(|object| (object.key.clone(), object)));
             token = page.next;
-            if token.is_none() {
-                return Ok(keys.into_iter().collect());
+            if token.is_none() || found.len() >= max {
+                return Ok(found.into_values().take(max).collect());
             }
         }
         Err(StoreError::Rejected {
@@ -256,15 +324,17 @@ impl ObjectStore for S3Store {
         while keys.len() < max {
             let start = (!after.is_empty()).then(|| after.clone());
             let attempt = |_| place.list_page(prefix, start.clone(), None, Some(max));
-            let page = retry::retrying(self.pauses(), attempt)
+            let page = self
+                .retrying("list", attempt)
                 .await
                 .map_err(self.failed("listing", bucket, None))?;
             // A store that begins with the key itself, or anywhere before it, never moves on.
-            let Some(last) = page.keys.iter().max().filter(|last| **last > after).cloned() else {
+            let page_keys: Vec<_> = page.objects.into_iter().map(|object| object.key).collect();
+            let Some(last) = page_keys.iter().max().filter(|last| **last > after).cloned() else {
                 break;
             };
             let is_new = |key: &String| *key > after && !key.ends_with('/');
-            keys.extend(page.keys.into_iter().filter(is_new));
+            keys.extend(page_keys.into_iter().filter(is_new));
             after = last;
             if page.next.is_none() {
                 break;
@@ -276,9 +346,11 @@ impl ObjectStore for S3Store {
     async fn delete(&self, bucket: Bucket, key: &str) -> Result<(), StoreError> {
         key::check(key)?;
         let place = self.place(bucket);
-        let deleted = retry::retrying(self.pauses(), |_| place.delete(key))
-            .await
-            .map_err(self.failed("deleting", bucket, Some(key)));
+        let deleted = self.retrying("delete", |_| place.delete(key)).await.map_err(self.failed(
+            "deleting",
+            bucket,
+            Some(key),
+        ));
         match deleted {
             Err(StoreError::NotFound { .. }) => Ok(()),
             deleted => deleted,
@@ -294,16 +366,23 @@ impl ObjectStore for S3Store {
 
     async fn check(&self) -> Result<(), StoreError> {
         let limit = CHECK_TIMEOUT.min(self.timeout);
-        let asked =
-            tokio::time::timeout(limit, self.state.list_page("", None, None, Some(1))).await;
-        asked
-            .unwrap_or_else(|_| Err(Fault::NoAnswer(format!("no answer within {limit:?}"))))
+        let asked = async {
+            let looked =
+                tokio::time::timeout(limit, self.state.list_page("", None, None, Some(1))).await;
+            looked.unwrap_or_else(|_| Err(Fault::NoAnswer(format!("no answer within {limit:?}"))))
+        };
+        self.count("check", asked)
+            .await
             .map(drop)
             .map_err(|fault| self.failed("looking for", Bucket::State, None)((fault, 1)))
     }
 
     fn bucket_name(&self, bucket: Bucket) -> &str {
         self.place(bucket).name()
+    }
+
+    fn origin(&self, bucket: Bucket) -> String {
+        format!("{}/{}", self.endpoint, self.bucket_name(bucket))
     }
 }
 

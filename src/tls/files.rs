@@ -1,4 +1,4 @@
-//! The files of the settings, and the client configuration that is made of them.
+//! The files that settings name, and the client configuration that is made from them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use rustls::{ClientConfig, Error, RootCertStore};
 
 use super::pem;
 
-/// Files in PEM that settings name; each with the name of its setting, for messages.
+/// Files in PEM that settings name, each with the name of its setting for messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The authorities to trust, instead of the system's.
     pub ca: Option<(&'static str, PathBuf)>,
-    /// The client certificate, with those that lead to its authority, and its key.
+    /// The client certificate with its intermediates, and its key.
     pub identity: Option<[(&'static str, PathBuf); 2]>,
 }
 
@@ -37,10 +37,10 @@ pub enum TlsFilesError {
         why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
     )]
     NoSystemRoots {
-        /// Why, where the system said.
+        /// Why, if the system said.
         why: Option<String>,
     },
-    /// The cryptography refuses; nothing that a setting could mend.
+    /// The cryptography fails. No setting can fix it.
     #[error("TLS cannot be set up: {0}")]
     Unusable(String),
 }
@@ -67,7 +67,8 @@ impl TlsFiles {
         Ok(())
     }
 
-    /// A configuration with the files as they are now. Reads files: not for a thread of the runtime.
+    /// A configuration with the files as they are now. It reads files, so do not call it on a
+    /// thread of the runtime.
     ///
     /// # Errors
     /// See [`TlsFilesError`].
@@ -113,13 +114,21 @@ impl TlsFiles {
 fn system_roots() -> Result<RootCertStore, TlsFilesError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // The system's bundles have ancient ones that nobody can read any more.
+    // The system's bundles have very old certificates that no library reads any more.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let why = found.errors.first().map(ToString::to_string);
         return Err(TlsFilesError::NoSystemRoots { why });
     }
     Ok(roots)
+}
+
+/// The authorities that this system trusts, in PEM, for a program that cannot see the system's files;
+/// empty where there are none.
+#[must_use]
+pub fn system_authorities() -> String {
+    let found = rustls_native_certs::load_native_certs();
+    found.certs.iter().map(|certificate| pem::written(certificate)).collect()
 }
 
 /// Why a certificate and a key do not make an identity.

@@ -1,17 +1,22 @@
-//! Reading certificates and keys in PEM. What is wrong is told as the end of a sentence that begins
-//! with the file, and never with anything that stands in it.
+//! Reads certificates and keys in PEM. An error is the end of a sentence that begins with the file,
+//! and never shows its content.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// The largest file that is read, in bytes: a bundle of all public authorities is a fifth of it.
+/// The largest file that is read, in bytes. A bundle of all public authorities has a fifth of this
+/// size.
 const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The length of a line of text in PEM.
+const LINE: usize = 64;
 
 /// The certificates in a file, in their order; at least one.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -37,12 +42,20 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     }
 }
 
-/// Whether the first certificate, which is to show who we are, holds now.
+/// A certificate as text.
+pub(super) fn written(certificate: &CertificateDer<'_>) -> String {
+    let text = BASE64_STANDARD.encode(certificate);
+    let lines: Vec<_> = text.as_bytes().chunks(LINE).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+/// Whether the first certificate, which identifies us, is valid now.
 pub(super) fn check_first(chain: &[CertificateDer<'_>]) -> Result<(), String> {
     chain.first().map_or(Ok(()), |first| check(first, Timestamp::now()))
 }
 
-/// Whether any of several authorities holds now: while they are exchanged, old and new stand together.
+/// Whether any of several authorities is valid now. While they are exchanged, a file has the old
+/// and the new one.
 pub(super) fn check_any(found: &[CertificateDer<'_>]) -> Result<(), String> {
     let now = Timestamp::now();
     let mut problems = found.iter().map(|one| check(one, now));
@@ -92,7 +105,7 @@ fn contains(text: &[u8], word: &str) -> bool {
     text.windows(word.len()).any(|window| window == word.as_bytes())
 }
 
-/// The parser's own words quote the line that it stumbles over.
+/// The parser's own message quotes the line that it cannot read.
 fn broken(error: &PemError) -> String {
     match error {
         PemError::MissingSectionEnd { .. } => "is not whole: the END line is missing".to_owned(),

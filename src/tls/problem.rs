@@ -1,4 +1,4 @@
-//! What a handshake that failed says, found in the errors of whichever library was in between.
+//! Why a handshake failed, found in the errors of the library that made it.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,50 +11,50 @@ use rustls::{AlertDescription, CertificateError, Error};
 /// What is wrong between us and a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsProblem {
-    /// Nobody whom we trust vouches for its certificate.
+    /// No authority that we trust has signed its certificate.
     UnknownAuthority,
-    /// Its certificate has expired: when, where that was said.
+    /// Its certificate has expired: when, if known.
     Expired(Option<Timestamp>),
-    /// Its certificate is not valid yet: from when, where that was said.
+    /// Its certificate is not valid yet: from when, if known.
     NotYet(Option<Timestamp>),
     /// Its certificate is for other names.
     WrongName {
-        /// The name that we know it by, where that was said.
+        /// The name by which we know it, if known.
         asked: Option<String>,
         /// The names in its certificate.
         has: Vec<String>,
     },
-    /// Its certificate is no good for another reason.
+    /// Its certificate is bad for another reason.
     BadCertificate(String),
-    /// It wants a certificate of ours, and got none.
+    /// It wants a client certificate, and got none.
     WantsCertificate,
-    /// It does not accept the certificate of ours: what it said.
+    /// It does not accept our certificate: its message.
     RefusedCertificate(String),
-    /// It hung up right after the handshake; whether it had a certificate of ours.
+    /// It hung up right after the handshake. The value says whether we had sent a certificate.
     HungUp(bool),
-    /// What answers there does not speak TLS.
+    /// The server there does not use TLS.
     NotTls,
-    /// It speaks TLS there, and was spoken to without.
+    /// The server there uses TLS, and we did not.
     SpeaksTls,
     /// Anything else.
     Other(String),
 }
 
-/// What the settings of a connection are called.
+/// The names of the settings of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Names {
     /// Where the peer is.
     pub address: &'static str,
-    /// How an address is written that stands for TLS.
+    /// How to write an address with TLS.
     pub with_tls: &'static str,
     /// Whom to trust.
     pub ca: &'static str,
-    /// How to show ourselves, where there is a way.
+    /// How to identify ourselves, if there is a way.
     pub identity: Option<&'static str>,
 }
 
 impl TlsProblem {
-    /// The problem among the causes of an error, where TLS was it.
+    /// The problem among the causes of an error, if TLS was the cause.
     #[must_use]
     pub fn of(error: &(dyn StdError + 'static)) -> Option<Self> {
         let mut cause = Some(error);
@@ -62,7 +62,7 @@ impl TlsProblem {
             if let Some(error) = error.downcast_ref::<Error>() {
                 return Some(of_rustls(error));
             }
-            // An io::Error gives out the causes of what it wraps, and not that itself.
+            // An io::Error returns the causes of the error that it wraps, but not that error.
             if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
                 cause = Some(inner);
                 continue;
@@ -72,9 +72,9 @@ impl TlsProblem {
         None
     }
 
-    /// What may help, as a sentence of its own.
+    /// What may help, as a separate sentence.
     #[must_use]
-    pub fn mend(&self, names: &Names) -> String {
+    pub fn remedy(&self, names: &Names) -> String {
         let Names { address, with_tls, ca, identity } = names;
         match self {
             Self::UnknownAuthority => format!(
@@ -153,7 +153,7 @@ fn of_rustls(error: &Error) -> TlsProblem {
     }
 }
 
-/// Alerts about a certificate are about the one of whoever receives them.
+/// An alert about a certificate is about the certificate of the side that receives the alert.
 fn is_about_ours(alert: AlertDescription) -> bool {
     matches!(
         alert,
@@ -186,7 +186,7 @@ fn of_certificate(error: &CertificateError) -> TlsProblem {
     }
 }
 
-/// `DnsName("mq")` and `IpAddress(127.0.0.1)` without what is around the name.
+/// `DnsName("mq")` and `IpAddress(127.0.0.1)` without the text around the name.
 fn bare(name: &str) -> &str {
     let inner = name.split_once('(').map_or(name, |(_, inner)| inner);
     inner.trim_end_matches(')').trim_matches('"')
@@ -208,7 +208,7 @@ mod tests {
         identity: Some("AMQP_CLIENT_CERT_FILE and AMQP_CLIENT_KEY_FILE"),
     };
 
-    /// As the libraries wrap it: within an `io::Error` within another.
+    /// As the libraries wrap it: an `io::Error` within another.
     fn wrapped(error: Error) -> io::Error {
         io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error))
     }
@@ -251,10 +251,10 @@ mod tests {
                 "new certificate",
             ),
         ];
-        for (error, said, mend) in cases {
+        for (error, said, remedy) in cases {
             let problem = TlsProblem::of(&wrapped(error)).unwrap();
             assert!(problem.to_string().contains(said), "{problem}");
-            assert!(problem.mend(&NAMES).contains(mend), "{}", problem.mend(&NAMES));
+            assert!(problem.remedy(&NAMES).contains(remedy), "{}", problem.remedy(&NAMES));
         }
     }
 

@@ -1,10 +1,10 @@
-//! The runs that this worker has taken, from claim to settled, and who asked them to stop.
+//! The runs that this worker has taken, from claim to settled, and orders to stop them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +12,7 @@ use super::ownership::tenure::Tenure;
 use super::slots::Slot;
 use crate::job::{JobId, RunId};
 
-/// How a run is to be stopped.
+/// How to stop a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopOrder {
     /// Why, for the result event.
@@ -26,27 +26,34 @@ pub struct StopOrder {
 pub struct ActiveRun {
     /// Which run.
     pub run_id: RunId,
+    /// When its start message was published, if that says so.
+    pub published_at: Option<Timestamp>,
     order: OnceLock<StopOrder>,
     requested: CancellationToken,
     claimed: OnceLock<Arc<Tenure>>,
     slot: Mutex<Option<Slot>>,
-    ended: AtomicBool,
+    ended: Mutex<bool>,
 }
 
 impl ActiveRun {
     /// A run that nobody has asked to stop.
     #[must_use]
-    pub fn new(run_id: RunId) -> Self {
+    pub fn new(run_id: RunId, published_at: Option<Timestamp>) -> Self {
         let (order, requested) = (OnceLock::new(), CancellationToken::new());
         let (claimed, slot) = (OnceLock::new(), Mutex::new(None));
-        Self { run_id, order, requested, claimed, slot, ended: AtomicBool::new(false) }
+        Self { run_id, published_at, order, requested, claimed, slot, ended: Mutex::new(false) }
     }
 
-    /// Asks the run to stop. The first order stays; gives `false` where there was one.
-    pub fn request_stop(&self, order: StopOrder) -> bool {
+    /// Asks the run to stop. The first order stays; returns `Some(false)` if there was one, and
+    /// `None` if the run has ended.
+    pub fn request_stop(&self, order: StopOrder) -> Option<bool> {
+        let has_ended = self.ended.lock();
+        if *has_ended {
+            return None;
+        }
         let is_first = self.order.set(order).is_ok();
         self.requested.cancel();
-        is_first
+        Some(is_first)
     }
 
     /// Notes that the journal has the run as ours, under a tenure.
@@ -54,41 +61,47 @@ impl ActiveRun {
         self.claimed.get_or_init(|| Arc::clone(tenure));
     }
 
-    /// Keeps a slot for the run, where there is one.
+    /// Keeps a slot for the run, if there is one.
     pub(super) fn occupy(&self, slot: Option<Slot>) {
         *self.slot.lock() = slot;
     }
 
-    /// Frees the run's slot, although the run may still be told about. That happens at its end at the latest.
+    /// Whether the run is to show that the worker can work.
+    pub(super) fn is_trial(&self) -> bool {
+        self.slot.lock().as_ref().is_some_and(Slot::is_trial)
+    }
+
+    /// Frees the run's slot, although events about the run may still follow. Otherwise the end of
+    /// the run frees it.
     pub(super) fn free_slot(&self) {
         self.slot.lock().take();
     }
 
-    /// Whether the journal has the run as ours. Until then its claim may come to nothing.
+    /// Whether the journal has the run as ours. Until then its claim may fail.
     #[must_use]
     pub fn is_claimed(&self) -> bool {
         self.claimed.get().is_some()
     }
 
-    /// Whether the run is shown to be ours still, and nobody can have taken it over.
+    /// Whether it is proved that the run is still ours, so no other worker can have taken it over.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.claimed.get().is_some_and(|tenure| tenure.is_proven())
     }
 
-    /// Notes that the journal has the run's end, or that it waits for a retry. What is told to it
-    /// from now on comes too late, although its last traces are still being removed.
+    /// Notes that the journal has the run's end, or that the run waits for a retry. Later orders
+    /// come too late, although the run's last traces are still being removed.
     pub fn end(&self) {
-        self.ended.store(true, Ordering::Release);
+        *self.ended.lock() = true;
     }
 
     /// Whether the journal has the run's end, or that it waits for a retry.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+        *self.ended.lock()
     }
 
-    /// The order to stop, once it has been given.
+    /// The order to stop, if there is one.
     #[must_use]
     pub fn stop_order(&self) -> Option<&StopOrder> {
         self.order.get()
@@ -111,7 +124,7 @@ pub(super) struct ActiveRuns {
     by_job: Mutex<HashMap<JobId, Arc<ActiveRun>>>,
 }
 
-/// Takes the run out again when it is dropped, on every path, and frees its slot.
+/// Removes the run from the list when it is dropped, on every path, and frees its slot.
 #[derive(Debug)]
 pub(super) struct ActiveGuard {
     runs: Arc<ActiveRuns>,
@@ -128,17 +141,18 @@ impl Drop for ActiveGuard {
 }
 
 impl ActiveRuns {
-    /// Takes a job; gives the run that has it already, where there is one.
+    /// Takes a job. Returns the run that already has it, if there is one.
     pub(super) fn begin(
         self: &Arc<Self>,
         id: &JobId,
         run_id: &RunId,
+        published_at: Option<Timestamp>,
     ) -> Result<ActiveGuard, Arc<ActiveRun>> {
         let mut by_job = self.by_job.lock();
         if let Some(active) = by_job.get(id) {
             return Err(Arc::clone(active));
         }
-        let run = Arc::new(ActiveRun::new(run_id.clone()));
+        let run = Arc::new(ActiveRun::new(run_id.clone(), published_at));
         by_job.insert(id.clone(), Arc::clone(&run));
         drop(by_job);
         Ok(ActiveGuard { runs: Arc::clone(self), id: id.clone(), run })
@@ -149,8 +163,8 @@ impl ActiveRuns {
         self.by_job.lock().get(id).cloned()
     }
 
-    /// Whether a job is active here: from when its start is looked at until the last of its run is removed.
-    /// This is the one answer to that; what a container is doing says less.
+    /// Whether a job is active here: from the moment when its start is handled until its run is
+    /// completely removed. Only this list answers that; the state of a container says less.
     pub(super) fn has(&self, id: &JobId) -> bool {
         self.by_job.lock().contains_key(id)
     }
@@ -174,17 +188,25 @@ mod tests {
     fn compat_2_a_job_is_taken_once_at_a_time() {
         let runs = Arc::new(ActiveRuns::default());
         let (id, run): (JobId, RunId) = ("a".parse().unwrap(), "r".parse().unwrap());
-        let guard = runs.begin(&id, &run).unwrap();
-        assert_eq!(runs.begin(&id, &run).unwrap_err().run_id, run);
+        let guard = runs.begin(&id, &run, None).unwrap();
+        assert_eq!(runs.begin(&id, &run, None).unwrap_err().run_id, run);
         drop(guard);
-        assert!(runs.begin(&id, &run).is_ok());
+        assert!(runs.begin(&id, &run, None).is_ok());
     }
 
     #[tokio::test]
     async fn the_first_order_to_stop_stays() {
-        let run = ActiveRun::new("r".parse().unwrap());
-        assert!(run.request_stop(order("first")));
-        assert!(!run.request_stop(order("second")));
+        let run = ActiveRun::new("r".parse().unwrap(), None);
+        assert_eq!(run.request_stop(order("first")), Some(true));
+        assert_eq!(run.request_stop(order("second")), Some(false));
         assert_eq!(run.stop_requested().await, &order("first"));
+    }
+
+    #[test]
+    fn an_order_to_a_run_that_has_ended_comes_too_late() {
+        let run = ActiveRun::new("r".parse().unwrap(), None);
+        run.end();
+        assert_eq!(run.request_stop(order("late")), None);
+        assert_eq!(run.stop_order(), None);
     }
 }

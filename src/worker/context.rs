@@ -1,4 +1,4 @@
-//! What the parts of a worker are handed: what it runs with, what it knows, and what ends it.
+//! What the parts of a worker receive: its tools, its knowledge, and its drain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +8,19 @@ use tokio_util::sync::CancellationToken;
 use super::active::ActiveRuns;
 use super::drain::Drain;
 use super::gate::Gate;
+use super::ownership::machine::Machine;
 use super::ownership::tenures::Tenures;
 use super::run::outbox::Outbox;
 use super::run::publisher::Publisher;
 use super::slots::Slots;
-use crate::broker::Broker;
+use crate::broker::MessageBroker;
 use crate::job::Bounds;
-use crate::runner::DockerRunner;
+use crate::metrics::Metrics;
+use crate::runner::JobRunner;
 use crate::settings::WorkerSettings;
 use crate::storage::{Journal, Place};
 
-/// A worker, for whoever needs more of it than one of its parts.
+/// A worker, for code that needs more than one of its parts.
 pub(super) struct Context {
     /// What it runs with.
     pub tools: Tools,
@@ -28,19 +30,21 @@ pub(super) struct Context {
     pub drain: Drain,
 }
 
-/// What a worker runs with: clients that are built once, and what the settings say.
+/// The tools of a worker: clients that are built once, and settings.
 pub(super) struct Tools {
-    /// RabbitMQ.
-    pub broker: Broker,
+    /// Messages.
+    pub broker: Arc<dyn MessageBroker>,
     /// What is known about every job.
     pub journal: Journal,
     /// Containers.
-    pub runner: Arc<DockerRunner>,
+    pub runner: Arc<dyn JobRunner>,
+    /// Clocks and chance.
+    pub machine: Arc<dyn Machine>,
     /// Events.
     pub publisher: Publisher,
     /// Results, until the broker has confirmed them.
     pub outbox: Outbox,
-    /// Cancelled when the broker is no longer waited for.
+    /// Cancelled when the worker stops waiting for the broker.
     pub given_up: CancellationToken,
     /// What a message may ask for.
     pub bounds: Bounds,
@@ -48,20 +52,22 @@ pub(super) struct Tools {
     pub settings: WorkerSettings,
     /// Where our containers are.
     pub place: Place,
+    /// What counts and measures.
+    pub metrics: Metrics,
 }
 
 impl Tools {
-    /// How long a bot may run on without a word from its worker.
+    /// How long a bot may run on without hearing from its worker.
     pub(super) fn lease(&self) -> Duration {
         self.settings.segment_grace
     }
 }
 
-/// What a worker knows, and nobody else.
+/// What only this worker knows.
 pub(super) struct Known {
     /// Which segments it owns.
     pub tenures: Tenures,
-    /// The runs that it has in hand.
+    /// Its active runs.
     pub active: Arc<ActiveRuns>,
     /// How many there may be.
     pub slots: Slots,
@@ -70,7 +76,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The number of the segment that new jobs go to, where there is one right now.
+    /// The number of the segment for new jobs, if there is one now.
     pub(super) fn home_segment(&self) -> Option<u32> {
         self.tenures.home_now().map(|home| home.segment)
     }

@@ -1,10 +1,10 @@
-//! What ends a worker: each step ends what depends on nothing that comes after it.
+//! How a worker ends. Each step ends only what no later step needs.
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
-/// What ends a worker. Whoever works for it spawns its task here and asks here when to stop; the steps are
-/// taken in the order in which they stand below. Each clone is the same drain.
+/// How a worker ends. Tasks of the worker are spawned here, and learn here when to stop. The steps
+/// are taken in the order of the methods below. Each clone is the same drain.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Drain {
     no_more_segments: CancellationToken,
@@ -20,7 +20,7 @@ pub(super) struct Drain {
 
 /// The steps.
 impl Drain {
-    /// Takes no more segments and no more messages. Returns once nobody takes messages any more.
+    /// Takes no more segments and no more messages. Returns when no task takes messages any more.
     pub(super) async fn stop_intake(&self) {
         self.no_more_segments.cancel();
         self.no_more_messages.cancel();
@@ -28,7 +28,7 @@ impl Drain {
         self.intakes.wait().await;
     }
 
-    /// Returns once no terminating run is left.
+    /// Returns when no terminating run is left.
     pub(super) async fn wait_for_terminating(&self) {
         self.terminating.close();
         self.terminating.wait().await;
@@ -39,7 +39,7 @@ impl Drain {
         self.terminating.len()
     }
 
-    /// Leaves every run to whoever takes its segment next. Returns once all runs are left alone.
+    /// Leaves every run to the segment's next owner. Returns when all runs are left alone.
     pub(super) async fn detach(&self) {
         self.detached.cancel();
         self.terminating.close();
@@ -48,20 +48,20 @@ impl Drain {
         self.long_running.wait().await;
     }
 
-    /// Lets go of every segment. Returns once all are free.
+    /// Releases every segment. Returns when all are free.
     pub(super) async fn release_segments(&self) {
         self.released.cancel();
         self.holders.close();
         self.holders.wait().await;
     }
 
-    /// Waits for the broker no more: what it has not confirmed by now is left to the journal.
+    /// Stops waiting for the broker. What it has not confirmed by now stays in the journal.
     pub(super) fn give_up(&self) {
         self.given_up.cancel();
     }
 }
 
-/// For those who work.
+/// For the worker's tasks.
 impl Drain {
     /// Spawns a task that takes messages until [`Drain::no_more_messages`].
     pub(super) fn spawn_intake(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -83,27 +83,27 @@ impl Drain {
         self.holders.spawn(task);
     }
 
-    /// Cancelled when no more segments are to be taken.
+    /// Cancelled when the worker takes no more segments.
     pub(super) fn no_more_segments(&self) -> &CancellationToken {
         &self.no_more_segments
     }
 
-    /// Cancelled when no more messages are to be taken.
+    /// Cancelled when the worker takes no more messages.
     pub(super) fn no_more_messages(&self) -> &CancellationToken {
         &self.no_more_messages
     }
 
-    /// Waits until runs are left to whoever takes their segment next.
+    /// Waits until runs are left to the next owner of their segment.
     pub(super) fn detached(&self) -> WaitForCancellationFuture<'_> {
         self.detached.cancelled()
     }
 
-    /// Waits until the worker lets go of its segments.
+    /// Waits until the worker releases its segments.
     pub(super) fn released(&self) -> WaitForCancellationFuture<'_> {
         self.released.cancelled()
     }
 
-    /// Cancelled when the broker is no longer waited for.
+    /// Cancelled when the worker stops waiting for the broker.
     pub(super) fn given_up(&self) -> &CancellationToken {
         &self.given_up
     }

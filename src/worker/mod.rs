@@ -1,26 +1,28 @@
 //! The queue side: intake → claim → run → settle; stops; segments; drain.
 //!
-//! [`recipe`] is the way of a start message from its delivery to settled. What it needs is in rooms:
-//! [`message`], [`run`], and [`segment`] for what is taken up from others. [`decide`] has the decisions,
-//! without I/O. Who owns what stands in [`ownership`]; [`lifecycle`] is the worker from its start to its
-//! drain. Not here: containers (`runner`), what is on the wire (`broker`), what a message means (`job`).
+//! [`recipe`] is the way of a start message from its delivery to settled. Its parts are in rooms:
+//! [`message`], [`run`], and [`segment`] for runs of other workers. [`decide`] has the decisions,
+//! without I/O. [`ownership`] knows who owns what. [`lifecycle`] is the worker from its start to
+//! its drain. Not here: containers (`runner`), what is on the wire (`broker`), what a message means
+//! (`job`).
 
 mod active;
 mod context;
 mod decide;
 mod drain;
 mod gate;
-#[cfg(test)]
-mod life;
 mod lifecycle;
 mod message;
 mod ownership;
 mod recipe;
 mod run;
 mod segment;
+#[cfg(test)]
+mod simulation;
 mod slots;
 
 pub use active::ActiveRun;
+pub(crate) use decide::{Standing, ends, standing};
 pub use lifecycle::{WorkerError, run};
 pub use run::execute::{Begin, Executed, Keeper, execute};
 pub use run::local::{LocalError, LocalRun, run_local};

@@ -1,6 +1,10 @@
 //! From delivery to settled: the way of a start message, top down.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::active::ActiveGuard;
 use super::context::Context;
@@ -8,7 +12,7 @@ use super::decide::why_cancelled;
 use super::message::answer;
 use super::message::claim::{self, Claim};
 use super::message::validate::validate;
-use super::ownership::tenure::Tenure;
+use super::ownership::tenure::{Change, Tenure};
 use super::run::account::{Account, Claimed};
 use super::run::ending;
 use super::run::ending::FailedTry;
@@ -17,11 +21,15 @@ use super::run::reporter::Reporter;
 use super::slots::Slot;
 use crate::broker::{Delivery, Inbox};
 use crate::job::{State, Verdict};
+use crate::metrics::Stage;
 
-/// Follows one start message: validate → claim → ack → run → settle.
+/// A job that has run for this long shows that the worker can work.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Handles one start message: validate → claim → ack → run → settle.
 ///
-/// The delivery is acknowledged as soon as the journal has the job, so that no time-out of the
-/// broker can hit a long run, and a restart of the broker does not touch running containers.
+/// The delivery is acknowledged as soon as the journal has the job. So no time-out of the broker
+/// can hit a long run, and a restart of the broker does not touch running containers.
 pub(super) async fn follow_start(
     ctx: Arc<Context>,
     tenure: Arc<Tenure>,
@@ -35,14 +43,17 @@ pub(super) async fn follow_start(
     let job = &start.job;
     let inbox = Inbox::of_start(job.is_long_running);
     if delivery.inbox() != inbox {
-        return answer::redirect(&ctx.tools.broker, delivery, job, inbox).await;
+        return answer::redirect(&*ctx.tools.broker, delivery, job, inbox).await;
     }
-    let guard = match ctx.known.active.begin(&job.id, &job.run_id) {
+    let published_at = start.incoming.published_at;
+    note_wait(&ctx, &delivery);
+    let guard = match ctx.known.active.begin(&job.id, &job.run_id, published_at) {
         Ok(guard) => guard,
         Err(active) => return answer::already_active(&ctx, delivery, &start, &active).await,
     };
     guard.run.occupy(Some(slot));
-    match claim::claim(&ctx, &tenure, &start, &delivery).await {
+    let claiming = claim::claim(&ctx, &tenure, &start, &delivery);
+    match ctx.tools.metrics.timed(Stage::Claim, claiming).await {
         Ok(Claim::Taken(claimed)) => {
             guard.run.claim(&tenure);
             answer::ack(&delivery, &job.id).await;
@@ -65,13 +76,24 @@ pub(super) async fn follow_start(
         Ok(Claim::Duplicate(record)) => answer::duplicate(&ctx, delivery, job, &record).await,
         Err(error) => {
             ctx.known.gate.close();
+            tenure.note(Change::Unfinished);
             answer::unavailable(&ctx, delivery, job, &error.to_string()).await;
         }
     }
 }
 
-/// Runs a job that the journal says is ours, and settles it. Where the worker is told to let go, or
-/// the segment is somebody else's meanwhile, the container goes on, and the journal says whose it is.
+/// Notes how long a message waited in its queue. One that was taken before says nothing about that.
+fn note_wait(ctx: &Context, delivery: &Delivery) {
+    let is_new = !delivery.redelivered && delivery.properties.attempt == 1;
+    if let Some(at) = delivery.properties.timestamp.filter(|_| is_new) {
+        let queue = ctx.tools.broker.topology().inbox(delivery.inbox());
+        ctx.tools.metrics.taken(&queue, at, ctx.tools.machine.now());
+    }
+}
+
+/// Runs a job that is ours according to the journal, and settles it. If the worker must release it,
+/// or the segment now belongs to another worker, the container goes on, and the journal says whose
+/// it is.
 pub(super) async fn run_claimed(
     ctx: Arc<Context>,
     claimed: Claimed,
@@ -87,13 +109,22 @@ pub(super) async fn run_claimed(
     if matches!(begin, Begin::Launch) {
         reporter.report(State::Accepted, None, None);
     }
+    let is_trial = guard.run.is_trial();
+    let proves_itself = async {
+        reporter.runs().await;
+        sleep(STEADY).await;
+        ctx.known.gate.trial_has_run();
+        std::future::pending::<Infallible>().await
+    };
     let executed = tokio::select! {
-        executed = execute(&ctx.tools.runner, run.clone(), begin, &guard.run, &reporter, &account) => executed,
+        biased;
+        executed = execute(&*ctx.tools.runner, run.clone(), begin, &guard.run, &reporter, &account) => executed,
         () = ctx.drain.detached() => {
             reporter.drain().await;
             return;
         }
         () = tenure.over().cancelled() => Executed::TakenOver,
+        never = proves_itself, if is_trial => match never {},
     };
     match executed {
         Executed::TakenOver => {
@@ -101,6 +132,11 @@ pub(super) async fn run_claimed(
             reporter.drain().await;
         }
         Executed::Ended(result) => {
+            if result.verdict == Some(Verdict::Unavailable) {
+                ctx.known.gate.close();
+            } else if is_trial && result.container_id.is_some() {
+                ctx.known.gate.trial_has_run();
+            }
             ending::settle(&ctx.tools, &guard.run, reporter, &account, *result).await;
         }
         Executed::Failed { attempt, reason } => {

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{Scale, Way};
+use super::plan::{Scale, Sickness, Way};
 use super::stage::Stage;
+use longshore_testing::http_proxy::{Asked, Deed, HttpProxy};
 use longshore_testing::proxy::Proxy;
 use longshore_testing::worker::{Worker, settings_of_a_worker};
 
@@ -36,6 +39,14 @@ const SETTINGS: [(&str, &str); 15] = [
     ("LOG_LEVEL", "info"),
 ];
 
+/// The worker that is soon full, and how many bots fill it: it cannot start what a lost one leaves.
+const FULL: usize = 1;
+const FULL_AT: &str = "2";
+
+/// How long a sick store takes for a request, and a sick engine for a start.
+const SLOW_STORE: Duration = Duration::from_millis(300);
+const SLOW_START: Duration = Duration::from_secs(6);
+
 /// One process of a place, for the reckoning.
 #[derive(Debug, Clone)]
 pub(crate) struct Shift {
@@ -53,6 +64,9 @@ struct Place {
     env: BTreeMap<String, String>,
     to_broker: Proxy,
     to_store: Proxy,
+    /// What the store, or the engine, does with a request of this worker's.
+    store: HttpProxy,
+    container_engine: HttpProxy,
     now: Mutex<Now>,
 }
 
@@ -89,6 +103,47 @@ impl Crew {
 
     pub(crate) fn to_store(&self, worker: usize) -> &Proxy {
         &self.places[worker].to_store
+    }
+
+    /// The store is sick for a worker.
+    pub(crate) async fn sicken_store(&self, worker: usize, sickness: Sickness, away: Duration) {
+        let store = &self.places[worker].store;
+        store.rule(move |asked| match sickness {
+            Sickness::Refuses if asked.is_write() => Deed::Refuse(403),
+            Sickness::Refuses => Deed::Pass,
+            Sickness::Slow => Deed::Slow(SLOW_STORE),
+        });
+        sleep(away).await;
+        store.restore();
+    }
+
+    /// The engine is sick for a worker.
+    pub(crate) async fn sicken_engine(&self, worker: usize, sickness: Sickness, away: Duration) {
+        let engine = &self.places[worker].container_engine;
+        let is_start = |asked: &Asked| asked.is("POST", "/start");
+        engine.rule(move |asked| match sickness {
+            Sickness::Refuses if is_start(asked) => Deed::Refuse(500),
+            Sickness::Slow if is_start(asked) => Deed::Slow(SLOW_START),
+            _ => Deed::Pass,
+        });
+        sleep(away).await;
+        engine.restore();
+    }
+
+    /// A worker's process stands still for a while.
+    pub(crate) async fn stand_still(&self, worker: usize, away: Duration) {
+        // Nobody looks after it meanwhile.
+        let now = self.places[worker].now.lock().await;
+        let pid = now.worker.as_ref().and_then(Worker::pid);
+        let signal = |signal| {
+            if let Some(pid) = pid {
+                // It may have ended by itself.
+                kill(Pid::from_raw(pid.try_into().unwrap()), signal).ok();
+            }
+        };
+        signal(Signal::SIGSTOP);
+        sleep(away).await;
+        signal(Signal::SIGCONT);
     }
 
     /// Ends a worker, and starts the next one after a while.
@@ -131,6 +186,8 @@ impl Crew {
         for (number, place) in self.places.iter().enumerate() {
             place.to_broker.restore();
             place.to_store.restore();
+            place.store.restore();
+            place.container_engine.restore();
             let mut now = place.now.lock().await;
             if now.worker.as_mut().unwrap().has_ended() {
                 now.shifts.last_mut().unwrap().ended_by_itself = true;
@@ -184,11 +241,18 @@ impl Place {
         let own = stage.broker.addr().to_string();
         let url = stage.broker.url().replace(&own, &to_broker.addr().to_string());
         env.insert("AMQP_URL".to_owned(), url);
-        env.insert("MINIO_ENDPOINT".to_owned(), to_store.addr().to_string());
-        env.insert("DOCKER_HOST".to_owned(), stage.engines[engine].docker_host());
+        let store = HttpProxy::start(to_store.addr()).await;
+        env.insert("MINIO_ENDPOINT".to_owned(), store.endpoint());
+        let container_engine =
+            HttpProxy::start_for_engine_at(&stage.engines[engine].docker_host()).await;
+        let host = format!("tcp://{}", container_engine.endpoint());
+        env.insert("DOCKER_HOST".to_owned(), host);
         let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
         env.extend(settings);
+        if number == FULL {
+            env.insert("MAX_LONG_RUNNING".to_owned(), FULL_AT.to_owned());
+        }
         let now = Mutex::new(Now { worker: None, shifts: Vec::new() });
-        Self { engine, env, to_broker, to_store, now }
+        Self { engine, env, to_broker, to_store, store, container_engine, now }
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! `make chaos` runs the long round: twenty minutes, three workers on two engines. `CHAOS_SECONDS`,
 //! `CHAOS_SEED`, `CHAOS_WORKERS`, `CHAOS_ENGINES`, `CHAOS_BACKTESTS`, `CHAOS_BOTS`, `CHAOS_FAULTS` and
-//! `CHAOS_KINDS` (`kill,lose,deploy,broker,store,engine,network,disk`) change it. The same seed plans
+//! `CHAOS_KINDS` (`kill,lose,deploy,broker,store,engine,network,disk`, and the sick ones
+//! `alarm,frozen,sick-store,sick-engine,standstill,outside`) change it. The same seed plans
 //! the same round; what the machine makes of it may differ.
 //!
 //! A target of its own, for a round wants the machine for itself; and one with the usual harness, so
@@ -34,8 +35,18 @@ use self::reckoning::Line;
 use longshore_testing::variable;
 
 /// All that a short round has the time for: whoever loses a worker waits for a survivor.
-const SHORT_KINDS: [Kind; 7] =
-    [Kind::Kill, Kind::Deploy, Kind::Broker, Kind::Store, Kind::Engine, Kind::Network, Kind::Disk];
+const SHORT_KINDS: [Kind; 10] = [
+    Kind::Kill,
+    Kind::Deploy,
+    Kind::Broker,
+    Kind::Store,
+    Kind::Engine,
+    Kind::Network,
+    Kind::Disk,
+    Kind::SickStore,
+    Kind::SickEngine,
+    Kind::Outside,
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_round_loses_nothing_and_runs_nothing_twice() {

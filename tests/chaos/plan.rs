@@ -7,7 +7,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub(crate) use self::faults::{Fault, Kind, Line, Way};
+pub(crate) use self::faults::{Fault, Kind, Line, Sickness, Way, Weather};
 use super::random::Random;
 
 /// How much happens, in how long.

@@ -25,7 +25,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// A line that counts cases of which there must be none.
-    fn none(what: &str, cases: Vec<String>) -> Self {
+    pub(crate) fn none(what: &str, cases: Vec<String>) -> Self {
         let found = cases.len().to_string();
         Self { what: what.to_owned(), expected: Some("0".to_owned()), found, cases }
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::crew::Shift;
-use super::plan::Fault;
+use super::plan::{Fault, Weather};
 use super::reckoning::Line;
 use super::watch::{Life, Lives};
 
@@ -18,7 +18,7 @@ const TAKES_UP: &str = "took up a job";
 /// What it logs with each state of a job.
 const REPORTS: &str = "a run changed its state";
 
-/// How long a fault has its effects when it is mended.
+/// How long a fault has its effects after it is repaired.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
 /// A fault, as it happened.
@@ -105,6 +105,37 @@ pub(crate) fn figures(
         }
     }
     all.into_iter().map(|((how, is_disturbed), seconds)| line(how, is_disturbed, seconds)).collect()
+}
+
+/// How long before a restart another fault may have been its cause.
+const CAUSE: Duration = Duration::from_secs(40);
+
+/// Bots that were started again although nothing was wrong but an alarm of the broker or connections
+/// that froze: both are survived.
+pub(crate) fn needless(lives: &Lives, troubles: &[Trouble]) -> Line {
+    let is_survived = |trouble: &&Trouble| {
+        let frozen = Weather::PresentFrozen;
+        matches!(trouble.fault, Fault::Alarm { .. })
+            || matches!(trouble.fault, Fault::Network { weather, .. } if weather == frozen)
+    };
+    let mut by_bot: BTreeMap<&str, Vec<&Life>> = BTreeMap::new();
+    for life in lives.all() {
+        by_bot.entry(&life.bot).or_default().push(life);
+    }
+    let mut cases = Vec::new();
+    for lives in by_bot.values_mut() {
+        lives.sort_by_key(|life| life.first);
+        for pair in lives.windows(2) {
+            let (ended, begun) = (pair[0].last, pair[1].first);
+            let is_near =
+                |trouble: &&Trouble| trouble.begin <= begun && trouble.end + CAUSE >= ended;
+            let near: Vec<_> = troubles.iter().filter(is_near).collect();
+            if !near.is_empty() && near.iter().all(is_survived) {
+                cases.push(format!("{} at {ended}", pair[0].bot));
+            }
+        }
+    }
+    Line::none("bots restarted by an alarm or frozen connections", cases)
 }
 
 fn recovery(

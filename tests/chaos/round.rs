@@ -251,6 +251,7 @@ impl Round {
         tell(begun, "all evidence is gathered");
         let mut lines = reckon(&tickets, &evidence);
         let troubles = heard.troubles.lock().unwrap().clone();
+        lines.push(recovery::needless(&evidence.lives, &troubles));
         lines.extend(recovery::figures(&bots, &evidence.shifts, &evidence.lives, &troubles));
         let is_good = lines.iter().all(Line::is_good);
         let stage = Arc::into_inner(stage).unwrap();

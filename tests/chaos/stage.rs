@@ -8,7 +8,7 @@ use longshore::storage::{Bucket, Condition, ObjectStore as _, S3Store};
 use tempfile::TempDir;
 
 use super::crew::Crew;
-use super::plan::{Fault, Line, Scale, Way};
+use super::plan::{Fault, Line, Scale, Way, Weather};
 use super::programs::{ARCHIVES, key};
 use super::spool::Spool;
 use longshore_testing::archive::zip_of;
@@ -80,7 +80,7 @@ impl Stage {
         self.folder.as_ref().unwrap().path()
     }
 
-    /// Breaks something and mends it again.
+    /// Breaks something and repairs it again.
     pub(crate) async fn suffer(&self, fault: Fault, crew: &Crew) {
         match fault {
             Fault::Worker { worker, way, away } => crew.end(worker, way, away).await,
@@ -105,18 +105,34 @@ impl Stage {
                 tokio::time::sleep(away).await;
                 self.engines[engine].boot().await;
             }
-            Fault::Network { worker, line, stalls, away } => {
+            Fault::Network { worker, line, weather, away } => {
                 let line = match line {
                     Line::Broker => crew.to_broker(worker),
                     Line::Store => crew.to_store(worker),
                 };
-                if stalls {
-                    line.stall();
-                } else {
-                    line.cut();
+                match weather {
+                    Weather::Cut => line.cut(),
+                    Weather::Stalled => line.stall(),
+                    Weather::PresentFrozen => line.freeze_present(),
                 }
                 tokio::time::sleep(away).await;
                 line.restore();
+            }
+            Fault::Alarm { away } => {
+                self.broker.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await;
+                tokio::time::sleep(away).await;
+                self.broker.control(&["set_vm_memory_high_watermark", "0.6"]).await;
+            }
+            Fault::SickStore { worker, sickness, away } => {
+                crew.sicken_store(worker, sickness, away).await;
+            }
+            Fault::SickEngine { worker, sickness, away } => {
+                crew.sicken_engine(worker, sickness, away).await;
+            }
+            Fault::Standstill { worker, away } => crew.stand_still(worker, away).await,
+            Fault::Outside { engine, way } => {
+                engine::end_one(self.engines[engine].docker(), &self.namespace, way == Way::Killed)
+                    .await;
             }
             Fault::Disk { engine, away } => {
                 self.spools[engine].fill();

@@ -3,6 +3,7 @@
 mod cuts;
 mod edge;
 mod events;
+mod hosts;
 mod locks;
 mod network;
 mod rights;
@@ -57,7 +58,7 @@ async fn the_topology_is_declared_twice_without_a_word() {
 }
 
 #[tokio::test]
-async fn a_queue_of_another_shape_is_named_with_the_way_to_mend_it() {
+async fn a_queue_with_other_arguments_is_named_with_a_way_to_fix_it() {
     let rabbit = Rabbit::new();
     let broker = rabbit.connect();
     let channel = rabbit.foreign_channel().await;
@@ -108,7 +109,7 @@ async fn what_is_published_is_delivered_whole_and_gone_once_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_requeued_delivery_comes_again_and_says_so() {
+async fn a_requeued_delivery_comes_again_marked_as_redelivered() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
     publish(&broker, Inbox::Stop, "x").await;
@@ -159,7 +160,7 @@ async fn deliveries_are_taken_on_demand_while_earlier_ones_are_unsettled() {
 }
 
 #[tokio::test]
-async fn a_prefetching_consumer_takes_many_and_gives_back_what_was_not_handed_out() {
+async fn a_prefetching_consumer_takes_many_and_gives_back_unreturned_ones() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
     let inbox = Inbox::Mailbox(3);
@@ -235,7 +236,7 @@ async fn a_queue_that_was_deleted_under_its_consumer_is_declared_again() {
 }
 
 #[tokio::test]
-async fn what_nobody_takes_and_what_cannot_be_published_are_different_errors() {
+async fn an_unroutable_message_and_one_that_cannot_be_published_are_different_errors() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
     let mut message = message(&broker, Inbox::Mailbox(9), "x");

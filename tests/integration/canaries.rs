@@ -102,7 +102,7 @@ async fn readyz(worker: &Worker, token: bool) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn neither_credentials_nor_secrets_get_where_they_need_not_be() {
+async fn credentials_and_secrets_stay_where_they_are_needed() {
     let scene = Scene::new().await;
     let mut broker = OwnBroker::create(&scene.docker, &scene.namespace).await;
     let (docker, namespace) = (&scene.docker, &scene.namespace);

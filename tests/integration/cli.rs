@@ -1,17 +1,43 @@
 //! The program as people and scripts call it.
 
 mod client;
+mod dead;
 mod engine;
+mod jobs;
+mod queue;
 mod segments;
+mod show;
 mod terminal;
 
 use std::process::{Command, Output};
+
+use clap::CommandFactory as _;
+use longshore::cli::Arguments;
+use longshore::job::Verdict;
+use longshore_testing::scene::Scene;
+use longshore_testing::worker::settings_of_a_worker;
 
 /// The program in an empty directory with an empty environment.
 pub(crate) fn longshore() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
     command.env_clear().current_dir(std::env::temp_dir());
     command
+}
+
+/// The program in a scene, with the settings of its workers.
+fn in_scene(scene: &Scene) -> tokio::process::Command {
+    let mut command = tokio::process::Command::from(longshore());
+    command
+        .envs(settings_of_a_worker(&scene.namespace, "client", &scene.temp_dir()))
+        .env_remove("LOG_LEVEL")
+        .kill_on_drop(true);
+    command
+}
+
+/// What a program printed as JSON.
+fn json_of(output: &Output) -> serde_json::Value {
+    let read = serde_json::from_slice(&output.stdout);
+    read.unwrap_or_else(|error| panic!("{error}: {}{}", text(&output.stdout), text(&output.stderr)))
 }
 
 /// Output as text.
@@ -23,36 +49,27 @@ fn run(arguments: &[&str]) -> Output {
     longshore().args(arguments).output().unwrap()
 }
 
-const COMMANDS: [&str; 11] = [
-    "worker",
-    "start",
-    "stop",
-    "watch",
-    "logs",
-    "run",
-    "ps",
-    "segments",
-    "doctor",
-    "schema",
-    "completions",
-];
+/// Every command of the program.
+pub(crate) fn commands() -> Vec<String> {
+    Arguments::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
 
 #[test]
 fn help_lists_every_command_and_every_exit_code() {
     let output = run(&["--help"]);
     let help = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0));
-    for word in
-        COMMANDS.into_iter().chain(["Exit codes:", "10", "11", "12", "13", "14", "15", "16"])
-    {
-        assert!(help.contains(word), "{word} is missing in\n{help}");
+    let codes = Verdict::ALL.map(|verdict| format!(" {}  ", verdict.process_exit_code()));
+    assert!(commands().len() >= 11, "{:?}", commands());
+    for word in commands().into_iter().chain(["Exit codes:".to_owned()]).chain(codes) {
+        assert!(help.contains(&word), "{word} is missing in\n{help}");
     }
 }
 
 #[test]
-fn every_command_shows_examples_without_colour_where_there_is_no_terminal() {
-    for command in COMMANDS {
-        let output = run(&[command, "--help"]);
+fn every_command_shows_examples_without_colour_when_not_on_a_terminal() {
+    for command in commands() {
+        let output = run(&[&command, "--help"]);
         let help = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{command}");
         assert!(help.contains("Examples:\n  longshore "), "{help}");
@@ -95,7 +112,7 @@ fn schema_lists_prints_and_writes() {
 }
 
 #[test]
-fn what_cannot_be_written_is_said_with_its_cause() {
+fn a_failed_write_is_reported_with_its_cause() {
     let output = run(&["schema", "--output-dir", "/dev/null/x"]);
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
@@ -106,14 +123,14 @@ fn what_cannot_be_written_is_said_with_its_cause() {
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let script = text(&run(&["completions", shell]).stdout);
-        for command in COMMANDS {
-            assert!(script.contains(command), "{shell}: {command}");
+        for command in commands() {
+            assert!(script.contains(&command), "{shell}: {command}");
         }
     }
 }
 
 #[test]
-fn doctor_runs_every_check_and_says_how_to_mend() {
+fn doctor_runs_every_check_and_suggests_fixes() {
     let directory = tempfile::tempdir().unwrap();
     let output = longshore()
         .env("TEMP_DIR", directory.path().join("jobs"))
@@ -144,7 +161,7 @@ fn a_wrong_message_is_refused_before_anything_is_connected() {
 }
 
 #[test]
-fn run_shows_the_message_that_a_directory_stands_for() {
+fn run_prints_the_message_for_a_directory() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("backtest.py"), "def main(id, config): pass\n").unwrap();
     let output = longshore()

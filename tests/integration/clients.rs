@@ -128,7 +128,7 @@ async fn starts_jobs_and_tells_their_ends(client: impl Fn() -> Command) {
 }
 
 #[tokio::test]
-async fn the_python_client_starts_jobs_and_tells_their_ends() {
+async fn the_python_client_starts_jobs_and_reports_their_ends() {
     let python = python_with_pika().await;
     starts_jobs_and_tells_their_ends(|| {
         let mut command = Command::new(&python);
@@ -139,7 +139,7 @@ async fn the_python_client_starts_jobs_and_tells_their_ends() {
 }
 
 #[tokio::test]
-async fn the_javascript_client_starts_jobs_and_tells_their_ends() {
+async fn the_javascript_client_starts_jobs_and_reports_their_ends() {
     let client = node_client().await;
     starts_jobs_and_tells_their_ends(|| {
         let mut command = Command::new("node");

@@ -49,7 +49,7 @@ async fn the_same_message_after_the_end_gives_the_same_event_and_no_second_run()
 }
 
 #[tokio::test]
-async fn a_start_of_a_job_that_is_active_is_told_as_duplicate_and_changes_nothing() {
+async fn a_start_of_an_active_job_is_a_duplicate_and_changes_nothing() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
     let message = scene.job("bot", &PYTHON_BOT, PYTHON_TICKER).await;

@@ -4,6 +4,8 @@
 mod elsewhere;
 mod engine_away;
 mod neighbours;
+mod room;
+mod sick_disk;
 
 use std::collections::BTreeMap;
 

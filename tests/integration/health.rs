@@ -59,7 +59,7 @@ async fn ask(address: SocketAddr, method: Method, path: &str, header: Option<&st
 }
 
 #[tokio::test]
-async fn with_a_token_only_liveness_is_told_to_everybody_and_nothing_can_be_changed() {
+async fn with_a_token_only_liveness_is_public_and_nothing_can_be_changed() {
     let scene = Scene::new().await;
     let settings = [("HTTP_LISTEN", "0.0.0.0:0"), ("HTTP_TOKEN", TOKEN)];
     let mut worker = scene.spawn_worker(&settings);
@@ -69,7 +69,9 @@ async fn with_a_token_only_liveness_is_told_to_everybody_and_nothing_can_be_chan
     let right = Some(bearer.as_str());
 
     assert_eq!(ask(address, Method::GET, "/healthz", None).await, 200);
-    for path in ["/readyz", "/", "/nowhere", "/healthz/", "//healthz", "/healthz/../readyz"] {
+    for path in
+        ["/readyz", "/metrics", "/", "/nowhere", "/healthz/", "//healthz", "/healthz/../readyz"]
+    {
         for wrong in
             [None, Some("Bearer hush-0123456789abcdeF"), Some("Basic aHVzaA=="), Some(TOKEN)]
         {
@@ -83,7 +85,7 @@ async fn with_a_token_only_liveness_is_told_to_everybody_and_nothing_can_be_chan
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
-        for path in ["/healthz", "/readyz"] {
+        for path in ["/healthz", "/readyz", "/metrics"] {
             assert_eq!(ask(address, method.clone(), path, right).await, 405, "{method} {path}");
         }
     }
@@ -95,7 +97,7 @@ async fn with_a_token_only_liveness_is_told_to_everybody_and_nothing_can_be_chan
 }
 
 #[tokio::test]
-async fn a_client_that_says_nothing_is_cut_off_and_many_of_them_keep_nobody_out() {
+async fn a_silent_client_is_cut_off_and_many_of_them_keep_nobody_out() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
     let connect = async || TcpStream::connect(worker.http()).await.unwrap();
@@ -153,7 +155,7 @@ async fn clients_that_speak_a_byte_at_a_time_delay_no_health_check() {
 }
 
 #[tokio::test]
-async fn without_a_token_readiness_is_told_only_to_who_asks_for_a_host_of_ours() {
+async fn without_a_token_only_requests_to_our_hosts_get_readiness() {
     let scene = Scene::new().await;
     let worker = scene.worker_with(&[("HTTP_ALLOWED_HOSTS", "health.example")]).await;
     let address = worker.http();

@@ -13,7 +13,9 @@ use bollard::query_parameters::{
     TagImageOptionsBuilder,
 };
 use futures_util::TryStreamExt;
-use longshore::runner::docker::{DockerOrchestrator, Progress};
+use longshore::metrics::Metrics;
+use longshore::runner::Progress;
+use longshore::runner::docker::DockerOrchestrator;
 use longshore::runner::orchestrator::{ContainerOrchestrator, EngineError};
 use longshore::settings::RunnerSettings;
 use nix::pty::{Winsize, openpty};
@@ -123,7 +125,7 @@ fn archive() -> Vec<u8> {
 
 async fn engine(pull_timeout: Duration, progress: Progress) -> Arc<DockerOrchestrator> {
     let settings = RunnerSettings { pull_timeout, ..settings() };
-    Arc::new(DockerOrchestrator::connect(&settings, progress).await.unwrap())
+    Arc::new(DockerOrchestrator::connect(&settings, progress, &Metrics::default()).await.unwrap())
 }
 
 fn pulls(
@@ -160,7 +162,7 @@ async fn compat_13_an_image_that_is_here_is_used_as_it_is() {
 }
 
 #[tokio::test]
-async fn there_is_one_pull_for_all_who_wait_also_when_the_first_gives_up() {
+async fn all_waiting_jobs_share_one_pull_also_when_the_first_gives_up() {
     let shelf = Shelf::new().await;
     for progress in [Progress::Log, Progress::Bar] {
         let engine = engine(PATIENT, progress).await;
@@ -228,7 +230,7 @@ async fn compat_13_an_error_inside_the_pulls_stream_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_registry_that_dies_in_the_middle_is_an_error_and_the_next_pull_mends_it() {
+async fn a_registry_that_dies_in_the_middle_is_an_error_and_the_next_pull_works() {
     let shelf = Shelf::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let image = format!("{}/{}:{TAG}", listener.local_addr().unwrap(), shelf.repository);

@@ -163,7 +163,8 @@ fn assert_container(
         mounts.iter().map(|mount| (mount.destination.as_deref(), mount.rw)).collect();
     let names = ["/etc/group", "/etc/passwd"].map(|file| (Some(file), Some(false)));
     assert_eq!(places[..2], [(Some(&*folder), Some(false)), (Some(&*note), Some(true))]);
-    assert_eq!(places[2..], names);
+    assert_eq!(places[2], (Some(&*format!("{folder}/.longshore/init")), Some(false)));
+    assert_eq!(places[3..], names);
     let source = mounts[0].source.as_deref().unwrap();
     assert!(source.starts_with(scene.temp_dir().to_str().unwrap()), "{source}");
 }
@@ -320,5 +321,68 @@ async fn one_archive_serves_several_entrypoints() {
     let result = scene.events.result_of(&scene.id("bot")).await;
     result.expect("succeeded");
     assert!(result.output().contains("the bot with shared code"), "{:#}", result.event);
+    scene.finish([worker]).await;
+}
+
+/// The keys of a JSON object as they stand in its text, repeated ones included.
+struct Keys(Vec<String>);
+
+impl<'de> serde::Deserialize<'de> for Keys {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> serde::de::Visitor<'de> for All {
+            type Value = Keys;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Vec::new();
+                while let Some((key, serde::de::IgnoredAny)) = map.next_entry()? {
+                    keys.push(key);
+                }
+                Ok(Keys(keys))
+            }
+        }
+        deserializer.deserialize_map(All)
+    }
+}
+
+#[tokio::test]
+async fn a_workers_log_says_once_how_each_run_ended_and_no_line_has_a_key_twice() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    scene.start(&scene.job("bot", &PYTHON_BOT, PYTHON_TICKER).await).await;
+    scene
+        .start(&scene.job("good", &PYTHON_BACKTEST, "def main(id, config): return {}").await)
+        .await;
+    scene.start(&scene.job("bad", &PYTHON_BACKTEST, "raise ValueError('no')").await).await;
+    scene.start(&PYTHON_BACKTEST.message(&scene.id("none"), "no/such/code.zip")).await;
+    scene.events.wait_state(&scene.id("bot"), "running").await;
+    scene.stop(&json!({ "id": scene.id("bot") })).await;
+    let expected =
+        [("bot", "stopped"), ("good", "succeeded"), ("bad", "failed"), ("none", "rejected")];
+    for (name, verdict) in expected {
+        scene.events.result_of(&scene.id(name)).await.expect(verdict);
+    }
+    let log = worker.log();
+    for line in log.lines() {
+        let Keys(mut keys) = serde_json::from_str(line).unwrap();
+        let all = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), all, "{line}");
+    }
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (name, verdict) in expected {
+        let ends: Vec<_> = lines
+            .iter()
+            .filter(|line| line["message"] == "a run has ended")
+            .filter(|line| line["job.id"] == scene.id(name))
+            .collect();
+        assert_eq!(ends.len(), 1, "{name}: {ends:#?}");
+        assert_eq!(ends[0]["verdict"], verdict);
+        assert!(ends[0]["duration_seconds"].is_number() && ends[0]["run.id"].is_string());
+    }
+    scene.dead_letters(1).await;
     scene.finish([worker]).await;
 }

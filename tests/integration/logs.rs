@@ -17,7 +17,7 @@ use longshore::job::Entrypoint;
 use longshore::logs::{
     Day, Frame, LogCollector, LogQuery, LogSource, Mask, StoredLine, Stream, daily_key, read,
 };
-use longshore::settings::LogSettings;
+use longshore::settings::{Loader, LogSettings, Reader, Sources};
 use longshore::storage::{Bucket, DirectoryStore, ObjectStore, S3Store};
 
 use longshore_testing::s3::{settings, unique};
@@ -33,10 +33,9 @@ fn log_settings() -> LogSettings {
         spool_dir: std::env::temp_dir(),
         max_container_spool_bytes: 1 << 20,
         max_spool_bytes: 1 << 20,
-        retention_days: None,
-        retention_keys: 1000,
         max_output_bytes: 1 << 20,
         tail_bytes: 100,
+        ..Loader::new(Sources::default()).read(Reader::logs).unwrap()
     }
 }
 

@@ -11,11 +11,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod any_image;
+mod authors;
 mod bad_input;
 mod broker;
 mod canaries;
 mod cli;
 mod clients;
+mod cluster;
+mod code_cache;
 mod compat;
 mod delivery;
 mod engine;
@@ -28,6 +32,7 @@ mod images;
 mod lifecycle;
 mod logs;
 mod messages;
+mod metrics;
 mod other_peoples_troubles;
 mod readme;
 mod rights;
@@ -36,5 +41,6 @@ mod routing;
 mod schemas;
 mod settings;
 mod storage;
+mod sweeps;
 mod tls;
-mod user_code;
+mod warm;

@@ -163,7 +163,7 @@ def main(id, config):
 
 /// What a run of hours returns is told as text, null, a value or a list, and never lost.
 #[tokio::test]
-async fn dates_and_numbers_of_numpy_and_pandas_are_told_in_a_result() {
+async fn a_result_may_have_dates_and_numbers_of_numpy_and_pandas() {
     let packages = python_vendor("backtesting", &["backtesting"]).await;
     let script = r#"
 import datetime, enum

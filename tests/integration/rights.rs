@@ -72,7 +72,7 @@ async fn a_result_goes_to_no_queue_that_is_not_the_publishers_own() {
 }
 
 #[tokio::test]
-async fn a_refused_message_that_names_somebodys_run_says_nothing_of_it() {
+async fn a_refused_message_that_names_another_run_says_nothing_about_it() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
     let mut victim = scene.job("victim", &PYTHON_BACKTEST, SLOW).await;
@@ -110,7 +110,7 @@ async fn a_refused_message_that_names_somebodys_run_says_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn a_result_that_is_kept_is_told_to_the_same_message_alone() {
+async fn only_the_same_message_gets_a_stored_result_again() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
     let mut first = scene.job("once", &PYTHON_BACKTEST, QUICK).await;

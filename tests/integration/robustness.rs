@@ -7,6 +7,7 @@ mod chaos;
 mod crashes;
 mod cut_anywhere;
 mod earlier_runs;
+mod ended_from_outside;
 mod inboxes;
 mod interleavings;
 mod killed_at_the_end;
@@ -15,9 +16,13 @@ mod outage_of_broker;
 mod outage_of_store;
 mod restarts;
 mod retries;
+mod sick_engine;
+mod sick_store;
+mod sick_worker;
 mod slow_readers;
 mod start_up;
 mod stops;
+mod store_requests;
 mod two_engines;
 
 pub(crate) use self::outage_of_broker::through_proxy;
@@ -178,6 +183,6 @@ async fn no_message_is_left(scene: &Scene) {
 }
 
 /// Whether an event is about a job and in a state.
-fn says<'a>(id: &'a str, state: &'a str) -> impl Fn(&Seen) -> bool + 'a {
+pub(crate) fn says<'a>(id: &'a str, state: &'a str) -> impl Fn(&Seen) -> bool + 'a {
     move |seen| seen.subject() == Some(id) && seen.state() == Some(state)
 }

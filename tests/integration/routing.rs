@@ -44,7 +44,7 @@ async fn a_routing_key_that_disagrees_is_logged_and_takes_no_slot_of_its_kind() 
 const LONG_GRACE: (&str, &str) = ("DRAIN_GRACE_SECONDS", "300");
 
 #[tokio::test]
-async fn a_drain_waits_for_terminating_runs_alone_by_whichever_queue_they_came() {
+async fn a_drain_waits_only_for_terminating_runs_from_whichever_queue() {
     let scene = Scene::new().await;
     let mut worker = scene.worker_with(&[LONG_GRACE]).await;
     let source = "import os, time\ndef main(id, config):\n    \

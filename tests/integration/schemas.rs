@@ -1,13 +1,14 @@
 //! The schemas in `schemas/` are what the program makes, and the examples are what they say.
 
+mod fields;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
 use longshore::broker::{Inbox, Topology};
 use longshore::job::{
-    Bounds, Event, Job, Limits, LineStream, LogLines, Network, State, Verdict, parse_executable,
-    parse_stop, schema,
+    Bounds, Event, Job, LineStream, LogLines, State, Verdict, parse_executable, parse_stop, schema,
 };
 use serde_json::Value;
 
@@ -53,7 +54,8 @@ fn parse(schema: &str, body: &[u8]) -> Result<Value, String> {
         "start" => {
             let executable = parse_executable(body).map_err(|error| error.to_string())?;
             let again = serde_json::to_value(&executable).unwrap();
-            Job::validate(executable, &bounds(), None).map_err(|error| error.to_string())?;
+            Job::validate(executable, &Bounds::default(), None)
+                .map_err(|error| error.to_string())?;
             Ok(again)
         }
         "stop" => parse_stop(body)
@@ -68,27 +70,13 @@ fn parse(schema: &str, body: &[u8]) -> Result<Value, String> {
     }
 }
 
-fn bounds() -> Bounds {
-    let hour = std::time::Duration::from_hours(1);
-    Bounds {
-        limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
-        network: Network::Host,
-        allowed_networks: vec![Network::Host, Network::Bridge, Network::None],
-        timeout: hour,
-        max_timeout: hour,
-        log_interval: std::time::Duration::from_secs(30),
-        max_attempts: 3,
-        min_health_interval: std::time::Duration::from_secs(5),
-    }
-}
-
 #[test]
 fn the_files_are_what_the_program_makes() {
     for named in schema::all() {
         let file = std::fs::read_to_string(root().join(named.file)).unwrap_or_default();
         assert!(
             file == named.text(),
-            "schemas/{} is not what the types say; mend it with: \
+            "schemas/{} is not what the types say; fix it with: \
              cargo run -- schema --output-dir schemas",
             named.file
         );
@@ -267,7 +255,7 @@ fn the_schema_refuses_the_variables_that_a_worker_refuses() {
         message["env"] = serde_json::json!({ name: value });
         assert_eq!(validator("start").is_valid(&message), is_allowed, "the schema: {name}={value}");
         let executable = parse_executable(message.to_string().as_bytes()).unwrap();
-        let judged = Job::validate(executable, &bounds(), None);
+        let judged = Job::validate(executable, &Bounds::default(), None);
         assert_eq!(judged.is_ok(), is_allowed, "a worker: {name}={value}: {judged:?}");
     }
 }

@@ -51,7 +51,7 @@ async fn each_ends_as_told(program: Program, cases: &[Case]) {
 }
 
 #[tokio::test]
-async fn compat_11_the_ends_of_python_code_are_told_apart() {
+async fn compat_11_the_ends_of_python_code_are_distinguished() {
     each_ends_as_told(
         PYTHON_BACKTEST,
         &[
@@ -76,7 +76,7 @@ async fn compat_11_the_ends_of_python_code_are_told_apart() {
 }
 
 #[tokio::test]
-async fn compat_11_the_ends_of_javascript_code_are_told_apart() {
+async fn compat_11_the_ends_of_javascript_code_are_distinguished() {
     each_ends_as_told(
         NODE_BACKTEST,
         &[
@@ -183,7 +183,7 @@ async fn node_has_most_of_its_memory_for_the_heap_and_ends_as_out_of_memory() {
 }
 
 #[tokio::test]
-async fn whoever_code_runs_as_has_a_name_and_a_home_in_every_image() {
+async fn code_has_a_user_name_and_a_home_in_every_image() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
     let python = "import getpass, grp, os, pathlib, pwd\ndef main(id, config):\n    \
@@ -207,7 +207,7 @@ async fn whoever_code_runs_as_has_a_name_and_a_home_in_every_image() {
 
 /// What stands in the way of a program is said where its author looks.
 #[tokio::test]
-async fn code_that_writes_where_it_may_not_is_told_where_it_may() {
+async fn code_that_writes_to_a_read_only_place_learns_where_it_may_write() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
     let python = |body: &str| format!("def main(id, config):\n    {body}\n");

@@ -12,6 +12,9 @@ export const SUCCESS = { status: 'success', message: 'Backtest executed successf
 export const TERMINATED = { status: 'terminated', message: 'Backtest execution terminated by signal' };
 export const READY = "require('fs').writeFileSync('ready', '');";
 
+/** Whether the launcher is started before its job comes. */
+export const waiting = { isWarm: false };
+
 /** Lays out a job directory, runs it to its end, and answers how it ended. */
 export async function run(t, source, { script = 'main.js', config = {}, configText = JSON.stringify(config), bot = false, scheduled = false, files = {}, signals = 0, onStart } = {}) {
   const root = fs.mkdtempSync(path.join(os.tmpdir(), 'launcher-'));
@@ -28,18 +31,20 @@ export async function run(t, source, { script = 'main.js', config = {}, configTe
   if (source !== null) put(script, source);
 
   const entrypoint = bot || scheduled ? 'bot' : 'backtest';
+  const job = {
+    ID: 'job-1',
+    ENTRYPOINT_TYPE: entrypoint,
+    CODE_MOUNT_DIR: entrypoint,
+    SCRIPT_PATH: path.join(root, script),
+    CONFIG_FILE: path.join(root, '.longshore/config.json'),
+    IS_LONG_RUNNING: String(bot),
+  };
   const child = spawn(process.execPath, [path.join(root, '.longshore/launch.mjs')], {
     cwd: os.tmpdir(),
-    env: {
-      PATH: process.env.PATH,
-      ID: 'job-1',
-      ENTRYPOINT_TYPE: entrypoint,
-      CODE_MOUNT_DIR: entrypoint,
-      SCRIPT_PATH: path.join(root, script),
-      CONFIG_FILE: path.join(root, '.longshore/config.json'),
-      IS_LONG_RUNNING: String(bot),
-    },
+    env: { PATH: process.env.PATH, ...(waiting.isWarm ? { LONGSHORE_WARM: '3' } : job) },
+    stdio: ['pipe', 'pipe', 'pipe', waiting.isWarm ? 'pipe' : 'ignore'],
   });
+  if (waiting.isWarm) child.stdio[3].end(Object.entries(job).map(([name, value]) => `${name}=${value}\0`).join(''));
   t.after(() => child.kill('SIGKILL'));
   const output = { stdout: [], stderr: [] };
   child.stdout.on('data', (data) => output.stdout.push(data));

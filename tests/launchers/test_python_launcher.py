@@ -39,6 +39,8 @@ class Ended:
 
 
 class LauncherCase(unittest.TestCase):
+    is_warm = False  # whether the launcher is started before its job comes
+
     def setUp(self):
         self.root = Path(tempfile.mkdtemp(prefix="launcher-"))
         self.addCleanup(shutil.rmtree, self.root)
@@ -56,7 +58,7 @@ class LauncherCase(unittest.TestCase):
             self.write(script, source)
         config_file = self.root / ".longshore/config.json"
         config_file.write_text(json.dumps({} if config is None else config))
-        env = os.environ | {
+        job = {
             "ID": "job-1",
             "ENTRYPOINT_TYPE": entrypoint,
             "CODE_MOUNT_DIR": entrypoint,
@@ -65,13 +67,20 @@ class LauncherCase(unittest.TestCase):
             "IS_LONG_RUNNING": "true" if long_running else "false",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+        read, write = os.pipe()
+        at_start = {"LONGSHORE_WARM": str(read)} if self.is_warm else job
         process = subprocess.Popen(
             [sys.executable, "-u", str(self.root / ".longshore/launch.py")],
             cwd="/tmp",
-            env=env,
+            env=os.environ | at_start,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pass_fds=[read] if self.is_warm else [],
         )
+        os.close(read)
+        with open(write, "wb") as pipe:
+            if self.is_warm:
+                pipe.write(b"".join(f"{name}={value}\0".encode() for name, value in job.items()))
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         self.addCleanup(process.stdout.close)
@@ -615,6 +624,38 @@ class Examples(LauncherCase):
         ended = self.end(process)
         self.assertEqual((ended.code, ended.text, ended.stderr), (143, None, ""))
         self.assertTrue(ended.stdout.endswith("job-1: goodbye\n"), ended.stdout)
+
+
+# All the same where the launcher was started before the job came.
+class WarmResults(Results):
+    is_warm = True
+
+
+class WarmFailures(Failures):
+    is_warm = True
+
+
+class WarmSurroundings(Surroundings):
+    is_warm = True
+
+
+class WarmAsynchronous(Asynchronous):
+    is_warm = True
+
+
+class WarmSigterm(Sigterm):
+    is_warm = True
+
+
+class WarmWithoutJob(LauncherCase):
+    def test_a_launcher_whose_helper_ends_without_a_job_ends_too(self):
+        read, write = os.pipe()
+        os.close(write)
+        launcher = [sys.executable, "-u", str(self.root / ".longshore/launch.py")]
+        env = os.environ | {"LONGSHORE_WARM": str(read)}
+        ended = subprocess.run(launcher, env=env, pass_fds=[read], capture_output=True, timeout=30)
+        os.close(read)
+        self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (143, b"", b""))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-//! No file of a crate imports another in a circle, and none is too long to be read at once. Whoever adds a circle
-//! sees here which files it ties together.
+//! No file of a crate imports another in a circle, none is too long to be read at once, and no worker leaves an order
+//! to chance. Whoever adds a circle sees here which files it ties together.
 
+mod changelog;
 mod circles;
 mod source;
 mod tests;
@@ -51,6 +52,23 @@ fn no_file_of_a_crate_imports_another_in_a_circle() {
         }
     }
     assert!(report.is_empty(), "files import each other in circles:\n{report}");
+}
+
+#[test]
+fn every_select_of_a_worker_asks_its_branches_in_order() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = BTreeMap::new();
+    rust_files(root, Path::new("src/worker"), &mut files);
+    let is_random = |text: &str| {
+        let mut selects = text.split("select! {").skip(1);
+        selects.any(|branches| !branches.trim_start().starts_with("biased;"))
+    };
+    let random: Vec<_> = files.iter().filter(|(_, text)| is_random(text)).collect();
+    let random: Vec<_> = random.into_iter().map(|(path, _)| path).collect();
+    assert!(
+        files.len() > 40 && random.is_empty(),
+        "a simulation could not be replayed: {random:?}"
+    );
 }
 
 /// The longest source file, in lines.

@@ -1,8 +1,8 @@
-//! From the bytes of a message to its text: what is compressed is unpacked, within a bound, and a
+//! From the bytes of a message to its text. Compressed bodies are unpacked within a bound, and a
 //! byte order mark is skipped.
 //!
-//! What is compressed shows by its first bytes, for no JSON begins as these do. What a client says of
-//! it in `content_encoding` only helps to explain: many clients name a character set there.
+//! The first bytes show a compressed body, because no JSON begins like this. The client's
+//! `content_encoding` only helps to explain an error: many clients name a character set there.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -20,7 +20,7 @@ const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 enum Coding {
     Gzip,
     Zlib,
-    /// The same without its header, as some write it.
+    /// Deflate without its header, as some clients write it.
     Deflate,
     Zstd,
 }
@@ -34,7 +34,7 @@ impl Coding {
         }
     }
 
-    /// What the first bytes tell.
+    /// The compression that the first bytes show.
     fn of_bytes(body: &[u8]) -> Option<Self> {
         match body {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
@@ -47,8 +47,8 @@ impl Coding {
     }
 }
 
-/// The text of a message: at most `max_bytes`, however it is packed. `encoding` is what its publisher
-/// says of it. Gives the end of a sentence where that fails.
+/// The text of a message: at most `max_bytes` after unpacking. `encoding` is the publisher's name
+/// for the compression. An error is the end of a sentence.
 pub(super) fn text_of<'a>(
     body: &'a [u8],
     encoding: Option<&str>,
@@ -112,7 +112,7 @@ fn unpack(body: &[u8], coding: Coding, max_bytes: usize) -> Result<Vec<u8>, Stri
     Ok(text)
 }
 
-/// One byte more than allowed at most, so that it shows.
+/// At most one byte more than allowed, to notice a text that is too long.
 fn read_up_to(from: impl Read, max_bytes: usize) -> io::Result<Vec<u8>> {
     let most = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
     let mut text = Vec::new();

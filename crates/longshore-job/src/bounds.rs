@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::artifacts::ArtifactBounds;
 use super::{Executable, LimitsRequest, Network};
 
 /// What an operator allows and what a message gets when it says nothing.
@@ -9,7 +10,7 @@ use super::{Executable, LimitsRequest, Network};
 pub struct Bounds {
     /// Limits of a job that asks for none. A message may ask for less, not for more.
     pub limits: Limits,
-    /// The network of a job that names none.
+    /// The network of a job whose message names none.
     pub network: Network,
     /// The networks that a message may name.
     pub allowed_networks: Vec<Network>,
@@ -23,6 +24,37 @@ pub struct Bounds {
     pub max_attempts: u32,
     /// The shortest time between two health checks of a container.
     pub min_health_interval: Duration,
+    /// How large a sweep may be.
+    pub sweep: SweepBounds,
+    /// Artifacts of a run that asks for them and does not say how many. A message may ask for less.
+    pub artifacts: ArtifactBounds,
+}
+
+/// How large a sweep may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SweepBounds {
+    /// The most configs.
+    pub max_configs: u64,
+    /// The most configs that run at a time.
+    pub max_parallel: u32,
+    /// The most bytes of all configs together, and of all rows together.
+    pub max_bytes: u64,
+    /// The largest result of one config, in bytes.
+    pub max_result_bytes: u64,
+    /// How much of the output of one config is kept, in bytes.
+    pub output_bytes: u64,
+}
+
+impl Default for SweepBounds {
+    fn default() -> Self {
+        Self {
+            max_configs: 100_000,
+            max_parallel: 64,
+            max_bytes: 64 << 20,
+            max_result_bytes: 64 << 10,
+            output_bytes: 4 << 10,
+        }
+    }
 }
 
 /// The resources of a container.
@@ -50,6 +82,8 @@ impl Default for Bounds {
             log_interval: Duration::from_secs(30),
             max_attempts: 3,
             min_health_interval: Duration::from_secs(5),
+            sweep: SweepBounds::default(),
+            artifacts: ArtifactBounds { max_mb: 32, max_files: 200 },
         }
     }
 }
@@ -58,8 +92,8 @@ impl Bounds {
     /// The largest start or stop message that is read by default, in bytes.
     pub const DEFAULT_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 
-    /// These, widened to what a message asks for: it was accepted under other ones, and what runs
-    /// already runs on.
+    /// These bounds, widened to what a message asks for. The message was accepted under other
+    /// bounds, and its job may go on.
     #[must_use]
     pub fn admitting(&self, message: &Executable) -> Self {
         let mut bounds = self.clone();
@@ -72,6 +106,18 @@ impl Bounds {
         if let Some(check) = &message.health_check {
             let asked = Duration::from_secs(check.interval_seconds);
             bounds.min_health_interval = bounds.min_health_interval.min(asked);
+        }
+        let most = SweepBounds {
+            max_configs: u64::MAX,
+            max_parallel: u32::MAX,
+            max_bytes: u64::MAX,
+            ..self.sweep
+        };
+        bounds.sweep = most;
+        if let Some(asked) = &message.artifacts {
+            let bounds = &mut bounds.artifacts;
+            bounds.max_mb = bounds.max_mb.max(asked.max_mb.unwrap_or_default());
+            bounds.max_files = bounds.max_files.max(asked.max_files.unwrap_or_default());
         }
         bounds
     }
@@ -103,9 +149,7 @@ mod tests {
             allowed_networks: vec![Network::None],
             timeout: Duration::from_mins(1),
             max_timeout: Duration::from_mins(1),
-            log_interval: Duration::from_secs(30),
-            max_attempts: 3,
-            min_health_interval: Duration::from_secs(5),
+            ..Bounds::default()
         }
     }
 

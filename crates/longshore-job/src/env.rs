@@ -1,14 +1,14 @@
 //! Which variables of `env` are refused by name. Pure.
 //!
-//! A start message may say how code runs, not put other code before it: `code_sha256` pins what runs, and
-//! whoever may publish need not be whoever may write code. So what makes the shell, the dynamic loader or an
-//! interpreter run or load something of the message's own choosing before the script begins is refused.
+//! A start message may say how code runs, but must not run other code before it. `code_sha256` pins
+//! the code, and a publisher is not always allowed to write code. So a variable is refused if it
+//! makes the shell, the dynamic loader or an interpreter run or load other code before the script.
 //! Everything else passes.
 
 use serde_json::{Value, json};
 
 /// What the container's environment says already.
-const OURS: [&str; 13] = [
+const OURS: [&str; 16] = [
     "ID",
     "CONFIG",
     "CONFIG_FILE",
@@ -22,12 +22,15 @@ const OURS: [&str; 13] = [
     "BACKTEST_CONFIG",
     "PYTHONDONTWRITEBYTECODE",
     "NODE_HEAP_MB",
+    "ARTIFACTS_DIR",
+    "ARTIFACTS_MAX_MB",
+    "ARTIFACTS_MAX_FILES",
 ];
 
 /// What the dynamic loader and the C library load, and what a shell runs when it starts.
 const REFUSED_PREFIXES: [&str; 2] = ["LD_", "BASH_"];
 
-/// The same by whole names: of the shell, of the C library, of Python, of Node.js, of OpenSSL.
+/// The same by full name: variables of the shell, the C library, Python, Node.js and OpenSSL.
 const REFUSED: [&str; 30] = [
     "BASHOPTS",
     "CDPATH",
@@ -61,10 +64,11 @@ const REFUSED: [&str; 30] = [
     "OPENSSL_MODULES",
 ];
 
-/// Python imports what stands after the first colon of one of these.
+/// Python imports what follows the first colon of one of these.
 const WARNINGS: &str = "PYTHONWARNINGS";
 
-/// Why a variable with this name and value is refused, as the end of a sentence; `None` where it is not.
+/// Why a variable with this name and value is refused, as the end of a sentence; `None` if it is
+/// allowed.
 pub(super) fn refusal(name: &str, value: &str) -> Option<&'static str> {
     if OURS.contains(&name) {
         Some("is set by Longshore itself")

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::sweep::SweepProgress;
 use super::{Entrypoint, ExecutionResult, JobId, RunId, Verdict};
 
 /// The `type` of a status event.
@@ -35,9 +36,9 @@ pub enum State {
     Stopping,
     /// The run has ended; a result event says how.
     Finished,
-    /// A start message was not followed, for its job is active already.
+    /// A start message was ignored, because its job is already active.
     Duplicate,
-    /// A stop message was not followed, for its job is unknown or has ended.
+    /// A stop message was ignored, because its job is unknown or has ended.
     NotRunning,
 }
 
@@ -72,7 +73,7 @@ impl State {
     }
 }
 
-/// The kind of program in a routing key: known, or not to be told from a broken message.
+/// The kind of program in a routing key, or `unknown` if a broken message does not say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobKind(pub Option<Entrypoint>);
 
@@ -83,12 +84,12 @@ impl fmt::Display for JobKind {
 }
 
 /// The payload of a status event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "Status")]
 pub struct Status {
     /// The job.
     pub id: JobId,
-    /// The run, where one is meant.
+    /// The run, if the message named one or it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
     /// Where the job is.
@@ -112,6 +113,9 @@ pub struct Status {
     /// More about it, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// How far a sweep is, in state `running`, at most once a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<SweepProgress>,
 }
 
 /// What an event says.
@@ -130,7 +134,7 @@ pub enum EventData {
     Result(#[schemars(schema_with = "settled_result")] ExecutionResult),
 }
 
-/// In an event a result always has its verdict, and is not `running` any more.
+/// In an event, a result always has a verdict, and its status is never `running`.
 fn settled_result(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = generator.subschema_for::<ExecutionResult>();
     schema.insert("required".to_owned(), json!(["verdict"]));
@@ -145,14 +149,15 @@ pub struct Event {
     /// Always `1.0`.
     #[schemars(extend("const" = "1.0"))]
     pub specversion: String,
-    /// The same for every publication of the same event: a reader drops repeats by it. Of a refused message
-    /// it begins with `refused/` and is made of the whole message, so that it is never the end of a run.
+    /// The same for every publication of the same event, so readers can drop repeats. The id of a
+    /// refused message begins with `refused/` and is made from the whole message, so it is never
+    /// the end of a run.
     #[schemars(length(min = 1))]
     pub id: String,
-    /// Who says so: `/longshore/{namespace}/segments/{n}`.
+    /// The source: `/longshore/{namespace}/segments/{n}`.
     #[schemars(length(min = 1), extend("format" = "uri-reference"))]
     pub source: String,
-    /// The job's id, as in the payload. Absent where that has none.
+    /// The job's id, as in the payload. Absent if the payload has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// When it happened.
@@ -161,7 +166,7 @@ pub struct Event {
     /// Always `application/json`.
     #[schemars(extend("const" = "application/json"))]
     pub datacontenttype: String,
-    /// The trace of the message that began it, as W3C Trace Context.
+    /// The trace of the message that started the run, as W3C Trace Context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// The payload, with its type.
@@ -169,8 +174,8 @@ pub struct Event {
     pub data: EventData,
 }
 
-/// An event as it stands on the wire. Its payload is read from its own text: read along with the
-/// rest, numbers of a result would lose digits.
+/// An event as it is on the wire. Its payload is read separately from its own text, because numbers
+/// of a result would otherwise lose digits.
 #[derive(Deserialize)]
 struct WireEvent {
     specversion: String,
@@ -222,7 +227,7 @@ impl RoutingKey {
 }
 
 impl Event {
-    /// The run that it is about, where it names one.
+    /// The run of the event, if it names one.
     #[must_use]
     pub fn run_id(&self) -> Option<&RunId> {
         match &self.data {
@@ -286,6 +291,7 @@ mod tests {
             container_id: None,
             verdict: None,
             message: None,
+            progress: None,
         });
         Event::new("e".to_owned(), "/longshore/ns/segments/2".to_owned(), None, data)
     }

@@ -11,9 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::json::{self, JsonText};
+use super::sweep::SweepRequest;
 use super::{JobId, RunId, Runtime, env};
 
-/// A start message: what to run, and how. Debugging shows no value of config and environment.
+/// A start message: what to run, and how. Debug output shows no values of config and environment.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(
@@ -36,6 +37,10 @@ use super::{JobId, RunId, Runtime, env};
         {
             "if": {"properties": {"is_long_running": {"const": false}}},
             "then": {"properties": {"restart": {"type": "null"}, "health_check": {"type": "null"}}}
+        },
+        {
+            "if": {"properties": {"is_long_running": {"const": true}}},
+            "then": {"properties": {"sweep": {"type": "null"}}}
         }
     ])
 )]
@@ -55,11 +60,11 @@ pub struct Executable {
         regex(pattern = r"^[^\u0000-\u001f\u007f\\]*[^\u0000-\u001f\u007f\\/]$")
     )]
     pub file_path: String,
-    /// Handed to the code as it is.
+    /// Passed to the code unchanged.
     #[serde(deserialize_with = "json::object")]
     #[schemars(with = "Map<String, Value>")]
     pub config: JsonText,
-    /// `true`: runs until it is stopped. `false`: runs to its end and gives a result.
+    /// `true`: runs until it is stopped. `false`: runs to its end and returns a result.
     pub is_long_running: bool,
     /// Whether a terminating run's result.json is stored as `{id}/analysis.json`.
     pub persist_results: bool,
@@ -107,9 +112,16 @@ pub struct Executable {
     /// Whether code that ended by itself is run again. By default never.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "only_object")]
     pub restart: Option<RestartPolicy>,
-    /// How to tell that a bot is well.
+    /// How to tell whether a bot is well.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "only_object")]
     pub health_check: Option<HealthCheck>,
+    /// Runs the code once for each of many configs. Only for runs that end by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "only_object")]
+    pub sweep: Option<SweepRequest>,
+    /// Asks for artifacts: files that the program leaves in the directory `ARTIFACTS_DIR` are stored when
+    /// it ends, and listed in the result event.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "only_object")]
+    pub artifacts: Option<ArtifactsRequest>,
 }
 
 /// An object or null. serde would also read a struct from an array, field by field.
@@ -152,7 +164,7 @@ impl fmt::Debug for Executable {
     }
 }
 
-/// The two kinds of program, and with them the directory in which the code finds itself.
+/// The two kinds of program. The kind is also the name of the code's directory.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -181,7 +193,7 @@ impl fmt::Display for Entrypoint {
     }
 }
 
-/// Resources that a message asks for. What is left out is the worker's setting.
+/// Resources that a message asks for. By default the worker's settings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsRequest {
@@ -201,6 +213,20 @@ pub struct LimitsRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub pids: Option<u64>,
+}
+
+/// How many artifacts there may be. By default, and at most, what the worker's settings say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactsRequest {
+    /// What they may hold together, in MiB. They lie in the container's memory until it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_mb: Option<u64>,
+    /// Files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_files: Option<u32>,
 }
 
 /// The container's network.
@@ -305,7 +331,7 @@ fn default_health_retries() -> u32 {
 pub struct StopRequest {
     /// The job to stop.
     pub id: JobId,
-    /// Only this run of it. By default whichever is active.
+    /// Only this run of the job. By default the active run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
     /// Why, for the result event.

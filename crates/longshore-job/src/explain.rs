@@ -1,5 +1,5 @@
-//! What is wrong with a message that is JSON: every field by its path, what came, and what it may be.
-//! The schema that we publish says what that is.
+//! Says what is wrong with a message that is JSON: the path of each wrong field, its value's type,
+//! and what is allowed. The published schema says what is allowed.
 
 use serde_json::{Map, Value};
 
@@ -7,11 +7,11 @@ use super::JobId;
 use super::foreign::named;
 use super::violation::{MAX_VIOLATIONS, Violation, quoted, violation};
 
-/// How alike a field's name and a known one must be to be taken for a slip.
+/// How similar a field's name and a known name must be to count as a misspelling.
 const LIKENESS: f64 = 0.85;
 
-/// Everything that is wrong with `message`, in the order of its fields; what is missing comes last.
-/// `what` is what it should be, such as `a start message`.
+/// Everything that is wrong with `message`, in the order of its fields; missing fields come last.
+/// `what` says what it should be, such as `a start message`.
 pub(super) fn explain(message: &Value, schema: &Value, what: &str) -> Vec<Violation> {
     let mut explaining = Explaining { schema, what, found: Vec::new() };
     explaining.check("", message, schema);
@@ -132,7 +132,7 @@ impl<'a> Explaining<'a> {
     }
 }
 
-/// What the schema says about a value, references followed.
+/// What the schema says about a value, with references resolved.
 struct Rule<'a> {
     says: &'a Value,
     may_be_null: bool,
@@ -152,7 +152,7 @@ impl<'a> Rule<'a> {
         Self { says: rule, may_be_null, is_id: matches!(name, Some("JobId" | "RunId")) }
     }
 
-    /// The texts that it may be, where it may be no others.
+    /// The allowed texts, if the schema lists them.
     fn choices(&self) -> Option<Vec<&'a str>> {
         let texts = match (self.says.get("oneOf"), self.says.get("enum")) {
             (Some(all), _) => all.as_array()?.iter().map(|one| one["const"].as_str()).collect(),
@@ -162,7 +162,7 @@ impl<'a> Rule<'a> {
         texts.filter(|texts: &Vec<_>| !texts.is_empty())
     }
 
-    /// The type, null left out; empty where it may be anything.
+    /// The type without null; empty if every type is allowed.
     fn kind(&self) -> &'a str {
         match &self.says["type"] {
             Value::String(kind) => kind,
@@ -201,7 +201,8 @@ fn wanted(kind: &str) -> &'static str {
     }
 }
 
-/// A complaint about a value's type, never with the value: it may be a secret in the wrong place.
+/// A complaint about a value's type. It never shows the value, which may be a secret in the wrong
+/// place.
 fn wrong_kind(kind: &str, value: &Value) -> String {
     let advice = match (kind, value) {
         ("boolean", Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
@@ -219,14 +220,14 @@ fn wrong_kind(kind: &str, value: &Value) -> String {
     format!("must be {}, not {}{advice}", wanted(kind), named(value))
 }
 
-/// Which of the known names somebody is likely to have meant who wrote `name`.
+/// The known name that the author of `name` probably meant.
 fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |name: &str| {
         let letters = name.chars().filter(|c| c.is_alphanumeric());
         letters.flat_map(char::to_lowercase).collect::<String>()
     };
     let likeness = |known: &str| {
-        // A long name is no slip, and comparing it takes time.
+        // A long name is no misspelling, and comparing it takes time.
         if name.len() > 2 * known.len() {
             return 0.0;
         }
@@ -252,7 +253,7 @@ fn listed(items: impl Iterator<Item = impl AsRef<str>>, last: &str) -> String {
     text
 }
 
-/// A field's name as a path: one that is empty must be seen.
+/// A field's name as a path. An empty name must be visible.
 fn shown(name: &str) -> String {
     if name.is_empty() { "\"\"".to_owned() } else { name.to_owned() }
 }

@@ -1,12 +1,12 @@
-//! What a message is that is not one of ours: the format or the envelope that a library puts around
-//! it, by name, and what to do instead.
+//! Recognises messages in a foreign format, or in an envelope that a library adds. Names the
+//! format, and says what to send instead.
 
 use serde_json::{Map, Value};
 
 const SEND_JSON: &str = "send the message as JSON text in UTF-8";
 
-/// What bytes are that are neither JSON nor of a format that has a name here, as the end of a sentence;
-/// `what` is what they should be.
+/// Describes bytes that are neither JSON nor a known format, as the end of a sentence. `what` says
+/// what they should be.
 pub(super) fn unnamed_format_of(body: &[u8], what: &str) -> Option<String> {
     let is_text = |byte: &u8| *byte >= b' ' || byte.is_ascii_whitespace();
     match std::str::from_utf8(body) {
@@ -28,7 +28,7 @@ pub(super) fn unnamed_format_of(body: &[u8], what: &str) -> Option<String> {
     }
 }
 
-/// What bytes that are not JSON are, as the end of a sentence.
+/// Describes bytes that are not JSON, as the end of a sentence.
 pub(super) fn format_of(body: &[u8]) -> Option<String> {
     let (what, advice) = binary(body).or_else(|| text(body))?;
     Some(format!("is {what}, not JSON: {advice}"))
@@ -108,7 +108,7 @@ fn text(body: &[u8]) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// What begins as languages print their values, what it is, and what to do instead.
+/// Beginnings that languages print for their values, what each is, and what to do instead.
 const PRINTED: [(&str, &str, &str); 10] = [
     ("b'", "bytes as Python prints them", "send the bytes, not str(bytes)"),
     ("b\"", "bytes as Python prints them", "send the bytes, not str(bytes)"),
@@ -127,7 +127,8 @@ fn begins_as_json(text: &str) -> bool {
     text[1..].trim_start().starts_with('"')
 }
 
-/// Whether a text begins as a map whose first name, perhaps in quotes or as a symbol, has `sign` behind it.
+/// Whether a text begins like a map whose first name, perhaps in quotes or as a symbol, is followed
+/// by `sign`.
 fn is_map_of(text: &str, sign: &str) -> bool {
     let inside = text[1..].trim_start().trim_start_matches([':', '"']);
     let name = inside.find(|c: char| !c.is_alphanumeric() && c != '_');
@@ -135,15 +136,15 @@ fn is_map_of(text: &str, sign: &str) -> bool {
     !name.is_empty() && rest.trim_start_matches('"').trim_start().starts_with(sign)
 }
 
-/// Whether the text is the hexadecimal of what begins with a brace.
+/// Whether the text is hexadecimal for bytes that begin with a brace.
 fn is_hex_of_json(text: &str) -> bool {
     (text.starts_with("7b") || text.starts_with("7B"))
         && text.len().is_multiple_of(2)
         && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether the text is the base64 of what begins as a JSON object does: `{"`, or a brace with white
-/// space behind it.
+/// Whether the text is base64 for bytes that begin like a JSON object: `{"`, or a brace and white
+/// space.
 fn is_base64_of_json(text: &str) -> bool {
     let begins =
         ["eyJ", "eyA", "ewo", "ew0", "ewk", "eyc"].iter().any(|with| text.starts_with(with));
@@ -158,7 +159,7 @@ fn begins_like_yaml(text: &str) -> bool {
     })
 }
 
-/// Words that other languages write and JSON does not know, and what to do.
+/// Words of other languages that JSON does not know, and what to write instead.
 const OTHER_WORDS: [(&[u8], &str); 13] = [
     (b"NaN", "NaN is not a number of JSON: send null"),
     (b"Infinity", "Infinity is not a number of JSON: send null or a string"),
@@ -183,7 +184,7 @@ pub(super) fn advice_at(text: &[u8], line: usize, column: usize) -> Option<&'sta
     Some(advice)
 }
 
-/// What a JSON value is that is no object, as the end of a sentence.
+/// Describes a JSON value that is no object, as the end of a sentence.
 pub(super) fn kind_of(value: &Value) -> String {
     match value {
         Value::String(text) if text.trim_start().starts_with('{') => {
@@ -206,7 +207,7 @@ pub(super) fn kind_of(value: &Value) -> String {
     }
 }
 
-/// Celery's second protocol: arguments, named arguments, and what comes after the task.
+/// Celery's second protocol: arguments, named arguments, and what follows the task.
 fn is_celery(values: &[Value]) -> bool {
     matches!(values, [Value::Array(_), Value::Object(_), Value::Object(then)]
         if then.contains_key("callbacks") || then.contains_key("chord"))
@@ -270,12 +271,12 @@ pub(super) fn envelope_of(object: &Map<String, Value>) -> Option<String> {
     Some(format!("is an envelope: the body must be the message itself, here what is in {field}"))
 }
 
-/// Whether it says what a start message says, whatever else is wrong with it.
+/// Whether it looks like a start message, whatever is wrong with it.
 pub(super) fn looks_like_start(object: &Map<String, Value>) -> bool {
     START_FIELDS.iter().filter(|field| object.contains_key(**field)).count() >= 2
 }
 
-/// Whether it says what a stop message says, and nothing else.
+/// Whether it has the fields of a stop message, and no others.
 pub(super) fn looks_like_stop(object: &Map<String, Value>) -> bool {
     object.contains_key("id") && object.keys().all(|field| STOP_FIELDS.contains(&field.as_str()))
 }

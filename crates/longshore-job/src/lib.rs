@@ -1,13 +1,14 @@
 //! The vocabulary of Longshore: what a message may say, what a job is, how a run can end, what an
-//! event carries. And what reads strangers' bytes: zips ([`archive`]), results ([`judging`]),
+//! event carries. Also the readers of strangers' bytes: zips ([`archive`]), results ([`judging`]),
 //! secrets in texts ([`mask`]), AMQP properties (`amqp`, with the feature of that name).
 //!
-//! Nothing here does I/O but the unpacking and packing of zips. Clients in Rust and the fuzz targets
-//! use this crate alone.
+//! Only the unpacking and packing of zips does I/O. Clients in Rust and the fuzz targets use only
+//! this crate.
 
 #[cfg(feature = "amqp")]
 pub mod amqp;
 pub mod archive;
+pub mod artifacts;
 mod body;
 mod bounds;
 mod env;
@@ -27,6 +28,8 @@ mod result;
 mod run;
 mod runtime;
 mod secrets;
+mod stored;
+pub mod sweep;
 mod validate;
 mod verdict;
 mod violation;
@@ -34,7 +37,7 @@ mod violation;
 pub mod schema;
 pub mod sentence;
 
-pub use bounds::{Bounds, Limits};
+pub use bounds::{Bounds, Limits, SweepBounds};
 pub use event::{Event, EventData, JobKind, RESULT_TYPE, RoutingKey, STATUS_TYPE, State, Status};
 pub use executable::{
     Entrypoint, Executable, HealthCheck, LimitsRequest, Network, RestartPolicy, RestartWhen,
@@ -50,6 +53,7 @@ pub use result::{ExecutionResult, ResourceUse, StoredObjects};
 pub use run::Run;
 pub use runtime::{Language, Runtime};
 pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
+pub use stored::parse_stored_executable;
 pub use validate::Job;
-pub use verdict::{ResultStatus, Verdict};
+pub use verdict::{FollowUp, ResultStatus, Verdict};
 pub use violation::{MessageError, Violation, quoted};

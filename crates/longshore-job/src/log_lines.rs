@@ -1,4 +1,4 @@
-//! Lines of a log as they come, for whoever listens.
+//! Lines of a log as they come, for listeners.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use super::{Entrypoint, JobId, RunId};
 /// Lines that a container has just written to one of its outputs.
 ///
 /// The lines of a container come in order. `from` and `to` count the pieces of output that the
-/// engine delivered: a message whose `from` is beyond the `to` of the one before comes after lines
-/// that were not sent, such as those before anybody listened. These are in the object store.
+/// engine delivered. If the `from` of a message is beyond the `to` of the message before, lines
+/// between them were not sent, for example because nobody listened. Those are in the object store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Log lines")]
@@ -27,8 +27,8 @@ pub struct LogLines {
     pub entrypoint: Entrypoint,
     /// Where the lines were written.
     pub stream: LineStream,
-    /// All lines of pieces before this one were sent or are in the object store, or will be there
-    /// within a moment.
+    /// All lines of earlier pieces were sent, or are in the object store, or will be there within a
+    /// moment.
     pub from: u64,
     /// As `from`, after these lines.
     pub to: u64,
@@ -87,12 +87,12 @@ impl LogLines {
     }
 }
 
-/// Somebody listens to a job's log. Said again every few seconds, for as long as that is so.
+/// A client listens to a job's log. The client repeats this every few seconds while it listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listening {
     /// The job.
     pub id: JobId,
-    /// Whether this listener has just come, and is to be greeted.
+    /// Whether this listener has just connected, and expects a greeting.
     pub begins: bool,
 }

@@ -1,15 +1,15 @@
-//! A few texts out of a JSON document, everything else skipped and not kept: in memory a document
-//! can take many times its size.
+//! Picks a few texts out of a JSON document and skips the rest, because a whole document can take
+//! many times its size in memory.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Bytes of a text that are kept.
+/// How many bytes of a text are kept.
 const MAX_TEXT_BYTES: usize = 8 * 1024;
 
-/// The texts of these fields of the object that `json` is: the last one of each name, its beginning
-/// where it is long, and none where there is something else.
+/// The texts of these fields of the object `json`: the last one of each name, cut if it is long;
+/// `None` if the value is no text.
 ///
 /// # Errors
 ///
@@ -30,7 +30,7 @@ struct Object<'n, const N: usize> {
 
 struct Text;
 
-/// What is not looked for is read to its end, so that the document is known to be JSON.
+/// Other values are read to their end, to be sure that the document is JSON.
 macro_rules! skip_others {
     ($skipped:expr) => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

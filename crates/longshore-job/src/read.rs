@@ -18,8 +18,8 @@ use super::pick::pick_texts;
 use super::violation::violation;
 use super::{Entrypoint, Executable, MessageError, StopRequest, Violation};
 
-/// The text of a message's body, unpacked where it is compressed; `encoding` is what its publisher
-/// says of it. Refuses what is larger than `max_bytes`, packed or unpacked.
+/// The text of a message's body, unpacked if it is compressed. `encoding` is the publisher's name
+/// for the compression. Refuses a body larger than `max_bytes`, packed or unpacked.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub fn parse_executable(text: &[u8]) -> Result<Executable, MessageError> {
     parse(text, Form::Start)
 }
 
-/// Refuses a message for its size alone, before anything of it is kept.
+/// Refuses a message only for its size, before anything of it is kept.
 ///
 /// # Errors
 ///
@@ -57,8 +57,9 @@ pub fn check_size(body: &[u8], max_bytes: usize) -> Result<(), MessageError> {
     Err(MessageError::about(body, vec![violation("$", problem)]))
 }
 
-/// Refuses a message that could not be read whole. `unreadable` has the name of each property that was
-/// not, and what is wrong with it; `properties` is all of them, and `body` is the body.
+/// Refuses a message that could not be read completely. `unreadable` has the name of each
+/// unreadable property, and what is wrong with it. `properties` has all of them, and `body` is the
+/// body.
 pub fn check_properties<'a>(
     body: &[u8],
     unreadable: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -82,12 +83,22 @@ pub fn check_properties<'a>(
 /// [`MessageError`], with every fault that could be found.
 pub fn parse_stop(text: &[u8]) -> Result<StopRequest, MessageError> {
     let stop: StopRequest = parse(text, Form::Stop)?;
+    let mut found = Vec::new();
     if stop.timeout_seconds > 600 {
         let problem = format!("is {}, more than the 600 allowed", stop.timeout_seconds);
-        return Err(MessageError::about(text, vec![violation("timeout_seconds", problem)]));
+        found.push(violation("timeout_seconds", problem));
     }
-    Ok(stop)
+    let characters = stop.reason.as_ref().map_or(0, |reason| reason.chars().count());
+    if characters > MAX_REASON {
+        let problem =
+            format!("has {characters} characters, more than the {MAX_REASON} allowed: shorten it");
+        found.push(violation("reason", problem));
+    }
+    if found.is_empty() { Ok(stop) } else { Err(MessageError::about(text, found)) }
 }
+
+/// The longest reason of a stop, in characters. Every event about the stop carries it.
+const MAX_REASON: usize = 1024;
 
 /// Which message it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,8 +192,8 @@ fn fault(text: &[u8], form: Form, complaint: &Complaint) -> MessageError {
     MessageError::about(text, found)
 }
 
-/// A message as a value to look at. A config may have integers that a value cannot hold: they are
-/// nobody's fault, and count as any other number.
+/// A message as a value to inspect. A config may have integers that a value cannot hold. They are
+/// no fault, and count as any other number.
 fn value_of(text: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice(text).or_else(|error| {
         let tame = with_small_numbers(text).map_err(|_| error)?;
@@ -231,7 +242,7 @@ fn first_part(path: &str) -> &str {
     }
 }
 
-/// What serde says of a message in which the schema finds no fault.
+/// What serde says about a message in which the schema finds no fault.
 fn translated(complaint: &Complaint) -> Violation {
     let said = complaint.said.rsplit_once(" at line ").map_or(&*complaint.said, |(said, _)| said);
     let path = match complaint.path.as_str() {
@@ -250,7 +261,7 @@ fn translated(complaint: &Complaint) -> Violation {
 }
 
 impl MessageError {
-    /// An error about a message of which as much is read as can be.
+    /// An error about a message, with everything that could be read of it.
     fn about(body: &[u8], violations: Vec<Violation>) -> Self {
         let names = ["id", "entrypoint", "run_id"];
         let [id, kind, run_id] = pick_texts(body, names).unwrap_or_default();
@@ -273,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn valid_json_is_never_said_to_be_no_json() {
+    fn valid_json_is_never_reported_as_invalid() {
         let deep =
             format!(r#"{{"id": "a", "config": {{"x": {}1{}}}}}"#, "[".repeat(200), "]".repeat(200));
         for (body, expected) in [

@@ -1,4 +1,4 @@
-//! Refusing a message whose body can be followed, and names for messages, by what is in them.
+//! Refuses messages whose body is fine, and names messages by their content.
 
 use sha2::{Digest, Sha256};
 
@@ -6,13 +6,13 @@ use super::validate::Job;
 use super::violation::{MessageError, violation};
 
 impl MessageError {
-    /// What is wrong with a property of a message whose body can be followed.
+    /// What is wrong with a property of a message whose body is fine.
     #[must_use]
     pub fn of_property(name: &str, problem: &str, job: &Job) -> Self {
         Self::of_job(&format!("property {name}"), problem, job)
     }
 
-    /// That a start names a run which another message has started.
+    /// A start names a run that another message has started.
     #[must_use]
     pub fn of_taken_run(job: &Job) -> Self {
         let problem = format!(
@@ -33,7 +33,8 @@ impl MessageError {
     }
 }
 
-/// Bytes of a digest that an event's id shows: enough that nobody finds a second message for it.
+/// How many bytes of a digest an event's id shows: so many that nobody finds a second message with
+/// the same ones.
 const SHOWN_BYTES: usize = 16;
 
 /// The SHA-256 of a message's body, in hexadecimal.
@@ -42,9 +43,9 @@ pub fn body_sha256(body: &[u8]) -> String {
     hex::encode(Sha256::digest(body))
 }
 
-/// The id of the event that says what became of a start which no run came of. It depends on the message
-/// alone: the same message gives the same event again, and no other message gives it, whatever run it
-/// names. No event of a run begins with this word and goes on like this.
+/// The id of the event about a start that led to no run. It depends only on the message: the same
+/// message makes the same event again, and no other message makes it, whatever run it names. No
+/// event of a run has an id of this form.
 #[must_use]
 pub fn refusal_id(message_id: Option<&str>, body: &[u8]) -> String {
     let id = message_id.unwrap_or_default();

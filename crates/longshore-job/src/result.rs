@@ -1,4 +1,4 @@
-//! What a run gave: the payload of a result event.
+//! The result of a run: the payload of a result event.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::artifacts::Artifact;
+use super::sweep::SweepSummary;
 use super::{
     Entrypoint, JobId, JsonText, MessageError, ResultStatus, Run, RunId, Verdict, sentence,
 };
 
 /// Everything that is known about a run when it has ended.
 ///
-/// `DockerRunner::start_container` also gives it, with status `running` and without a verdict,
+/// `DockerRunner::start_container` also returns it, with status `running` and without a verdict,
 /// for a long-running container that has just started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(
@@ -50,18 +52,18 @@ pub struct ExecutionResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Value>")]
     pub result: Option<JsonText>,
-    /// The job. A refusal leaves it out where the message is too broken to name one, and where the job
-    /// that it names is active: readers would take the refusal for the end of that job's run.
+    /// The job. A refusal leaves it out if the message is too broken to name one, or if the named
+    /// job is active: readers would take the refusal for the end of that job's run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<JobId>,
-    /// The run. A refusal leaves it out: the run that a refused message names may be another message's,
-    /// which has a result of its own.
+    /// The run. A refusal leaves it out, because the run that a refused message names may belong to
+    /// another message, with a result of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
     /// The kind of program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Entrypoint>,
-    /// Which attempt ended so; the first is 1. 0 when none began.
+    /// Which attempt ended like this; the first is 1. 0 if none began.
     pub attempt: u32,
     /// The segment that owned the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +80,9 @@ pub struct ExecutionResult {
     /// What the container used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceUse>,
+    /// What came of a sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<SweepSummary>,
     /// Where the whole result and the logs are.
     #[serde(default)]
     pub objects: StoredObjects,
@@ -105,8 +110,8 @@ impl ExecutionResult {
         Self::running(run, worker, None).conclude(verdict, message)
     }
 
-    /// The result of a message that could not be followed. It names no run, for none came of the
-    /// message: the run that it names may be somebody else's.
+    /// The result of a refused message. It names no run, because the message led to none: the run
+    /// that it names may belong to another message.
     #[must_use]
     pub fn rejected(error: &MessageError, worker: &str, segment: Option<u32>) -> Self {
         let result = Self {
@@ -150,12 +155,13 @@ impl ExecutionResult {
             started_at: None,
             finished_at: Timestamp::now(),
             resources: None,
+            sweep: None,
             objects: StoredObjects::default(),
         }
     }
 
-    /// Whether a message was refused, before there was a run: this is no run's end, whatever run the
-    /// message named.
+    /// Whether the message was refused before there was a run. Then this is no run's end, whatever
+    /// run the message named.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.verdict.is_some_and(Verdict::is_rejection) && self.attempt == 0
@@ -185,4 +191,13 @@ pub struct StoredObjects {
     /// The daily logs, in the logs bucket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log_keys: Vec<String>,
+    /// The rows of a sweep in the order of its configs, as JSON Lines, in the results bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_key: Option<String>,
+    /// The same as a table, in CSV: a column for each number or text of config and result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv_key: Option<String>,
+    /// The files that the program left as artifacts, in the results bucket.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
 }

@@ -37,7 +37,8 @@ macro_rules! runtimes {
         }
 
         impl Runtime {
-            /// Every runtime. Of two for one language the first is chosen where a message may leave it open.
+            /// Every runtime. If a message leaves it open, the first one of a script's language is
+            /// chosen.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
 
             /// The runtime's name on the wire.

@@ -1,26 +1,25 @@
-//! Which texts of a start message must be seen nowhere.
+//! Which texts of a start message must be masked everywhere.
 
 use super::json::{Found, MAX_DEPTH, find_texts};
 use super::violation::violation;
 use super::{Executable, Violation};
 
-/// The shortest text that can be masked, in bytes: a shorter one is part of half the words
-/// there are.
+/// The shortest text that can be masked, in bytes. A shorter one is part of too many words.
 pub const MIN_SECRET_BYTES: usize = 4;
 
 /// The most secrets that a message may name.
 const MAX_SECRETS: usize = 100;
 
-/// The longest text that is masked, in bytes: a private key with room to spare, and in every way to
-/// write it shorter than the longest line of a log.
+/// The longest text that is masked, in bytes: a private key with room to spare. However it is
+/// written, it is shorter than the longest line of a log.
 const MAX_SECRET_BYTES: usize = 8 * 1024;
 
-/// All texts of a message together, in bytes: what looks for them takes some eighty times as much
-/// memory, for every run whose secrets differ.
+/// All texts of a message together, in bytes. The search for them takes some eighty times as much
+/// memory, for every run with different secrets.
 const MAX_ALL_BYTES: usize = 32 * 1024;
 
 /// The texts that `secrets` names: by the name of a variable, or by a JSON Pointer into the config.
-/// What is wrong never repeats the name: somebody may have written the secret itself in its place.
+/// An error never repeats the name, because the publisher may have written the secret itself there.
 pub(super) fn find_secrets(executable: &Executable, found: &mut Vec<Violation>) -> Vec<String> {
     let names = &executable.secrets;
     if names.len() > MAX_SECRETS {
@@ -64,7 +63,7 @@ pub(super) fn find_secrets(executable: &Executable, found: &mut Vec<Violation>) 
     texts
 }
 
-/// What may be masked of a message that is not a valid one: as much as can be read of it.
+/// What can be masked of an invalid message: as much as can be read.
 #[must_use]
 pub fn secrets_of_invalid(body: &[u8]) -> Vec<String> {
     let find = |pointers: &[String]| find_texts(body, pointers, MAX_DEPTH).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What results say about runs that did not end by themselves: one sentence each, for whoever published
-//! the job. What is said of a container's end is in `judging`, where that is judged.
+//! The sentences in results about runs that did not end by themselves, for the publisher of the
+//! job. The sentences about a container's end are in `judging`.
 
 use super::{MessageError, RunId};
 
@@ -17,14 +17,14 @@ pub const EXPIRED: &str =
 pub const DELIVERED_TOO_OFTEN: &str =
     "given up: the broker delivered it again and again, and no worker could take it on";
 
-/// A start that the broker gave up on for another reason, where it says which.
+/// A start that the broker gave up for another reason, if it says which.
 #[must_use]
 pub fn undeliverable(reason: Option<&str>) -> String {
     let reason = reason.unwrap_or("it does not say why");
     format!("given up: the broker could not deliver it ({reason})")
 }
 
-/// A run that our infrastructure failed at its last try.
+/// A run for which the infrastructure failed at its last try.
 #[must_use]
 pub fn gave_up(tries: u32, reason: &str) -> String {
     let tries = if tries == 1 { "1 attempt".to_owned() } else { format!("{tries} attempts") };
@@ -37,7 +37,7 @@ pub fn all_attempts_lost(attempts: u32) -> String {
     format!("all {attempts} attempts died with their hosts")
 }
 
-/// A run that was accepted under other settings and would have to begin anew.
+/// A run that was accepted under other settings and would have to begin again.
 #[must_use]
 pub fn beyond_the_settings(error: &MessageError) -> String {
     format!("cannot run again under the settings of now: {error}")
@@ -74,7 +74,7 @@ pub fn image_cannot_run(image: &str, said: &str) -> String {
     format!("the image {image} cannot run a job: {said}")
 }
 
-/// The end of a sentence: why, where somebody said so.
+/// The end of a sentence: the reason, if there is one.
 fn because(reason: Option<&str>) -> String {
     reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }

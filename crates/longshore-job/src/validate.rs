@@ -1,4 +1,4 @@
-//! From a start message to a job that can be run: every mistake is found here, before anything is
+//! From a start message to a job that can run. Every mistake is found here, before anything is
 //! fetched.
 
 use std::collections::BTreeMap;
@@ -6,17 +6,19 @@ use std::fmt;
 use std::path::{Component, Path};
 use std::time::Duration;
 
+use super::artifacts::ArtifactBounds;
 use super::bounds::{Bounds, Limits};
 use super::env;
 use super::secrets::find_secrets;
+use super::sweep::Sweep;
 use super::violation::{MAX_VIOLATIONS, MessageError, Violation, quoted, violation};
 use super::{
     Entrypoint, Executable, HealthCheck, JobId, JsonText, LimitsRequest, Network, RestartPolicy,
     RunId, Runtime,
 };
 
-/// A validated start message: everything that is needed to run it, and nothing left to guess.
-/// Debugging shows no value of config, environment and secrets.
+/// A validated start message: everything that a run needs, with no defaults left open. Debug output
+/// shows no values of config, environment and secrets.
 #[derive(Clone, PartialEq)]
 pub struct Job {
     /// The job's id.
@@ -31,15 +33,15 @@ pub struct Job {
     pub script: String,
     /// The key of the zip in the code bucket.
     pub code_key: String,
-    /// What the zip must hash to, in lower-case hexadecimal.
+    /// The SHA-256 that the zip must have, in lower-case hexadecimal.
     pub code_sha256: Option<String>,
-    /// Handed to the code.
+    /// Passed to the code.
     pub config: JsonText,
     /// Whether it runs until stopped.
     pub is_long_running: bool,
     /// Whether its result is stored.
     pub persist_results: bool,
-    /// When it is ended as `timed_out`; always set for a terminating run.
+    /// After which time the run ends as `timed_out`. Always set for a terminating run.
     pub timeout: Option<Duration>,
     /// Resources.
     pub limits: Limits,
@@ -47,7 +49,7 @@ pub struct Job {
     pub network: Network,
     /// More environment variables.
     pub env: BTreeMap<String, String>,
-    /// Texts that must be seen nowhere.
+    /// Texts that nobody may see.
     pub secrets: Vec<String>,
     /// Time between two shipments of log lines.
     pub log_interval: Duration,
@@ -55,8 +57,12 @@ pub struct Job {
     pub max_attempts: u32,
     /// Whether code that ended by itself is run again.
     pub restart: Option<RestartPolicy>,
-    /// How to tell that a bot is well.
+    /// How to tell whether a bot is well.
     pub health_check: Option<HealthCheck>,
+    /// The many configs that it runs with.
+    pub sweep: Option<Sweep>,
+    /// How many artifacts it may leave, if any.
+    pub artifacts: Option<ArtifactBounds>,
 }
 
 impl fmt::Debug for Job {
@@ -79,8 +85,8 @@ impl fmt::Debug for Job {
 impl Job {
     /// Checks a start message against what this worker allows.
     ///
-    /// `message_id` stands for the run where the message names none; without either, the run is
-    /// new each time.
+    /// If the message names no run, `message_id` names it. Without either, the run is new each
+    /// time.
     pub fn validate(
         executable: Executable,
         bounds: &Bounds,
@@ -92,7 +98,9 @@ impl Job {
         let limits = check_limits(executable.limits.as_ref(), &bounds.limits, &mut found);
         let timeout = check_timeout(&executable, bounds, &mut found);
         check_policies(&executable, bounds, &mut found);
+        let artifacts = check_artifacts(&executable, bounds.artifacts, &mut found);
         let secrets = find_secrets(&executable, &mut found);
+        let sweep = Sweep::check(&executable, &bounds.sweep, timeout, &mut found);
         if !found.is_empty() {
             return Err(MessageError {
                 violations: found,
@@ -127,6 +135,8 @@ impl Job {
             max_attempts: executable.max_attempts.unwrap_or(bounds.max_attempts),
             restart: executable.restart,
             health_check: executable.health_check,
+            sweep,
+            artifacts,
         })
     }
 }
@@ -328,6 +338,33 @@ fn check_policies(executable: &Executable, bounds: &Bounds, found: &mut Vec<Viol
     if terminating && executable.health_check.is_some() {
         found.push(violation("health_check", "is for long-running jobs only"));
     }
+}
+
+fn check_artifacts(
+    executable: &Executable,
+    most: ArtifactBounds,
+    found: &mut Vec<Violation>,
+) -> Option<ArtifactBounds> {
+    let asked = executable.artifacts.as_ref()?;
+    if executable.sweep.is_some() {
+        found.push(violation("artifacts", "are not for a sweep: its rows carry what it found"));
+    }
+    let max_mb = asked.max_mb.unwrap_or(most.max_mb);
+    if !(1..=most.max_mb).contains(&max_mb) {
+        let problem = format!(
+            "is {max_mb}, not between 1 and {} (the least of ARTIFACTS_MAX_MB, BOT_TMP_MB and \
+             BOT_FILE_SIZE_LIMIT_MB - 1)",
+            most.max_mb
+        );
+        found.push(violation("artifacts.max_mb", problem));
+    }
+    let max_files = asked.max_files.unwrap_or(most.max_files);
+    if !(1..=most.max_files).contains(&max_files) {
+        let most = most.max_files;
+        let problem = format!("is {max_files}, not between 1 and {most} (ARTIFACTS_MAX_FILES)");
+        found.push(violation("artifacts.max_files", problem));
+    }
+    Some(ArtifactBounds { max_mb, max_files })
 }
 
 fn check_health(check: &HealthCheck, least: Duration, found: &mut Vec<Violation>) {

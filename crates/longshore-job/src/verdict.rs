@@ -1,4 +1,4 @@
-//! How a run ended, in one word of nine and in one of three.
+//! How a run ended: one of nine verdicts, and one of three coarse statuses.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ pub enum Verdict {
     Lost,
 }
 
-/// A coarse status, for readers that need no verdict.
+/// A coarse status, for readers that do not need the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResultStatus {
@@ -39,6 +39,17 @@ pub enum ResultStatus {
     Success,
     /// Anything else.
     Error,
+}
+
+/// What may follow on an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FollowUp {
+    /// Nothing. The run has ended, whatever its message asks for.
+    Nothing,
+    /// The code ended by itself. It runs again if its message asks for that.
+    Restart,
+    /// The attempt died with its host. Another attempt replaces it.
+    Replacement,
 }
 
 impl Verdict {
@@ -55,7 +66,7 @@ impl Verdict {
         Self::Lost,
     ];
 
-    /// The verdict as it stands in events and routing keys.
+    /// The verdict as events and routing keys have it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,7 +82,7 @@ impl Verdict {
         }
     }
 
-    /// The coarse status that goes with this verdict.
+    /// The coarse status of this verdict.
     #[must_use]
     pub fn status(self) -> ResultStatus {
         match self {
@@ -86,16 +97,33 @@ impl Verdict {
         }
     }
 
-    /// Whether no further attempt follows one that ended so, whatever the message asks for.
+    /// What may follow on an attempt that ended like this.
     #[must_use]
-    pub fn is_final(self) -> bool {
+    pub fn follow_up(self) -> FollowUp {
         match self {
             Self::TimedOut
             | Self::Stopped
             | Self::Cancelled
             | Self::Rejected
-            | Self::Unavailable => true,
-            Self::Succeeded | Self::Failed | Self::OutOfMemory | Self::Lost => false,
+            | Self::Unavailable => FollowUp::Nothing,
+            Self::Succeeded | Self::Failed | Self::OutOfMemory => FollowUp::Restart,
+            Self::Lost => FollowUp::Replacement,
+        }
+    }
+
+    /// Whether the infrastructure failed, and not the message or the code: the worker tries the run again.
+    #[must_use]
+    pub fn blames_infrastructure(self) -> bool {
+        match self {
+            Self::Unavailable => true,
+            Self::Succeeded
+            | Self::Failed
+            | Self::TimedOut
+            | Self::OutOfMemory
+            | Self::Stopped
+            | Self::Cancelled
+            | Self::Rejected
+            | Self::Lost => false,
         }
     }
 

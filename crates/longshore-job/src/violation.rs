@@ -1,4 +1,4 @@
-//! What is wrong with a message, told so that it fits into an event, a header and a line of a log.
+//! What is wrong with a message, in a form that fits into an event, a header and a line of a log.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Why a message cannot be followed. Names every mistake that could be found.
+/// Why a message is refused. Names every mistake that could be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct MessageError {
@@ -45,11 +45,12 @@ impl MessageError {
     }
 }
 
-/// Characters of a violation's path, and of what is said about it: both may quote the message.
+/// How many characters of a violation's path, and of its problem, are kept: both may quote the
+/// message.
 const MAX_PATH_CHARS: usize = 200;
 const MAX_PROBLEM_CHARS: usize = 600;
 
-/// The most violations that are told of one message.
+/// The most violations that are reported for one message.
 pub(super) const MAX_VIOLATIONS: usize = 20;
 
 pub(super) fn violation(path: &str, problem: impl AsRef<str>) -> Violation {
@@ -59,7 +60,7 @@ pub(super) fn violation(path: &str, problem: impl AsRef<str>) -> Violation {
     }
 }
 
-/// Characters of a text of the message that a problem quotes, where it says more than that.
+/// How many characters of a text of the message a problem quotes.
 const MAX_QUOTED_CHARS: usize = 160;
 
 /// A text of the message, in quotes.
@@ -71,7 +72,7 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-/// A text that may quote a stranger's: on one line, harmless on a terminal, and not long.
+/// A text that may quote a stranger's text: on one line, harmless on a terminal, and short.
 fn shown(text: &str, max_chars: usize) -> String {
     let mut out = String::new();
     for (number, c) in text.chars().enumerate() {

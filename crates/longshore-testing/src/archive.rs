@@ -10,7 +10,7 @@ fn options() -> SimpleFileOptions {
     SimpleFileOptions::default().compression_method(CompressionMethod::Deflated)
 }
 
-/// A zip of `files`, path and content. Paths are taken as they are, also those that escape.
+/// A zip of `files`, each with path and content. Paths are not checked, so some may lead outside.
 pub fn zip_of<P: AsRef<str>, C: AsRef<[u8]>>(files: &[(P, C)]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (path, content) in files {
@@ -29,7 +29,7 @@ pub fn zip_with_link(script: (&str, &str), link: &str, target: &str) -> Vec<u8> 
     zip.finish().unwrap().into_inner()
 }
 
-/// A zip of what is in a folder, whatever depth.
+/// A zip of everything in a folder, at any depth.
 pub fn zip_of_folder(folder: &Path) -> Vec<u8> {
     let mut files = Vec::new();
     collect(folder, folder, &mut files);

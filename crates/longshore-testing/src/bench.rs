@@ -1,5 +1,5 @@
-//! A workbench on the real engine: everything made on it carries a label and is swept away, also
-//! when the test fails.
+//! A workbench on the real engine. Everything made on it carries a label and is removed at the end,
+//! also when the test fails.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use longshore::job::{Language, Limits, Network};
+use longshore::job::Language;
+use longshore::metrics::Metrics;
+use longshore::runner::Progress;
 use longshore::runner::container::{ContainerBuilder, ContainerSpec};
-use longshore::runner::docker::{DockerOrchestrator, Progress};
+use longshore::runner::docker::DockerOrchestrator;
 use longshore::runner::orchestrator::{ContainerOrchestrator, EngineError};
-use longshore::settings::{
-    EngineLog, ImageSettings, Loader, Profile, Reader, RunnerSettings, Sources,
-};
+use longshore::settings::{ImageSettings, Loader, Profile, Reader, RunnerSettings, Sources};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::task::JoinSet;
@@ -25,10 +25,14 @@ pub const NODE: &str = "node:20-alpine";
 const LABEL: &str = "longshore.test";
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// What containers may do where nobody has said anything.
+/// The runner's settings if nobody sets anything.
+fn defaults() -> RunnerSettings {
+    Loader::new(Sources::default()).read(Reader::runner).unwrap()
+}
+
+/// What containers may do if nobody sets anything.
 pub fn profile() -> Profile {
-    let defaults = Loader::new(Sources::default());
-    defaults.read(Reader::runner).unwrap().profile
+    defaults().profile
 }
 
 pub fn settings() -> RunnerSettings {
@@ -36,11 +40,6 @@ pub fn settings() -> RunnerSettings {
     let docker_host = std::env::var("DOCKER_HOST").ok();
     RunnerSettings {
         docker_host,
-        temp_dir: PathBuf::from("/tmp/runtime"),
-        limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
-        profile: profile(),
-        network: Network::Host,
-        allowed_networks: vec![Network::Host, Network::Bridge, Network::None],
         images: ImageSettings::new(|runtime| match runtime.language() {
             Language::Python => PYTHON.to_owned(),
             Language::JavaScript => NODE.to_owned(),
@@ -48,19 +47,12 @@ pub fn settings() -> RunnerSettings {
         pull_timeout: Duration::from_mins(2),
         timeout: Duration::from_mins(1),
         max_timeout: Duration::from_mins(1),
-        max_attempts: 3,
-        stop_timeout: Duration::from_secs(30),
         min_health_interval: Duration::from_secs(1),
-        max_concurrent_starts: 4,
         max_archive_bytes: 1 << 20,
         max_extracted_bytes: 1 << 20,
         max_entries: 100,
-        max_ratio: 200,
-        max_depth: 64,
-        max_name_bytes: 1024,
-        unpack_timeout: Duration::from_mins(2),
         max_result_bytes: 1 << 20,
-        engine_log: EngineLog { file_mb: 64, files: 2 },
+        ..defaults()
     }
 }
 
@@ -75,7 +67,8 @@ impl Bench {
     }
 
     pub async fn with(settings: &RunnerSettings) -> Self {
-        let engine = DockerOrchestrator::connect(settings, Progress::Log).await;
+        let engine =
+            DockerOrchestrator::connect(settings, Progress::Log, &Metrics::default()).await;
         let engine = engine.expect("these tests need a running Docker engine");
         for image in [PYTHON, NODE] {
             let is_here = engine.has_image(image).await.unwrap();
@@ -115,8 +108,8 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // A thread of its own, for a runtime cannot be blocked from within; and a connection of
-        // its own, for the proxy that the test may have used stands still meanwhile.
+        // A separate thread, because a runtime cannot be blocked from within; and a separate
+        // connection, because the proxy of the test may be stalled.
         let labels = self.labels();
         let swept = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -129,7 +122,8 @@ impl Drop for Bench {
 }
 
 async fn sweep(labels: &BTreeMap<String, String>) -> Result<(), EngineError> {
-    let engine = DockerOrchestrator::connect(&settings(), Progress::Log).await?;
+    let engine =
+        DockerOrchestrator::connect(&settings(), Progress::Log, &Metrics::default()).await?;
     for container in engine.list_containers(labels).await? {
         engine.remove(&container.id).await?;
     }
@@ -146,7 +140,7 @@ pub struct EngineProxy {
     serving: JoinSet<()>,
 }
 
-/// How many of something are under way, and how many there were at most.
+/// How many requests are under way, and how many there were at most.
 #[derive(Default)]
 struct Gauge {
     now: AtomicUsize,
@@ -180,7 +174,7 @@ impl EngineProxy {
         self.starts.most.load(Ordering::SeqCst)
     }
 
-    /// Breaks every connection, and every one that comes until the engine is restored.
+    /// Breaks every connection, and every new one until the engine is restored.
     pub fn cut(&mut self) {
         self.up.cancel();
         self.serve(CancellationToken::new(), false);
@@ -221,7 +215,7 @@ async fn forward(mut client: tokio::net::TcpStream, socket: PathBuf, starts: Arc
         starts.most.fetch_max(now, Ordering::SeqCst);
     }
     if engine.write_all(&request[..read]).await.is_ok() {
-        // How a connection ended is the test's business, not the proxy's.
+        // The test, not the proxy, cares how a connection ended.
         let _ended = tokio::io::copy_bidirectional(&mut client, &mut engine).await;
     }
     if is_start {

@@ -1,4 +1,4 @@
-//! Certificates of a test's own: an authority, and whatever it signs.
+//! Private certificates of a test: an authority, and certificates that it signs.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
-/// The user of a test's own broker, whom a certificate of a client names.
+/// The user of a test's private broker. A client certificate names this user.
 pub const USER: &str = "robust";
 
 /// Where servers find their files in their containers.
@@ -62,7 +62,7 @@ impl Authority {
     }
 }
 
-/// A folder with files in PEM, which a server in a container may read whoever it runs as.
+/// A folder with files in PEM. A server in a container may read it as any user.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -70,7 +70,7 @@ impl Folder {
     pub fn new(parent: &Path, name: &str) -> Self {
         let path = parent.join(name);
         std::fs::create_dir_all(&path).unwrap();
-        // What is around it is this user's alone; its mount is not.
+        // The folder around it belongs to this user; its mount does not.
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         Self(path)
     }

@@ -6,8 +6,9 @@ use bollard::Docker;
 use bollard::exec::StartExecResults;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ExecConfig, HostConfig};
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, KillContainerOptions,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptions,
 };
 use futures_util::TryStreamExt as _;
 
@@ -31,6 +32,28 @@ pub async fn of_namespace(docker: &Docker, namespace: &str) -> Vec<String> {
     with_labels(docker, &[(NAMESPACE_LABEL, namespace)]).await
 }
 
+/// The containers of the jobs of a namespace, without helpers such as compilers, and without those that
+/// wait for a job.
+pub async fn jobs_of_namespace(docker: &Docker, namespace: &str) -> Vec<String> {
+    let all = [(NAMESPACE_LABEL, namespace), ("runtime.managed", "true")];
+    let waiting = waiting_in_namespace(docker, namespace).await;
+    let all = with_labels(docker, &all).await.into_iter();
+    all.filter(|container| !waiting.contains(container)).collect()
+}
+
+/// The containers of a namespace that wait for a job.
+pub async fn waiting_in_namespace(docker: &Docker, namespace: &str) -> Vec<String> {
+    let label = format!("{NAMESPACE_LABEL}={namespace}");
+    let name = format!("^/{namespace}\\.warm\\.[0-9a-f]{{32}}$");
+    let filters = HashMap::from([
+        ("label".to_owned(), vec![label, "runtime.warm".to_owned()]),
+        ("name".to_owned(), vec![name]),
+    ]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let found = docker.list_containers(Some(options)).await.unwrap();
+    found.into_iter().filter_map(|container| container.id).collect()
+}
+
 /// Everything that the engine knows about the one container of a job.
 pub async fn of_job(docker: &Docker, namespace: &str, id: &str) -> ContainerInspectResponse {
     let found = with_labels(docker, &[(NAMESPACE_LABEL, namespace), ("runtime.id", id)]).await;
@@ -38,6 +61,25 @@ pub async fn of_job(docker: &Docker, namespace: &str, id: &str) -> ContainerInsp
         panic!("{} containers of the job {id}, not one: {found:?}", found.len());
     };
     docker.inspect_container(container, None::<InspectContainerOptions>).await.unwrap()
+}
+
+/// Ends one container of the jobs of a namespace as somebody else would, with `docker kill` or `docker stop`. It
+/// may have ended, or there may be none.
+pub async fn end_one(docker: &Docker, namespace: &str, is_killed: bool) {
+    let label = format!("{NAMESPACE_LABEL}={namespace}");
+    let filters = HashMap::from([("label", vec![label, "runtime.managed=true".to_owned()])]);
+    let options = ListContainersOptionsBuilder::default().filters(&filters).build();
+    let Ok(running) = docker.list_containers(Some(options)).await else { return };
+    for container in running.into_iter().filter_map(|container| container.id) {
+        let ended = if is_killed {
+            docker.kill_container(&container, None::<KillContainerOptions>).await
+        } else {
+            docker.stop_container(&container, None::<StopContainerOptions>).await
+        };
+        if ended.is_ok() {
+            return;
+        }
+    }
 }
 
 /// Whether a container runs.
@@ -48,7 +90,7 @@ pub async fn is_running(docker: &Docker, container: &str) -> bool {
     }
 }
 
-/// Runs a command in a container that runs, to a good end.
+/// Runs a command in a running container. It must succeed.
 pub async fn exec(docker: &Docker, container: &str, command: &[&str]) {
     let config = ExecConfig {
         attach_stdout: Some(true),
@@ -66,7 +108,7 @@ pub async fn exec(docker: &Docker, container: &str, command: &[&str]) {
     assert_eq!(code, Some(0), "{command:?}: {said:?}");
 }
 
-/// Starts a container that is none of Longshore's, with `labels` of its own choice.
+/// Starts a container that does not belong to Longshore, with the given `labels`.
 pub async fn start_foreign(docker: &Docker, namespace: &str, labels: &[(&str, &str)]) -> String {
     let mut all: HashMap<_, _> =
         labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
@@ -87,14 +129,19 @@ pub async fn start_foreign(docker: &Docker, namespace: &str, labels: &[(&str, &s
     created.id
 }
 
-/// Removes whatever a test has left, its own containers included.
+/// Removes everything that a test has left, including its own containers.
 pub async fn sweep(docker: &Docker, namespace: &str) {
     for label in [NAMESPACE_LABEL, TEST_LABEL] {
         for container in with_labels(docker, &[(label, namespace)]).await {
-            let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-            if let Err(error) = docker.remove_container(&container, Some(force)).await {
-                eprintln!("remove container {container}: {error}");
-            }
+            remove(docker, &container).await;
         }
+    }
+}
+
+/// Removes a container, running or not, and its volumes.
+async fn remove(docker: &Docker, container: &str) {
+    let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    if let Err(error) = docker.remove_container(container, Some(force)).await {
+        eprintln!("remove container {container}: {error}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a namespace says: every status and result event, kept from before the worker starts.
+//! Every status and result event of a namespace, from before the worker starts.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::TaskTracker;
 
-/// How long an event may take that a test waits for.
+/// How long a test waits for an event.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One event, as it arrived.
@@ -100,7 +100,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Subscribes to everything that `namespace` will say.
+    /// Subscribes to all events of `namespace`.
     pub async fn subscribe(connection: &Connection, namespace: &str) -> Self {
         let channel = connection.create_channel().await.unwrap();
         let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
@@ -134,12 +134,12 @@ impl Events {
         Self { seen, _reading: AbortOnDropHandle::new(reading), _channel: channel }
     }
 
-    /// The first event that is meant, or the next one to come; panics with all that was seen.
+    /// The first matching event, seen or still to come. Panics with all events that were seen.
     pub async fn wait_for(&self, what: &str, is_meant: impl Fn(&Seen) -> bool) -> Seen {
         self.wait_for_nth(what, 1, is_meant).await
     }
 
-    /// The event number `nth` of those that are meant; the first is 1.
+    /// The `nth` matching event; the first is 1.
     pub async fn wait_for_nth(
         &self,
         what: &str,
@@ -178,7 +178,7 @@ impl Events {
         self.seen.borrow().clone()
     }
 
-    /// Every result so far, of whichever job.
+    /// Every result so far, of any job.
     pub fn all_results(&self) -> Vec<Seen> {
         self.seen.borrow().iter().filter(|seen| seen.is_result()).cloned().collect()
     }
@@ -189,8 +189,8 @@ impl Events {
         self.seen.borrow().iter().filter(is_its).cloned().collect()
     }
 
-    /// The states of a job so far, in order, without repeats: an event whose confirm was lost comes
-    /// again under its id.
+    /// The states of a job so far, in order, without repeats. An event whose confirm was lost comes
+    /// again with the same id.
     pub fn states_of(&self, id: &str) -> Vec<String> {
         let all = self.seen.borrow();
         let mut told = BTreeSet::new();
@@ -199,7 +199,7 @@ impl Events {
         ours.filter_map(Seen::state).map(str::to_owned).collect()
     }
 
-    /// What was seen, a line an event, for a failing test.
+    /// What was seen, one line for each event, for a failing test.
     fn told(&self) -> String {
         let all = self.seen.borrow();
         let mut text = format!("{} events were seen:", all.len());

@@ -12,10 +12,11 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-/// Bytes of a frame beside its payload: type, channel and size before it, one byte after it.
+/// Bytes of a frame in addition to its payload: type, channel and size before it, one byte after
+/// it.
 const HEAD: usize = 7;
 
-/// What a client that speaks first says before its first frame.
+/// What a client sends before its first frame.
 const PROTOCOL_HEADER: usize = 8;
 
 /// A part of the name of a worker's connection for locks.
@@ -28,7 +29,7 @@ pub enum Which {
     Locks,
 }
 
-/// Where in what the broker says: behind which frame, or within a body.
+/// Where the connection breaks: after a frame of the broker, or within a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     Method,
@@ -44,7 +45,7 @@ pub type Point = (Which, (u16, u16), Part);
 pub enum Break {
     /// Both sides see its end.
     Cut,
-    /// The broker says nothing more, and the connection stays open.
+    /// The broker's data stops, and the connection stays open.
     Stall,
 }
 
@@ -99,17 +100,17 @@ impl FrameProxy {
         self.line.seen.lock().unwrap().clone()
     }
 
-    /// Breaks the connection on which the next such frame comes, there.
+    /// Breaks the connection at the next such frame.
     pub fn arm(&self, point: Point, how: Break) {
         *self.line.armed.lock().unwrap() = Some((point, how));
     }
 
-    /// Whether what was armed has happened.
+    /// Whether the armed break has happened.
     pub fn has_fired(&self) -> bool {
         self.line.armed.lock().unwrap().is_none()
     }
 
-    /// Cuts all connections of a kind that there are now.
+    /// Cuts all current connections of a kind.
     pub fn cut(&self, which: Which) {
         self.line.cuts.send_modify(|(work, locks)| match which {
             Which::Work => *work += 1,
@@ -146,7 +147,7 @@ async fn carry(client: TcpStream, line: Arc<Line>) {
     }
 }
 
-/// Passes on what the client says, and learns from its first words what the connection is for.
+/// Passes on the client's data, and learns from its first bytes what the connection is for.
 async fn ask(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_for_locks: &AtomicBool) {
     let mut piece = vec![0; 16 * 1024];
     let mut heard = Vec::new();
@@ -164,7 +165,7 @@ async fn ask(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_for_locks: &Ato
     }
 }
 
-/// Passes on what the broker says, frame by frame.
+/// Passes on the broker's data, frame by frame.
 async fn answer(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -173,7 +174,7 @@ async fn answer(
 ) {
     let mut buffer = Vec::new();
     let mut piece = vec![0; 16 * 1024];
-    // The last method of each channel, which a header and a body belong to.
+    // The last method of each channel: headers and bodies belong to it.
     let mut methods = std::collections::BTreeMap::new();
     while let Ok(length @ 1..) = from.read(&mut piece).await {
         buffer.extend_from_slice(&piece[..length]);
@@ -212,14 +213,14 @@ async fn answer(
 }
 
 impl Line {
-    /// Notes a frame; gives it where the connection is to be broken there.
+    /// Notes a frame. Returns it if the connection must break there.
     fn meet(&self, point: Point) -> Option<Point> {
         self.seen.lock().unwrap().insert(point);
         self.armed.lock().unwrap().filter(|(armed, _)| *armed == point).map(|(armed, _)| armed)
     }
 }
 
-/// The first frame, where all of it is there.
+/// The first frame, if it is complete.
 fn take_frame(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
     let size = buffer.get(3..HEAD)?;
     let size = usize::try_from(u32::from_be_bytes(size.try_into().unwrap())).unwrap();

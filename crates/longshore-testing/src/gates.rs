@@ -1,4 +1,4 @@
-//! A line to an HTTP server on which single requests are held until a test lets them pass.
+//! A proxy to an HTTP server that holds single requests until a test lets them pass.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -18,20 +18,21 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// What ends the head of a request.
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
-/// How an answer begins that says that a condition has failed, and how one that says that it was written.
+/// The beginning of an answer that says that a condition has failed, and of one that says that the
+/// object was written.
 const FAILED_CONDITION: &[u8] = b"HTTP/1.1 412 Precondition Failed\r\n";
 const TAKEN_WRITE: &[u8] = b"HTTP/1.1 200 OK\r\nETag: \"taken\"\r\n";
 
 /// How far a gate is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// Nothing has come yet; it would be held.
+    /// No request has come yet. The next one will be held.
     Closed,
     /// A request waits.
     Reached,
-    /// Whatever comes passes.
+    /// Every request passes.
     Open,
-    /// The server has answered what waited.
+    /// The server has answered the request that waited.
     Answered,
 }
 
@@ -44,13 +45,13 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Waits until a request stands before the gate.
+    /// Waits until a request is at the gate.
     pub async fn reached(&self) {
         self.until(Stage::Reached).await;
     }
 
-    /// Waits until a request stands before the gate, lets it pass and waits for its answer. What
-    /// comes later passes at once.
+    /// Waits until a request is at the gate, lets it pass and waits for its answer. Later requests
+    /// pass at once.
     pub async fn pass(&self) {
         self.reached().await;
         self.advance(Stage::Open);
@@ -84,7 +85,7 @@ pub struct GatedLine {
 struct Line {
     target: SocketAddr,
     gates: Mutex<Vec<Arc<Gate>>>,
-    /// What the paths have in them whose failed conditions the client does not hear of.
+    /// Parts of paths. The client is not told of failed conditions on such a path.
     forgiven: Mutex<Option<String>>,
     tasks: TaskTracker,
     ended: CancellationToken,
@@ -121,9 +122,9 @@ impl GatedLine {
         gate
     }
 
-    /// Says of writes whose path has `part` in it that they were done, though their condition failed:
-    /// to the client, as a store that ignores conditions. (It signs the condition, which therefore
-    /// cannot be taken out on the way.)
+    /// Answers that writes to a path with `part` were done, although their condition failed. To the
+    /// client, this looks like a store that ignores conditions. (The proxy cannot remove the
+    /// condition, because the client signs it.)
     pub fn forgive(&self, part: &str) {
         *self.line.forgiven.lock().unwrap() = Some(part.to_owned());
     }
@@ -144,7 +145,7 @@ async fn carry(client: TcpStream, line: Arc<Line>) {
     let Ok(server) = TcpStream::connect(line.target).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // A client sends its next request when it has the answer, so one is under way at a time.
+    // A client sends its next request when it has the answer, so only one is under way.
     let asked = Mutex::new(Asked::default());
     tokio::select! {
         _ = pass_requests(from_client, to_server, &line, &asked) => {}
@@ -152,7 +153,7 @@ async fn carry(client: TcpStream, line: Arc<Line>) {
     }
 }
 
-/// What is to be done with the answer to the request that is under way.
+/// What to do with the answer to the request that is under way.
 #[derive(Default)]
 struct Asked {
     gate: Option<Arc<Gate>>,
@@ -182,7 +183,7 @@ async fn pass_requests(
                         opened.map_err(|_| Closed)?;
                         break;
                     }
-                    // One whose client has gone must not be carried out later.
+                    // A request whose client has gone must not be carried out later.
                     read = read_more(&mut from, &mut buffer) => read?,
                 }
             }
@@ -227,7 +228,7 @@ async fn pass_answers(
     }
 }
 
-/// How long the first request is, head and body, in bytes; none where its head is not whole.
+/// The length of the first request, head and body, in bytes; `None` if its head is not complete.
 fn length_of(buffer: &[u8]) -> Option<usize> {
     let end = buffer.windows(END_OF_HEAD.len()).position(|four| four == END_OF_HEAD)?;
     let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
@@ -237,7 +238,7 @@ fn length_of(buffer: &[u8]) -> Option<usize> {
 }
 
 impl Line {
-    /// The gate that the first request of `buffer` stands before.
+    /// The gate at which the first request of `buffer` is.
     fn gate_of(&self, buffer: &[u8]) -> Option<Arc<Gate>> {
         let (method, path) = method_and_path(buffer)?;
         let gates = self.gates.lock().unwrap();
@@ -245,7 +246,7 @@ impl Line {
         gates.iter().find(is_meant).cloned()
     }
 
-    /// Whether the first request of `buffer` is a write whose failed condition is not to be heard of.
+    /// Whether the first request of `buffer` is a write whose failed condition must be hidden.
     fn forgives(&self, buffer: &[u8]) -> bool {
         let forgiven = self.forgiven.lock().unwrap();
         let asked = method_and_path(buffer).zip(forgiven.as_ref());

@@ -1,4 +1,4 @@
-//! A publisher who may do nothing but publish jobs of one namespace.
+//! A publisher who may only publish jobs of one namespace.
 
 use reqwest::Method;
 use serde_json::json;

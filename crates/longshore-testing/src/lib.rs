@@ -1,9 +1,9 @@
 //! What the tests of Longshore share.
 //!
-//! [`hostile`] is what strangers could send, [`checks`] what must hold of it. With the feature `servers`: a
-//! [`scene::Scene`] is a namespace of its own on the real broker, store and engine; from it come
-//! [`worker::Worker`]s, which are the real program, and [`events::Events`], which is all that they
-//! say. A server that is missing fails a test; nothing is ever skipped.
+//! [`hostile`] has what strangers could send, and [`checks`] what must hold for it. With the
+//! feature `servers`, a [`scene::Scene`] is a private namespace on the real broker, store and
+//! engine. It makes [`worker::Worker`]s, which are the real program, and has their
+//! [`events::Events`]. A missing server fails a test. No test is skipped.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
@@ -25,11 +25,19 @@ pub mod frames;
 #[cfg(feature = "servers")]
 pub mod gates;
 #[cfg(feature = "servers")]
+pub mod http_proxy;
+#[cfg(feature = "servers")]
 pub mod least_rights;
 #[cfg(feature = "servers")]
 pub mod messages;
 #[cfg(feature = "servers")]
+pub mod observer;
+#[cfg(feature = "servers")]
 pub mod own_broker;
+#[cfg(feature = "servers")]
+pub mod own_cluster;
+#[cfg(feature = "servers")]
+pub mod own_disk;
 #[cfg(feature = "servers")]
 pub mod own_store;
 #[cfg(feature = "servers")]
@@ -67,7 +75,7 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The folder in which cargo puts what it builds in this profile, such as `target/debug`: a test's own program lies
+/// The folder for cargo's output in this profile, such as `target/debug`. A test's own program is
 /// in a folder of it.
 #[cfg(feature = "servers")]
 fn built() -> std::path::PathBuf {
@@ -75,13 +83,13 @@ fn built() -> std::path::PathBuf {
     own.ancestors().nth(2).unwrap().to_owned()
 }
 
-/// The program `longshore`, as cargo built it beside the test or benchmark that asks.
+/// The program `longshore` that cargo built together with the calling test or benchmark.
 #[cfg(feature = "servers")]
 pub fn program() -> std::path::PathBuf {
     built().join("longshore")
 }
 
-/// A folder for what a test wants to find again the next time.
+/// A folder for files that a test needs again the next time.
 #[cfg(feature = "servers")]
 fn kept() -> std::path::PathBuf {
     built().with_file_name("tmp")

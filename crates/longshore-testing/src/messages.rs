@@ -1,4 +1,4 @@
-//! What a test publishes in a scene, and what it finds among the dead letters.
+//! Publishes messages in a scene, and reads the dead letters.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl Scene {
         self.publish("stop", message.to_string().as_bytes(), BasicProperties::default()).await;
     }
 
-    /// Publishes whatever it is; a queue must take it.
+    /// Publishes any body. A queue must take it.
     pub async fn publish(&self, key: &str, body: &[u8], properties: BasicProperties) {
         let exchange = format!("{}.jobs", self.namespace);
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
@@ -77,13 +77,14 @@ impl Scene {
         self.events.result_of(message["id"].as_str().unwrap()).await
     }
 
-    /// The durable queues of this scene that hold messages, and how many. What a worker had taken
-    /// without an ack is back there when it has ended.
+    /// The durable queues of this scene that have messages, and how many. When a worker has ended,
+    /// messages that it did not acknowledge are back in their queue.
     pub async fn waiting_messages(&self) -> Vec<(String, u32)> {
         let mut waiting = Vec::new();
         let queues = Management::new().names("queues", &format!("{}.", self.namespace)).await;
         for name in queues.unwrap() {
-            // Locks are gone with their worker, though the management interface may lag behind.
+            // Locks end with their worker, but the management interface may report them a little
+            // longer.
             if name.ends_with(".lock") {
                 continue;
             }

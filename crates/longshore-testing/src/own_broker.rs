@@ -1,4 +1,4 @@
-//! A RabbitMQ of the test's own, which it may start, stop and start again.
+//! A private RabbitMQ of a test, which the test may start, stop and start again.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,50 +12,40 @@ use bollard::query_parameters::{
     StopContainerOptionsBuilder,
 };
 use futures_util::StreamExt as _;
-use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions,
-};
-use lapin::types::FieldTable;
-use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
-};
-use longshore::broker::REASON_HEADER;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::sleep;
 
 use super::certificates::{Folder, IN_CONTAINER, USER};
 use super::engine::TEST_LABEL;
-use super::events::{PATIENCE, Seen};
+use super::events::Seen;
+use super::observer::Observer;
 use super::servers::free_port;
+
+/// How often `rabbitmqctl` is tried again.
+const CONTROL_TRIES: u32 = 3;
 
 const IMAGE: &str = "rabbitmq:4-management";
 
-/// A word that stands nowhere else, so that it is found wherever it gets to.
+/// A unique word, to find it wherever it appears.
 pub const PASSWORD: &str = "canary-of-the-broker-4d1f";
 
-/// The file with what is enabled beside the broker itself.
+/// The file with the enabled plugins.
 const PLUGINS: &str = "enabled_plugins";
 
-/// The file that opens the listener for TLS, which lets in only who has a certificate.
+/// The file that opens the listener for TLS, which accepts only clients with a certificate.
 const CONFIG: &str = "20-tls.conf";
 
-/// How long one attempt to connect may take while the broker boots.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A broker in a container of its own, on a port of this machine. What is said on it is kept in a
-/// durable queue, so that no event is missed when it is restarted.
+/// A broker in its own container, on a port of this machine.
 pub struct OwnBroker {
     docker: Docker,
     container: String,
     port: u16,
     tls_port: Option<u16>,
-    namespace: String,
-    seen: Vec<Seen>,
+    events: Observer,
 }
 
 impl OwnBroker {
-    /// Makes the container, and does not start it. It goes with what else the engine has of
+    /// Makes the container, and does not start it. It is removed with the other containers of
     /// `namespace`.
     pub async fn create(docker: &Docker, namespace: &str) -> Self {
         Self::make(docker, namespace, None, &[]).await
@@ -68,8 +58,8 @@ impl OwnBroker {
         Self::make(docker, namespace, None, &more).await
     }
 
-    /// The same with a second port for TLS, with the server's certificate in this folder. Who comes
-    /// there must show a certificate of the folder's authority, which may say who comes.
+    /// The same with a second port for TLS, with the server's certificate in this folder. A client
+    /// must show a certificate of the folder's authority, and may be identified by it.
     pub async fn create_with_tls(docker: &Docker, namespace: &str, tls: &Folder) -> Self {
         let options = [
             "listeners.ssl.default = 5671".to_owned(),
@@ -94,7 +84,6 @@ impl OwnBroker {
         more_env: &[String],
     ) -> Self {
         let docker = docker.clone();
-        let namespace = namespace.to_owned();
         let (port, tls_port) = (free_port(), tls.map(|_| free_port()));
         let bound = |port: u16| {
             let host_ip = Some("127.0.0.1".to_owned());
@@ -118,17 +107,17 @@ impl OwnBroker {
         let mut env = vec![
             format!("RABBITMQ_DEFAULT_USER={USER}"),
             format!("RABBITMQ_DEFAULT_PASS={PASSWORD}"),
-            // A fixed name, for its data is kept under it.
+            // A fixed name, because the broker keeps its data under it.
             "RABBITMQ_NODENAME=rabbit@localhost".to_owned(),
         ];
         env.extend_from_slice(more_env);
         let body = ContainerCreateBody {
             image: Some(IMAGE.to_owned()),
             env: Some(env),
-            // The image names the port of TLS in nothing of its own.
+            // The image does not expose the port for TLS.
             exposed_ports: Some(ports.keys().cloned().collect()),
-            // A sweep of the namespace removes it, also after a panic.
-            labels: Some(HashMap::from([(TEST_LABEL.to_owned(), namespace.clone())])),
+            // The clean-up of the namespace removes it, also after a panic.
+            labels: Some(HashMap::from([(TEST_LABEL.to_owned(), namespace.to_owned())])),
             host_config: Some(HostConfig {
                 port_bindings: Some(ports),
                 binds,
@@ -138,12 +127,13 @@ impl OwnBroker {
             ..Default::default()
         };
         let created = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap();
-        Self { docker, container: created.id, port, tls_port, namespace, seen: Vec::new() }
+        let events = Observer::new(vec![url_of(port)], namespace);
+        Self { docker, container: created.id, port, tls_port, events }
     }
 
     /// Its AMQP URL.
     pub fn url(&self) -> String {
-        format!("amqp://{USER}:{PASSWORD}@127.0.0.1:{}/%2f", self.port)
+        url_of(self.port)
     }
 
     /// Its AMQP URL over TLS, under this name of the machine.
@@ -156,52 +146,41 @@ impl OwnBroker {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Starts it, waits until it lets us in, and keeps what is said from then on.
+    /// Starts it, waits until it accepts a login, and keeps all events from then on.
     pub async fn start(&self) {
         let options = None::<StartContainerOptions>;
         self.docker.start_container(&self.container, options).await.unwrap();
-        let (_connection, channel) = self.connect().await;
-        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-        let queue = self.observer();
-        let arguments = FieldTable::default();
-        channel.queue_declare(queue.as_str().into(), durable, arguments.clone()).await.unwrap();
-        for exchange in ["status", "results"] {
-            let exchange = format!("{}.{exchange}", self.namespace);
-            let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
-            let (kind, name) = (ExchangeKind::Topic, exchange.as_str());
-            let declared =
-                channel.exchange_declare(name.into(), kind, durable, arguments.clone()).await;
-            declared.unwrap();
-            let options = QueueBindOptions::default();
-            let bound = channel.queue_bind(
-                queue.as_str().into(),
-                name.into(),
-                "#".into(),
-                options,
-                arguments.clone(),
-            );
-            bound.await.unwrap();
-        }
+        self.events.begin().await;
     }
 
-    /// Stops it; what is durable is there again after [`OwnBroker::start`].
+    /// Stops it. Durable messages are back after [`OwnBroker::start`].
     pub async fn stop(&self) {
         let options = StopContainerOptionsBuilder::default().t(30).build();
         self.docker.stop_container(&self.container, Some(options)).await.unwrap();
     }
 
-    /// Kills it; what was confirmed is there again after [`OwnBroker::start`].
+    /// Kills it. Confirmed messages are back after [`OwnBroker::start`].
     pub async fn kill(&self) {
         let options = None::<KillContainerOptions>;
         self.docker.kill_container(&self.container, options).await.unwrap();
-        // Until the engine knows, a start would do nothing.
+        // Until the engine has noticed the end, a start would do nothing.
         while super::engine::is_running(&self.docker, &self.container).await {
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Has its `rabbitmqctl` do something.
+    /// Runs its `rabbitmqctl`; again where a busy engine cannot start it.
     pub async fn control(&self, arguments: &[&str]) {
+        for _ in 0..CONTROL_TRIES {
+            if self.controlled(arguments).await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        self.controlled(arguments).await.unwrap_or_else(|said| panic!("rabbitmqctl: {said}"));
+    }
+
+    async fn controlled(&self, arguments: &[&str]) -> Result<(), String> {
         let command = std::iter::once("rabbitmqctl").chain(arguments.iter().copied());
         let options = ExecConfig {
             cmd: Some(command.map(str::to_owned).collect()),
@@ -214,86 +193,41 @@ impl OwnBroker {
         let StartExecResults::Attached { output, .. } = started else { panic!("not attached") };
         let said: Vec<_> = output.map(|piece| piece.unwrap().to_string()).collect().await;
         let ended = self.docker.inspect_exec(&created.id).await.unwrap();
-        assert_eq!(ended.exit_code, Some(0), "rabbitmqctl {arguments:?}: {}", said.concat());
+        let is_done = ended.exit_code == Some(0);
+        is_done.then_some(()).ok_or_else(|| format!("{arguments:?}: {}", said.concat()))
     }
 
-    /// Publishes a message for the workers; a queue must take it.
+    /// As [`Observer::publish`].
     pub async fn publish(&self, key: &str, message: &Value) {
-        let (_connection, channel) = self.connect().await;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        let exchange = format!("{}.jobs", self.namespace);
-        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let properties = BasicProperties::default()
-            .with_delivery_mode(2)
-            .with_message_id(uuid::Uuid::new_v4().to_string().into());
-        let body = message.to_string();
-        let (to, key) = (exchange.as_str().into(), key.into());
-        let published = channel.basic_publish(to, key, options, body.as_bytes(), properties).await;
-        let confirmed = published.unwrap().await.unwrap();
-        assert!(matches!(confirmed, Confirmation::Ack(None)), "{confirmed:?}");
+        self.events.publish(key, message).await;
     }
 
-    /// The messages among the dead letters: the reason, and all there is.
+    /// As [`Observer::dead_letters`].
     pub async fn dead_letters(&self) -> Vec<(String, String)> {
-        let (_connection, channel) = self.connect().await;
-        let (queue, options) =
-            (format!("{}.dead", self.namespace), BasicGetOptions { no_ack: true });
-        let mut found = Vec::new();
-        while let Some(got) = channel.basic_get(queue.as_str().into(), options).await.unwrap() {
-            let headers = got.delivery.properties.headers().clone().unwrap_or_default();
-            let reason = headers.inner().get(REASON_HEADER).unwrap();
-            let body = String::from_utf8_lossy(&got.delivery.data).into_owned();
-            found.push((format!("{reason:?}"), body));
-        }
-        found
+        self.events.dead_letters().await
     }
 
-    /// Every event that was said so far.
+    /// As [`Observer::seen`].
     pub async fn seen(&mut self) -> &[Seen] {
-        let (_connection, channel) = self.connect().await;
-        let (queue, options) = (self.observer(), BasicGetOptions { no_ack: true });
-        while let Some(got) = channel.basic_get(queue.as_str().into(), options).await.unwrap() {
-            self.seen.push(Seen::of(&got.delivery));
-        }
-        &self.seen
+        self.events.seen().await
     }
 
-    /// The first event that is meant, or the next one to come.
+    /// As [`Observer::wait_for`].
     pub async fn wait_for(&mut self, what: &str, is_meant: impl Fn(&Seen) -> bool) -> Seen {
-        let begun = Instant::now();
-        loop {
-            let seen = self.seen().await;
-            if let Some(found) = seen.iter().find(|one| is_meant(one)) {
-                return found.clone();
-            }
-            let keys: Vec<_> = seen.iter().map(|one| &one.routing_key).collect();
-            assert!(begun.elapsed() < PATIENCE, "no {what}; seen: {keys:#?}");
-            sleep(Duration::from_millis(300)).await;
-        }
+        self.events.wait_for(what, is_meant).await
     }
 
-    /// The result of a job.
+    /// As [`Observer::result_of`].
     pub async fn result_of(&mut self, id: &str) -> Seen {
-        let is_result = |seen: &Seen| seen.is_result() && seen.subject() == Some(id);
-        self.wait_for(&format!("result of {id}"), is_result).await
+        self.events.result_of(id).await
     }
 
-    /// The queue that keeps what is said.
+    /// The queue that keeps the events.
     pub fn observer(&self) -> String {
-        format!("{}.observer", self.namespace)
+        self.events.queue()
     }
+}
 
-    async fn connect(&self) -> (Connection, Channel) {
-        let begun = Instant::now();
-        loop {
-            let url = self.url();
-            let connecting = Connection::connect(&url, ConnectionProperties::default());
-            if let Ok(Ok(connection)) = timeout(CONNECT_TIMEOUT, connecting).await {
-                let channel = connection.create_channel().await.unwrap();
-                return (connection, channel);
-            }
-            assert!(begun.elapsed() < PATIENCE, "the test's own broker does not start");
-            sleep(Duration::from_millis(300)).await;
-        }
-    }
+fn url_of(port: u16) -> String {
+    format!("amqp://{USER}:{PASSWORD}@127.0.0.1:{port}/%2f")
 }

@@ -1,4 +1,4 @@
-//! An object store of the test's own, which it may start, stop and start again.
+//! A private object store of a test, which the test may start, stop and start again.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,8 +23,8 @@ use super::servers::free_port;
 
 const IMAGE: &str = "chrislusf/seaweedfs:4.48";
 
-/// Time between SIGTERM and SIGKILL, in seconds: it does not end by itself, and what it has
-/// acknowledged survives.
+/// Time between SIGTERM and SIGKILL, in seconds. The store does not end by itself, and acknowledged
+/// objects survive.
 const STOP_SECONDS: i32 = 2;
 
 /// The local stack's way to run it, with little room.
@@ -41,18 +41,18 @@ const ARGUMENTS: [&str; 10] = [
     "-master.telemetry=false",
 ];
 
-/// A SeaweedFS in a container of its own, on a port of this machine.
+/// A SeaweedFS in its own container, on a port of this machine.
 pub struct OwnStore {
     docker: Docker,
     container: String,
     port: u16,
-    /// The file with its authority, where it speaks TLS.
+    /// The file with its authority, if it uses TLS.
     ca: Option<PathBuf>,
     credentials: StoreSettings,
 }
 
 impl OwnStore {
-    /// Makes the container, and does not start it. It goes with what else the engine has of
+    /// Makes the container, and does not start it. It is removed with the other containers of
     /// `namespace`.
     pub async fn create(docker: &Docker, namespace: &str) -> Self {
         Self::make(docker, namespace, None, s3::settings()).await
@@ -100,7 +100,7 @@ impl OwnStore {
                 format!("AWS_ACCESS_KEY_ID={}", credentials.access_key),
                 format!("AWS_SECRET_ACCESS_KEY={}", credentials.secret_key),
             ]),
-            // A sweep of the namespace removes it, also after a panic.
+            // The clean-up of the namespace removes it, also after a panic.
             labels: Some(HashMap::from([(TEST_LABEL.to_owned(), namespace.to_owned())])),
             host_config: Some(HostConfig {
                 port_bindings: Some(HashMap::from([("8333/tcp".to_owned(), Some(vec![bound]))])),
@@ -135,7 +135,7 @@ impl OwnStore {
         self.docker.start_container(&self.container, options).await.unwrap();
     }
 
-    /// Starts it, and waits until its buckets are there.
+    /// Starts it, and waits until its buckets exist.
     pub async fn start(&self) {
         self.boot().await;
         let store = S3Store::new(&self.settings()).unwrap();
@@ -146,7 +146,7 @@ impl OwnStore {
         }
     }
 
-    /// Stops it; what it has acknowledged is there again after [`OwnStore::start`].
+    /// Stops it. Acknowledged objects are back after [`OwnStore::start`].
     pub async fn stop(&self) {
         let options = StopContainerOptionsBuilder::default().t(STOP_SECONDS).build();
         self.docker.stop_container(&self.container, Some(options)).await.unwrap();

@@ -68,7 +68,7 @@ fn busy(stat: &str) -> Duration {
     Duration::from_secs(1) * ticks.iter().sum::<u32>() / TICKS_PER_SECOND
 }
 
-/// CPU time of all processes of a name; one that ends meanwhile counts nothing.
+/// CPU time of all processes with a name. A process that ends during the count is left out.
 fn of_all(name: &str) -> Duration {
     let folders = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     let stats = folders.filter_map(|folder| std::fs::read_to_string(folder.join("stat")).ok());

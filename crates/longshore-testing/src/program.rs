@@ -32,7 +32,7 @@ pub const NODE_BOT: Program =
     Program { runtime: "nodejs20", entrypoint: "bot", script: "main.js", is_long_running: true };
 
 impl Program {
-    /// A start message with nothing that could be left out.
+    /// A start message with only the required fields.
     pub fn message(&self, id: &str, file_path: &str) -> Value {
         json!({
             "id": id,
@@ -47,7 +47,7 @@ impl Program {
     }
 }
 
-/// A Python bot that says `up` and a number a moment, until it is stopped.
+/// A Python bot that prints `up` and then numbers until it is stopped.
 pub const PYTHON_TICKER: &str = r#"
 import time
 def main(id, config):

@@ -17,15 +17,15 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// What the network does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weather {
-    /// It carries.
+    /// It carries data.
     Fair,
-    /// It carries nothing, and says nothing about it: connections stay open.
+    /// It carries nothing, and connections stay open.
     Stalled,
     /// It has closed every connection, and closes new ones.
     Cut,
 }
 
-/// What happens after so many bytes from the server.
+/// What happens after this many bytes from the server.
 struct Limit {
     bytes: usize,
     then_stall: bool,
@@ -44,6 +44,8 @@ struct Line {
     weather: watch::Sender<Weather>,
     limit: Mutex<Option<Limit>>,
     connections: AtomicUsize,
+    /// Connections with a lower number than this carry nothing.
+    frozen: watch::Sender<usize>,
     tasks: TaskTracker,
     ended: CancellationToken,
 }
@@ -59,6 +61,7 @@ impl Proxy {
             weather: watch::Sender::new(Weather::Fair),
             limit: Mutex::new(None),
             connections: AtomicUsize::new(0),
+            frozen: watch::Sender::new(0),
             tasks: TaskTracker::new(),
             ended: ended.clone(),
         });
@@ -85,24 +88,31 @@ impl Proxy {
         self.line.weather.send_replace(Weather::Cut);
     }
 
-    /// Carries nothing more, with every connection left open.
+    /// Carries no more data, and leaves every connection open.
     pub fn stall(&self) {
         self.line.weather.send_replace(Weather::Stalled);
     }
 
-    /// Carries again: stalled connections go on, cut ones must be made anew.
+    /// Carries no more data over the connections that are there, and leaves them open. New ones are
+    /// fine.
+    pub fn freeze_present(&self) {
+        self.line.frozen.send_replace(self.connections());
+    }
+
+    /// Carries data again. Stalled connections go on; cut ones must be made again.
     pub fn restore(&self) {
         self.limit(None);
+        self.line.frozen.send_replace(0);
         self.line.weather.send_replace(Weather::Fair);
     }
 
-    /// Lets the server say `bytes` more, over all connections, and breaks the one that goes beyond.
-    /// Those after it carry again: 0 loses just the next answer.
+    /// Lets the server send `bytes` more, over all connections, and breaks the one that goes
+    /// beyond. Later connections work again: 0 loses only the next answer.
     pub fn break_after(&self, bytes: usize) {
         self.limit(Some(Limit { bytes, then_stall: false }));
     }
 
-    /// Lets the server say `bytes` more, over all connections, and stalls.
+    /// Lets the server send `bytes` more, over all connections, and stalls.
     pub fn stall_after(&self, bytes: usize) {
         self.limit(Some(Limit { bytes, then_stall: true }));
     }
@@ -114,8 +124,8 @@ impl Proxy {
 
 async fn accept(listener: TcpListener, line: Arc<Line>) {
     while let Ok((client, _)) = listener.accept().await {
-        line.connections.fetch_add(1, Ordering::SeqCst);
-        let carried = carry(client, Arc::clone(&line));
+        let number = line.connections.fetch_add(1, Ordering::SeqCst);
+        let carried = carry(client, number, Arc::clone(&line));
         let ended = line.ended.clone();
         line.tasks.spawn(async move {
             ended.run_until_cancelled_owned(carried).await;
@@ -127,15 +137,15 @@ async fn accept(listener: TcpListener, line: Arc<Line>) {
 struct Broken;
 
 /// One connection, until both sides have ended it or the line breaks.
-async fn carry(client: TcpStream, line: Arc<Line>) {
+async fn carry(client: TcpStream, number: usize, line: Arc<Line>) {
     let mut weather = line.weather.subscribe();
     let Ok(server) = TcpStream::connect(line.target).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let both = async {
         tokio::try_join!(
-            pump(from_client, to_server, &line, false),
-            pump(from_server, to_client, &line, true),
+            pump(from_client, to_server, (number, &line), false),
+            pump(from_server, to_client, (number, &line), true),
         )
     };
     tokio::select! {
@@ -144,14 +154,14 @@ async fn carry(client: TcpStream, line: Arc<Line>) {
     }
 }
 
-/// Passes on what comes, while the weather is fair; at the end of it, closes that direction.
+/// Passes on data while the network carries it. At its end, closes that direction.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    line: &Line,
+    (number, line): (usize, &Line),
     is_answer: bool,
 ) -> Result<(), Broken> {
-    let mut weather = line.weather.subscribe();
+    let (mut weather, mut frozen) = (line.weather.subscribe(), line.frozen.subscribe());
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         let length = from.read(&mut piece).await.map_err(|_| Broken)?;
@@ -159,6 +169,7 @@ async fn pump(
             return Ok(());
         }
         weather.wait_for(|now| *now == Weather::Fair).await.map_err(|_| Broken)?;
+        frozen.wait_for(|below| number >= *below).await.map_err(|_| Broken)?;
         let passes = if is_answer { line.spend(length)? } else { length };
         to.write_all(&piece[..passes]).await.map_err(|_| Broken)?;
         if passes < length {
@@ -169,8 +180,8 @@ async fn pump(
 }
 
 impl Line {
-    /// How many of the next `length` bytes from the server get through before the line stalls, or
-    /// that it breaks at them.
+    /// How many of the next `length` bytes from the server get through before the line stalls; an
+    /// error if the line breaks.
     fn spend(&self, length: usize) -> Result<usize, Broken> {
         let mut place = self.limit.lock().unwrap();
         let Some(limit) = place.as_mut() else { return Ok(length) };

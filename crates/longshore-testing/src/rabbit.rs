@@ -1,12 +1,11 @@
-//! The real broker, where the environment says, with a namespace of its own for each test.
+//! The real broker that the environment names, with a private namespace for each test.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use longshore::broker::{Broker, Inbox, Topology};
-use longshore::settings::{BrokerSettings, DeadLetterBounds};
-use longshore::tls::TlsFiles;
+use longshore::settings::{BrokerSettings, Loader, Reader, Sources};
 use tokio_util::sync::CancellationToken;
 
 use super::servers::amqp_url;
@@ -26,17 +25,13 @@ pub struct Rabbit {
 impl Rabbit {
     /// A namespace that no other test uses.
     pub fn new() -> Self {
+        let sources = Sources::of(&[("AMQP_URL", &amqp_url())]);
         let settings = BrokerSettings {
-            url: amqp_url(),
-            tls: TlsFiles::default(),
             namespace: format!("test-{}", uuid::Uuid::now_v7().simple()),
             publish_channels: 2,
-            confirm_timeout: Duration::from_secs(10),
             reconnect_max: Duration::from_secs(1),
             retry_delays: vec![RETRY_DELAY],
-            lock_heartbeat: Duration::from_secs(3),
-            dead_letters: DeadLetterBounds::default(),
-            reply_to_prefixes: Vec::new(),
+            ..Loader::new(sources).read(Reader::broker).unwrap()
         };
         Self { settings, shutdown: CancellationToken::new() }
     }
@@ -69,14 +64,14 @@ impl Rabbit {
         tokio::net::lookup_host(host).await.unwrap().next().unwrap()
     }
 
-    /// A channel that knows nothing of the adapter: a client in another language.
+    /// A channel without our adapter, like a client in another language.
     pub async fn foreign_channel(&self) -> lapin::Channel {
         let properties = lapin::ConnectionProperties::default();
         let connection = lapin::Connection::connect(&self.settings.url, properties).await.unwrap();
         connection.create_channel().await.unwrap()
     }
 
-    /// Removes the namespace, but for mailboxes of segments over 9.
+    /// Removes the namespace, except mailboxes of segments over 9.
     pub async fn clean_up(self) {
         self.shutdown.cancel();
         let topology = Topology::new(&self.settings.namespace, &self.settings.retry_delays);
@@ -109,7 +104,7 @@ impl Rabbit {
     }
 }
 
-/// Waits for `future`, and fails the test where that takes too long.
+/// Waits for `future`, and fails the test if that takes too long.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it took too long")
 }

@@ -1,5 +1,5 @@
-//! A publisher that writes AMQP by itself: properties are bytes of the test's choice, which no
-//! client library would send.
+//! A publisher that writes AMQP by itself: properties are any bytes, which no client library would
+//! send.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -12,10 +12,10 @@ const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const FRAME_END: u8 = 0xce;
 
-/// Body bytes in one frame, of the 128 KiB that one may have.
+/// Body bytes in one frame, which may have 128 KiB.
 const MAX_BODY_FRAME: usize = 128 * 1024 - 8;
 
-/// Class and method of what the broker says.
+/// Class and method of the broker's answers.
 const START: (u16, u16) = (10, 10);
 const TUNE: (u16, u16) = (10, 30);
 const OPEN_OK: (u16, u16) = (10, 41);
@@ -48,7 +48,8 @@ impl RawPublisher {
         Self { url, socket: None }
     }
 
-    /// Publishes a message with `properties` as flags and values, and waits for the broker's word.
+    /// Publishes a message with `properties` as flags and values, and waits for the broker's
+    /// answer.
     pub async fn publish(
         &mut self,
         exchange: &str,
@@ -61,7 +62,7 @@ impl RawPublisher {
             None => within(connected(&self.url)).await,
         };
         let bytes = message(exchange, key, properties, body, body.len() as u64);
-        // A broker that hangs up in between has said why, which is read next.
+        // A broker that hangs up has sent the reason, which is read next.
         drop(socket.write_all(&bytes).await);
         let answer = within(answer(&mut socket)).await;
         if answer.is_ok() {

@@ -1,4 +1,4 @@
-//! A registry of images of one's own, on a free port of this machine.
+//! A private registry of images, on a free port of this machine.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// Looked for on the PATH: the set-up script puts it where it can.
+/// Searched on the PATH, where the set-up script puts it.
 const BINARY: &str = "docker-registry";
 
 pub struct Registry {

@@ -1,15 +1,14 @@
-//! The real object store, where the environment says.
+//! The real object store that the environment names.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use longshore::settings::StoreSettings;
-use longshore::tls::TlsFiles;
+use longshore::settings::{Loader, Reader, Sources, StoreSettings};
 use s3::creds::Credentials;
 
 use crate::variable;
 
-/// Where the local stack has the store, and its credentials.
+/// The address and credentials of the local stack's store.
 const LOCAL: [(&str, &str); 3] = [
     ("MINIO_ENDPOINT", "127.0.0.1:8333"),
     ("MINIO_ACCESS_KEY", "longshore"),
@@ -18,24 +17,18 @@ const LOCAL: [(&str, &str); 3] = [
 
 /// Settings of the store, with buckets for tests and little patience.
 ///
-/// The buckets are the same for all tests, for a bucket is costly in SeaweedFS: tests keep apart
-/// by their keys and clean up.
+/// All tests use the same buckets, because a bucket is costly in SeaweedFS. Tests use different
+/// keys and clean up.
 pub fn settings() -> StoreSettings {
-    let [endpoint, access_key, secret_key] =
-        LOCAL.map(|(name, local)| variable(name).unwrap_or_else(|| local.to_owned()));
+    let variables = LOCAL.map(|(name, local)| (name, variable(name).unwrap_or(local.to_owned())));
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     StoreSettings {
-        endpoint,
-        access_key,
-        secret_key,
-        ssl: false,
-        tls: TlsFiles::default(),
-        region: "us-east-1".to_owned(),
         code_bucket: "longshore-tests-code".to_owned(),
         results_bucket: "longshore-tests-results".to_owned(),
         logs_bucket: "longshore-tests-logs".to_owned(),
         state_bucket: "longshore-tests-state".to_owned(),
-        max_attempts: 5,
         timeout: Duration::from_secs(30),
+        ..Loader::new(Sources::of(&variables)).read(Reader::store).unwrap()
     }
 }
 
@@ -46,7 +39,7 @@ pub async fn addr() -> SocketAddr {
     tokio::net::lookup_host(host).await.unwrap().next().unwrap()
 }
 
-/// A bucket by its name, for what no worker ever does.
+/// A bucket by its name, for operations that no worker does.
 pub fn bucket(settings: &StoreSettings, name: &str) -> Box<s3::Bucket> {
     let endpoint = format!("http://{}", settings.endpoint);
     let region = s3::Region::Custom { region: settings.region.clone(), endpoint };

@@ -1,4 +1,4 @@
-//! A scene: a namespace of its own on real servers, and nothing left of it afterwards.
+//! A scene: a private namespace on real servers, of which nothing is left afterwards.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,8 @@ use super::sweep::sweep;
 use super::worker::{Worker, settings_of_a_worker};
 use super::{engine, s3};
 
-/// Scenes at a time, whatever `--test-threads` says: each has a worker and containers of its own.
+/// How many scenes run at a time, whatever `--test-threads` says: each has its own worker and
+/// containers.
 const MAX_SCENES: usize = 3;
 
 static SCENES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_SCENES)));
@@ -38,9 +39,9 @@ const MAX_OBJECT_BYTES: u64 = 256 * 1024 * 1024;
 /// How long containers and directories may stay after the last result.
 const TIDY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A namespace of its own, with events heard from its beginning.
+/// A private namespace. Its events are kept from the beginning.
 pub struct Scene {
-    /// What every name on the broker and every id of a job begins with.
+    /// The prefix of every name on the broker and of every job id.
     pub namespace: String,
     pub store: S3Store,
     pub docker: Docker,
@@ -101,7 +102,7 @@ impl Scene {
         self.base.path().join("runtime")
     }
 
-    /// A folder that is removed with the scene, for a test's own files.
+    /// A folder for a test's own files. It is removed with the scene.
     pub fn folder(&self) -> &Path {
         self.base.path()
     }
@@ -134,12 +135,12 @@ impl Scene {
 
     // --- code and objects
 
-    /// Puts a zip of `files` into the code bucket; gives its key.
+    /// Puts a zip of `files` into the code bucket. Returns its key.
     pub async fn put_code(&self, name: &str, files: &[(&str, &str)]) -> String {
         self.put_zip(name, zip_of(files)).await
     }
 
-    /// Puts a zip, or what goes for one, into the code bucket; gives its key.
+    /// Puts any bytes, as if they were a zip, into the code bucket. Returns their key.
     pub async fn put_zip(&self, name: &str, bytes: Vec<u8>) -> String {
         let key = format!("{}/{name}.zip", self.namespace);
         self.put_object(Bucket::Code, &key, bytes).await;
@@ -158,7 +159,7 @@ impl Scene {
         written.await.unwrap();
     }
 
-    /// Puts a program of one file into the code bucket; gives a start message that runs it.
+    /// Puts a program of one file into the code bucket. Returns a start message that runs it.
     pub async fn job(&self, name: &str, program: &Program, source: &str) -> Value {
         let key = self.put_code(name, &[(program.script, source)]).await;
         program.message(&self.id(name), &key)
@@ -175,7 +176,7 @@ impl Scene {
         String::from_utf8(object.bytes.to_vec()).unwrap()
     }
 
-    /// What the store says that an object is.
+    /// The content type of an object in the store.
     pub async fn content_type(&self, bucket: Bucket, key: &str) -> Option<String> {
         let bucket = s3::bucket(&s3::settings(), self.store.bucket_name(bucket));
         let (head, _) = bucket.head_object(key).await.unwrap();
@@ -216,17 +217,30 @@ impl Scene {
         engine::of_namespace(&self.docker, &self.namespace).await
     }
 
-    /// What lies in the directories of this scene's jobs.
+    /// What is in the directories of this scene's jobs.
     pub fn directories(&self) -> Vec<PathBuf> {
         let read = std::fs::read_dir(self.temp_dir().join(&self.namespace));
-        read.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+        let all = read.into_iter().flatten().map(|entry| entry.unwrap().path());
+        all.filter(|path| *path != self.waiting_folder()).collect()
     }
 
-    /// Waits until no container and no directory is left, which a result may precede.
+    /// The folder of the containers that wait for a job.
+    pub fn waiting_folder(&self) -> PathBuf {
+        self.temp_dir().join(&self.namespace).join(".warm")
+    }
+
+    /// The containers that wait for a job.
+    pub async fn waiting(&self) -> Vec<String> {
+        engine::waiting_in_namespace(&self.docker, &self.namespace).await
+    }
+
+    /// Waits until no container and no directory is left. A result may come before that.
     pub async fn is_tidy(&self) {
         let begun = Instant::now();
         loop {
-            let left = (self.containers().await, self.directories());
+            // What compiles for later runs ends with its worker.
+            let jobs = engine::jobs_of_namespace(&self.docker, &self.namespace).await;
+            let left = (jobs, self.directories());
             if left.0.is_empty() && left.1.is_empty() {
                 return;
             }
@@ -241,11 +255,10 @@ impl Scene {
 
     // --- the end
 
-    /// Ends the scene: nothing may be left behind, neither containers and directories nor messages
-    /// and runs in the journal; the workers must end well, and every event must have kept to its
-    /// schema.
+    /// Ends the scene. Nothing may be left: no containers, directories, messages or runs in the
+    /// journal. The workers must end well, and every event must match its schema.
     pub async fn finish(mut self, workers: impl IntoIterator<Item = Worker>) {
-        // Boxed, for every test would carry this future in its own.
+        // Boxed, because otherwise every test's future would contain this one.
         Box::pin(self.end(workers)).await;
     }
 
@@ -256,6 +269,7 @@ impl Scene {
         }
         super::schema::check(&self.events.all());
         assert_eq!(self.containers().await, [""; 0]);
+        assert!(!self.waiting_folder().exists(), "of a waiting container a directory is left");
         let waiting = self.waiting_messages().await;
         assert!(waiting.is_empty(), "messages that nobody has dealt with: {waiting:?}");
         let index = self.objects(Bucket::State, &format!("{}/segments/", self.namespace)).await;
@@ -267,7 +281,8 @@ impl Scene {
 }
 
 impl Drop for Scene {
-    /// After a panic: removes what can be, on a runtime of its own, for this one cannot wait here.
+    /// After a panic, removes what it can, on a separate runtime, because this one cannot wait
+    /// here.
     fn drop(&mut self) {
         if self.is_finished {
             return;

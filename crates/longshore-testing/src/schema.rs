@@ -1,4 +1,4 @@
-//! Every event that a test sees must keep to the published schema.
+//! Every event that a test sees must match the published schema.
 
 use std::sync::LazyLock;
 

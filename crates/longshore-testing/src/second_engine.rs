@@ -1,14 +1,14 @@
-//! A container engine of the test's own, beside the machine's: it may be stopped, killed and lost.
+//! A second container engine on the machine, private to a test. The test may stop, kill and lose
+//! it.
 //!
-//! It is a second `dockerd` with folders, socket, containerd, cgroup and network namespace of its
-//! own, so it needs root and Docker's daemon on this machine. It has no bridge, and what its
-//! containers take for the host's network is a loopback of their own: they reach nothing of this
-//! machine. A worker uses it by [`SecondEngine::docker_host`].
+//! It is a second `dockerd` with its own folders, socket, containerd, cgroup and network namespace,
+//! so it needs root and Docker's daemon on this machine. It has no bridge, and the host network of
+//! its containers is only a private loopback, so they reach nothing of this machine. A worker uses
+//! it by [`SecondEngine::docker_host`].
 //!
-//! It runs without live-restore unless a test asks for it, for so does an engine as it is
-//! installed: its containers end when it is stopped, and those that outlive its being killed end
-//! when it is started again. With live-restore they run on through both, and their output waits in
-//! pipes meanwhile.
+//! It runs without live-restore unless a test asks for it, like a freshly installed engine. Its
+//! containers end when it is stopped. If it is killed, they end when it is started again. With
+//! live-restore they run on in both cases, and their output waits in pipes.
 
 mod daemon;
 mod images;
@@ -32,8 +32,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 static SHARED: tokio::sync::Mutex<Weak<SecondEngine>> = tokio::sync::Mutex::const_new(Weak::new());
 
-/// A `dockerd` of its own. Dropping it ends it with all its containers, whatever state it is in,
-/// and removes what it had.
+/// A private `dockerd`. Dropping it ends it with all its containers, in any state, and removes its
+/// files.
 pub struct SecondEngine {
     docker: Docker,
     daemon: Daemon,
@@ -74,8 +74,7 @@ impl SecondEngine {
         engine
     }
 
-    /// The engine that all tests of this process use which do not stop it. It ends with the last of
-    /// them.
+    /// The engine for all tests of this process that do not stop it. It ends with the last of them.
     pub async fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().await;
         if let Some(engine) = shared.upgrade() {
@@ -86,7 +85,7 @@ impl SecondEngine {
         engine
     }
 
-    /// What `DOCKER_HOST` is for a worker that uses it.
+    /// The `DOCKER_HOST` of a worker that uses it.
     pub fn docker_host(&self) -> String {
         self.daemon.host()
     }
@@ -94,7 +93,7 @@ impl SecondEngine {
     /// The name of its second OCI runtime.
     pub const RUNTIME: &str = daemon::RUNTIME;
 
-    /// What that was asked to do, a call a line.
+    /// The calls of that runtime, one on each line.
     pub fn runtime_calls(&self) -> String {
         self.daemon.runtime_calls()
     }
@@ -104,7 +103,8 @@ impl SecondEngine {
         &self.docker
     }
 
-    /// Every process of its containers, with the container's id, also while it does not answer.
+    /// Every process of its containers, with the container's id, also while the daemon does not
+    /// answer.
     pub fn processes(&self) -> Vec<(String, i32)> {
         self.daemon.remains().processes()
     }
@@ -115,14 +115,14 @@ impl SecondEngine {
         self.daemon.ended().await;
     }
 
-    /// Kills the daemon and its containerd alone; the containers run on.
+    /// Kills only the daemon and its containerd. The containers run on.
     pub async fn kill(&self) {
         self.daemon.signal(Signal::SIGKILL);
         self.daemon.ended().await;
         self.daemon.remains().end_containerd();
     }
 
-    /// Kills it and all its containers at once: a host that loses its power.
+    /// Kills it and all its containers at once, like a host that loses power.
     pub async fn lose(&self) {
         self.daemon.signal(Signal::SIGKILL);
         self.daemon.ended().await;

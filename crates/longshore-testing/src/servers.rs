@@ -1,4 +1,4 @@
-//! Where the real servers are, and one sentence for whoever has not started them.
+//! Where the real servers are, and what to do if they are not running.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use lapin::{Connection, ConnectionProperties};
 
 use crate::variable;
 
-/// What to do where a server is missing.
+/// What to do if a server is missing.
 pub const SET_UP: &str = "start the local stack with `scripts/stack.sh up`";
 
-/// How long a server may take to let us in.
+/// How long a server may take to accept us.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where RabbitMQ is.
@@ -47,7 +47,7 @@ pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// RabbitMQ's management interface: what AMQP itself cannot tell, such as which queues there are.
+/// RabbitMQ's management interface. It knows what AMQP cannot report, such as which queues exist.
 pub struct Management {
     client: reqwest::Client,
     url: String,
@@ -103,7 +103,7 @@ impl Management {
             for name in self.names(what, prefix).await? {
                 let url = format!("{}/api/{what}/%2f/{name}", self.url);
                 let request = self.client.delete(url).basic_auth(&self.user, Some(&self.password));
-                // One that is gone meanwhile, as locks go with their connection, is fine.
+                // A queue that is already gone is fine: locks end with their connection.
                 request.send().await.map_err(|error| format!("delete {name}: {error}"))?;
             }
         }

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use longshore::storage::{
-    Bucket, Condition, ETag, EndRecord, JobRecord, Journal, ObjectStore, OwnerRecord, Place,
-    RecordState, StoreError, StoredMessage, Tombstone,
+    Bucket, Condition, Download, ETag, EndRecord, JobRecord, Journal, ObjectStore, OwnedSegment,
+    OwnerRecord, Place, RecordState, StoreError, StoredMessage, Tombstone,
 };
 
 const TEXT: &str = "text/plain";
 
-/// Keys that a careless client would send as something else.
+/// Keys that a careless client would change on the way.
 const UNUSUAL_KEYS: [&str; 12] = [
     "with space.zip",
     " spaces around ",
@@ -28,7 +28,7 @@ const UNUSUAL_KEYS: [&str; 12] = [
     "tilde~star*(paren)[bracket]{brace}",
 ];
 
-/// Runs every case; `prefix` keeps the keys of this run apart and is empty again afterwards.
+/// Runs every case. `prefix` separates the keys of this run, and has no keys afterwards.
 pub async fn store_keeps_its_promises(store: &dyn ObjectStore, prefix: &str) {
     what_is_written_is_read(store, prefix).await;
     unusual_keys_come_back_as_they_went(store, prefix).await;
@@ -37,6 +37,7 @@ pub async fn store_keeps_its_promises(store: &dyn ObjectStore, prefix: &str) {
     conditions_hold(store, prefix).await;
     one_of_many_writers_wins(store, prefix).await;
     limits_are_kept_and_no_file_stays(store, prefix).await;
+    what_is_known_is_not_downloaded_again(store, prefix).await;
     files_travel_whole(store, prefix).await;
     listing_is_ordered_and_by_prefix(store, prefix).await;
     let left = store.list(Bucket::Results, &format!("{prefix}/")).await.unwrap();
@@ -180,6 +181,31 @@ async fn limits_are_kept_and_no_file_stays(store: &dyn ObjectStore, prefix: &str
     delete(store, &key).await;
 }
 
+async fn what_is_known_is_not_downloaded_again(store: &dyn ObjectStore, prefix: &str) {
+    let key = format!("{prefix}/known");
+    let first = put(store, &key, "one").await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("code.zip");
+    let download = async |max_bytes, known| {
+        store.download_if_changed(Bucket::Results, &key, &to, max_bytes, known).await
+    };
+    let done = Download::Done { bytes: 3, etag: first.clone() };
+    assert_eq!(download(3, None).await.unwrap(), done);
+    std::fs::remove_file(&to).unwrap();
+    assert_eq!(download(3, Some(&first)).await.unwrap(), Download::Unchanged);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+
+    let second = put(store, &key, "other").await;
+    let refused = download(4, Some(&first)).await;
+    assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
+    let done = Download::Done { bytes: 5, etag: second.clone() };
+    assert_eq!(download(5, Some(&first)).await.unwrap(), done);
+    assert_eq!(std::fs::read(&to).unwrap(), b"other");
+    delete(store, &key).await;
+    let missing = download(5, Some(&second)).await;
+    assert!(matches!(missing, Err(StoreError::NotFound { .. })), "{missing:?}");
+}
+
 async fn files_travel_whole(store: &dyn ObjectStore, prefix: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (folder.path().join("from"), folder.path().join("to"));
@@ -223,13 +249,21 @@ async fn listing_is_ordered_and_by_prefix(store: &dyn ObjectStore, prefix: &str)
     assert_eq!(page(&keys[1_044], 10).await, keys[1_045..]);
     assert_eq!(page(&keys[9], 1_040).await, keys[10..]);
     assert!(page(&keys[1_049], 10).await.is_empty());
+    let dated = store.list_dated(Bucket::Results, &format!("{prefix}/list/a/"), 1_020).await;
+    let dated = dated.unwrap();
+    let now = jiff::Timestamp::now().as_second();
+    let is_recent = |at: Option<jiff::Timestamp>| (now - at.unwrap().as_second()).abs() < 600;
+    assert!(dated.iter().all(|object| is_recent(object.written_at)), "{dated:?}");
+    let dated: Vec<_> = dated.into_iter().map(|object| object.key).collect();
+    assert_eq!(dated, keys[..1_020]);
     futures_util::stream::iter(keys.iter().chain([&other]))
         .for_each_concurrent(8, |key| delete(store, key))
         .await;
     assert!(list("").await.is_empty());
 }
 
-/// The end of a run that has given way: the first word on it holds until its own record is heard.
+/// The end of an earlier run: the first stored end counts until the run's own record says
+/// otherwise.
 async fn ends_are_kept(journal: &Journal, store: &dyn ObjectStore, record: &JobRecord) {
     let (id, run) = (&record.id, &record.run_id);
     let [first, second, own] = [1, 2, 3].map(|number| {
@@ -286,7 +320,7 @@ fn sample_event<T: serde::de::DeserializeOwned>(id: &str) -> T {
     serde_json::from_value(event).unwrap()
 }
 
-/// Of two who take a segment from the same last owner one has it, and the epoch only grows.
+/// If two take a segment from the same last owner, only one gets it, and the epoch only grows.
 async fn owners_follow_one_another(journal: &Journal, store: &dyn ObjectStore, segment: u32) {
     let mut owner = OwnerRecord {
         segment,
@@ -305,7 +339,9 @@ async fn owners_follow_one_another(journal: &Journal, store: &dyn ObjectStore, s
     assert!(journal.write_owner(&owner, Some(&first)).await.unwrap().is_some());
     assert_eq!(journal.write_owner(&owner, Some(&first)).await.unwrap(), None);
     assert_eq!(journal.owner(segment).await.unwrap().unwrap().0, owner);
-    assert!(journal.owned_segments().await.unwrap().contains(&segment));
+    let version = journal.owner(segment).await.unwrap().map(|(_, version)| version);
+    let is_listed = |one: &OwnedSegment| one.segment == segment && one.version == version;
+    assert!(journal.owned_segments().await.unwrap().iter().any(is_listed));
     store.delete(Bucket::State, &format!("ns/owners/{segment}.json")).await.unwrap();
 }
 
@@ -342,17 +378,23 @@ pub async fn journal_keeps_its_promises(store: Arc<dyn ObjectStore>, segment: u3
 
     owners_follow_one_another(&journal, &*store, segment).await;
 
-    assert!(journal.tombstone(&id).await.unwrap().is_none());
-    let at = jiff::Timestamp::now();
-    let mut tombstone =
-        Tombstone { id: id.clone(), run_id: None, reason: Some("why".to_owned()), at };
-    journal.put_tombstone(&tombstone).await.unwrap();
-    tombstone.run_id = Some("run-2".parse().unwrap());
-    journal.put_tombstone(&tombstone).await.unwrap();
-    assert_eq!(journal.tombstone(&id).await.unwrap(), Some(tombstone));
-    for _ in 0..2 {
-        journal.remove_tombstone(&id).await.unwrap();
+    assert!(journal.stops(&id).await.unwrap().is_empty());
+    let at = |second| jiff::Timestamp::from_second(second).unwrap();
+    let stop = |run: Option<&str>, second| Tombstone {
+        id: id.clone(),
+        run_id: run.map(|run| run.parse().unwrap()),
+        reason: Some("why".to_owned()),
+        at: at(second),
+        is_spent: false,
+    };
+    // Each run has a word of its own, and of two words about the same the later one counts.
+    for (run, second) in [(None, 10), (Some("run-2"), 11), (None, 9), (Some("run-3"), 12)] {
+        journal.note_stop(&stop(run, second)).await.unwrap();
     }
-    assert!(journal.tombstone(&id).await.unwrap().is_none());
+    let noted = [stop(None, 10), stop(Some("run-2"), 11), stop(Some("run-3"), 12)];
+    assert_eq!(journal.stops(&id).await.unwrap(), noted);
+    journal.spend_stops(&id, &"run-2".parse().unwrap()).await.unwrap();
+    let spent = journal.stops(&id).await.unwrap().into_iter().map(|stop| stop.is_spent);
+    assert_eq!(spent.collect::<Vec<_>>(), [true, true, false]);
     store.delete(Bucket::State, &format!("ns/jobs/{id}.json")).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Taking away what a scene leaves on the servers.
+//! Removes what a scene leaves on the servers.
 
 use futures_util::StreamExt as _;
 use longshore::storage::{Bucket, ObjectStore as _, S3Store};
@@ -6,7 +6,7 @@ use longshore::storage::{Bucket, ObjectStore as _, S3Store};
 use super::servers::{self, Management};
 use super::{engine, s3};
 
-/// Removes everything of a namespace, on a runtime of its own: for whoever cannot wait.
+/// Removes everything of a namespace, on a separate runtime, for callers that cannot wait.
 pub fn sweep_now(namespace: &str) {
     let namespace = namespace.to_owned();
     let shown = namespace.clone();

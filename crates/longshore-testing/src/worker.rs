@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Lines of a worker's log that a failing test prints.
 const SHOWN_LINES: usize = 60;
 
-/// The environment of a worker: real servers, short intervals, nothing of the machine's own.
+/// The environment of a worker: real servers, short intervals, and nothing from the machine's
+/// environment.
 pub fn settings_of_a_worker(
     namespace: &str,
     name: &str,
@@ -45,6 +46,8 @@ pub fn settings_of_a_worker(
         ("TEMP_DIR", &temp_dir),
         ("LOG_SPOOL_DIR", &spool_dir.to_string_lossy()),
         ("BOT_MEMORY_LIMIT_MB", "256"),
+        // Most tests look at a container from its beginning.
+        ("WARM_CONTAINERS", &variable("WARM_CONTAINERS").unwrap_or_else(|| "0".to_owned())),
         ("STOP_TIMEOUT_SECONDS", "5"),
         // A busy machine must not end bots.
         ("SEGMENT_GRACE_SECONDS", "60"),
@@ -60,7 +63,7 @@ pub fn settings_of_a_worker(
     owned.into_iter().chain(engine).collect()
 }
 
-/// A worker that runs. Dropping it kills it; a test that panics prints the end of its log.
+/// A running worker. Dropping it kills it. If a test panics, it prints the end of the worker's log.
 pub struct Worker {
     child: Child,
     log: PathBuf,
@@ -68,7 +71,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker with `env` and nothing else in its environment; `log` takes what it says.
+    /// Starts a worker with `env` and nothing else in its environment. `log` receives its log.
     pub fn spawn(env: &BTreeMap<String, String>, log: PathBuf) -> Self {
         let file = File::create(&log).unwrap();
         let child = Command::new(program())
@@ -85,7 +88,7 @@ impl Worker {
         Self { child, log, http: None }
     }
 
-    /// Waits until it says that it is ready.
+    /// Waits until it reports that it is ready.
     pub async fn ready(&mut self) {
         let begun = Instant::now();
         let mut said = String::new();
@@ -108,7 +111,7 @@ impl Worker {
         panic!("the worker was not ready within {} s: {said}", PATIENCE.as_secs());
     }
 
-    /// Waits until it says where its health checks are, ready or not.
+    /// Waits until it logs the address of its health checks, ready or not.
     pub async fn listens(&mut self) -> SocketAddr {
         let begun = Instant::now();
         loop {
@@ -121,12 +124,12 @@ impl Worker {
         }
     }
 
-    /// Where its health checks are.
+    /// The address of its health checks.
     pub fn http(&self) -> SocketAddr {
         self.http.unwrap()
     }
 
-    /// Its process, until it has ended and was waited for.
+    /// Its process id, until it has ended and was waited for.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
     }
@@ -168,7 +171,7 @@ impl Worker {
         status.unwrap()
     }
 
-    /// Sends SIGTERM and waits for an end that must be good.
+    /// Sends SIGTERM and waits for its end, which must be a success.
     pub async fn stop(&mut self) {
         self.terminate();
         let status = self.wait().await;

@@ -70,6 +70,7 @@ fn whatever_dead_letters_leads_to_a_place_that_never_refuses() {
     let dead = topology.dead_spec();
     assert_eq!(argument(&dead, "x-overflow"), Some(text("drop-head")));
     assert_eq!(argument(&dead, "x-max-length"), Some(Argument::Number(10_000)));
+    assert_eq!(argument(&dead, "x-delivery-limit"), Some(Argument::Number(1_000_000)));
     assert_eq!(argument(&dead, "x-max-length-bytes"), Some(Argument::Number(256 << 20)));
     for queue in &topology.queues() {
         let Some(Argument::Text(target)) = argument(queue, "x-dead-letter-exchange") else {

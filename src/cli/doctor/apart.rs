@@ -1,16 +1,17 @@
-//! Whether jobs are kept from the host and from its servers. Pure: nothing here fails a worker, so that
+//! Whether jobs are separated from the host and its servers. Pure. Nothing here stops a worker, so
 //! the worst grade is a warning.
 
 use super::finding::Finding;
-use crate::runner::docker::{Isolation, Seccomp};
+use crate::runner::{Isolation, Seccomp};
 use crate::settings::{Exposure, NO_HOST_NETWORK, RunnerSettings, allows_host_network};
 
-/// From this version on, the engine's own profile has no `io_uring`; it has no `AF_VSOCK` since 23.0.
+/// Since this version, the engine's own profile does not allow `io_uring`; since 23.0 it does not
+/// allow `AF_VSOCK`.
 const STRICT_PROFILE_SINCE: (u32, u32) = (25, 0);
 
 /// What the engine's own settings mean for jobs.
 pub(super) fn engine(isolation: &Isolation, settings: &RunnerSettings) -> Vec<Finding> {
-    // A runtime such as gVisor's has a kernel of its own between a job and the host's.
+    // A runtime such as gVisor's puts its own kernel between a job and the host's.
     let runtime = settings.profile.oci_runtime.as_deref();
     let own_profile = settings.profile.seccomp.is_some();
     vec![cgroups(isolation), system_calls(isolation, own_profile), users(isolation, runtime)]
@@ -130,7 +131,7 @@ mod tests {
             "userns-remap or rootless",
         ]) {
             assert_eq!(finding.grade, Grade::Warn, "{finding:?}");
-            assert!(finding.mend.as_ref().unwrap().contains(remedy), "{finding:?}");
+            assert!(finding.remedy.as_ref().unwrap().contains(remedy), "{finding:?}");
         }
         let unfiltered = Isolation { seccomp: Seccomp::Off, ..isolation() };
         assert_eq!(grades(&unfiltered, &[]), [Grade::Ok, Grade::Warn, Grade::Ok]);

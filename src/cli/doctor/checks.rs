@@ -1,29 +1,30 @@
 //! The checks.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::finding::{Finding, PATIENCE};
-use super::{apart, queues};
-use crate::broker::{Broker, BrokerError};
+use super::{apart, broker, queues};
 use crate::job::Runtime;
-use crate::runner::docker::{DockerOrchestrator, Progress};
-use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
-use crate::runner::temp_dir::TempDirError;
+use crate::metrics::Metrics;
+use crate::runner::orchestrator::EngineError;
+use crate::runner::temp_dir::{self, CODE_CACHE_DIR, TempDirError};
+use crate::runner::{self, ContainerOrchestrator, Progress};
 use crate::settings::{
-    BrokerSettings, Loader, Reader, RunnerSettings, Settings, SettingsErrors, StoreSettings,
-    exposures, mask_url,
+    Loader, Reader, RunnerSettings, Settings, SettingsErrors, StoreSettings, exposures,
 };
 use crate::storage::{ObjectStore as _, S3Store, StoreError, probe};
 
-/// Below which name in the state bucket conditional writes are tried out.
+/// The prefix in the state bucket below which conditional writes are tried.
 const PROBES: &str = "doctor";
 
-/// Every check, one after the other. One that fails stops no other; one whose settings are wrong
-/// is left out, for the settings' own lines say so.
+/// Runs every check, one after the other. A failed check stops no other. A check whose settings are
+/// wrong is left out, because the lines about settings say so.
 pub(super) async fn all(loader: &Loader) -> Vec<Finding> {
     let mut findings = settings(loader);
     if let Ok(runner) = loader.read(Reader::runner) {
         findings.push(temp_dir(&runner.temp_dir, runner.max_extracted_bytes));
+        findings.extend(code_cache(&runner));
         findings.extend(engine(&runner).await);
         findings.push(apart::network(&runner));
     }
@@ -31,7 +32,7 @@ pub(super) async fn all(loader: &Loader) -> Vec<Finding> {
         findings.push(spool_dir(&logs.spool_dir, logs.max_spool_bytes));
     }
     if let Ok(settings) = loader.read(Reader::broker) {
-        findings.push(bounded("broker", Box::pin(broker(&settings))).await);
+        findings.extend(broker::hosts(&settings).await);
     }
     if let Ok(settings) = loader.read(Reader::store) {
         findings.push(bounded("store", Box::pin(store(&settings))).await);
@@ -55,10 +56,10 @@ async fn bounded(check: &'static str, doing: impl Future<Output = Finding>) -> F
     })
 }
 
-/// The engine, and where it answers, the images.
+/// The engine and, if it answers, the images.
 async fn engine(settings: &RunnerSettings) -> Vec<Finding> {
     let reached = async {
-        let engine = DockerOrchestrator::connect(settings, Progress::Log).await?;
+        let engine = runner::connect(settings, Progress::Log, &Metrics::default()).await?;
         let version = engine.check().await?;
         let isolation = engine.isolation().await?;
         Ok::<_, EngineError>((engine, version, isolation))
@@ -69,18 +70,18 @@ async fn engine(settings: &RunnerSettings) -> Vec<Finding> {
             findings.extend(apart::engine(&isolation, settings));
             for runtime in Runtime::ALL {
                 let image = settings.images.of(runtime);
-                findings.push(bounded("image", Box::pin(has_image(&engine, image))).await);
+                findings.push(bounded("image", Box::pin(has_image(&*engine, image))).await);
             }
             return findings;
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("the engine gave no answer within {} s", PATIENCE.as_secs()),
     };
-    let mend = "start Docker, let this user use it (group docker), or set DOCKER_HOST";
-    vec![Finding::fail("engine", problem, mend)]
+    let remedy = "start Docker, let this user use it (group docker), or set DOCKER_HOST";
+    vec![Finding::fail("engine", problem, remedy)]
 }
 
-async fn has_image(engine: &DockerOrchestrator, image: &str) -> Finding {
+async fn has_image(engine: &dyn ContainerOrchestrator, image: &str) -> Finding {
     match engine.has_image(image).await {
         Ok(true) => Finding::ok("image", format!("{image} is here")),
         Ok(false) => Finding::warn(
@@ -89,24 +90,6 @@ async fn has_image(engine: &DockerOrchestrator, image: &str) -> Finding {
             format!("the first job that needs it waits for it; docker pull {image} saves the wait"),
         ),
         Err(error) => Finding::fail("image", error.to_string(), "is the engine well?"),
-    }
-}
-
-async fn broker(settings: &BrokerSettings) -> Finding {
-    let shown = mask_url(&settings.url);
-    match Broker::check(settings).await {
-        Ok(()) => {
-            let with_tls = if shown.starts_with("amqps://") { ", over TLS" } else { "" };
-            Finding::ok("broker", format!("{shown}: connected{with_tls}"))
-        }
-        Err(error @ BrokerError::Refused { .. }) => {
-            let mend = "rabbitmqctl list_users and rabbitmqctl list_vhosts say what there is";
-            Finding::fail("broker", error.to_string(), mend)
-        }
-        Err(error) => {
-            let usual = || "start RabbitMQ, or set AMQP_URL".to_owned();
-            Finding::fail("broker", error.to_string(), error.mend().unwrap_or_else(usual))
-        }
     }
 }
 
@@ -131,12 +114,12 @@ async fn store(settings: &StoreSettings) -> Finding {
             Finding::warn("store", error.to_string(), "a worker makes its buckets when it starts")
         }
         Err(error @ StoreError::Denied { .. }) => {
-            let mend = format!("are they those of the store at {}?", settings.endpoint);
-            Finding::fail("store", error.to_string(), mend)
+            let remedy = format!("are they those of the store at {}?", settings.endpoint);
+            Finding::fail("store", error.to_string(), remedy)
         }
         Err(error) => {
             let usual = || "start the store, or set MINIO_ENDPOINT".to_owned();
-            Finding::fail("store", error.to_string(), error.mend().unwrap_or_else(usual))
+            Finding::fail("store", error.to_string(), error.remedy().unwrap_or_else(usual))
         }
     }
 }
@@ -146,24 +129,44 @@ fn settings(loader: &Loader) -> Vec<Finding> {
     match loader.read(Settings::read) {
         Ok(_) => vec![Finding::ok("settings", "valid")],
         Err(SettingsErrors { mistakes }) => {
-            let mend = "docs/settings.md says what is allowed";
-            let finding = |mistake| Finding::fail("settings", format!("{mistake}"), mend);
+            let remedy = "docs/settings.md says what is allowed";
+            let finding = |mistake| Finding::fail("settings", format!("{mistake}"), remedy);
             mistakes.iter().map(finding).collect()
         }
     }
 }
 
-/// Whether the jobs' directories can be made, and whether one job at its largest fits in.
+/// Whether the jobs' directories can be made, and whether the largest possible job fits in.
 fn temp_dir(directory: &Path, needed_bytes: u64) -> Finding {
     let need = format!("one job may unpack to {} MB (CODE_MAX_EXTRACTED_MB)", needed_bytes >> 20);
     writable("temp dir", "TEMP_DIR", directory, needed_bytes, need)
 }
 
-/// Whether lines that wait for the store can be kept, as many as may.
+/// Whether the spool has room for as many waiting lines as the settings allow.
 fn spool_dir(directory: &Path, needed_bytes: u64) -> Finding {
     let need =
         format!("up to {} MB of log lines may wait there (LOG_SPOOL_MAX_MB)", needed_bytes >> 20);
     writable("spool dir", "LOG_SPOOL_DIR", directory, needed_bytes, need)
+}
+
+/// Whether a code cache outside of `TEMP_DIR` can be used, and its files shared with the jobs' directories.
+fn code_cache(runner: &RunnerSettings) -> Option<Finding> {
+    let is_on = runner.code_cache.max_bytes > 0;
+    let directory = runner.code_cache.dir.as_ref().filter(|_| is_on)?;
+    let check = "cache";
+    if let Err(error) = temp_dir::check(CODE_CACHE_DIR, directory) {
+        let remedy = "until then each run unpacks its own code";
+        return Some(Finding::warn(check, error.to_string(), remedy));
+    }
+    let device = |path: &Path| std::fs::metadata(path).ok().map(|found| found.dev());
+    let shown = directory.display();
+    if device(directory) != device(&runner.temp_dir) {
+        let said =
+            format!("{shown} is not on the file system of TEMP_DIR, so each run copies its code");
+        let remedy = "put both on one file system, or unset CODE_CACHE_DIR";
+        return Some(Finding::warn(check, said, remedy));
+    }
+    Some(Finding::ok(check, format!("{shown} is on the file system of TEMP_DIR")))
 }
 
 fn writable(
@@ -200,7 +203,7 @@ fn writable(
     }
 }
 
-/// What an ordinary user may still write there, as far as the system tells.
+/// How much an ordinary user may still write there, if the system says it.
 fn free_bytes(directory: &Path) -> Option<u64> {
     let stat = nix::sys::statvfs::statvfs(directory).ok()?;
     Some(stat.blocks_available() * stat.fragment_size())
@@ -210,6 +213,7 @@ fn free_bytes(directory: &Path) -> Option<u64> {
 mod tests {
     use super::super::finding::Grade;
     use super::*;
+    use crate::settings::Sources;
 
     #[test]
     fn a_temp_dir_is_made_where_it_is_missing_and_left_empty() {
@@ -226,11 +230,27 @@ mod tests {
     }
 
     #[test]
+    fn a_code_cache_that_cannot_share_its_files_is_a_warning() {
+        let (jobs, elsewhere) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+        let found = |directory: Option<&Path>| {
+            let directory = directory.map(|path| path.to_string_lossy().into_owned());
+            let jobs = jobs.path().to_string_lossy().into_owned();
+            let mut settings = vec![("TEMP_DIR", jobs.as_str())];
+            settings.extend(directory.iter().map(|path| ("CODE_CACHE_DIR", path.as_str())));
+            code_cache(&Loader::new(Sources::of(&settings)).read(Reader::runner).unwrap())
+        };
+        assert!(found(None).is_none(), "it is in TEMP_DIR");
+        assert_eq!(found(Some(&jobs.path().join("c"))).unwrap().grade, Grade::Ok);
+        assert_eq!(found(Some(elsewhere.path())).unwrap().grade, Grade::Warn);
+    }
+
+    #[test]
     fn a_temp_dir_that_is_a_file_fails_with_a_way_out() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let finding = temp_dir(file.path(), 0);
         assert_eq!(finding.grade, Grade::Fail);
-        assert!(finding.mend.unwrap().contains("TEMP_DIR"));
-        assert!(spool_dir(file.path(), 0).mend.unwrap().contains("LOG_SPOOL_DIR"));
+        assert!(finding.remedy.unwrap().contains("TEMP_DIR"));
+        assert!(spool_dir(file.path(), 0).remedy.unwrap().contains("LOG_SPOOL_DIR"));
     }
 }

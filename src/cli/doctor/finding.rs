@@ -1,4 +1,4 @@
-//! What a check says, and how long it may take for that.
+//! The outcome of a check, and how long a check may take.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 /// The longest that a check may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How a check came out.
+/// The grade of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Grade {
@@ -22,28 +22,28 @@ pub(super) struct Finding {
     pub(super) check: &'static str,
     pub(super) grade: Grade,
     pub(super) said: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) mend: Option<String>,
+    #[serde(rename = "mend", skip_serializing_if = "Option::is_none")]
+    pub(super) remedy: Option<String>,
 }
 
 impl Finding {
     pub(super) fn ok(check: &'static str, said: impl Into<String>) -> Self {
-        Self { check, grade: Grade::Ok, said: said.into(), mend: None }
+        Self { check, grade: Grade::Ok, said: said.into(), remedy: None }
     }
 
     pub(super) fn warn(
         check: &'static str,
         said: impl Into<String>,
-        mend: impl Into<String>,
+        remedy: impl Into<String>,
     ) -> Self {
-        Self { check, grade: Grade::Warn, said: said.into(), mend: Some(mend.into()) }
+        Self { check, grade: Grade::Warn, said: said.into(), remedy: Some(remedy.into()) }
     }
 
     pub(super) fn fail(
         check: &'static str,
         said: impl Into<String>,
-        mend: impl Into<String>,
+        remedy: impl Into<String>,
     ) -> Self {
-        Self { check, grade: Grade::Fail, said: said.into(), mend: Some(mend.into()) }
+        Self { check, grade: Grade::Fail, said: said.into(), remedy: Some(remedy.into()) }
     }
 }

@@ -1,4 +1,4 @@
-//! What waits in the queues: messages that nobody takes, and dead letters that soon have no room.
+//! The messages in the queues: those that nobody takes, and dead letters that soon have no room.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::storage::{Journal, S3Store};
 /// How full the queue of dead letters may be before that is a warning, in per cent.
 const DEAD_LETTERS_WARN_PERCENT: u64 = 90;
 
-/// Whether messages wait that nobody takes. What the broker itself says is left to its own check.
+/// Whether messages wait that nobody takes. The broker's own check reports errors of the broker.
 pub(super) async fn inboxes(
     settings: &BrokerSettings,
     store: Option<&StoreSettings>,
@@ -21,7 +21,7 @@ pub(super) async fn inboxes(
         if let Some(store) = store.and_then(|store| S3Store::new(store).ok()) {
             let journal = Journal::new(Arc::new(store), settings.namespace.clone());
             let segments = journal.owned_segments().await.unwrap_or_default();
-            inboxes.extend(segments.into_iter().map(Inbox::Mailbox));
+            inboxes.extend(segments.iter().map(|owned| Inbox::Mailbox(owned.segment)));
         }
         Broker::backlogs(settings, &inboxes).await
     };
@@ -38,7 +38,7 @@ fn judge_backlogs(backlogs: &[Backlog]) -> Vec<Finding> {
         .map(|backlog| {
             let Backlog { inbox, queue, messages, .. } = backlog;
             let said = format!("nobody consumes {queue}, where messages wait: {messages}");
-            let mend = match inbox {
+            let remedy = match inbox {
                 Inbox::Mailbox(_) => "longshore segments says who owns it; is that worker ready?",
                 Inbox::Stop | Inbox::Undelivered => "start a worker; /readyz of one that runs says why it takes none",
                 Inbox::StartTerminating | Inbox::StartLongRunning => {
@@ -46,7 +46,7 @@ fn judge_backlogs(backlogs: &[Backlog]) -> Vec<Finding> {
                      one that runs says why it takes none"
                 }
             };
-            Finding::warn("inboxes", said, mend)
+            Finding::warn("inboxes", said, remedy)
         })
         .collect();
     if !stuck.is_empty() {
@@ -64,7 +64,7 @@ fn judge_backlogs(backlogs: &[Backlog]) -> Vec<Finding> {
     vec![Finding::ok("inboxes", said)]
 }
 
-/// Whether the queue of dead letters has room. What the broker itself says is left to its own check.
+/// Whether the queue of dead letters has room. The broker's own check reports errors of the broker.
 pub(super) async fn dead_letters(settings: &BrokerSettings) -> Option<Finding> {
     let counting = Box::pin(Broker::count_dead_letters(settings));
     match tokio::time::timeout(PATIENCE, counting).await {
@@ -76,7 +76,7 @@ pub(super) async fn dead_letters(settings: &BrokerSettings) -> Option<Finding> {
     }
 }
 
-/// A broker tells how many messages wait in a queue, but not how large they are.
+/// A broker says how many messages wait in a queue, but not how large they are.
 fn judge_dead_letters(count: u32, queue: &str, most: u64) -> Finding {
     let is_nearly_full = u64::from(count) * 100 >= most * DEAD_LETTERS_WARN_PERCENT;
     let said = format!("{queue} keeps {count} of at most {most} messages (DEAD_LETTERS_MAX)");
@@ -84,11 +84,9 @@ fn judge_dead_letters(count: u32, queue: &str, most: u64) -> Finding {
         return Finding::ok("dead", said);
     }
     let said = format!("{said}: once it is full, the oldest one goes for each new one");
-    let mend = format!(
-        "read what you need of {queue}, fix what sends these messages, and purge it (rabbitmqctl \
-         purge_queue {queue})"
-    );
-    Finding::warn("dead", said, mend)
+    let remedy = "longshore dead list shows them: fix what sends them, and then replay them \
+                  (longshore dead replay) or remove them (longshore dead purge)";
+    Finding::warn("dead", said, remedy)
 }
 
 #[cfg(test)]
@@ -125,7 +123,7 @@ mod tests {
                 found.said,
                 format!("{said}: once it is full, the oldest one goes for each new one")
             );
-            assert!(found.mend.unwrap().contains("purge_queue ns.dead"));
+            assert!(found.remedy.unwrap().contains("longshore dead list"));
         }
     }
 }

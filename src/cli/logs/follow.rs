@@ -1,10 +1,9 @@
-//! Following a log: what is stored, then what comes, with nothing between them missed or repeated.
+//! Follows a log: first stored lines, then new ones, without missing or repeating a line.
 //!
-//! The follower first hears the broker, then says that it listens. The worker that runs the job
-//! answers with the number of the piece of output from which on it sends lines, after it has sent
-//! all before them on its way to the store. So the follower shows the store up to there, and then
-//! the lines. A line that was lost on the way shows as a gap in the numbers, and is read from the
-//! store, too.
+//! The follower first subscribes, then says that it listens. The worker that runs the job sends all
+//! earlier lines to the store, and answers with the number of the piece of output from which on it
+//! sends lines live. So the follower shows the store up to there, and then the live lines. A lost
+//! live line shows as a gap in the numbers, and is read from the store, too.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -27,20 +26,20 @@ use crate::storage::{Journal, RecordState, S3Store};
 /// How long the worker that runs the job may take to answer.
 const GREETING_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Between two looks whether the run has ended, while nobody answers.
+/// The pause between two checks whether the run has ended, while nobody answers.
 const LOOK_FOR_THE_END: Duration = Duration::from_secs(10);
 
-/// Between two attempts to say that we listen, while the broker is away.
+/// The pause between two attempts to say that we listen, while the broker is away.
 const LISTEN_RETRY: Duration = Duration::from_millis(500);
 
-/// How long lines may take to reach the store that were sent on their way there.
+/// How long lines may take to reach the store.
 const STORING_PATIENCE: Duration = Duration::from_mins(1);
 
-/// Between two looks whether they have.
+/// The pause between two checks whether they have.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
-/// Shows what is stored, and then what comes, until the run ends. A connection that is lost costs
-/// nothing but time: what was missed is in the store.
+/// Shows stored lines, and then new ones, until the run ends. A lost connection costs only time:
+/// missed lines are in the store.
 pub(super) async fn follow(
     id: &JobId,
     store: &Arc<S3Store>,
@@ -50,14 +49,17 @@ pub(super) async fn follow(
 ) -> Outcome {
     let journal =
         Journal::new(Arc::clone(store) as _, client.broker.topology().namespace().to_owned());
-    // Before anything is said, so that the answer is heard.
+    // Subscribe before speaking, so that the answer is heard.
     let mut heard = client.broker.follow_log(id, CancellationToken::new()).await?;
-    listen(client, id, true).await?;
     let again = Notify::new();
+    if listen(client, id, true).await.is_err() {
+        // The connection was lost just now: said again as soon as there is one.
+        again.notify_one();
+    }
     let runs = HashMap::new();
     let mut follower = Follower { id, store, query, shown, is_stored_shown: false, runs };
     let following = async {
-        // Until a worker answers, or lines come.
+        // Wait until a worker answers, or lines come.
         let mut unanswered = Some(Instant::now() + GREETING_PATIENCE);
         let mut is_told = false;
         loop {
@@ -71,7 +73,7 @@ pub(super) async fn follow(
                         }
                         follower.catch_up().await?;
                         if has_ended(&journal, &follower).await {
-                            // What was stored at the very end.
+                            // Lines that were stored at the very end.
                             follower.catch_up().await?;
                             return Ok(0);
                         }
@@ -96,7 +98,7 @@ pub(super) async fn follow(
                 Some(Heard::Result(event)) => {
                     let EventData::Result(result) = &event.data else { continue };
                     if !result.is_refusal() && follower.is_about(result.run_id.as_ref()) {
-                        // All of its log was stored before the result was told.
+                        // All of its log was stored before the result was published.
                         follower.catch_up().await?;
                         return Ok(0);
                     }
@@ -115,23 +117,23 @@ async fn listen(client: &Client, id: &JobId, begins: bool) -> Result<(), Failure
     Ok(client.broker.publish_listening(&listening).await?)
 }
 
-/// Says again and again that somebody listens; after a connection was lost, as one who begins to.
+/// Repeats that a client listens. After a lost connection it does so like a new listener.
 async fn keep_listening(client: &Client, id: &JobId, again: &Notify) -> Infallible {
     loop {
         let begins = timeout(LISTENING_HOLDS / 3, again.notified()).await.is_ok();
-        // While the broker is away there is nobody to tell it to.
+        // While the broker is away, nobody can hear it.
         while listen(client, id, begins).await.is_err() {
             sleep(LISTEN_RETRY).await;
         }
     }
 }
 
-/// Whether the run that is followed has ended, as far as the journal may be read.
+/// Whether the followed run has ended, if we may read the journal.
 async fn has_ended(journal: &Journal, follower: &Follower<'_>) -> bool {
     match journal.read(follower.id).await {
         Ok(Some((record, _))) => {
             let is_followed = follower.is_about(Some(&record.run_id));
-            // A later run's record stands for the end of those before it.
+            // A later run's record means that the earlier runs have ended.
             !is_followed || record.state == RecordState::Finished
         }
         Ok(None) => false,
@@ -142,12 +144,12 @@ async fn has_ended(journal: &Journal, follower: &Follower<'_>) -> bool {
     }
 }
 
-/// How far the lines of one attempt were taken.
+/// How far the lines of one attempt were read.
 #[derive(Debug, Clone, Copy, Default)]
 struct Taken {
-    /// The number of the first piece that was not.
+    /// The number of the first piece that was not read.
     next: u64,
-    /// Up to here, lines may have been shown that the store had just got.
+    /// Up to here, lines from the store may already have been shown.
     perhaps: u64,
 }
 
@@ -161,7 +163,7 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    /// Whether an event is about a run that is followed.
+    /// Whether an event is about a followed run.
     fn is_about(&self, run: Option<&RunId>) -> bool {
         let mut known = self.runs.keys();
         self.runs.is_empty() || known.any(|(one, _)| Some(one) == run)
@@ -190,19 +192,19 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Shows what is in the store and was not shown.
+    /// Shows stored lines that were not shown yet.
     async fn catch_up(&mut self) -> Result<(), Failure> {
         if !self.is_stored_shown && self.query.tail == Some(0) {
             self.skip_stored().await?;
         }
         self.shown.stored(self.store, self.id, self.query).await?;
-        // From now on by what was shown.
+        // From now on, count from what was shown.
         self.query.tail = None;
         self.is_stored_shown = true;
         Ok(())
     }
 
-    /// Nothing of what is stored is asked for: notes where it ends.
+    /// No stored lines are wanted: only notes where they end.
     async fn skip_stored(&mut self) -> Result<(), Failure> {
         let last = LogQuery { tail: Some(1), ..self.query.clone() };
         let mut sink = |line: StoredLine<'_>| {
@@ -216,7 +218,7 @@ impl Follower<'_> {
         Ok(stored_up_to(self.store, self.id, &lines.run_id, lines.attempt).await?)
     }
 
-    /// Waits until all that was written before these lines is stored.
+    /// Waits until all earlier lines are stored.
     async fn wait_until_stored(&self, lines: &LogLines) -> Result<(), Failure> {
         let begun = Instant::now();
         while self.stored(lines).await? < lines.from {

@@ -1,4 +1,4 @@
-//! What of a log has been shown, and showing it.
+//! Shows a log, and remembers what has been shown.
 
 use std::io::{BufWriter, IsTerminal as _, Stdout, Write as _};
 use std::ops::ControlFlow;
@@ -21,24 +21,25 @@ pub(super) enum Form {
     Json,
 }
 
-/// Shows lines, and remembers how far that has come.
+/// Shows lines, and remembers how far it has come.
 pub(super) struct Shown {
     form: Form,
-    /// Whether all that a terminal would follow is escaped, but for colours.
+    /// Whether control characters are escaped, except for colours.
     is_careful: bool,
     out: BufWriter<Stdout>,
     reached: Reached,
 }
 
 impl Shown {
-    /// Shows lines as they are stored where they go to a file or another program, or are wanted so.
+    /// Shows lines as they are stored if the output is a file or another program, or if the user
+    /// wants that.
     pub(super) fn new(form: Form, raw: bool) -> Self {
         let is_careful = !raw && std::io::stdout().is_terminal();
         let out = BufWriter::new(std::io::stdout());
         Self { form, is_careful, out, reached: Reached::default() }
     }
 
-    /// Shows what is in the store and was not shown yet; gives how many lines that were.
+    /// Shows stored lines that were not shown yet. Returns how many.
     pub(super) async fn stored(
         &mut self,
         store: &S3Store,
@@ -62,7 +63,7 @@ impl Shown {
         Ok(lines)
     }
 
-    /// Shows one line that was just written, unless it `may_be_shown` already and is.
+    /// Shows one new line, unless it `may_be_shown` already and is.
     pub(super) fn live(
         &mut self,
         line: &StoredLine<'_>,
@@ -75,13 +76,13 @@ impl Shown {
         Ok(())
     }
 
-    /// Notes that lines up to this one are not to be shown.
+    /// Notes that lines up to this one must not be shown.
     pub(super) fn skip(&mut self, line: &StoredLine<'_>) {
         self.reached.note(line);
         self.reached.floor.get_or_insert_with(|| line.time.to_owned());
     }
 
-    /// Hands out what was written.
+    /// Flushes the output.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.out.flush()?)
     }
@@ -109,7 +110,7 @@ impl Shown {
 #[derive(Debug, Clone, Default)]
 struct Reached {
     last: [Option<String>; 2],
-    /// Nothing from before this is shown any more.
+    /// Nothing before this time is shown any more.
     floor: Option<String>,
 }
 
@@ -123,7 +124,7 @@ impl Reached {
         }
     }
 
-    /// Whether a line was shown, or left out before those that were.
+    /// Whether a line was shown, or was left out before shown lines.
     fn has(&self, line: &StoredLine<'_>) -> bool {
         let Some(stream) = line.stream else { return self.floor.is_some() };
         let is_before =

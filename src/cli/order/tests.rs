@@ -1,5 +1,5 @@
 use super::*;
-use crate::job::{Entrypoint, Network, Runtime};
+use crate::job::{Entrypoint, Network, Runtime, schema};
 
 fn flags() -> OrderArguments {
     let job = JobArguments {
@@ -61,6 +61,36 @@ fn flags_win_over_the_file_and_leave_the_rest_of_it() {
 }
 
 #[test]
+fn restarts_health_checks_and_secrets_are_flags_and_change_a_file() {
+    let line = |extra: &[&str]| {
+        let command = OrderArguments::augment_args(clap::Command::new("start"));
+        let common = ["start", "--id", "a", "--code", "a.zip", "--file", "main.py"];
+        let matches = command.try_get_matches_from([&common, extra].concat()).unwrap();
+        let flags = <OrderArguments as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
+        flags.executable(None)
+    };
+    let message =
+        line(&["--restart", "on-failure", "--max-restarts", "7", "--restart-backoff", "2"]);
+    let message = message.unwrap();
+    assert!(message.is_long_running && message.entrypoint == Entrypoint::Bot);
+    let restart = message.restart.unwrap();
+    assert_eq!((restart.max_restarts, restart.backoff_seconds), (7, 2));
+    let message = line(&["--health-check", "test -e /tmp/ok", "--health-interval", "5"]).unwrap();
+    let check = message.health_check.unwrap();
+    assert_eq!(
+        (check.command, check.interval_seconds),
+        (vec!["test".into(), "-e".into(), "/tmp/ok".into()], 5)
+    );
+    let message = line(&["--health-check", r#"["sh", "-c", "a b"]"#]).unwrap();
+    assert_eq!(message.health_check.unwrap().command[2], "a b");
+    let message = line(&["--env", "KEY=hush", "--secret", "KEY", "--secret", "/a/b"]).unwrap();
+    assert_eq!(message.secrets, ["KEY", "/a/b"]);
+    let refused = |extra: &[&str]| format!("{:?}", line(extra).unwrap_err());
+    assert!(refused(&["--health-check", "[1"]).contains("--health-check is not a JSON array"));
+    assert!(refused(&["--max-restarts", "2"]).contains("restart.when"));
+}
+
+#[test]
 fn every_digit_and_the_order_of_the_config_stay_whether_it_is_in_the_file_or_a_flag() {
     let config = r#"{"zeta":1,"wei":123456789012345678901,"small":1e-400,"alpha":0.10}"#;
     let mut with_flag = flags();
@@ -78,6 +108,16 @@ fn every_digit_and_the_order_of_the_config_stay_whether_it_is_in_the_file_or_a_f
 }
 
 #[test]
+fn the_keys_of_a_grid_stay_in_their_order() {
+    let grid = r#"{"grid":{"slow":[20,50],"fast":[5]}}"#;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!(r#"{{"id": "a", "sweep": {grid}}}"#)).unwrap();
+    let message = flags().executable(Some(file.path())).unwrap();
+    let wire = serde_json::to_string(&message).unwrap();
+    assert!(wire.contains(grid), "{wire}");
+}
+
+#[test]
 fn mistakes_name_the_flag_or_the_field() {
     let with = |change: fn(&mut OrderArguments)| {
         let mut flags = flags();
@@ -91,4 +131,32 @@ fn mistakes_name_the_flag_or_the_field() {
     assert!(with(|f| f.job.job_config = Some("[1]".into())).contains("--job-config is not a JSON"));
     let gone = with(|f| f.job.job_config = Some("@/nowhere".into()));
     assert!(gone.starts_with("/nowhere cannot be read: No such file"), "{gone}");
+}
+
+/// Fields whose flag has a shorter name.
+const OTHER_NAMES: [(&str, &str); 8] = [
+    ("config", "job-config"),
+    ("entrypoint_files", "file"),
+    ("file_path", "code"),
+    ("is_long_running", "long-running"),
+    ("limits", "memory-mb"),
+    ("log_interval_seconds", "log-interval"),
+    ("secrets", "secret"),
+    ("timeout_seconds", "timeout"),
+];
+
+/// Fields that a command of their own or a file sets.
+const WITHOUT_A_FLAG: [&str; 1] = ["sweep"];
+
+#[test]
+fn every_field_of_a_start_message_has_a_flag() {
+    let command = OrderArguments::augment_args(clap::Command::new("start"));
+    let flags: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    let start = schema::all().into_iter().find(|one| one.name == "start").unwrap();
+    let fields = start.schema.as_value()["properties"].as_object().unwrap().keys();
+    for field in fields.filter(|field| !WITHOUT_A_FLAG.contains(&field.as_str())) {
+        let other = OTHER_NAMES.iter().find(|(name, _)| name == field);
+        let flag = other.map_or_else(|| field.replace('_', "-"), |(_, flag)| (*flag).to_owned());
+        assert!(flags.contains(&flag.as_str()), "{field} has no flag --{flag} in {flags:?}");
+    }
 }

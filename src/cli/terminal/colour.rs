@@ -1,6 +1,6 @@
-//! Colours: the sequences of a terminal (SGR) that change how text looks, as far as it stays readable.
+//! Colours: the sequences of a terminal (SGR) that change how text looks and leave it readable.
 
-/// The longest list of parameters; real ones have a third of it.
+/// The longest list of parameters. Real ones have a third of that.
 const MAX_PARAMETER_BYTES: usize = 64;
 
 /// A sequence that only colours.
@@ -10,7 +10,7 @@ pub(super) struct Colour<'t> {
     pub(super) is_reset: bool,
 }
 
-/// The sequence that a text begins with, where that only colours.
+/// The sequence at the beginning of a text, if it only colours.
 pub(super) fn at_start(text: &str) -> Option<Colour<'_>> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let is_parameter = |byte: &u8| matches!(byte, b'0'..=b'9' | b';' | b':');
@@ -26,8 +26,8 @@ pub(super) fn at_start(text: &str) -> Option<Colour<'_>> {
     Some(Colour { text: &text[..length], is_reset })
 }
 
-/// Whether parameters change no more than colours, weight, slant and lines. What blinks or hides, and
-/// other fonts, do not pass.
+/// Whether parameters change only colours, weight, slant and lines. Blinking, hiding and other
+/// fonts do not pass.
 fn only_colours(parameters: &str) -> bool {
     let mut rest = parameters.split(';');
     while let Some(parameter) = rest.next() {

@@ -9,23 +9,19 @@ use super::*;
 use crate::logs::reader::{LogQuery, read};
 use crate::logs::testing::{MemoryStore, Op};
 use crate::logs::{LogSummary, Mask, Stream};
+use crate::settings::{Loader, Reader, Sources};
 use crate::storage::Bucket;
 
 const SOON: Duration = Duration::from_mins(1);
 
 fn settings() -> LogSettings {
     LogSettings {
-        interval: Duration::from_secs(30),
-        max_chunk_bytes: 1 << 20,
         max_buffer_bytes: 8 << 20,
         max_memory_bytes: 64 << 20,
         spool_dir: std::env::temp_dir(),
         max_container_spool_bytes: 0,
         max_spool_bytes: 0,
-        retention_days: None,
-        retention_keys: 1000,
-        max_output_bytes: 64 << 20,
-        tail_bytes: 64 << 10,
+        ..Loader::new(Sources::default()).read(Reader::logs).unwrap()
     }
 }
 
@@ -175,7 +171,7 @@ async fn compat_5_stopping_the_collector_stores_what_waits_and_the_next_worker_g
 }
 
 #[tokio::test(start_paused = true)]
-async fn output_that_the_engine_threw_away_is_told_and_what_came_after_it_is_whole() {
+async fn dropped_output_of_the_engine_is_reported_and_the_rest_is_complete() {
     for (stored, thrown_away) in [(10, 5), (10, 10), (10, 14), (0, 3)] {
         let fixture = Fixture::new(settings());
         let (send, handle) = fixture.open(source("j", false), None);
@@ -201,7 +197,7 @@ async fn output_that_the_engine_threw_away_is_told_and_what_came_after_it_is_who
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gap_that_the_reader_met_is_told_where_it_is() {
+async fn a_gap_in_the_output_is_reported_at_its_place() {
     let fixture = Fixture::new(settings());
     let mut output = frames(4);
     output[2].after_gap = true;
@@ -256,7 +252,7 @@ async fn a_slow_container_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn output_beyond_the_cap_is_counted_and_the_cap_is_told() {
+async fn output_beyond_the_limit_is_counted_and_the_limit_is_reported() {
     let fixture = Fixture::new(LogSettings { max_output_bytes: 4, tail_bytes: 4, ..settings() });
     let summary = fixture.whole(source("j", true), frames(9)).await;
     assert_eq!((summary.lines, summary.bytes, summary.truncated), (9, 18, true));

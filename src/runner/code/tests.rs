@@ -1,39 +1,73 @@
+mod shared;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{CodeCaps, CodeError, CodeManager};
+use crate::job::Job;
 use crate::job::archive::{ArchiveCaps, Extracted};
-use crate::job::{Job, Limits, Network};
 use crate::runner::directory::{DirectoryError, JobDirectory};
-use crate::storage::{Bucket, Condition, ETag, Object, ObjectStore, StoreError};
+use crate::storage::{Bucket, Condition, Download, ETag, Object, ObjectStore, StoreError};
 use longshore_testing::hostile::zips::{RawEntry, file, folder, zip};
 
 type Answer = fn(&str) -> Result<Vec<u8>, StoreError>;
 
-/// A store that answers downloads.
-struct Answers(Answer);
+type Answering = dyn Fn(&str) -> Result<Vec<u8>, StoreError> + Send + Sync;
+
+/// A store that answers downloads, and counts them.
+struct Answers {
+    answer: Box<Answering>,
+    /// How long an answer takes.
+    delay: Duration,
+    asked: AtomicUsize,
+    /// Answers with the object itself.
+    bodies: AtomicUsize,
+}
+
+impl Answers {
+    fn new(answer: impl Fn(&str) -> Result<Vec<u8>, StoreError> + Send + Sync + 'static) -> Self {
+        let (asked, bodies) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { answer: Box::new(answer), delay: Duration::ZERO, asked, bodies }
+    }
+
+    /// How many requests there were, and how many of them brought the object.
+    fn counted(&self) -> (usize, usize) {
+        (self.asked.load(Ordering::SeqCst), self.bodies.load(Ordering::SeqCst))
+    }
+}
 
 #[async_trait]
 impl ObjectStore for Answers {
-    async fn download(
+    async fn download_if_changed(
         &self,
         bucket: Bucket,
         key: &str,
         to: &Path,
         max_bytes: u64,
-    ) -> Result<u64, StoreError> {
+        known: Option<&ETag>,
+    ) -> Result<Download, StoreError> {
         assert_eq!(bucket, Bucket::Code);
-        let bytes = (self.0)(key)?;
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let answer = (self.answer)(key);
+        tokio::time::sleep(self.delay).await;
+        let bytes = answer?;
         if bytes.len() as u64 > max_bytes {
             return Err(StoreError::TooLarge { bucket: "b".into(), key: key.into(), max_bytes });
         }
+        let etag = ETag(hex::encode(Sha256::digest(&bytes)));
+        if known == Some(&etag) {
+            return Ok(Download::Unchanged);
+        }
+        self.bodies.fetch_add(1, Ordering::SeqCst);
         fs::write(to, &bytes).unwrap();
-        Ok(bytes.len() as u64)
+        Ok(Download::Done { bytes: bytes.len() as u64, etag })
     }
 
     async fn get(&self, _: Bucket, _: &str, _: u64) -> Result<Object, StoreError> {
@@ -74,6 +108,10 @@ impl ObjectStore for Answers {
     fn bucket_name(&self, _: Bucket) -> &str {
         unreachable!()
     }
+
+    fn origin(&self, _: Bucket) -> String {
+        "store".to_owned()
+    }
 }
 
 pub(crate) fn job() -> Job {
@@ -87,16 +125,7 @@ pub(crate) fn job() -> Job {
         "is_long_running": true,
         "persist_results": false,
     }));
-    let bounds = crate::job::Bounds {
-        limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
-        network: Network::Host,
-        allowed_networks: vec![Network::Host],
-        timeout: std::time::Duration::from_secs(1),
-        max_timeout: std::time::Duration::from_secs(1),
-        log_interval: std::time::Duration::from_secs(1),
-        max_attempts: 1,
-        min_health_interval: std::time::Duration::from_secs(5),
-    };
+    let bounds = crate::job::Bounds::default();
     Job::validate(executable.unwrap(), &bounds, Some("m")).unwrap()
 }
 
@@ -110,39 +139,57 @@ struct Fetched {
     outcome: Result<Extracted, CodeError>,
 }
 
-async fn fetch(answer: Answer, change: fn(&mut Job)) -> Fetched {
+/// Fetches the code for one run alone, and by way of an empty cache: it must be the same.
+async fn fetch(answer: Answer, change: fn(&mut Job)) -> [Fetched; 2] {
+    [fetch_with(false, answer, change).await, fetch_with(true, answer, change).await]
+}
+
+async fn fetch_with(is_shared: bool, answer: Answer, change: fn(&mut Job)) -> Fetched {
     let temp = tempfile::tempdir().unwrap();
     let mut job = job();
     change(&mut job);
     let directory = JobDirectory::new(temp.path(), "ns", &job.id, &job.run_id, 1);
     let caps = CodeCaps { max_archive_bytes: 10_000, archive: ArchiveCaps::new(20, 10_000) };
-    let outcome =
-        CodeManager::new(Arc::new(Answers(answer)), caps).fetch_and_extract(&job, &directory).await;
+    let plan = is_shared.then(|| shared::plan(temp.path()));
+    let manager = CodeManager::new(Arc::new(Answers::new(answer)), caps).with_cache(plan);
+    let outcome = manager.fetch_and_extract(&job, &directory).await;
+    let outcome = outcome.map(|fetched| fetched.extracted);
     Fetched { temp, directory, outcome }
 }
 
 #[tokio::test]
 async fn the_code_and_nothing_else_is_in_the_directory() {
-    let fetched = fetch(|_| Ok(good()), |_| {}).await;
-    let extracted = fetched.outcome.unwrap();
-    assert_eq!((extracted.files, extracted.notes.len()), (1, 1));
-    assert!(fetched.directory.root().join("src/main.py").is_file());
-    assert!(!fetched.directory.root().join("result.json").exists());
-    let beside = fs::read_dir(fetched.directory.root().parent().unwrap()).unwrap();
-    assert_eq!(beside.count(), 1);
+    for fetched in fetch(|_| Ok(good()), |_| {}).await {
+        let extracted = fetched.outcome.unwrap();
+        assert_eq!((extracted.files, extracted.bytes, extracted.notes.len()), (1, 1, 1));
+        assert!(fetched.directory.root().join("src/main.py").is_file());
+        assert!(fetched.directory.root().join("doc").is_dir());
+        assert!(!fetched.directory.root().join("result.json").exists());
+        let beside = fs::read_dir(fetched.directory.root().parent().unwrap()).unwrap();
+        assert_eq!(beside.count(), 1);
+    }
 }
 
 #[tokio::test]
 async fn compat_14_the_checksum_decides_when_it_is_given() {
     let right = |job: &mut Job| job.code_sha256 = Some(hex::encode(Sha256::digest(good())));
-    fetch(|_| Ok(good()), right).await.outcome.unwrap();
+    for fetched in fetch(|_| Ok(good()), right).await {
+        fetched.outcome.unwrap();
+    }
     let wrong = |job: &mut Job| job.code_sha256 = Some("0".repeat(64));
-    let error = fetch(|_| Ok(good()), wrong).await.outcome.unwrap_err();
-    assert!(matches!(error, CodeError::Checksum { .. }), "{error}");
+    for fetched in fetch(|_| Ok(good()), wrong).await {
+        let error = fetched.outcome.unwrap_err();
+        assert!(matches!(error, CodeError::Checksum { .. }), "{error}");
+    }
+    // Also where the archive is bad as well.
+    for fetched in fetch(|_| Ok(b"text".to_vec()), wrong).await {
+        let error = fetched.outcome.unwrap_err();
+        assert!(matches!(error, CodeError::Checksum { .. }), "{error}");
+    }
 }
 
 #[tokio::test]
-async fn compat_14_every_failure_is_told_apart_and_leaves_no_file() {
+async fn compat_14_every_failure_is_distinct_and_leaves_no_file() {
     fn gone(key: &str) -> StoreError {
         StoreError::NotFound { bucket: "custom-bots".into(), key: key.into() }
     }
@@ -186,19 +233,21 @@ async fn compat_14_every_failure_is_told_apart_and_leaves_no_file() {
         (local, false, "no space left"),
     ];
     for (answer, is_rejection, reason) in cases {
-        let fetched = fetch(answer, |_| {}).await;
-        let error = fetched.outcome.expect_err(reason);
-        assert!(error.to_string().contains(reason), "{error}");
-        assert_eq!(error.is_rejection(), is_rejection, "{error}");
-        assert_eq!(fs::read_dir(fetched.temp.path().join("ns")).unwrap().count(), 0, "{error}");
+        for fetched in fetch(answer, |_| {}).await {
+            let error = fetched.outcome.expect_err(reason);
+            assert!(error.to_string().contains(reason), "{error}");
+            assert_eq!(error.is_rejection(), is_rejection, "{error}");
+            let left = fs::read_dir(fetched.temp.path().join("ns")).unwrap();
+            assert_eq!(left.count(), 0, "{error}");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_directory_that_is_in_use_is_left_alone() {
-    let first = fetch(|_| Ok(good()), |_| {}).await;
+    let first = fetch_with(false, |_| Ok(good()), |_| {}).await;
     let caps = CodeCaps { max_archive_bytes: 1, archive: ArchiveCaps::new(1, 1) };
-    let manager = CodeManager::new(Arc::new(Answers(|_| unreachable!())), caps);
+    let manager = CodeManager::new(Arc::new(Answers::new(|_| unreachable!())), caps);
     let error = manager.fetch_and_extract(&job(), &first.directory).await.unwrap_err();
     assert!(matches!(error, CodeError::Directory(DirectoryError::Taken { .. })), "{error}");
     assert!(!error.is_rejection());
@@ -209,10 +258,10 @@ async fn a_directory_that_is_in_use_is_left_alone() {
 async fn a_script_is_found_in_whichever_form_the_zip_writes_its_accents() {
     let decomposed: Answer =
         |_| Ok(zip(&[file("stra\u{74}e\u{301}gie/gro\u{308}\u{df}e.py", "x")]));
-    let fetched =
-        fetch(decomposed, |job| "strat\u{e9}gie/gr\u{f6}\u{df}e.py".clone_into(&mut job.script))
-            .await;
-    fetched.outcome.unwrap();
-    let script = fetched.directory.root().join("strat\u{e9}gie/gr\u{f6}\u{df}e.py");
-    assert_eq!(fs::read_to_string(script).unwrap(), "x");
+    let change = |job: &mut Job| "strat\u{e9}gie/gr\u{f6}\u{df}e.py".clone_into(&mut job.script);
+    for fetched in fetch(decomposed, change).await {
+        fetched.outcome.unwrap();
+        let script = fetched.directory.root().join("strat\u{e9}gie/gr\u{f6}\u{df}e.py");
+        assert_eq!(fs::read_to_string(script).unwrap(), "x");
+    }
 }

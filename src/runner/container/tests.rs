@@ -1,30 +1,19 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::job::{Entrypoint, Runtime};
+use crate::job::{Bounds, Entrypoint, Runtime, parse_executable};
 
+/// A bot, validated like any other.
 pub(crate) fn job(script: &str) -> Job {
-    Job {
-        id: "my-job".parse().unwrap(),
-        run_id: "run-1".parse().unwrap(),
-        runtime: Runtime::Python311,
-        entrypoint: Entrypoint::Bot,
-        script: script.to_owned(),
-        code_key: "code.zip".to_owned(),
-        code_sha256: None,
-        config: "{}".parse().unwrap(),
-        is_long_running: true,
-        persist_results: false,
-        timeout: None,
-        limits: Limits { memory_mb: 64, cpu_shares: 128, cpus: Some(0.5), pids: 32 },
-        network: Network::Bridge,
-        env: BTreeMap::new(),
-        secrets: Vec::new(),
-        log_interval: Duration::from_secs(30),
-        max_attempts: 1,
-        restart: None,
-        health_check: None,
-    }
+    let message = json!({
+        "id": "my-job", "run_id": "run-1", "runtime": "python3.11", "entrypoint": "bot",
+        "entrypoint_files": {"bot": script}, "file_path": "code.zip", "config": {},
+        "is_long_running": true, "persist_results": false, "network": "bridge",
+        "limits": {"memory_mb": 64, "cpu_shares": 128, "cpus": 0.5, "pids": 32},
+        "max_attempts": 1,
+    });
+    let executable = parse_executable(message.to_string().as_bytes()).unwrap();
+    Job::validate(executable, &Bounds::default(), None).unwrap()
 }
 
 const FIRST: Assignment<'static> = Assignment { namespace: "ls", segment: 3, attempt: 1 };

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 /// Why an operation on a job's directory failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// The directory is there already: this attempt has been begun before.
+    /// The directory exists already: this attempt has begun before.
     #[error("the job's directory {} is there already", path.display())]
     Taken {
         /// The directory.
         path: PathBuf,
     },
-    /// What the container left may be removed by root only.
+    /// Only root may remove what the container left.
     #[error("{} can be removed by root only: {source}", path.display())]
     NeedsRoot {
-        /// What to remove as root, with all that is in it; after that, `remove` ends its work.
+        /// What to remove as root, with everything in it. After that, `remove` can finish.
         path: PathBuf,
-        /// What we were told.
+        /// The system's error.
         source: io::Error,
     },
     /// Anything else that an operation ran into.

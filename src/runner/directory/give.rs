@@ -1,5 +1,5 @@
-//! Giving a job's directory to the user of its container: of all other users, only root and the worker can
-//! use it then.
+//! Gives a job's directory to the user of its container. Then only that user, root and the worker
+//! can use it.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -11,12 +11,12 @@ use crate::settings::User;
 /// A file that its user and the worker's group may read and write, and nobody else.
 const SHARED: u32 = 0o660;
 
-/// A file that everybody may read and write who gets as far as this.
+/// A file that every user may read and write who can reach it.
 const OPEN: u32 = 0o666;
 
-/// Gives `root` and the files `writes` in it to `user`; `is_writable`: the user may make files in `root`, too.
-/// Gives whether that could be done: a worker that is not root cannot give files away. Then all stays as it
-/// is, and what keeps others out is the namespace's directory alone.
+/// Gives `root` and the files `writes` in it to `user`; `is_writable`: the user may make files in
+/// `root`, too. Returns whether that worked: a worker that is not root cannot give files away. Then
+/// everything stays as it is, and only the namespace's directory keeps others out.
 pub(super) fn to(root: &Path, user: User, writes: &[&str], is_writable: bool) -> io::Result<bool> {
     for name in writes {
         if !give_file(&root.join(name), user.uid)? {
@@ -33,7 +33,7 @@ pub(super) fn to(root: &Path, user: User, writes: &[&str], is_writable: bool) ->
 }
 
 fn give_file(path: &Path, uid: u32) -> io::Result<bool> {
-    // Once it is another user's, its mode may not be ours to change.
+    // Once it belongs to another user, we may not be allowed to change its mode.
     if fs::symlink_metadata(path)?.permissions().mode() & 0o777 != SHARED {
         fs::set_permissions(path, Permissions::from_mode(SHARED))?;
     }

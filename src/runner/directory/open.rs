@@ -1,4 +1,4 @@
-//! Opening a job's directory to whoever its container runs as.
+//! Opens a job's directory to the user of its container.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -7,11 +7,11 @@ use std::path::Path;
 
 use crate::job::archive::RESERVED_DIRECTORY;
 
-/// Nobody but its owner removes what is in such a folder.
+/// In such a folder, only the owner of a file can remove it.
 const STICKY: u32 = 0o1000;
 
-/// Gives everybody the rights to everything in `root`, as it was unpacked: the links in it lead to what is
-/// in it as well.
+/// Gives everybody the rights to everything in `root`, as it was unpacked. Links in it lead to
+/// files in it.
 pub(super) fn to_all(root: &Path) -> io::Result<()> {
     open(root, 0o777 | STICKY)?;
     let mut folders = vec![root.to_owned()];

@@ -1,4 +1,4 @@
-//! Reading a file that somebody else wrote.
+//! Reads a file that a stranger wrote.
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use nix::libc::{ELOOP, O_NOFOLLOW, O_NONBLOCK};
 
-/// What stands under a name.
+/// What is under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FoundFile {
     /// Nothing.
@@ -20,10 +20,9 @@ pub enum FoundFile {
     Unusable(String),
 }
 
-/// Reads the regular file at `path`; follows no link, and waits for nobody at the other end of a
-/// pipe.
+/// Reads the regular file at `path`. Follows no link, and does not wait on a pipe.
 pub(super) fn read(path: &Path, max_bytes: u64) -> io::Result<FoundFile> {
-    // Looked at first, for a device may not even be opened.
+    // Checked first, because a device must not even be opened.
     let kind = match path.symlink_metadata() {
         Ok(metadata) => metadata.file_type(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundFile::Nothing),
@@ -35,7 +34,7 @@ pub(super) fn read(path: &Path, max_bytes: u64) -> io::Result<FoundFile> {
     let opened = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path);
     match opened {
         Ok(file) => read_open(file, max_bytes),
-        // Swapped since we looked.
+        // Swapped since the check.
         Err(error) if error.raw_os_error() == Some(ELOOP) => {
             Ok(FoundFile::Unusable("is a symbolic link, not a regular file".to_owned()))
         }

@@ -1,7 +1,7 @@
-//! Removing a tree that somebody else wrote.
+//! Removes a tree that a stranger wrote.
 //!
-//! A program can nest folders deeper than a path, a stack or the open files of this process reach.
-//! So the tree is never descended into: every folder is moved into one flat heap, and emptied
+//! A program can nest folders deeper than a path, a stack or the open files of this process can
+//! reach. So the removal never descends: it moves every folder into one flat heap, and empties it
 //! there.
 
 use std::fs::{self, DirEntry, Permissions};
@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use super::error::DirectoryError;
 
-/// Removes `tree` by way of the folder `heap`, which must lie on the same file system; goes on
-/// where an earlier attempt left off. Neither has to be there.
+/// Removes `tree` by way of the folder `heap`, which must be on the same file system. Goes on where
+/// an earlier attempt stopped. Neither has to exist.
 pub(super) fn remove(tree: &Path, heap: &Path) -> Result<(), DirectoryError> {
     remove_by_heap(tree, heap).map_err(|error| judge(error, tree, heap))
 }
 
-/// What failed for lack of rights can be done by root; nothing else can.
+/// Root can do what failed for lack of rights, and nothing else.
 pub(super) fn judge(source: io::Error, tree: &Path, heap: &Path) -> DirectoryError {
     if source.kind() == io::ErrorKind::PermissionDenied {
         let path = if heap.exists() { heap } else { tree };
@@ -75,7 +75,7 @@ impl Heap<'_> {
     fn take(&mut self, folder: &Path) -> io::Result<()> {
         let to = self.place.join(self.next.to_string());
         let moved = fs::rename(folder, &to).or_else(|error| {
-            // Moving a folder changes its `..`, which takes the right to write to it.
+            // Moving a folder changes its `..`, which needs the right to write to it.
             open_up(folder, error)?;
             fs::rename(folder, &to)
         });
@@ -107,7 +107,7 @@ impl Heap<'_> {
     }
 }
 
-/// What is in a folder; nothing where there is none.
+/// What is in a folder; nothing if there is none.
 fn entries(folder: &Path) -> io::Result<Box<dyn Iterator<Item = io::Result<DirEntry>>>> {
     match fs::read_dir(folder) {
         Ok(found) => Ok(Box::new(found)),
@@ -116,13 +116,13 @@ fn entries(folder: &Path) -> io::Result<Box<dyn Iterator<Item = io::Result<DirEn
     }
 }
 
-/// Gives us every right to a folder, where we own it and it was rights that we lacked.
+/// Gives us every right to a folder, if we own it and lacked rights.
 fn open_up(folder: &Path, error: io::Error) -> io::Result<()> {
     let is_folder = || fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir());
     if error.kind() != io::ErrorKind::PermissionDenied || !is_folder() {
         return Err(error);
     }
-    // Why this fails says less than why it was needed.
+    // The reason why this fails says less than the reason why it was needed.
     fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(|_| error)
 }
 

@@ -19,7 +19,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn the_path_tells_namespace_job_attempt_and_run() {
+fn the_path_names_namespace_job_attempt_and_run() {
     let directory = directory(Path::new("/tmp/runtime"), 2);
     assert_eq!(directory.root(), Path::new("/tmp/runtime/ns/bot-1/2-r-1"));
     assert_eq!(directory.archive(), Path::new("/tmp/runtime/ns/bot-1/2-r-1.incoming/code.zip"));
@@ -125,7 +125,7 @@ async fn removing_clears_everything_up_to_the_namespace_and_can_be_repeated() {
 
 /// What blocks goes on when its future is dropped, and must not come after the removal.
 #[tokio::test]
-async fn a_removal_comes_after_work_that_nobody_waits_for_any_more() {
+async fn a_removal_waits_for_abandoned_work() {
     let temp = tempfile::tempdir().unwrap();
     let job = directory(temp.path(), 1);
     job.create().await.unwrap();

@@ -18,15 +18,15 @@ use crate::runner::labels;
 use crate::runner::orchestrator::EngineError;
 use crate::settings::{EngineLog, Profile};
 
-/// The engine's log driver. `local` keeps bytes as they are, where `json-file` replaces what is
-/// not UTF-8, which it also makes of a character that its cut at 16 KiB has split.
+/// The engine's log driver. `local` keeps bytes unchanged. `json-file` replaces bytes that are not
+/// UTF-8, also those of a character that its own cut at 16 KiB has split.
 const LOG_DRIVER: &str = "local";
 
 const BYTES_PER_MIB: u64 = 1024 * 1024;
 
 const NANOS_PER_CPU: f64 = 1e9;
 
-/// Makes a container and starts it; gives its id.
+/// Makes a container and starts it. Returns its id.
 pub(super) async fn create_and_start(
     engine: &Engine,
     spec: &ContainerSpec,
@@ -37,7 +37,7 @@ pub(super) async fn create_and_start(
     let id = created.map_err(|error| refused(engine, spec, error))?.id;
     let started = async {
         if spec.is_only_users {
-            // Once ours is there: whoever looks after us sees it.
+            // Only when ours exists: a worker that checks after us sees it.
             has_user_alone(engine, &id, spec.user.uid).await?;
         }
         let started = engine.docker.start_container(&id, None::<StartContainerOptions>).await;
@@ -71,7 +71,7 @@ fn refused(engine: &Engine, spec: &ContainerSpec, error: Error) -> EngineError {
         Error::DockerResponseServerError { status_code: 409, .. } => {
             EngineError::NameTaken { name: spec.name.clone() }
         }
-        // It was here a moment ago: pulling it again may help.
+        // The image was here a moment ago. Pulling it again may help.
         Error::DockerResponseServerError { status_code: 404, .. } => {
             EngineError::Pull { image: spec.image.clone(), reason: said(&error) }
         }
@@ -99,8 +99,8 @@ fn host(spec: &ContainerSpec, log: EngineLog) -> HostConfig {
     let Limits { memory_mb, cpu_shares, cpus, pids } = spec.limits;
     let profile = &spec.profile;
     let memory = signed(memory_mb.saturating_mul(BYTES_PER_MIB));
-    // Mounts rather than `host:container` texts: these cannot name a directory with a colon, and
-    // make one that is missing instead of failing.
+    // Mounts instead of `host:container` texts: those cannot name a directory with a colon, and
+    // create a missing one instead of failing.
     let mounts = spec.binds.iter().map(|bind| Mount {
         typ: Some(MountType::BIND),
         source: Some(bind.host.to_string_lossy().into_owned()),
@@ -110,7 +110,7 @@ fn host(spec: &ContainerSpec, log: EngineLog) -> HostConfig {
     });
     HostConfig {
         memory: Some(memory),
-        // The same again: no swap on top of the memory.
+        // The same value: no swap in addition to the memory.
         memory_swap: Some(memory),
         cpu_shares: Some(signed(cpu_shares)),
         nano_cpus: cpus.map(nano_cpus),
@@ -142,11 +142,11 @@ fn security(profile: &Profile) -> Vec<String> {
     std::iter::once("no-new-privileges".to_owned()).chain(seccomp).collect()
 }
 
-/// `/tmp` in memory. Programs may be started from it, for that is where native parts of packages
-/// are unpacked to.
+/// `/tmp` in memory. Programs may be started from it, because packages unpack native parts there.
 fn tmpfs(profile: &Profile) -> HashMap<String, String> {
     let mb = profile.tmp_mb;
-    // An inode takes memory that the size does not count: so many for each page of 4 KiB.
+    // An inode takes memory that the size does not count, so there is a number of inodes for each
+    // page of 4 KiB.
     let inodes = mb.saturating_mul(256).max(1024);
     let options = format!("rw,nosuid,nodev,exec,mode=1777,size={mb}m,nr_inodes={inodes}");
     HashMap::from([("/tmp".to_owned(), options)])

@@ -1,5 +1,5 @@
-//! Which containers have ended: whoever waits for a container's end tells those who read its output,
-//! so that they need not ask the engine as well.
+//! Knows which containers have ended. The task that waits for a container's end tells the readers
+//! of its output, so they need not ask the engine as well.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// The containers whose end somebody wants to hear of; no others are kept.
+/// The containers for whose end a reader waits; no others are kept.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     heard: Mutex<HashMap<String, watch::Sender<bool>>>,
@@ -22,7 +22,7 @@ impl Ends {
         End { ends: Arc::clone(self), container: container.to_owned(), has_come }
     }
 
-    /// Tells that a container has ended.
+    /// Notes that a container has ended.
     pub(super) fn tell(&self, container: &str) {
         if let Some(end) = self.heard.lock().get(container) {
             end.send_replace(true);
@@ -30,7 +30,7 @@ impl Ends {
     }
 }
 
-/// The end of one container, as far as it has been told.
+/// The end of one container, if it is known.
 #[derive(Debug)]
 pub(super) struct End {
     ends: Arc<Ends>,
@@ -39,8 +39,8 @@ pub(super) struct End {
 }
 
 impl End {
-    /// Waits for the end, at most for `patience`. Gives whether it has come; nobody may have waited
-    /// for it, so that only the engine knows.
+    /// Waits for the end, at most for `patience`. Returns whether it has come. If no task waits for
+    /// the container, only the engine knows.
     pub(super) async fn comes_within(&mut self, patience: Duration) -> bool {
         let told = timeout(patience, self.has_come.wait_for(|has_come| *has_come)).await;
         matches!(told, Ok(Ok(_)))

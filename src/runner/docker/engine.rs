@@ -10,18 +10,18 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use super::ends::Ends;
 use crate::runner::orchestrator::{EngineError, EngineRoot};
 
-/// Where the engine is when nothing else is said.
+/// Where the engine is by default.
 const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
 
 /// How long the engine may take to begin its answer.
 const REQUEST_TIMEOUT_SECONDS: u64 = 120;
 
-/// A client of one engine. Every request makes a connection of its own, so that an engine that
-/// was restarted is found again without further ado.
+/// A client of one engine. Every request makes a new connection, so a restarted engine is found
+/// again by itself.
 #[derive(Clone)]
 pub(super) struct Engine {
     pub(super) docker: Docker,
-    /// Of containers whose output is read.
+    /// The ends of containers whose output is read.
     pub(super) ends: Arc<Ends>,
     endpoint: Arc<str>,
 }
@@ -39,7 +39,7 @@ impl Engine {
         Ok(Self { docker, ends: Arc::default(), endpoint: endpoint.into() })
     }
 
-    /// The user that owns the engine's socket, which is the one that a rootless engine runs as.
+    /// The user that owns the engine's socket. A rootless engine runs as this user.
     pub(super) fn socket_owner(&self) -> Option<u32> {
         let socket = self.endpoint.strip_prefix("unix://")?;
         std::fs::metadata(socket).ok().map(|metadata| metadata.uid())
@@ -57,7 +57,7 @@ impl Engine {
     }
 }
 
-/// Whose root an engine is that says this about its security.
+/// Whose root an engine is, according to its security options.
 pub(super) fn root(security: &[String], socket_owner: Option<u32>) -> EngineRoot {
     let says = |name: &str| {
         security.iter().any(|option| option.split(',').any(|part| part == format!("name={name}")))
@@ -109,8 +109,8 @@ fn meaning(
     }
 }
 
-/// What the engine said, without the client's own words around it, and with every cause: the
-/// outermost error of the client names none.
+/// What the engine said, without the client's own text, and with every cause: the outermost error
+/// of the client names none.
 pub(super) fn said(error: &Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),

@@ -1,4 +1,4 @@
-//! One file out of a container, which the engine hands out as a tar stream.
+//! Reads one file from a container. The engine sends it as a tar stream.
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -12,12 +12,13 @@ use tar::{Archive, EntryType};
 use super::engine::Engine;
 use crate::runner::orchestrator::EngineError;
 
-/// What an archive of one file may need besides its content: headers, extended ones too, padding.
+/// What an archive of one file may need in addition to its content: headers, extended headers,
+/// padding.
 const ARCHIVE_OVERHEAD_BYTES: u64 = 64 * 1024;
 
 const READING: &str = "reading a file of";
 
-/// One regular file; `None` where there is none.
+/// One regular file; `None` if there is none.
 pub(super) async fn copy(
     engine: &Engine,
     container: &str,
@@ -56,8 +57,8 @@ pub(super) async fn copy(
     Ok(Some(archive.freeze().slice(content)))
 }
 
-/// Where in `archive`, or beyond its end as far as it has come, the content of its first entry is;
-/// `None` while the entry's headers are not all there. The error says what is wrong with the file.
+/// Where the content of the first entry is in `archive`, perhaps beyond what has arrived; `None`
+/// while the entry's headers are incomplete. The error says what is wrong with the file.
 fn first_file(archive: &[u8], max_bytes: u64) -> Result<Option<Range<usize>>, String> {
     let mut reader = Archive::new(Cursor::new(archive));
     let Some(Ok(entry)) = reader.entries().ok().and_then(|mut entries| entries.next()) else {

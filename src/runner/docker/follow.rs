@@ -1,12 +1,12 @@
-//! Following a container's output to its true end.
+//! Follows a container's output to its true end.
 //!
-//! An engine's own follow stream may end before the output does: its last lines can be missing
-//! when the container ends, and all after a rotation that it did not notice. So the output is read
-//! once more after the end, and what came already is passed over. And after a rotation that it did
-//! notice it may begin the new file a second time, which is passed over too. (All seen on 20.10.)
-//! The output of a container that ends soon is read once, after its end.
-//! An engine that is away is waited for. Where the place that was read last is not there any more
-//! when it is read again, the next frame says that output is missing before it.
+//! An engine's own follow stream may end before the output does. When the container ends, the last
+//! lines can be missing, and so can everything after a rotation that the stream did not notice. So
+//! the output is read again after the end, and frames that came already are skipped. After a
+//! rotation that it did notice, the stream may begin the new file a second time, and these frames
+//! are skipped, too. (All seen on 20.10.) The output of a container that ends soon is read once,
+//! after its end. If the engine is away, the reader waits. If the last position no longer exists
+//! when the output is read again, the next frame says that output is missing before it.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,39 +27,41 @@ use super::logs::{Pieces, READING, frame, unreadable};
 use crate::logs::{Cursor, CursorTracker, Frame, Order, Stream};
 use crate::runner::orchestrator::{ContainerState, EngineError};
 
-/// How long a container is given to end before its output is followed: one that does is read once,
-/// which spares the engine a watch on a file and a second reading.
-const FIRST_LOOK: Duration = Duration::from_millis(250);
+/// How long to wait for a container's end before its output is followed. If it ends in this time,
+/// its output is read once, which saves the engine a watch on a file and a second reading.
+pub(super) const FIRST_LOOK: Duration = Duration::from_millis(250);
 
-/// How long the word of a container's end may take after the end of its stream.
+/// How long the news of a container's end may take after the end of its stream.
 const END_WORD: Duration = Duration::from_millis(200);
 
-/// Before following again, where the stream ended and the container runs still.
+/// The pause before following again, if the stream ended and the container still runs.
 const AGAIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Before following again, where the engine could not be reached.
+/// The pause before following again, if the engine could not be reached.
 const AWAY_PAUSE: Duration = Duration::from_secs(2);
 
-/// Errors of the engine's reader in a row, without a new frame between them, that are read over.
+/// How many errors of the engine's reader in a row, without a new frame between them, are ignored.
 const MAX_FAULTS: u32 = 3;
 
-/// How far before the last frame a further pass begins, in seconds: the two outputs are stamped
-/// apart, so that stamps can go backwards.
+/// How far before the last frame a further pass begins, in seconds. The two outputs are stamped
+/// separately, so stamps can go back.
 const OVERLAP_SECONDS: i64 = 1;
 
-/// Frames that are remembered to know a repetition by: more than a program writes in the moment
-/// between a rotation and its notice.
+/// How many frames are remembered to recognise a repetition: more than a program writes between a
+/// rotation and the moment when the stream notices it.
 const MAX_RECENT: usize = 8192;
 
-/// The output from its beginning to its end. An error is the last item.
+/// The output from its beginning to its end. An error is the last item. It is first read when the container has
+/// ended, or after `first_look`.
 pub(super) fn follow(
     engine: &Engine,
     container: &str,
+    first_look: Duration,
 ) -> BoxStream<'static, Result<Frame, EngineError>> {
     let (engine, container) = (engine.clone(), container.to_owned());
     let mut end = engine.ends.listen(&container);
     let begun = async move {
-        let has_ended = end.comes_within(FIRST_LOOK).await;
+        let has_ended = end.comes_within(first_look).await;
         Follower {
             pass: Pass::begin(&engine, &container, None, has_ended),
             engine,
@@ -94,10 +96,10 @@ struct Follower {
 struct Pass {
     outputs: BoxStream<'static, Result<LogOutput, Error>>,
     pieces: Pieces,
-    /// How far what came already goes, until this pass is there, and how many frames with its
-    /// stamp this pass has given.
+    /// The last known position, until this pass has reached it, and how many frames with its stamp
+    /// this pass has returned.
     known: Option<(Cursor, u32)>,
-    /// Whether the container had ended before this pass began, so that it gives everything.
+    /// Whether the container had ended before this pass began, so that the pass is complete.
     is_final: bool,
 }
 
@@ -117,8 +119,8 @@ impl Pass {
         Self { outputs, pieces: Pieces::default(), known, is_final }
     }
 
-    /// Whether a frame has not come before. One that is beyond what came, which itself is not there
-    /// any more, comes after a gap.
+    /// Whether a frame is new. If the last known frame no longer exists, a frame after it comes
+    /// after a gap.
     fn is_new(&mut self, frame: &mut Frame) -> bool {
         let Some((known, seen)) = &mut self.known else {
             return true;
@@ -132,7 +134,7 @@ impl Pass {
     }
 }
 
-/// From which second on the engine is to read again, so that `cursor` is among it.
+/// From which second on the engine must read again, so that `cursor` is included.
 fn since(cursor: Cursor) -> i32 {
     let seconds = cursor.time.as_second().saturating_sub(OVERLAP_SECONDS);
     i32::try_from(seconds.max(0)).unwrap_or(i32::MAX)
@@ -174,7 +176,7 @@ impl Follower {
         };
         let begins_line =
             !self.pass.pieces.is_line_open(frame.stream) || !self.recent.goes_on(&frame);
-        frame.bytes = self.pass.pieces.mend(frame.stream, frame.bytes);
+        frame.bytes = self.pass.pieces.restore(frame.stream, frame.bytes);
         if begins_line && self.pass.known.is_none() && self.recent.holds(&frame) {
             self.pass.known = self.read.now().map(|cursor| (cursor, 0));
         }
@@ -187,8 +189,8 @@ impl Follower {
         Ok(Some(frame))
     }
 
-    /// Begins another pass after an error of the engine's reader, as it makes when it reads a file
-    /// that is just being rotated. One that comes again at the same place is final.
+    /// Begins another pass after an error of the engine's reader, which can happen while a file is
+    /// rotated. An error that repeats at the same position is final.
     async fn read_again(&mut self, reason: String) -> Result<(), EngineError> {
         self.faults += 1;
         if self.faults > MAX_FAULTS {
@@ -200,8 +202,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Begins another pass once an engine that cannot be reached may be back. An error that it
-    /// answered with is final if it comes again and again.
+    /// Begins another pass when an engine that cannot be reached may be back. An error in an answer
+    /// is final if it comes again and again.
     async fn wait_out(&mut self, error: EngineError) -> Result<(), EngineError> {
         if !matches!(error, EngineError::Unreachable { .. }) {
             self.faults += 1;
@@ -258,13 +260,13 @@ impl Recent {
         self.latest = self.latest.max(Some(frame.time));
     }
 
-    /// Whether the frame that begins a line came before: stamps are in nanoseconds, and nobody
+    /// Whether the first frame of a line came before. Stamps are in nanoseconds, and no program
     /// writes the same line twice in one.
     fn holds(&self, frame: &Frame) -> bool {
         Some(frame.time) <= self.latest && self.frames.contains(&Self::key(frame))
     }
 
-    /// Whether the frame has the stamp of the one before it, as the pieces of a line have.
+    /// Whether the frame has the same stamp as the one before it, like the pieces of a line.
     fn goes_on(&self, frame: &Frame) -> bool {
         let before = self.frames.iter().rev().find(|(stream, ..)| *stream == frame.stream);
         before.is_some_and(|(_, time, _)| *time == frame.time)
@@ -305,13 +307,13 @@ mod tests {
     }
 
     #[test]
-    fn a_second_pass_gives_what_the_first_did_not() {
+    fn a_second_pass_returns_what_the_first_did_not() {
         use Stream::{Stderr, Stdout};
         let all = [
             frame(Stdout, 1),
             frame(Stderr, 5),
             frame(Stderr, 5),
-            // Stamped apart: backwards in order of arrival.
+            // Stamped separately, so they go back in order of arrival.
             frame(Stdout, 4),
             frame(Stdout, 4),
             frame(Stdout, 4),

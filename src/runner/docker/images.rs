@@ -1,4 +1,4 @@
-//! Images: used as they are when present, pulled when missing, once for all who wait.
+//! Images: used unchanged if present, pulled if missing, once for all jobs that wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,11 +14,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::engine::{Engine, said};
-use super::progress::{Layers, PULLS, Progress, Reporter};
+use super::progress::{Layers, Reporter};
 use crate::runner::orchestrator::EngineError;
+use crate::runner::progress::{PULLS, Progress};
 
-/// How long an image that was seen counts as here: jobs come many a second, and hardly anybody removes
-/// images while they do.
+/// How long an image that was seen counts as present. Many jobs come in a second, and hardly
+/// anybody removes images then.
 const SEEN_FOR: Duration = Duration::from_secs(10);
 
 type Outcome = Option<Result<(), EngineError>>;
@@ -30,10 +31,16 @@ type Pulls = Arc<Mutex<HashMap<String, watch::Receiver<Outcome>>>>;
 pub(super) struct Images {
     puller: Puller,
     pulls: Pulls,
-    seen: Mutex<HashMap<String, Instant>>,
+    seen: Mutex<HashMap<String, Seen>>,
     tracker: TaskTracker,
     dropped: CancellationToken,
     _on_drop: DropGuard,
+}
+
+/// An image that was here.
+struct Seen {
+    at: Instant,
+    id: String,
 }
 
 #[derive(Clone)]
@@ -62,14 +69,28 @@ impl Images {
         self.puller.has(image).await
     }
 
+    /// The id of the image, as far as was seen of late; `None` where it is not here.
+    pub(super) async fn id(&self, image: &str) -> Result<Option<String>, EngineError> {
+        if let Some(id) = self.seen_id(image) {
+            return Ok(Some(id));
+        }
+        let found = self.puller.find(image).await?;
+        if let Some(id) = &found {
+            let seen = Seen { at: Instant::now(), id: id.clone() };
+            self.seen.lock().insert(image.to_owned(), seen);
+        }
+        Ok(found)
+    }
+
+    fn seen_id(&self, image: &str) -> Option<String> {
+        let seen = self.seen.lock();
+        let seen = seen.get(image).filter(|seen| seen.at.elapsed() < SEEN_FOR)?;
+        Some(seen.id.clone())
+    }
+
     /// Makes sure that the image is here, as far as was seen of late.
     pub(super) async fn ensure(&self, image: &str) -> Result<(), EngineError> {
-        let is_fresh = |seen: &Instant| seen.elapsed() < SEEN_FOR;
-        if self.seen.lock().get(image).is_some_and(is_fresh) {
-            return Ok(());
-        }
-        if self.has(image).await? {
-            self.seen.lock().insert(image.to_owned(), Instant::now());
+        if self.id(image).await?.is_some() {
             return Ok(());
         }
         let mut pull = self.join_or_begin(image);
@@ -82,15 +103,15 @@ impl Images {
         }
     }
 
-    /// The next one who asks looks for the image anew: it was missed.
+    /// The next request checks for the image again, because it was missing.
     pub(super) fn forget(&self, image: &str) {
         self.seen.lock().remove(image);
     }
 
-    /// The pull runs on a task of its own, for whoever asked first may stop waiting.
+    /// The pull runs on a separate task, because the first caller may stop waiting.
     fn join_or_begin(&self, image: &str) -> watch::Receiver<Outcome> {
         let mut pulls = self.pulls.lock();
-        // A closed channel with its entry still there is one whose task panicked.
+        // If the channel is closed and its entry still exists, its task panicked.
         if let Some(pull) = pulls.get(image).filter(|pull| pull.has_changed().is_ok()) {
             return pull.clone();
         }
@@ -109,9 +130,14 @@ impl Images {
 
 impl Puller {
     async fn has(&self, image: &str) -> Result<bool, EngineError> {
+        Ok(self.find(image).await?.is_some())
+    }
+
+    /// The id of the image; `None` where it is not here.
+    async fn find(&self, image: &str) -> Result<Option<String>, EngineError> {
         match self.engine.docker.inspect_image(image).await {
-            Ok(_) => Ok(true),
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+            Ok(found) => Ok(Some(found.id.unwrap_or_else(|| image.to_owned()))),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error @ Error::DockerResponseServerError { status_code: 400, .. }) => {
                 Err(EngineError::ImageMissing { image: image.to_owned(), reason: said(&error) })
             }
@@ -120,7 +146,7 @@ impl Puller {
     }
 
     async fn pull_if_missing(&self, image: &str) -> Result<(), EngineError> {
-        // Another pull may have ended between the caller's look and this task.
+        // Another pull may have ended between the caller's check and this task.
         if self.has(image).await? {
             return Ok(());
         }
@@ -144,7 +170,7 @@ impl Puller {
             std::pin::pin!(self.engine.docker.create_image(Some(options), None, None));
         let mut reporter = Reporter::new(self.progress, &self.bars, image);
         let mut layers = Layers::default();
-        // To its end, for errors come as messages too.
+        // Read to its end, because errors come as messages, too.
         while let Some(message) =
             messages.try_next().await.map_err(|error| pull_error(image, &error))?
         {
@@ -159,7 +185,7 @@ impl Puller {
     }
 }
 
-/// The engine pulls every tag of a name that has none.
+/// If a name has no tag, the engine pulls every tag.
 fn with_tag(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
     if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
@@ -174,8 +200,8 @@ fn pull_error(image: &str, error: &Error) -> EngineError {
     }
 }
 
-/// What passes by itself: limits of rate, and everything that is about the way to the registry.
-/// Looked for first, for such a text may hold one of the words below as well.
+/// Errors that pass by themselves: rate limits, and everything about the way to the registry.
+/// Checked first, because such a text may also have one of the words below.
 const PASSING: [&str; 9] = [
     "toomanyrequests",
     "rate limit",
@@ -188,8 +214,8 @@ const PASSING: [&str; 9] = [
     "tls handshake",
 ];
 
-/// What stays wrong however often it is asked for. There are no codes, only texts, and the same
-/// one comes with the answer or inside its stream.
+/// Errors that stay, however often we ask. There are no codes, only texts, and they come in the
+/// answer or inside its stream.
 const LASTING: [&str; 6] = [
     "manifest unknown",
     "not found",
@@ -228,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asking_again_does_not_mend_is_told_from_what_passes() {
+    fn permanent_errors_of_a_pull_differ_from_transient_ones() {
         for (said, is_lasting) in [
             ("manifest for x:1 not found: manifest unknown: manifest unknown", true),
             ("pull access denied for x, repository does not exist or may require login", true),

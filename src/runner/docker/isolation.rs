@@ -1,46 +1,17 @@
-//! How well an engine keeps containers from its host, as far as it says.
+//! Reads how well the engine keeps containers from its host.
 
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
 
-use super::DockerOrchestrator;
+use super::engine::Engine;
+use crate::runner::isolation::{Isolation, Seccomp};
 use crate::runner::orchestrator::EngineError;
 
-/// What an engine says about how it keeps containers apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Isolation {
-    /// The version of Docker, major and minor; `None` for another engine.
-    pub docker: Option<(u32, u32)>,
-    /// Whether control groups are of version 2.
-    pub has_cgroup_v2: bool,
-    /// Which system calls it filters.
-    pub seccomp: Seccomp,
-    /// Whether root of a container is somebody else on the host.
-    pub has_user_namespace: bool,
-}
-
-/// Which system calls of a container an engine filters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seccomp {
-    /// None.
-    Off,
-    /// Those of its own profile.
-    Default,
-    /// Those of a profile of the operator's.
-    Custom(String),
-}
-
-impl DockerOrchestrator {
-    /// How well the engine keeps containers from its host.
-    ///
-    /// # Errors
-    /// When the engine does not answer.
-    pub async fn isolation(&self) -> Result<Isolation, EngineError> {
-        let docker = &self.engine.docker;
-        let failed = || self.engine.failed("asking the security options of", "the engine");
-        let version = docker.version().await.map_err(failed())?;
-        let info = docker.info().await.map_err(failed())?;
-        Ok(Isolation::of(&version, &info))
-    }
+/// How well the engine keeps containers from its host.
+pub(super) async fn ask(engine: &Engine) -> Result<Isolation, EngineError> {
+    let failed = || engine.failed("asking the security options of", "the engine");
+    let version = engine.docker.version().await.map_err(failed())?;
+    let info = engine.docker.info().await.map_err(failed())?;
+    Ok(Isolation::of(&version, &info))
 }
 
 impl Isolation {

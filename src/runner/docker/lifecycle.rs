@@ -1,4 +1,4 @@
-//! Waiting for a container, ending it, asking after it, removing it.
+//! Waits for a container, stops it, inspects it, removes it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use bollard::errors::Error;
 use bollard::query_parameters::{
     InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
@@ -16,32 +16,32 @@ use super::engine::Engine;
 use super::status;
 use crate::runner::orchestrator::{ContainerInfo, ContainerState, ContainerStatus, EngineError};
 
-/// Pauses between two questions to an engine that does not answer.
+/// The pauses between two requests to an engine that does not answer.
 const OUTAGE_FIRST_PAUSE: Duration = Duration::from_millis(200);
 const OUTAGE_LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Between two waits, where the first came back and the container runs still.
+/// The pause between two waits, if the first one returned and the container still runs.
 const WAIT_AGAIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a container may take to end after SIGKILL: the engine lets its outputs drain for up
 /// to 12 seconds.
 const KILL_GRACE: Duration = Duration::from_secs(30);
 
-/// How long a removal that somebody else began may take.
+/// How long a removal that another client began may take.
 const REMOVAL_GRACE: Duration = Duration::from_secs(30);
 const REMOVAL_POLL: Duration = Duration::from_millis(100);
 
 /// The exit code of a program that SIGKILL ended.
 const KILLED: i64 = 137;
 
-/// How often, and with which pause, the mark of a lack of memory is looked for after a kill.
+/// How often, and with which pause, to check after a kill whether the container ran out of memory.
 const OOM_LOOKS: usize = 30;
 const OOM_PAUSE: Duration = Duration::from_millis(100);
 
 /// Waits until a started container has ended.
 ///
-/// The inspection decides, not the wait: the wait's stream ends with an error for every exit code
-/// above 0, with a negative code when the engine failed, or without a word when it went away.
+/// The inspection decides, not the wait. The wait's stream ends with an error for every exit code
+/// above 0, with a negative code if the engine failed, or without a message if it went away.
 pub(super) async fn wait(engine: &Engine, container: &str) -> Result<ContainerStatus, EngineError> {
     let mut pauses = outage_pauses();
     let mut engine_was_away = false;
@@ -76,8 +76,8 @@ pub(super) async fn wait(engine: &Engine, container: &str) -> Result<ContainerSt
     }
 }
 
-/// Whether the mark of a lack of memory comes after all: the engine hears of it apart from the exit,
-/// and on a busy machine later.
+/// Whether the engine still reports that the container ran out of memory. It hears of it separately
+/// from the exit, and on a busy machine later.
 async fn was_oom_killed(engine: &Engine, container: &str) -> Result<bool, EngineError> {
     for _ in 0..OOM_LOOKS {
         sleep(OOM_PAUSE).await;
@@ -96,7 +96,7 @@ fn outage_pauses() -> impl Iterator<Item = Duration> {
         .build()
 }
 
-/// The exit code, where the engine's wait gives one.
+/// The exit code, if the engine's wait returns one.
 async fn wait_once(engine: &Engine, container: &str) -> Option<i64> {
     let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
     let mut answers = std::pin::pin!(engine.docker.wait_container(container, Some(options)));
@@ -122,6 +122,22 @@ pub(super) async fn inspect(
     Ok(status::status(container, answer))
 }
 
+/// Gives a container another name.
+pub(super) async fn rename(
+    engine: &Engine,
+    container: &str,
+    name: &str,
+) -> Result<(), EngineError> {
+    let options = RenameContainerOptionsBuilder::default().name(name).build();
+    match engine.docker.rename_container(container, options).await {
+        Ok(()) => Ok(()),
+        Err(Error::DockerResponseServerError { status_code: 409, .. }) => {
+            Err(EngineError::NameTaken { name: name.to_owned() })
+        }
+        Err(error) => Err(engine.failed("renaming", container)(error)),
+    }
+}
+
 /// The containers, ended ones included, that carry all of these labels.
 pub(super) async fn list(
     engine: &Engine,
@@ -137,8 +153,8 @@ pub(super) async fn list(
 
 /// SIGTERM, then SIGKILL after `grace`.
 ///
-/// Not the engine's own stop, whose answer comes only when all is over: a grace as long as the
-/// client's time-out would end in an error.
+/// Not the engine's own stop, which answers only at the end: a grace as long as the client's
+/// time-out would end in an error.
 pub(super) async fn stop(
     engine: &Engine,
     container: &str,
@@ -164,7 +180,7 @@ pub(super) async fn stop(
     }
 }
 
-/// Somebody else removed the container while it was being stopped: it does not run, then.
+/// Another client removed the container during the stop, so it does not run.
 fn gone_is_fine(outcome: Result<(), EngineError>) -> Result<(), EngineError> {
     match outcome {
         Err(EngineError::NoContainer { .. }) => Ok(()),
@@ -254,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn conflicts_are_told_apart_by_what_the_engine_says() {
+    fn conflicts_are_distinguished_by_the_engines_message() {
         let stopped = answer(409, "Cannot kill container: x: Container x is not running");
         assert!(is_not_running(&stopped) && !is_being_removed(&stopped));
         let removing = answer(409, "removal of container x is already in progress");

@@ -12,7 +12,7 @@ use super::engine::Engine;
 use crate::logs::{Frame, Stream};
 use crate::runner::orchestrator::EngineError;
 
-/// The most that is read into one text, in bytes; of more, the last part is kept.
+/// The most that is read into one text, in bytes. Of a longer text, the last part is kept.
 const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 
 /// The longest stamp that the engine writes, with an offset instead of `Z`, and some room.
@@ -43,7 +43,7 @@ pub(super) async fn text(
     let mut pieces = Pieces::default();
     while let Some(output) = outputs.try_next().await.map_err(engine.failed(READING, container))? {
         let (stream, bytes) = piece(output).map_err(unreadable(container))?;
-        kept.push(&pieces.mend(stream, bytes));
+        kept.push(&pieces.restore(stream, bytes));
     }
     Ok(kept.into_text())
 }
@@ -57,7 +57,7 @@ pub(super) fn unreadable(container: &str) -> impl FnOnce(String) -> EngineError 
     }
 }
 
-/// What the engine delivered at once, by the output that it belongs to.
+/// What the engine delivered at once, with the output to which it belongs.
 fn piece(output: LogOutput) -> Result<(Stream, Bytes), String> {
     match output {
         LogOutput::StdOut { message } => Ok((Stream::Stdout, message)),
@@ -67,7 +67,7 @@ fn piece(output: LogOutput) -> Result<(Stream, Bytes), String> {
     }
 }
 
-/// One frame, its stamp taken off and its bytes kept as they are.
+/// One frame, without its stamp and with its bytes unchanged.
 pub(super) fn frame(output: LogOutput) -> Result<Frame, String> {
     let (stream, mut bytes) = piece(output)?;
     let space = bytes.iter().take(MAX_STAMP_BYTES).position(|byte| *byte == b' ');
@@ -81,8 +81,8 @@ pub(super) fn frame(output: LogOutput) -> Result<Frame, String> {
     Ok(Frame { stream, time, bytes, after_gap: false })
 }
 
-/// The engine's own words in a frame that belongs to neither output. On a container without a
-/// terminal such a frame is an error of the engine's reader, or what was left of a cut stream.
+/// The engine's own message, in a frame that belongs to neither output. For a container without a
+/// terminal, such a frame is an error of the engine's reader, or the rest of a cut stream.
 fn engine_error(mut message: Bytes) -> String {
     if message.first() == Some(&ERROR_FRAME) && message.len() >= HEADER_BYTES {
         message.advance(HEADER_BYTES);
@@ -90,10 +90,10 @@ fn engine_error(mut message: Bytes) -> String {
     String::from_utf8_lossy(&message).trim().to_owned()
 }
 
-/// Gives long lines their end back.
+/// Restores the ends of long lines.
 ///
-/// The engine cuts lines into pieces of 16 KiB, and its `local` driver (seen on 20.10) takes the
-/// newline off the last one. A piece that is not full cannot be in the middle of a line.
+/// The engine cuts lines into pieces of 16 KiB, and its `local` driver (seen on 20.10) drops the
+/// newline of the last one. A piece that is not full cannot be in the middle of a line.
 #[derive(Default)]
 pub(super) struct Pieces {
     is_line_open: [bool; 2],
@@ -105,7 +105,7 @@ impl Pieces {
         self.is_line_open[stream as usize]
     }
 
-    pub(super) fn mend(&mut self, stream: Stream, bytes: Bytes) -> Bytes {
+    pub(super) fn restore(&mut self, stream: Stream, bytes: Bytes) -> Bytes {
         let is_last = self.is_line_open(stream) && bytes.len() < PIECE_BYTES;
         self.is_line_open[stream as usize] = bytes.len() >= PIECE_BYTES && !bytes.ends_with(b"\n");
         if is_last && !bytes.ends_with(b"\n") {
@@ -115,7 +115,7 @@ impl Pieces {
     }
 }
 
-/// The last bytes of what is pushed, from the beginning of a line where something was left out.
+/// The last bytes of what is pushed, from the beginning of a line if something was left out.
 struct LastBytes {
     max: usize,
     bytes: VecDeque<u8>,
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn both_outputs_are_told_apart() {
+    fn both_outputs_are_distinguished() {
         let message = Bytes::from_static(b"2026-11-22T10:00:00Z x");
         let err = frame(LogOutput::StdErr { message: message.clone() }).unwrap();
         let out = frame(LogOutput::StdOut { message }).unwrap();
@@ -196,17 +196,17 @@ mod tests {
     fn the_end_of_a_long_line_is_put_back_and_nothing_else() {
         let full = Bytes::from(vec![b'x'; PIECE_BYTES]);
         let mut pieces = Pieces::default();
-        let mut mend = |stream, bytes: &Bytes| pieces.mend(stream, bytes.clone());
+        let mut restore = |stream, bytes: &Bytes| pieces.restore(stream, bytes.clone());
         let (rest, tail) = (Bytes::from("rest"), Bytes::from("tail"));
-        assert_eq!(mend(Stream::Stdout, &full), full);
-        assert_eq!(mend(Stream::Stderr, &tail), "tail", "another output's line is not open");
-        assert_eq!(mend(Stream::Stdout, &full), full);
-        assert_eq!(mend(Stream::Stdout, &rest), "rest\n");
-        assert_eq!(mend(Stream::Stdout, &tail), "tail", "no line was open");
-        assert_eq!(mend(Stream::Stdout, &full), full);
-        assert_eq!(mend(Stream::Stdout, &Bytes::new()), "\n");
-        assert_eq!(mend(Stream::Stdout, &full), full);
-        assert_eq!(mend(Stream::Stdout, &Bytes::from("kept\n")), "kept\n");
+        assert_eq!(restore(Stream::Stdout, &full), full);
+        assert_eq!(restore(Stream::Stderr, &tail), "tail", "another output's line is not open");
+        assert_eq!(restore(Stream::Stdout, &full), full);
+        assert_eq!(restore(Stream::Stdout, &rest), "rest\n");
+        assert_eq!(restore(Stream::Stdout, &tail), "tail", "no line was open");
+        assert_eq!(restore(Stream::Stdout, &full), full);
+        assert_eq!(restore(Stream::Stdout, &Bytes::new()), "\n");
+        assert_eq!(restore(Stream::Stdout, &full), full);
+        assert_eq!(restore(Stream::Stdout, &Bytes::from("kept\n")), "kept\n");
     }
 
     #[test]

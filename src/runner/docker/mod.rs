@@ -1,7 +1,7 @@
 //! `DockerOrchestrator`: a Docker engine, version 20.10 or later.
 //!
-//! Only here: bollard. No decision about a job is taken here, and nothing is kept about
-//! containers but that one has ended, while somebody reads its output: the engine is asked.
+//! Only here: bollard. This folder takes no decision about a job, and asks the engine each time. It
+//! remembers only that a container has ended, while its output is read.
 
 mod create;
 mod ends;
@@ -23,21 +23,21 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::Semaphore;
 
-pub use isolation::{Isolation, Seccomp};
-pub use progress::{PULLS, Progress};
-
 use engine::Engine;
 use images::Images;
 
 use super::container::ContainerSpec;
+use super::isolation::Isolation;
 use super::orchestrator::{
     ContainerInfo, ContainerOrchestrator, ContainerRunResult, ContainerStatus, EngineError,
     EngineRoot,
 };
+use super::progress::Progress;
 use crate::logs::Frame;
+use crate::metrics::Metrics;
 use crate::settings::{EngineLog, RunnerSettings};
 
-/// The part of the output that [`ContainerOrchestrator::run_and_wait`] gives, in bytes.
+/// The part of the output that [`ContainerOrchestrator::run_and_wait`] returns, in bytes.
 const OUTPUT_TAIL_BYTES: usize = 64 * 1024;
 
 /// A Docker engine.
@@ -47,6 +47,7 @@ pub struct DockerOrchestrator {
     starts: Semaphore,
     max_result_bytes: u64,
     log: EngineLog,
+    metrics: Metrics,
 }
 
 impl DockerOrchestrator {
@@ -55,6 +56,7 @@ impl DockerOrchestrator {
     pub async fn connect(
         settings: &RunnerSettings,
         progress: Progress,
+        metrics: &Metrics,
     ) -> Result<Self, EngineError> {
         let engine = Engine::connect(settings.docker_host.as_deref()).await?;
         Ok(Self {
@@ -62,6 +64,7 @@ impl DockerOrchestrator {
             starts: Semaphore::new(settings.max_concurrent_starts.max(1)),
             max_result_bytes: settings.max_result_bytes,
             log: settings.engine_log,
+            metrics: metrics.clone(),
             engine,
         })
     }
@@ -84,17 +87,28 @@ impl DockerOrchestrator {
 #[async_trait]
 impl ContainerOrchestrator for DockerOrchestrator {
     async fn pull_image(&self, image: &str) -> Result<(), EngineError> {
-        self.images.ensure(image).await
+        self.metrics.engine("pull", self.images.ensure(image)).await
     }
 
     async fn create_and_start(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
-        // Never closed, so that this is always a permit.
+        // Never closed, so this always gets a permit.
         let _permit = self.starts.acquire().await;
-        let created = create::create_and_start(&self.engine, spec, self.log).await;
+        let created = self
+            .metrics
+            .engine("start", create::create_and_start(&self.engine, spec, self.log))
+            .await;
         if matches!(created, Err(EngineError::Pull { .. })) {
             self.images.forget(&spec.image);
         }
         created
+    }
+
+    fn has_free_start(&self) -> bool {
+        self.starts.available_permits() > 0
+    }
+
+    async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {
+        self.metrics.engine("rename", lifecycle::rename(&self.engine, container, name)).await
     }
 
     async fn run_and_wait(
@@ -115,15 +129,22 @@ impl ContainerOrchestrator for DockerOrchestrator {
     }
 
     async fn stop(&self, container: &str, timeout: Duration) -> Result<(), EngineError> {
-        lifecycle::stop(&self.engine, container, timeout).await
+        self.metrics.engine("stop", lifecycle::stop(&self.engine, container, timeout)).await
     }
 
     async fn get_logs(&self, container: &str, tail: Option<usize>) -> Result<String, EngineError> {
-        logs::text(&self.engine, container, tail, usize::MAX).await
+        self.metrics.engine("logs", logs::text(&self.engine, container, tail, usize::MAX)).await
     }
 
     fn follow_logs(&self, container: &str) -> BoxStream<'static, Result<Frame, EngineError>> {
-        follow::follow(&self.engine, container)
+        follow::follow(&self.engine, container, follow::FIRST_LOOK)
+    }
+
+    fn follow_logs_at_once(
+        &self,
+        container: &str,
+    ) -> BoxStream<'static, Result<Frame, EngineError>> {
+        follow::follow(&self.engine, container, Duration::ZERO)
     }
 
     async fn copy_from_container(
@@ -132,26 +153,26 @@ impl ContainerOrchestrator for DockerOrchestrator {
         path: &str,
         max_bytes: u64,
     ) -> Result<Option<Bytes>, EngineError> {
-        files::copy(&self.engine, container, path, max_bytes).await
+        self.metrics.engine("copy", files::copy(&self.engine, container, path, max_bytes)).await
     }
 
     async fn get_status(&self, container: &str) -> Result<ContainerStatus, EngineError> {
-        lifecycle::inspect(&self.engine, container).await
+        self.metrics.engine("inspect", lifecycle::inspect(&self.engine, container)).await
     }
 
     async fn list_containers(
         &self,
         labels: &BTreeMap<String, String>,
     ) -> Result<Vec<ContainerInfo>, EngineError> {
-        lifecycle::list(&self.engine, labels).await
+        self.metrics.engine("list", lifecycle::list(&self.engine, labels)).await
     }
 
     async fn remove(&self, container: &str) -> Result<(), EngineError> {
-        lifecycle::remove(&self.engine, container).await
+        self.metrics.engine("remove", lifecycle::remove(&self.engine, container)).await
     }
 
     async fn check(&self) -> Result<String, EngineError> {
-        let version = self.engine.docker.version().await;
+        let version = self.metrics.engine("check", self.engine.docker.version()).await;
         let version = version.map_err(self.engine.failed("asking the version of", "the engine"))?;
         Ok(version.version.unwrap_or_else(|| "unknown".to_owned()))
     }
@@ -172,7 +193,15 @@ impl ContainerOrchestrator for DockerOrchestrator {
         Ok(engine::root(&info.security_options.unwrap_or_default(), self.engine.socket_owner()))
     }
 
+    async fn isolation(&self) -> Result<Isolation, EngineError> {
+        isolation::ask(&self.engine).await
+    }
+
     async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
-        self.images.has(image).await
+        self.metrics.engine("image", self.images.has(image)).await
+    }
+
+    async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
+        self.metrics.engine("image", self.images.id(image)).await
     }
 }

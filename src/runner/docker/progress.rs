@@ -1,4 +1,4 @@
-//! How a pull shows how far it is.
+//! Shows the progress of a pull.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,25 +6,15 @@ use std::time::{Duration, Instant};
 use bollard::models::CreateImageInfo;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// The target of every line of the log about pulls, by which a log can be told to have them.
-pub const PULLS: &str = "longshore::pull";
+use crate::runner::progress::{PULLS, Progress};
 
-/// Between two lines of the log about one pull.
+/// The pause between two lines of the log about one pull.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Layers that are kept account of; no image has as many.
+/// How many layers are counted. No image has as many.
 const MAX_LAYERS: usize = 1024;
 
 const BAR_TEMPLATE: &str = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}";
-
-/// How a pull shows how far it is; the caller knows whether standard error is a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// A bar on standard error.
-    Bar,
-    /// A line in the log every few seconds.
-    Log,
-}
 
 /// How much of an image has come.
 #[derive(Debug, Default)]
@@ -38,7 +28,7 @@ struct Layer {
     total: u64,
 }
 
-/// A sum over the layers that are known so far.
+/// The sum over the layers that are known so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Amount {
     pub(super) bytes: u64,
@@ -46,7 +36,7 @@ pub(super) struct Amount {
 }
 
 impl Amount {
-    /// In whole percent, where anything is known.
+    /// In whole per cent, if anything is known.
     pub(super) fn percent(self) -> Option<u64> {
         self.bytes.saturating_mul(100).checked_div(self.total_bytes)
     }
@@ -64,7 +54,7 @@ impl Layers {
         let detail = message.progress_detail.clone().unwrap_or_default();
         let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
         match status.as_str() {
-            // The other steps count too, but another thing: extraction begins again at 0.
+            // The other steps also count, but something else: extraction begins again at 0.
             "Downloading" => {
                 let layer = self.layers.entry(id.clone()).or_default();
                 layer.current = bytes(detail.current).unwrap_or(layer.current);

@@ -1,4 +1,4 @@
-//! From the engine's words to ours. Pure, and every field of an answer may be missing.
+//! Translates the engine's answers into our terms. Pure. Every field of an answer may be missing.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub(super) fn status(asked_for: &str, answer: ContainerInspectResponse) -> Conta
     }
 }
 
-/// What a list says about one container; `None` where it does not even say which.
+/// What a list says about one container; `None` if it does not even say which one.
 pub(super) fn info(summary: ContainerSummary) -> Option<ContainerInfo> {
     let id = summary.id?;
     let name = summary.names.unwrap_or_default().into_iter().next().unwrap_or_default();
@@ -47,7 +47,8 @@ pub(super) fn info(summary: ContainerSummary) -> Option<ContainerInfo> {
             Some(SummaryWord::CREATED) => ContainerState::Created,
             Some(SummaryWord::EXITED) => ContainerState::Exited,
             Some(SummaryWord::REMOVING | SummaryWord::DEAD) => ContainerState::Dead,
-            // When in doubt it runs: what runs is neither settled nor started a second time.
+            // When in doubt, it runs: a running container is neither settled nor started a second
+            // time.
             _ => ContainerState::Running,
         },
         created_at: summary.created.and_then(|seconds| Timestamp::from_second(seconds).ok()),
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_of_the_engine_has_a_place() {
+    fn every_state_of_the_engine_is_mapped() {
         for (word, expected) in [
             (StateWord::CREATED, ContainerState::Created),
             (StateWord::RUNNING, ContainerState::Running),
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_code_and_end_are_told_only_of_what_has_ended() {
+    fn only_an_ended_container_has_exit_code_and_end() {
         let state = |status| EngineState {
             status: Some(status),
             exit_code: Some(137),

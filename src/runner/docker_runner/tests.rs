@@ -7,8 +7,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::job::archive::ArchiveCaps;
+use crate::job::judging::exit_note::EXIT_NOTE;
 use crate::job::{Job, ResultStatus, Verdict, parse_executable};
 use crate::logs::{Frame, LogCollector, Stream};
+use crate::metrics::Metrics;
 use crate::runner::orchestrator::{ContainerInfo, ContainerOrchestrator, ContainerState};
 use crate::runner::recorder::{Call, Recorder, Script};
 use crate::settings::{Loader, LogSettings, Reader, RunnerSettings, Sources, Users, bounds};
@@ -65,6 +67,7 @@ impl Fixture {
             namespace: "ns".to_owned(),
             worker: "w".to_owned(),
             lease: LEASE,
+            metrics: Metrics::default(),
         });
         Self { root, engine, runner: Arc::new(runner), settings, logs }
     }
@@ -84,6 +87,12 @@ impl Fixture {
     fn is_clean(&self) -> bool {
         let jobs = self.root.path().join("jobs/ns");
         std::fs::read_dir(jobs).map_or(true, |mut entries| entries.next().is_none())
+    }
+
+    /// What the helper in a container notes as soon as it listens.
+    fn helper_begins(&self, run: &Run) {
+        let root = self.runner.site.directory_of(run).root().to_owned();
+        std::fs::write(root.join(EXIT_NOTE), "begun\n").unwrap();
     }
 
     fn asked(&self, call: &Call) -> bool {
@@ -151,11 +160,12 @@ async fn a_bot_is_up_at_once_and_can_be_asked_about_until_it_is_stopped() {
 }
 
 #[tokio::test]
-async fn an_overdue_run_is_stopped_and_its_end_told_without_delay() {
+async fn an_overdue_run_is_stopped_and_its_end_reported_without_delay() {
     let fixture = Fixture::new(Script { runs_until_stopped: true, ..gives("") }).await;
     let mut run = fixture.run(false);
     Arc::make_mut(&mut run.job).timeout = Some(Duration::from_mins(1));
     fixture.runner.launch(&run, &()).await.unwrap();
+    fixture.helper_begins(&run);
     // From here on time passes only where somebody waits for it.
     tokio::time::pause();
     let begun = tokio::time::Instant::now();
@@ -164,6 +174,29 @@ async fn an_overdue_run_is_stopped_and_its_end_told_without_delay() {
     assert!(begun.elapsed() <= Duration::from_secs(61), "{:?}", begun.elapsed());
     fixture.runner.release(&run.job.id).await;
     assert!(fixture.is_clean());
+}
+
+/// Until process 1 has asked for its signals, the kernel drops a SIGTERM for it.
+#[tokio::test]
+async fn a_stop_waits_until_the_helper_listens_and_not_for_ever() {
+    let is_stop = |call: &Call| matches!(call, Call::Stop(..));
+    for begins in [true, false] {
+        let fixture = Fixture::new(Script { runs_until_stopped: true, ..gives("") }).await;
+        let run = fixture.run(true);
+        fixture.runner.launch(&run, &()).await.unwrap();
+        let grace = if begins { Duration::from_mins(1) } else { Duration::from_millis(400) };
+        let begin = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(!fixture.engine.calls().iter().any(is_stop), "nobody listens yet");
+            if begins {
+                fixture.helper_begins(&run);
+            }
+        };
+        let stop = fixture.runner.stop_container(&run.job.id, None, grace);
+        let (stopped, ()) = tokio::join!(stop, begin);
+        assert!(stopped.unwrap());
+        assert!(fixture.engine.calls().iter().any(is_stop));
+    }
 }
 
 /// compat.md 2: a start without a mark gave two bots.
@@ -181,7 +214,7 @@ async fn compat_2_a_second_start_of_an_active_job_touches_nothing() {
 
 /// compat.md 3: a stop that failed was swallowed, then a second instance started.
 #[tokio::test]
-async fn compat_3_a_stop_that_fails_is_told_and_the_job_stays_active() {
+async fn compat_3_a_failed_stop_is_reported_and_the_job_stays_active() {
     let stop_error = Some(EngineError::Operation {
         operation: "stopping",
         container: "ns.job.1".to_owned(),

@@ -84,6 +84,29 @@ def drained(generator, keep):
             values.append(value)
 
 
+def waited_for(run, value):
+    """What an asynchronous main of this run gives."""
+    import asyncio  # late: it is slow to import, and most scripts do without
+
+    returned = []
+
+    async def main_task():
+        run.task = asyncio.current_task()
+        try:
+            returned.append(await settled(value, run.wants_result))
+        finally:
+            run.task = None
+
+    try:
+        asyncio.run(main_task())
+    except (asyncio.CancelledError, run.Terminated):
+        if not returned:  # otherwise only what main had started was left
+            if run.stopping is None:
+                raise
+            raise run.Terminated(run.TERMINATED) from None
+    return returned[0]
+
+
 async def settled(value, keep):
     """Awaits a value, also one that is given by another, and collects an asynchronous generator."""
     while hasattr(type(value), "__await__"):

@@ -29,13 +29,31 @@ impl CodeEntrypointFactory {
     ///
     /// [`ScriptError`] where one cannot be written, or is there already.
     pub fn write(self, runtime: Runtime, config: &[u8], root: &Path) -> Result<(), ScriptError> {
+        self.write_launcher(runtime, root)?;
+        self.write_config(config, root)
+    }
+
+    /// Writes the configuration, once the launcher is there.
+    ///
+    /// # Errors
+    ///
+    /// [`ScriptError`] where it cannot be written, or is there already.
+    pub fn write_config(self, config: &[u8], root: &Path) -> Result<(), ScriptError> {
+        write_new(&root.join(Self::CONFIG_FILE), config, 0o644)
+    }
+
+    /// Writes the launcher.
+    ///
+    /// # Errors
+    ///
+    /// [`ScriptError`] where it cannot be written, or is there already.
+    pub fn write_launcher(self, runtime: Runtime, root: &Path) -> Result<(), ScriptError> {
         let scripts = RuntimeScripts::of(runtime);
         let ours = root.join(RESERVED_DIRECTORY);
         DirBuilder::new()
             .create(&ours)
             .and_then(|()| fs::set_permissions(&ours, Permissions::from_mode(0o755)))
             .map_err(ScriptError::io("creating the directory", &ours))?;
-        write_new(&root.join(Self::CONFIG_FILE), config, 0o644)?;
         write_new(&ours.join(scripts.launcher_name), scripts.launcher.as_bytes(), 0o644)?;
         for (name, text) in scripts.parts {
             write_new(&ours.join(name), text.as_bytes(), 0o644)?;

@@ -8,19 +8,42 @@ import os
 import sys
 
 DEEPEST = 20  # causes that are followed
+MAX_NOTE = 2048  # bytes of the exit note after which none is added: the worker reads 4,096
+MAX_SAID = 1024  # bytes of a sentence in it
 
 
 def tell(error, is_ours, root, own):
     """Prints an error, and answers its sentence. One of ours is a sentence already."""
     if is_ours:
-        print(error, file=sys.stderr)
-        return str(error)
+        return said(error, own)
     show(error, root, own)
     text, advice = sentence(error), next(filter(None, (advise(it, root) for it in chain(error))), None)
     if advice:
         print(f"longshore: {advice}", file=sys.stderr)
-        return f"{text} ({advice})"
+        text = f"{text} ({advice})"
+    note(text, own)
     return text
+
+
+def said(text, own):
+    """Prints a sentence and notes it."""
+    print(text, file=sys.stderr)
+    note(str(text), own)
+    return str(text)
+
+
+def note(text, own):
+    """Adds a sentence to the exit note: the result's message tells it, also of a bot, which has no result."""
+    line = b"said " + " ".join(text.split()).encode("utf-8", "replace")[:MAX_SAID] + b"\n"
+    try:
+        file = os.open(os.path.join(own, "exit-note"), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if os.fstat(file).st_size < MAX_NOTE:
+                os.write(file, line)
+        finally:
+            os.close(file)
+    except OSError:  # then the message is the exit code alone
+        pass
 
 
 def show(error, root, own):

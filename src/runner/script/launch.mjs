@@ -23,10 +23,14 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { inspect, types } from 'node:util';
 
 const TERMINATED = 128 + 15;
-const DEAF = 'longshore:job'; // see entrypoint.sh
+const DEAF = 'longshore:job'; // see crates/longshore-init
 const own = createRequire(import.meta.url); // what not every moment of a run needs, loaded then
 
-const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+takeJob();
+const { CODE_MOUNT_DIR } = process.env;
+const place = path.dirname(fileURLToPath(import.meta.url));
+// A container that waited for its job has the job's directory in two places.
+const root = place === '/backtest/.longshore' ? `/${CODE_MOUNT_DIR}` : path.dirname(place);
 const resultFile = path.join(root, 'result.json');
 const { ID, SCRIPT_PATH, CONFIG_FILE, ENTRYPOINT_TYPE, IS_LONG_RUNNING } = process.env;
 const kind = ENTRYPOINT_TYPE === 'bot' ? 'Bot' : 'Backtest';
@@ -35,6 +39,18 @@ const wantsResult = IS_LONG_RUNNING !== 'true' && cluster.isPrimary;
 const printToStdout = process.stdout.write.bind(process.stdout);
 // Into a pipe Node writes when it finds the time, and what is left at the exit is lost: rather wait.
 for (const stream of [process.stdout, process.stderr]) stream._handle?.setBlocking?.(true);
+
+/** In a container that was started before its job: waits until the helper sends the job's environment. */
+function takeJob() {
+  const { LONGSHORE_WARM } = process.env;
+  if (LONGSHORE_WARM === undefined) return;
+  delete process.env.LONGSHORE_WARM;
+  own('./call.cjs');
+  const lines = fs.readFileSync(Number(LONGSHORE_WARM), 'utf8').split('\0').filter(Boolean);
+  fs.closeSync(Number(LONGSHORE_WARM));
+  if (lines.length === 0) process.reallyExit(TERMINATED); // the helper has ended without a job
+  for (const line of lines) process.env[line.slice(0, line.indexOf('='))] = line.slice(line.indexOf('=') + 1);
+}
 
 let result; // what result.json will hold; unset while nothing has ended
 let settled = false; // main has returned, thrown or been told to end
@@ -60,7 +76,11 @@ function refuse(message) {
   finish(failure(message), 1);
 }
 
+const packArtifacts = process.env.ARTIFACTS_DIR && cluster.isPrimary ? own('./artifacts.cjs').begin(place) : () => {};
+
 function settle(code) {
+  packArtifacts();
+  if (code !== 0 && result?.status === 'error' && cluster.isPrimary) own('./errors.cjs').note(result.message, place);
   if (!wantsResult || isWritten) return;
   isWritten = true;
   let line;

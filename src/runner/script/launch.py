@@ -24,11 +24,9 @@ import signal
 import sys
 
 OWN = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(OWN)
-RESULT = os.path.join(ROOT, "result.json")
 TERMINATED = 128 + signal.SIGTERM
 PACKAGE = "longshore_program"  # what relative imports of a script at the top are relative to
-DEAF = "longshore:job"  # the name of a process that has not heard of SIGTERM: see entrypoint.sh
+DEAF = "longshore:job"  # the name of a process that has not heard of SIGTERM: see crates/longshore-init
 COMPACT = {"ensure_ascii": False, "separators": (",", ":")}
 
 
@@ -51,6 +49,12 @@ def own(name):
     module = type(sys)(name)
     exec(code, module.__dict__)
     return module
+
+
+if __name__ == "__main__" and "LONGSHORE_WARM" in os.environ:  # then the job's directory is in two places
+    own("warm").take_job(TERMINATED)
+ROOT = "/" + os.environ["CODE_MOUNT_DIR"] if OWN == "/backtest/.longshore" else os.path.dirname(OWN)
+RESULT = f"{ROOT}/result.json"
 
 
 class Script:
@@ -129,7 +133,7 @@ def __getattr__(name):
 
 
 class Run:
-    Terminated = Terminated
+    Terminated, TERMINATED = Terminated, TERMINATED
 
     def __init__(self):
         self.kind = "Bot" if os.environ.get("ENTRYPOINT_TYPE") == "bot" else "Backtest"
@@ -137,11 +141,13 @@ class Run:
         self.success = {"status": "success", "message": f"{self.kind} executed successfully"}
         self.terminated = {"status": "terminated", "message": f"{self.kind} execution terminated by signal"}
         self.line = b""  # the result, until it is printed
+        self.result = RESULT  # where it is written
+        self.prints = True
+        self.arguments = sys.argv[1:]  # none but of a sweep's own
         self.has_main = True
         self.task = None  # what runs an asynchronous main
         self.stopping = None  # what the first SIGTERM began
-        self.main_is_over = False
-        self.ended = False  # and the result is written
+        self.main_is_over = self.ended = False  # ended: and the result is written
 
     def start(self):
         set_handler(signal.SIGTERM, self.on_sigterm)
@@ -151,33 +157,33 @@ class Run:
         atexit.register(self.last)  # first to register, last to run
         if self.wants_result:
             try:  # an old file is not this run's result
-                open(RESULT, "wb").close()
+                open(self.result, "wb").close()
             except OSError:
                 pass
+        pack = own("artifacts").Artifacts(OWN).pack if "ARTIFACTS_DIR" in os.environ else bool
         try:
-            result, code = self.outcome()
+            result, code = self.outcome(self.call_main)
         except Terminated:  # it came while an exception was told
             result, code = self.terminated, TERMINATED
         self.main_is_over = True
         self.code = self.settle(result, code)
+        pack()
         self.ended = True
         if self.stopping is not None:
             self.stopping.leave_soon()
         return self.code
 
-    def outcome(self):
+    def outcome(self, work):
         """The result, None where main returned nothing, and the exit code."""
         try:
-            value = self.call_main()
+            value = work()
         except Terminated:
             return self.terminated, TERMINATED
         except SystemExit as stop:
             return self.exited(stop.code)
         except BaseException as error:
             return failure(self.tell(error)), 1
-        if isinstance(value, BaseException):
-            return failure(self.tell(value)), 1
-        return value, 0
+        return (failure(self.tell(value)), 1) if isinstance(value, BaseException) else (value, 0)
 
     def call_main(self):
         os.chdir(ROOT)
@@ -187,11 +193,18 @@ class Run:
         os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path + ([inherited] if inherited else [])))
         sys.argv[:] = [SCRIPT.path]
         sys.meta_path.insert(0, SCRIPT)
-        main = SCRIPT.load(may_lack_main=self.wants_result)
+        is_sweep = os.path.exists(f"{OWN}/sweep")
+        main = SCRIPT.load(may_lack_main=self.wants_result and not is_sweep)
         if main is None:
             self.has_main = False
             return None
-        given = os.environ["ID"], read_config()
+        if is_sweep:
+            return own("sweep").run(self, main, OWN)
+        return self.give(main, read_config())
+
+    def give(self, main, config):
+        """Calls main, and answers what it gives."""
+        given = os.environ["ID"], config
         if takes_two(main):
             value = main(*given)
         else:
@@ -200,35 +213,13 @@ class Run:
         if hasattr(type(value), "gi_frame"):
             return own("call").drained(value, self.wants_result)
         if hasattr(type(value), "__await__") or hasattr(type(value), "ag_frame"):
-            return self.wait_for(value)
+            return own("call").waited_for(self, value)
         return value
-
-    def wait_for(self, value):
-        import asyncio  # late: it is slow to import, and most scripts do without
-
-        returned = []
-
-        async def main_task():
-            self.task = asyncio.current_task()
-            try:
-                returned.append(await own("call").settled(value, self.wants_result))
-            finally:
-                self.task = None
-
-        try:
-            asyncio.run(main_task())
-        except (asyncio.CancelledError, Terminated):
-            if not returned:  # otherwise only what main had started was left
-                if self.stopping is None:
-                    raise
-                raise Terminated(TERMINATED) from None
-        return returned[0]
 
     def exited(self, code):
         """What the user's own sys.exit(code) means."""
         if code is not None and not isinstance(code, int):
-            print(code, file=sys.stderr)
-            return self.written_error() or failure(str(code)), 1
+            return self.written_error() or failure(own("errors").said(code, OWN)), 1
         code = (code or 0) & 0xFF
         return (self.written_error() or failure(f"exited with code {code}")) if code else None, code
 
@@ -285,17 +276,17 @@ class Run:
                 result, is_there, code = self.written(code)
             self.line, code = encode(result, code)
             if not is_there:  # in place: it is all that can be written here
-                with open(RESULT, "wb") as file:
+                with open(self.result, "wb") as file:
                     file.write(self.line)
         except OSError as error:
-            print(f"cannot write {RESULT}: {error}", file=sys.stderr)
+            print(f"cannot write {self.result}: {error}", file=sys.stderr)
             code = code or 1
         set_handler(signal.SIGTERM, handler or signal.SIG_DFL)
         return code
 
     def written(self, code):
         """The result of a program that returned nothing, whether it wrote the file itself, the exit code."""
-        with open(RESULT, "rb") as file:
+        with open(self.result, "rb") as file:
             text = file.read()
         if not text.strip():
             if self.has_main:
@@ -305,13 +296,13 @@ class Run:
         try:
             return *own("result").read(text), code
         except ValueError as error:
-            message = f"the result.json that the program wrote is not valid JSON: {error}"
-            return failure(self.tell(Refused(message))), False, 1
+            refused = Refused(f"the result.json that the program wrote is not valid JSON: {error}")
+            return failure(self.tell(refused)), False, 1
 
     def written_error(self):
         """The error that a program wrote itself before it exited."""
         try:
-            with open(RESULT, "rb") as file:
+            with open(self.result, "rb") as file:
                 value, _ = own("result").read(file.read()) if self.wants_result else (None, False)
         except (OSError, ValueError):
             return None
@@ -325,6 +316,8 @@ class Run:
 
     def print_line(self):
         line, self.line = self.line, b""
+        if not self.prints:
+            return
         try:
             sys.__stdout__.flush()
             sys.__stdout__.buffer.write(line and line + b"\n")
@@ -366,6 +359,9 @@ def read_config():
             return json.load(file)
     finally:
         sys.set_int_max_str_digits(digits)
+
+
+Run.set_handler, Run.bear, Run.read_config = map(staticmethod, (set_handler, bear, read_config))
 
 
 def failure(message):

@@ -36,10 +36,13 @@ const PYTHON: RuntimeScripts = RuntimeScripts {
     launcher_name: "launch.py",
     launcher: include_str!("launch.py"),
     parts: &[
+        ("artifacts.py", include_str!("artifacts.py")),
         ("call.py", include_str!("call.py")),
         ("errors.py", include_str!("errors.py")),
         ("result.py", include_str!("result.py")),
         ("stop.py", include_str!("stop.py")),
+        ("sweep.py", include_str!("sweep.py")),
+        ("warm.py", include_str!("warm.py")),
     ],
 };
 
@@ -51,6 +54,7 @@ const JAVASCRIPT: RuntimeScripts = RuntimeScripts {
     launcher_name: "launch.mjs",
     launcher: include_str!("launch.mjs"),
     parts: &[
+        ("artifacts.cjs", include_str!("artifacts.cjs")),
         ("call.cjs", include_str!("call.cjs")),
         ("errors.cjs", include_str!("errors.cjs")),
         ("result.cjs", include_str!("result.cjs")),

@@ -1,9 +1,8 @@
 mod lease;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -13,8 +12,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Map, Value, json};
 
-use super::{CodeEntrypointFactory, EntryScript, RuntimeScripts, ScriptManager};
-use crate::job::{Entrypoint, Job, JsonText, Runtime};
+use super::{CodeEntrypointFactory, EntryScript, HELPER, RuntimeScripts, ScriptManager};
+use crate::job::judging::exit_note::EXIT_NOTE;
+use crate::job::{Entrypoint, Job, JsonText, Language, Runtime};
 use crate::runner::code::tests::job;
 use crate::runner::directory::JobDirectory;
 
@@ -36,7 +36,7 @@ exports.main = (id, config) => {
 
 /// A job's directory on this host, which stands for the mount in the container.
 struct Mount {
-    _temp: tempfile::TempDir,
+    temp: tempfile::TempDir,
     job: Job,
     directory: JobDirectory,
     script: EntryScript,
@@ -52,17 +52,21 @@ impl Mount {
         let root = temp.path().join("a b $(id) 'q'");
         let directory = JobDirectory::new(&root, "ns", &job.id, &job.run_id, 1);
         directory.create().await.unwrap();
-        let (code, name) = match runtime {
-            Runtime::Python311 => (PYTHON, "main.py"),
-            Runtime::NodeJs20 => (NODE, "main.js"),
+        let (code, name) = match runtime.language() {
+            Language::Python => (PYTHON, "main.py"),
+            Language::JavaScript => (NODE, "main.js"),
         };
         job.script = name.to_owned();
         fs::write(directory.root().join(name), code).unwrap();
         if let Some(own) = own {
             fs::write(directory.root().join("entrypoint.sh"), own).unwrap();
         }
-        let script = ScriptManager::default().create(&job, &directory).await.unwrap();
-        Self { _temp: temp, job, directory, script }
+        let script = ScriptManager::new(temp.path()).create(&job, &directory).await.unwrap();
+        // What the mount does in a container.
+        let helper = directory.root().join(HELPER);
+        fs::remove_file(&helper).unwrap();
+        symlink(&script.helper, &helper).unwrap();
+        Self { temp, job, directory, script }
     }
 
     /// The shell script's path in the container, on this host.
@@ -197,13 +201,14 @@ async fn the_script_is_the_same_for_every_job_of_a_runtime() {
 }
 
 #[tokio::test]
-async fn every_file_can_be_read_by_whoever_the_container_runs_as() {
+async fn the_containers_user_can_read_every_file() {
     let mount = Mount::new(Runtime::NodeJs20, |_| {}, None).await;
     let mode = |path: &str| {
         fs::metadata(mount.directory.root().join(path)).unwrap().permissions().mode() & 0o7777
     };
     let paths = ["entrypoint.sh", ".longshore", ".longshore/config.json", ".longshore/launch.mjs"];
     assert_eq!(paths.map(mode), [0o755, 0o755, 0o644, 0o644]);
+    assert_eq!(mode(HELPER), 0o555);
 }
 
 #[tokio::test]
@@ -217,17 +222,20 @@ async fn an_unknown_entrypoint_type_is_refused_by_the_script() {
 #[tokio::test]
 async fn scripts_are_never_written_over_others() {
     let mount = Mount::new(Runtime::Python311, |_| {}, None).await;
-    let error = ScriptManager::default().create(&mount.job, &mount.directory).await.unwrap_err();
+    let scripts = ScriptManager::new(mount.temp.path());
+    let error = scripts.create(&mount.job, &mount.directory).await.unwrap_err();
     assert!(error.to_string().contains(".longshore: File exists"), "{error}");
 }
 
 #[test]
 fn compat_the_shells_are_those_of_the_images() {
-    let shells: BTreeMap<_, _> = Runtime::ALL
-        .iter()
-        .map(|runtime| (runtime.as_str(), RuntimeScripts::of(*runtime).shell[0]))
-        .collect();
-    assert_eq!(shells, BTreeMap::from([("python3.11", "/bin/bash"), ("nodejs20", "/bin/sh")]));
+    for runtime in Runtime::ALL {
+        let shell = match runtime.language() {
+            Language::Python => "/bin/bash",
+            Language::JavaScript => "/bin/sh",
+        };
+        assert_eq!(RuntimeScripts::of(runtime).shell[0], shell, "{runtime}");
+    }
 }
 
 /// Starts a bot with this source and sends it SIGTERM once `ready` has been read, or at once.
@@ -308,7 +316,7 @@ async fn a_program_that_waits_for_a_child_without_hearing_the_signal_ends_with_i
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(143), "{runtime}");
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!said.contains("Terminated"), "the shell tells what nobody asked: {said}");
+        assert!(!said.contains("Terminated"), "it tells what nobody asked: {said}");
     }
 }
 
@@ -323,6 +331,30 @@ async fn a_handler_of_the_users_own_is_waited_for_however_long_it_computes() {
                 console.log('ready'); };";
     for (runtime, source) in [(Runtime::Python311, python), (Runtime::NodeJs20, node)] {
         assert_eq!(end_of(runtime, source, None).await.code(), Some(5), "{runtime}");
+    }
+}
+
+#[test]
+fn the_launchers_bear_the_name_by_which_the_helper_knows_that_they_are_deaf() {
+    for runtime in Runtime::ALL {
+        let launcher = RuntimeScripts::of(runtime).launcher;
+        assert!(launcher.contains(longshore_init::processes::DEAF), "{runtime}");
+    }
+}
+
+/// A mount that is missing must not look like a program that did nothing.
+#[tokio::test]
+async fn a_container_without_the_helper_cannot_run() {
+    for runtime in Runtime::ALL {
+        let mount = Mount::new(runtime, |_| {}, None).await;
+        let helper = mount.directory.root().join(HELPER);
+        fs::remove_file(&helper).unwrap();
+        fs::write(&helper, "").unwrap();
+        fs::set_permissions(&helper, fs::Permissions::from_mode(0o444)).unwrap();
+        let output = mount.command().output().unwrap();
+        assert_eq!(output.status.code(), Some(126), "{runtime}");
+        let note = fs::read_to_string(mount.directory.root().join(EXIT_NOTE)).unwrap();
+        assert_eq!(note, "", "{runtime}: nothing of the job has begun");
     }
 }
 

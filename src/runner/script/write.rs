@@ -28,7 +28,7 @@ pub(super) fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), Sc
         .mode(mode)
         .open(path)
         .and_then(|mut file| file.write_all(content))
-        // Once more, for the umask takes bits away.
+        // Set it again, because the umask removes bits.
         .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
         .map_err(ScriptError::io("writing", path))
 }

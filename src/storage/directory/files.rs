@@ -14,20 +14,25 @@ const MAX_DEPTH: usize = 512;
 
 /// The version of an object: a hash of what is in it.
 pub(super) fn etag(bytes: &[u8]) -> ETag {
-    ETag(format!("\"{}\"", hex::encode(Sha256::digest(bytes))))
+    etag_of(Sha256::new_with_prefix(bytes))
 }
 
-/// Whether a file is not there, or the name has a file where a folder would have to be.
+/// The version of an object whose bytes were hashed one piece after the other.
+pub(super) fn etag_of(hash: Sha256) -> ETag {
+    ETag(format!("\"{}\"", hex::encode(hash.finalize())))
+}
+
+/// Whether a file is missing, or a part of its path is a file instead of a folder.
 pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory)
 }
 
-/// Creates the folders in which `path` is to be.
+/// Creates the folders above `path`.
 pub(super) fn create_parents(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
-/// Removes a file, and then the folders above it up to `bucket` that are empty now: S3 knows no
+/// Removes a file, and then the folders above it, up to `bucket`, that are now empty. S3 knows no
 /// folders, so none may stay behind.
 pub(super) fn remove(path: &Path, bucket: &Path) -> io::Result<()> {
     match fs::remove_file(path) {

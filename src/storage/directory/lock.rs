@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// The file that is locked. It stands beside the buckets and is never removed.
+/// The file that is locked. It is next to the buckets, and is never removed.
 const LOCK_FILE: &str = ".longshore-lock";
 
 /// How long a writer waits for another one.
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it looks.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// The right to write. The kernel takes it back from a process that dies.
+/// The right to write. The kernel frees it if the process dies.
 pub(super) struct WriteLock {
     _file: File,
 }

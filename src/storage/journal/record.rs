@@ -1,4 +1,4 @@
-//! What stands in the journal. Unknown fields are read over: a later version may have written them.
+//! The records of the journal. Unknown fields are ignored: a later version may have written them.
 
 use std::fmt;
 
@@ -12,15 +12,15 @@ use crate::job::{Event, JobId, RunId};
 pub struct Unconfirmed {
     /// The result event.
     pub event: Event,
-    /// The queue that the start message asked to answer to.
+    /// The queue to which the start message wants an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<String>,
-    /// What that answer must carry.
+    /// The correlation id of that answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
 }
 
-/// What a segment's index says.
+/// The entries of a segment's index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SegmentIndex {
     /// The jobs that are not settled, by id.
@@ -49,17 +49,17 @@ pub struct JobRecord {
     pub message_id: Option<String>,
     /// The segment that owns the run.
     pub segment: u32,
-    /// Which ownership of that segment wrote this: see [`OwnerRecord::epoch`].
+    /// The epoch of the owner that wrote this: see [`OwnerRecord::epoch`].
     #[serde(default)]
     pub epoch: u64,
-    /// Where the latest attempt runs, or is to run.
+    /// Where the latest attempt runs, or will run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
     /// Whether the run goes on.
     pub state: RecordState,
     /// Which attempt; the first is 1.
     pub attempt: u32,
-    /// The attempt from which tries in a row are counted: none has run since then.
+    /// The attempt from which tries in a row count: none has run since then.
     #[serde(rename = "since", default = "first")]
     pub first_try: u32,
     /// When the run was claimed.
@@ -69,7 +69,7 @@ pub struct JobRecord {
     pub finished_at: Option<Timestamp>,
     /// The start message, to run it again without the broker.
     pub message: StoredMessage,
-    /// The whole result event, once the run has ended: to publish it again as it was.
+    /// The whole result event, once the run has ended, to publish it again unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Event>,
 }
@@ -78,11 +78,11 @@ fn first() -> u32 {
     1
 }
 
-/// Where containers and their directories are: whoever is at the same place can take them up.
+/// Where containers and their directories are. A worker at the same place can adopt them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// The host, from its start to its next one. An engine's id does not do: hosts that were made
-    /// from one image may have it in common.
+    /// The host, from one boot to the next. An engine's id is not enough: hosts that were made from
+    /// one image may share it.
     pub host: String,
     /// The engine's own id.
     pub engine: String,
@@ -95,8 +95,8 @@ pub struct Place {
 pub struct OwnerRecord {
     /// The segment.
     pub segment: u32,
-    /// Counts the owners: each has its own. A record of a job that carries an older one was written
-    /// by an owner that is none any more.
+    /// Counts the owners; each has its own number. A record of a job with a lower number was
+    /// written by a former owner.
     pub epoch: u64,
     /// The name of the worker.
     pub worker: String,
@@ -104,13 +104,13 @@ pub struct OwnerRecord {
     pub place: Place,
     /// When it became the owner.
     pub claimed_at: Timestamp,
-    /// How long, in seconds, a container may run on without a word from its worker.
+    /// How long, in seconds, a container may run on without hearing from its worker.
     pub lease_seconds: u64,
-    /// When the owner last got back the lock that it had lost for a moment: whoever counts how long the
-    /// segment has been free begins anew.
+    /// When the owner last got back a lock that it had lost for a moment. A worker that waits for
+    /// the segment to be free for long enough starts counting again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regained_at: Option<Timestamp>,
-    /// When the owner let the segment go, where it ended well.
+    /// When the owner released the segment, if it ended cleanly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_at: Option<Timestamp>,
 }
@@ -119,27 +119,27 @@ pub struct OwnerRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordState {
-    /// It is to run, or runs.
+    /// It will run, or runs.
     Active,
-    /// Our infrastructure failed it; its message is on its way back through a retry queue.
+    /// The infrastructure failed. Its message is on its way back through a retry queue.
     Waiting,
     /// It has ended.
     Finished,
 }
 
-/// A start message as it came. Debugging does not show the body, for secrets are in it.
+/// A start message as it came. Its debug output leaves out the body, which may contain secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredMessage {
     /// The body, as text.
     pub body: String,
-    /// The SHA-256 of that text, in hexadecimal: a start of the same run with another text is not the
-    /// same start.
+    /// The SHA-256 of that text, in hexadecimal. A start of the same run with another text is
+    /// another start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<String>,
     /// The AMQP property `correlation_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// The AMQP property `reply_to`: where the result goes as well.
+    /// The AMQP property `reply_to`: a queue that also gets the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<String>,
     /// The AMQP property `timestamp`: when the message was published, to the second.
@@ -161,7 +161,7 @@ impl fmt::Debug for StoredMessage {
     }
 }
 
-/// The end of a run whose record has given way to another run's.
+/// The end of a run whose record was replaced by another run's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndRecord {
     /// The whole result event.
@@ -171,18 +171,56 @@ pub struct EndRecord {
     pub body_sha256: Option<String>,
 }
 
-/// The word that a job is to stop. It outlives the stop message, so that a start that comes later
-/// finds it.
+/// The stop of a job. It outlives the stop message, so a start that comes later finds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
     /// The job.
     pub id: JobId,
-    /// The run that is meant; any where there is none.
+    /// The run to stop; any run if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
     /// Why, for the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it was asked for: it holds for start messages older than this.
+    /// When it was requested. It counts for start messages older than this.
     pub at: Timestamp,
+    /// Whether a run has ended by it. It still holds for start messages that say that they are older.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_spent: bool,
+}
+
+/// How many runs of a job may have a word of their own that they must stop; beyond, the oldest goes.
+const MAX_NAMED_STOPS: usize = 100;
+
+/// The words that a job must stop: one for all its runs, and one for each run that a stop names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stops {
+    /// The words, in the order in which they were noted.
+    pub stops: Vec<Tombstone>,
+}
+
+impl Stops {
+    /// Adds a word. Of two about the same run, or about all, the later one counts.
+    pub fn note(&mut self, stop: &Tombstone) {
+        if let Some(same) = self.stops.iter_mut().find(|one| one.run_id == stop.run_id) {
+            if stop.at >= same.at {
+                *same = stop.clone();
+            }
+            return;
+        }
+        self.stops.push(stop.clone());
+        let named = self.stops.iter().filter(|one| one.run_id.is_some()).count();
+        let oldest = self.stops.iter().position(|one| one.run_id.is_some());
+        if let Some(oldest) = oldest.filter(|_| named > MAX_NAMED_STOPS) {
+            self.stops.remove(oldest);
+        }
+    }
+
+    /// Notes that a run has ended by the words about it.
+    pub fn spend(&mut self, run: &RunId) {
+        let about = |one: &&mut Tombstone| one.run_id.as_ref().is_none_or(|named| named == run);
+        for stop in self.stops.iter_mut().filter(about) {
+            stop.is_spent = true;
+        }
+    }
 }

@@ -24,6 +24,25 @@ async fn a_broken_record_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
+async fn the_largest_message_can_be_kept_and_read_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (journal, _) = journal(root.path()).await;
+    let mut record: JobRecord = serde_json::from_value(serde_json::json!({
+        "id": "job-1", "run_id": "r1", "segment": 0, "state": "active", "attempt": 1,
+        "claimed_at": "2026-11-22T10:00:00Z", "message": { "body": "" },
+    }))
+    .unwrap();
+    record.message.body = "\"".repeat(usize::try_from(MAX_MESSAGE_KB * 1024).unwrap());
+    journal.create(&record).await.unwrap().unwrap();
+    let (read, version) = journal.read(&record.id).await.unwrap().unwrap();
+    assert_eq!(read.message.body.len(), record.message.body.len());
+    // What could not be read again is not written.
+    record.message.body = "\"".repeat(usize::try_from(MAX_RECORD_BYTES).unwrap());
+    let refused = journal.replace(&record, &version).await.unwrap_err();
+    assert!(matches!(refused, JournalError::TooLarge { .. }), "{refused}");
+}
+
+#[tokio::test]
 async fn what_is_about_the_segment_itself_is_no_job() {
     let root = tempfile::tempdir().unwrap();
     let (journal, store) = journal(root.path()).await;

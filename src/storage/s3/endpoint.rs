@@ -3,7 +3,7 @@
 use http::Uri;
 use http::uri::Authority;
 
-/// The endpoint as a URL with scheme and without a trailing slash; `ssl` chooses the scheme where
+/// The endpoint as a URL with scheme and without a trailing slash. `ssl` chooses the scheme if
 /// there is none. The error says what is wrong, and never repeats a password.
 pub(super) fn endpoint_url(endpoint: &str, ssl: bool) -> Result<String, String> {
     let endpoint = endpoint.trim();
@@ -46,7 +46,7 @@ fn has_usable_port(authority: &Authority) -> bool {
     }
 }
 
-/// Whether `name` can stand in a URL's path as a bucket.
+/// Whether `name` can be a bucket in a URL's path.
 pub(super) fn is_bucket_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     (3..=63).contains(&name.len())
@@ -55,7 +55,7 @@ pub(super) fn is_bucket_name(name: &str) -> bool {
         && !name.contains("..")
 }
 
-/// Whether `text` can stand in a request's header.
+/// Whether `text` can be in a request's header.
 pub(super) fn is_header_text(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }

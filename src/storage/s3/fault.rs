@@ -1,14 +1,15 @@
-//! How one request can fail, and whether it is worth another.
+//! How one request can fail, and whether a retry makes sense.
 
 use std::error::Error;
 use std::io;
 
 use s3::error::S3Error;
 
+use crate::metrics::StoreOutcome;
 use crate::storage::StoreError;
 use crate::tls::TlsProblem;
 
-/// The most of a store's own words that an error repeats, in characters.
+/// How much of a store's own message an error repeats, in characters.
 const MAX_REASON: usize = 300;
 
 /// Why one attempt failed.
@@ -18,7 +19,7 @@ pub(super) enum Fault {
     Answer {
         /// The HTTP status.
         status: u16,
-        /// S3's error code; empty where the answer had none.
+        /// S3's error code; empty if the answer had none.
         code: String,
         /// What the store said about it.
         message: String,
@@ -41,7 +42,7 @@ pub(super) struct Call<'a> {
     pub(super) verb: &'static str,
     pub(super) endpoint: &'a str,
     pub(super) bucket: &'a str,
-    /// None where it is about the bucket.
+    /// `None` if it is about the bucket.
     pub(super) key: Option<&'a str>,
 }
 
@@ -51,17 +52,17 @@ impl Fault {
         TlsProblem::of(error).map_or_else(|| Self::NoAnswer(causes(error)), Self::Tls)
     }
 
-    /// Whether the same request may go well later.
+    /// Whether the same request may succeed later.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Answer { status, code, .. } => may_pass(*status, code),
             Self::NoAnswer(_) => true,
-            // A certificate does not mend itself within the pauses of one operation.
+            // Nobody replaces a certificate within the pauses of one operation.
             Self::Tls(_) | Self::TooLarge(_) | Self::Local(_) | Self::Malformed(_) => false,
         }
     }
 
-    /// Whether the store may have followed the request all the same.
+    /// Whether the store may have carried out the request anyway.
     pub(super) fn leaves_doubt(&self) -> bool {
         match self {
             Self::Answer { status, .. } => *status >= 500 || *status == 408,
@@ -75,7 +76,24 @@ impl Fault {
         matches!(self, Self::Answer { status: 412, .. })
     }
 
-    /// Whether a new bucket is there already, ours or not.
+    /// Whether the object that was asked for still has the version that we know.
+    pub(super) fn is_unchanged(&self) -> bool {
+        matches!(self, Self::Answer { status: 304, .. })
+    }
+
+    /// What counts it.
+    pub(super) fn outcome(&self) -> StoreOutcome {
+        match self {
+            Self::Answer { status: 404, .. } => StoreOutcome::Missing,
+            Self::Answer { status: 304 | 409 | 412, .. } => StoreOutcome::Condition,
+            Self::NoAnswer(_) | Self::Tls(_) => StoreOutcome::NoAnswer,
+            Self::Answer { .. } | Self::TooLarge(_) | Self::Local(_) | Self::Malformed(_) => {
+                StoreOutcome::Refused
+            }
+        }
+    }
+
+    /// Whether a new bucket exists already, ours or not.
     pub(super) fn is_bucket_there(&self) -> bool {
         matches!(self, Self::Answer { status: 409, code, .. } if code.starts_with("BucketAlready"))
     }
@@ -166,8 +184,8 @@ fn may_pass(status: u16, code: &str) -> bool {
     }
 }
 
-/// What Go's server and nginx say to one who comes to their TLS without it: in words, for there is
-/// no S3 at that point.
+/// What Go's server and nginx answer to a client without TLS on their TLS port: plain words, not
+/// S3.
 fn is_told_to_use_tls(body: &str) -> bool {
     body.contains("HTTP request to an HTTPS server")
         || body.contains("plain HTTP request was sent to HTTPS port")
@@ -193,7 +211,7 @@ fn join(code: &str, message: &str) -> String {
     }
 }
 
-/// The causes of an error in one line. The outermost only says that a request failed.
+/// The causes of an error in one line. The outermost error only says that a request failed.
 fn causes(error: &(dyn Error + 'static)) -> String {
     let mut cause = error.source().unwrap_or(error);
     let mut text = cause.to_string();

@@ -1,7 +1,8 @@
 //! One attempt of one request, on rust-s3.
 //!
-//! Times: an answer must begin within the settings' time-out, and between two pieces of a body no
-//! more than that may pass. A whole transfer is bounded by its size at [`SLOWEST`].
+//! Times: an answer must begin within the settings' time-out, and the pauses between two pieces of
+//! a body must be shorter than that. The size of a whole transfer bounds its time, at the speed
+//! [`SLOWEST`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,15 +21,15 @@ use tokio::time::timeout;
 use super::fault::Fault;
 use super::transport::{Transport, text};
 use crate::storage::part_file::PartFile;
-use crate::storage::{Condition, ETag, Object};
+use crate::storage::{Condition, Download, ETag, Listed, Object};
 
-/// The slowest transfer that is waited for, in bytes a second.
+/// The slowest accepted transfer, in bytes a second.
 const SLOWEST: u64 = 64 * 1024;
 
 /// The longest answer that is read as a whole, in bytes: a page of 1,000 keys with room to spare.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
-/// The region in which S3 wants no location named when a bucket is created.
+/// The region for which S3 accepts no location when a bucket is created.
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// One bucket of the store.
@@ -41,7 +42,7 @@ pub(super) struct Place {
 
 /// One page of a listing.
 pub(super) struct Page {
-    pub(super) keys: Vec<String>,
+    pub(super) objects: Vec<Listed>,
     /// Where the next one begins.
     pub(super) next: Option<String>,
 }
@@ -67,7 +68,7 @@ impl Place {
     }
 
     pub(super) async fn get(&self, key: &str, max_bytes: u64) -> Result<Object, Fault> {
-        let mut body = self.open(key, max_bytes).await?;
+        let mut body = self.open(key, max_bytes, None).await?;
         let etag = body.etag.clone();
         let mut bytes = BytesMut::new();
         while let Some(piece) = body.next().await? {
@@ -76,19 +77,37 @@ impl Place {
         Ok(Object { bytes: bytes.freeze(), etag })
     }
 
+    /// The size of an object; `None` if there is none, or if this user may not look.
+    pub(super) async fn size_of(&self, key: &str) -> Result<Option<u64>, Fault> {
+        match self.send(&path(key), Command::HeadObject, self.timeout).await {
+            Ok(answer) => {
+                let length = answer.headers().get(header::CONTENT_LENGTH);
+                Ok(length.and_then(|length| length.to_str().ok()?.parse().ok()))
+            }
+            Err(Fault::Answer { status: 403 | 404, .. }) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
     pub(super) async fn download(
         &self,
         key: &str,
         to: &Path,
         max_bytes: u64,
-    ) -> Result<u64, Fault> {
-        let mut body = self.open(key, max_bytes).await?;
+        known: Option<&ETag>,
+    ) -> Result<Download, Fault> {
+        let mut body = match self.open(key, max_bytes, known).await {
+            Err(fault) if known.is_some() && fault.is_unchanged() => {
+                return Ok(Download::Unchanged);
+            }
+            opened => opened?,
+        };
         let mut file = PartFile::create(to).map_err(Fault::Local)?;
         while let Some(piece) = body.next().await? {
             file.write(&piece).await.map_err(Fault::Local)?;
         }
         file.finish().await.map_err(Fault::Local)?;
-        Ok(body.received)
+        Ok(Download::Done { bytes: body.received, etag: body.etag })
     }
 
     pub(super) async fn put(
@@ -109,7 +128,7 @@ impl Place {
         etag_of(answer.headers())
     }
 
-    /// The version of the object where its bytes are `body`.
+    /// The version of the object if its bytes are `body`.
     pub(super) async fn written_by_us(
         &self,
         key: &str,
@@ -152,12 +171,25 @@ impl Place {
         let said = self.ask("/", command, self.timeout).await?;
         let page: ListBucketResult = quick_xml::de::from_str(&said)
             .map_err(|error| Fault::Malformed(format!("its list cannot be read: {error}")))?;
-        let keys = page.contents.into_iter().map(|object| object.key).collect();
-        Ok(Page { keys, next: page.next_continuation_token })
+        let listed = page.contents.into_iter().map(|object| Listed {
+            written_at: object.last_modified.parse().ok(),
+            etag: object.e_tag.map(ETag),
+            key: object.key,
+        });
+        Ok(Page { objects: listed.collect(), next: page.next_continuation_token })
     }
 
-    async fn open(&self, key: &str, max_bytes: u64) -> Result<Body, Fault> {
-        let answer = self.send(&path(key), Command::GetObject, self.timeout).await?;
+    /// Asks for an object. One that still has the version `known` is a [`Fault::is_unchanged`].
+    async fn open(&self, key: &str, max_bytes: u64, known: Option<&ETag>) -> Result<Body, Fault> {
+        let (path, get) = (path(key), Command::GetObject);
+        let answer = match known {
+            None => self.send(&path, get, self.timeout).await?,
+            Some(ETag(known)) => {
+                let unless = [(header::IF_NONE_MATCH, version(known)?)];
+                let handle = self.handle.with_extra_headers(HeaderMap::from_iter(unless))?;
+                within(self.timeout, self.transport.send(&handle, &path, get)).await??
+            }
+        };
         let declared = answer.content_length();
         if declared.is_some_and(|bytes| bytes > max_bytes) {
             return Err(Fault::TooLarge(max_bytes));
@@ -229,7 +261,7 @@ pub(super) fn transfer_time(timeout: Duration, bytes: u64) -> Duration {
     timeout.saturating_add(Duration::from_secs(bytes / SLOWEST))
 }
 
-/// rust-s3 takes one slash off the front of a path: ours, not the key's.
+/// rust-s3 removes one slash from the front of a path, so we add one.
 pub(super) fn path(key: &str) -> String {
     format!("/{key}")
 }
@@ -238,13 +270,13 @@ fn condition_headers(condition: &Condition) -> Result<Option<HeaderMap>, Fault> 
     let header = match condition {
         Condition::None => return Ok(None),
         Condition::Absent => (header::IF_NONE_MATCH, HeaderValue::from_static("*")),
-        Condition::Unchanged(ETag(etag)) => {
-            let value = HeaderValue::from_str(etag)
-                .map_err(|_| Fault::Malformed(format!("{etag:?} is not a version")))?;
-            (header::IF_MATCH, value)
-        }
+        Condition::Unchanged(ETag(etag)) => (header::IF_MATCH, version(etag)?),
     };
     Ok(Some(HeaderMap::from_iter([header])))
+}
+
+fn version(etag: &str) -> Result<HeaderValue, Fault> {
+    HeaderValue::from_str(etag).map_err(|_| Fault::Malformed(format!("{etag:?} is not a version")))
 }
 
 pub(super) fn etag_of(headers: &HeaderMap) -> Result<ETag, Fault> {

@@ -1,4 +1,4 @@
-//! Trying again what may pass.
+//! Retries transient failures.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause, before jitter adds up to as much again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What an attempt should know of those before it.
+/// What an attempt must know about earlier attempts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Past {
-    /// One of them may have been followed although it failed for us.
+    /// The store may have carried out one of them, although it failed for us.
     pub(super) in_doubt: bool,
 }
 
-/// The pauses between `max_attempts` attempts, with jitter so that workers that failed together
-/// do not come back together.
+/// The pauses between `max_attempts` attempts. They have jitter, so workers that failed together do
+/// not come back together.
 pub(super) fn pauses(max_attempts: usize) -> impl Iterator<Item = Duration> + Send {
     ExponentialBuilder::new()
         .with_min_delay(FIRST_PAUSE)
@@ -30,8 +30,8 @@ pub(super) fn pauses(max_attempts: usize) -> impl Iterator<Item = Duration> + Se
         .build()
 }
 
-/// Calls `attempt` until it succeeds, fails for good, or there is no further pause. A failure
-/// comes with the number of attempts made.
+/// Calls `attempt` until it succeeds, fails permanently, or there is no further pause. A failure
+/// has the number of attempts.
 pub(super) async fn retrying<T, F, A>(
     mut pauses: impl Iterator<Item = Duration>,
     mut attempt: F,
@@ -83,7 +83,7 @@ mod tests {
         }
     }
 
-    /// backon repeats one fixed sequence where it is built without `std`.
+    /// backon repeats one fixed sequence if it is built without `std`.
     #[test]
     fn two_workers_do_not_pause_alike() {
         assert_ne!(pauses(9).collect::<Vec<_>>(), pauses(9).collect::<Vec<_>>());

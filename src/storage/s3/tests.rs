@@ -4,22 +4,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::tls::TlsFiles;
+use crate::settings::{Loader, Reader, Sources};
 
 fn settings(endpoint: &str) -> StoreSettings {
+    let required = [
+        ("MINIO_ENDPOINT", endpoint),
+        ("MINIO_ACCESS_KEY", "key"),
+        ("MINIO_SECRET_KEY", "hunter2"),
+    ];
     StoreSettings {
-        endpoint: endpoint.to_owned(),
-        access_key: "key".to_owned(),
-        secret_key: "hunter2".to_owned(),
-        ssl: false,
-        tls: TlsFiles::default(),
-        region: "us-east-1".to_owned(),
         code_bucket: "my-code".to_owned(),
         results_bucket: "my-results".to_owned(),
         logs_bucket: "my-logs".to_owned(),
         state_bucket: "my-state".to_owned(),
         max_attempts: 1,
         timeout: Duration::from_secs(30),
+        ..Loader::new(Sources::of(&required)).read(Reader::store).unwrap()
     }
 }
 

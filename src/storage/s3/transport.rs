@@ -1,5 +1,5 @@
-//! The HTTP client of the store: rust-s3 signs the requests, we send them, for its own client can
-//! neither be told whom to trust nor to look again.
+//! The HTTP client of the store. rust-s3 signs the requests, and we send them, because its own
+//! client can neither take a list of trusted authorities nor reload it.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -19,13 +19,13 @@ use crate::tls::TlsFiles;
 /// The most of an error's body that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
-/// The client, and the files that it was made of.
+/// The client, and the files from which it was made.
 pub(super) struct Transport {
     tls: Option<TlsFiles>,
     made: Mutex<(Client, Option<Stamp>)>,
 }
 
-/// What tells one state of a file from another.
+/// What distinguishes one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
@@ -40,7 +40,7 @@ impl Stamp {
 }
 
 impl Transport {
-    /// A transport to `endpoint`, with the files of `tls` where that is spoken to over TLS.
+    /// A transport to `endpoint`, with the files of `tls` if it uses TLS.
     pub(super) fn new(endpoint: &str, tls: &TlsFiles) -> Result<Self, StoreError> {
         let tls = endpoint.starts_with("https://").then(|| tls.clone());
         let stamp = stamp(tls.as_ref());
@@ -48,8 +48,8 @@ impl Transport {
         Ok(Self { tls, made })
     }
 
-    /// The client, made anew where the file of authorities has changed: then connections that rest
-    /// on the old one are not used again. One that cannot be used just now changes nothing.
+    /// The client. It is made again if the file of authorities has changed, so old connections are
+    /// not used again. A file that cannot be read at the moment changes nothing.
     fn client(&self) -> Client {
         let stamp = stamp(self.tls.as_ref());
         let mut made = self.made.lock();

@@ -1,6 +1,7 @@
-//! A file into an object: one request where it is small, in parts where it is not.
+//! Uploads a file into an object: in one request if it is small, else in parts.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{TryStreamExt as _, stream};
 use s3::command::{Command, Multipart};
@@ -18,12 +19,21 @@ pub(super) const PART_BYTES: u64 = 8 * 1024 * 1024;
 /// Parts of one upload in flight; each takes its size twice in memory.
 const CONCURRENT_PARTS: usize = 2;
 
+/// An upload in parts.
+struct Sending<'a> {
+    path: String,
+    content_type: &'a str,
+    /// Hears how many bytes are there.
+    sent: &'a (dyn Fn(u64) + Send + Sync),
+}
+
 impl Place {
     pub(super) async fn upload(
         &self,
         key: &str,
         from: &Path,
         content_type: &str,
+        sent: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), Fault> {
         let mut file = File::open(from).await.map_err(Fault::Local)?;
         let first = next_part(&mut file).await?;
@@ -31,27 +41,28 @@ impl Place {
             let command = put(&first, content_type, None);
             return self.send(&path(key), command, self.part_time()).await.map(drop);
         }
-        self.upload_parts(&path(key), file, first, content_type).await
+        let sending = Sending { path: path(key), content_type, sent };
+        self.upload_parts(&sending, file, first).await
     }
 
     async fn upload_parts(
         &self,
-        path: &str,
+        sending: &Sending<'_>,
         file: File,
         first: Vec<u8>,
-        content_type: &str,
     ) -> Result<(), Fault> {
+        let Sending { path, content_type, .. } = sending;
         let command = Command::InitiateMultipartUpload { content_type };
         let begun = self.ask(path, command, self.part_time()).await?;
         let id = element(&begun, "UploadId")
             .ok_or_else(|| Fault::Malformed("an upload in parts was given no id".to_owned()))?;
         let uploaded = async {
-            let parts = self.send_parts(path, file, first, content_type, id).await?;
+            let parts = self.send_parts(sending, file, first, id).await?;
             self.complete(path, id, parts).await
         };
         let uploaded = uploaded.await;
         if uploaded.is_err() {
-            // Parts that nobody completes take room for ever. Where this fails, too, nothing helps.
+            // Parts that nobody completes take space for ever. If this fails, too, nothing helps.
             let command = Command::AbortMultipartUpload { upload_id: id };
             if let Err(fault) = self.send(path, command, self.part_time()).await {
                 tracing::debug!(?fault, "gave up an upload in parts");
@@ -62,12 +73,14 @@ impl Place {
 
     async fn send_parts(
         &self,
-        path: &str,
+        sending: &Sending<'_>,
         file: File,
         first: Vec<u8>,
-        content_type: &str,
         id: &str,
     ) -> Result<Vec<Part>, Fault> {
+        let Sending { path, content_type, sent } = sending;
+        let done = AtomicU64::new(0);
+        let done = &done;
         let next = async |(mut file, ready, number): (File, Option<Vec<u8>>, u32)| {
             let bytes = match ready {
                 Some(bytes) => bytes,
@@ -79,6 +92,8 @@ impl Place {
             .map_ok(|(part_number, bytes)| async move {
                 let command = put(&bytes, content_type, Some(Multipart::new(part_number, id)));
                 let answer = self.send(path, command, self.part_time()).await?;
+                let bytes = bytes.len() as u64;
+                sent(done.fetch_add(bytes, Ordering::Relaxed) + bytes);
                 Ok(Part { part_number, etag: etag_of(answer.headers())?.0 })
             })
             .try_buffered(CONCURRENT_PARTS)
@@ -91,7 +106,7 @@ impl Place {
         let command = Command::CompleteMultipartUpload { upload_id: id, data };
         let said = self.ask(path, command, self.part_time()).await?;
         if said.contains("<Error>") {
-            // It begins its answer before it knows how the work ends.
+            // The store begins its answer before it knows the outcome.
             return Err(S3Error::HttpFailWithBody(500, said).into());
         }
         Ok(())

@@ -1,49 +1,45 @@
-//! What becomes of a start message: whose the job is, and what the start is to the run that has it.
+//! Decides on a start message: which worker has the job, and how the start relates to its run.
 
 use jiff::Timestamp;
 
 use crate::job::{RunId, Verdict, sentence};
 use crate::storage::{JobRecord, RecordState};
 
-/// What a start message that has arrived says about itself.
+/// What an incoming start message says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::worker) struct Incoming {
     /// Its run: named by the message, or derived from its `message_id`.
     pub run_id: RunId,
-    /// When it was published, as far as the publisher said.
+    /// When it was published, if the publisher says it.
     pub published_at: Option<Timestamp>,
 }
 
 /// What to do with a start message, given what the job's record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::worker) enum ClaimDecision {
-    /// Nobody has the job: take it.
+    /// No worker has the job: take it.
     Take,
-    /// This very run has ended: publish its result again.
+    /// This run has ended: publish its result again.
     Republish,
     /// The job is active: do not run it twice.
     Duplicate,
 }
 
-/// Who stands behind a record whose run has not ended.
+/// Who is responsible for a record whose run has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::worker) enum Standing {
-    /// A segment's owner, who runs the job or will take it up.
+pub(crate) enum Standing {
+    /// A segment's owner, which runs the job or will adopt it.
     Theirs,
-    /// Nobody: it was written under an ownership that had ended, and nobody will find it; or it waits
-    /// for its message, which is with the broker.
+    /// Nobody. The record was written under an ended ownership, and no owner will find it; or it
+    /// waits for its message, which the broker has.
     Orphaned,
 }
 
-/// Who stands behind a record of another segment: `owner_epoch` is that of the segment's latest
-/// owner, and `is_indexed` whether the segment's index has the job. An owner takes up whatever the
-/// index has when it comes; what is not there was written too late to be seen.
+/// Who is responsible for a record of another segment. `owner_epoch` is the epoch of the segment's
+/// latest owner; `is_indexed` says whether the segment's index has the job. A new owner takes all
+/// jobs in the index. A job that is missing there was written too late to be seen.
 #[must_use]
-pub(in crate::worker) fn standing(
-    record: &JobRecord,
-    owner_epoch: Option<u64>,
-    is_indexed: bool,
-) -> Standing {
+pub(crate) fn standing(record: &JobRecord, owner_epoch: Option<u64>, is_indexed: bool) -> Standing {
     let is_outdated = owner_epoch.is_some_and(|epoch| epoch > record.epoch);
     if is_outdated && !is_indexed { Standing::Orphaned } else { Standing::Theirs }
 }
@@ -60,7 +56,7 @@ pub(in crate::worker) fn claim(
         RecordState::Finished if same_run => ClaimDecision::Republish,
         RecordState::Finished => ClaimDecision::Take,
         RecordState::Waiting if same_run || standing == Standing::Orphaned => ClaimDecision::Take,
-        // Its message may not have reached the broker yet.
+        // Its message may not be back at the broker yet.
         RecordState::Waiting => ClaimDecision::Duplicate,
         RecordState::Active => match standing {
             Standing::Orphaned => ClaimDecision::Take,
@@ -69,15 +65,15 @@ pub(in crate::worker) fn claim(
     }
 }
 
-/// Whether a start message is the one that started a run, `stored` being the digest of that one's body
-/// where one was kept. The result of a run is told to whoever knows all that the run was asked for, and
-/// to nobody who merely names it. That holds for our own copies, too: we also copy strangers' messages.
+/// Whether a start message is the one that started a run. `stored` is the digest of that message's
+/// body, if it was kept. Only a message with the same body gets the result of the run; naming the
+/// run is not enough. This also holds for our own copies, because we also copy strangers' messages.
 #[must_use]
 pub(in crate::worker) fn is_same_start(stored: Option<&str>, incoming: &str) -> bool {
     stored.is_none_or(|stored| stored == incoming)
 }
 
-/// The verdict on a start that the broker gave up on, and a sentence about it.
+/// The verdict for a start that the broker gave up, and a sentence about it.
 #[must_use]
 pub(in crate::worker) fn undelivered(reason: Option<&str>) -> (Verdict, String) {
     match reason {
@@ -87,9 +83,10 @@ pub(in crate::worker) fn undelivered(reason: Option<&str>) -> (Verdict, String) 
     }
 }
 
-/// Whether the record that was found shows that `ours` was written, at a try that got no answer: it is
-/// ours, for nobody else writes under our ownership. That of the job's next run shows nothing, for it may
-/// be another owner who ended ours before; and if we did, whoever took the job has told of it.
+/// Whether the found record shows that `ours` was written by a try that got no answer. It does if
+/// it has our epoch, because nobody else writes under our ownership. The record of the job's next
+/// run shows nothing: another owner may have ended our run before it. If we ended it, the worker
+/// that took the job has reported that end.
 #[must_use]
 pub(in crate::worker) fn follows(found: &JobRecord, ours: &JobRecord) -> bool {
     found.run_id == ours.run_id && (found.segment, found.epoch) == (ours.segment, ours.epoch)

@@ -1,19 +1,20 @@
-//! What a stop that has been noted means for a start that comes, and for a run that goes on.
+//! What a noted stop means for a later start, and for an active run.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::starts::Incoming;
+use crate::job::RunId;
 use crate::storage::{JobRecord, Tombstone};
 
-/// How long a stop that found nothing to stop also holds for a start message that does not say
-/// when it was published.
+/// How long a stop that found nothing to stop also counts for a start message without a time of
+/// publication.
 pub(in crate::worker) const STOP_MEMORY: Duration = Duration::from_mins(1);
 
-/// Whether a stop that has been noted cancels a start message: one that names its run, or one that
-/// came after the message was published. Where both happened within one second, the stop wins, for
-/// AMQP's time stamps count seconds.
+/// Whether a noted stop cancels a start message: the stop names its run, or was sent after the
+/// message was published. If both happened within one second, the stop wins, because AMQP's time
+/// stamps count seconds.
 #[must_use]
 pub(in crate::worker) fn cancels(
     tombstone: &Tombstone,
@@ -25,11 +26,32 @@ pub(in crate::worker) fn cancels(
     }
     match incoming.published_at {
         Some(published_at) => tombstone.at.as_second() >= published_at.as_second(),
-        None => now.duration_since(tombstone.at) <= STOP_MEMORY.try_into().unwrap_or_default(),
+        None => {
+            !tombstone.is_spent
+                && now.duration_since(tombstone.at) <= STOP_MEMORY.try_into().unwrap_or_default()
+        }
     }
 }
 
-/// What is said of a start that a noted stop cancels: which stop that was, and why it counts.
+/// Whether a stop is for an active run. One that names a run is for that run. Any other is for the
+/// run that is active when it comes, because the clocks of publishers may differ. If it `is_late`,
+/// because it was put aside or has asked an earlier run, the job's next run may be active by now. So
+/// it is then only for a run whose start was published before it.
+#[must_use]
+pub(in crate::worker) fn reaches(
+    tombstone: &Tombstone,
+    is_late: bool,
+    run_id: &RunId,
+    published_at: Option<Timestamp>,
+) -> bool {
+    if let Some(named) = &tombstone.run_id {
+        return named == run_id;
+    }
+    let is_after = |start: Timestamp| tombstone.at.as_second() >= start.as_second();
+    !is_late || published_at.is_none_or(is_after)
+}
+
+/// The sentence about a start that a noted stop cancels: which stop it was, and why it counts.
 #[must_use]
 pub(in crate::worker) fn why_cancelled(tombstone: &Tombstone, incoming: &Incoming) -> String {
     let reason = tombstone.reason.as_deref().map(|reason| format!(" ({reason})"));
@@ -47,7 +69,7 @@ pub(in crate::worker) fn why_cancelled(tombstone: &Tombstone, incoming: &Incomin
     format!("cancelled before it ran by {stop}, {why}")
 }
 
-/// Whether an active run is about to end because of a stop that has been noted.
+/// Whether an active run is about to end because of a noted stop.
 #[must_use]
 pub(in crate::worker) fn is_stopping(tombstone: &Tombstone, active: &JobRecord) -> bool {
     match &tombstone.run_id {
@@ -56,10 +78,10 @@ pub(in crate::worker) fn is_stopping(tombstone: &Tombstone, active: &JobRecord) 
     }
 }
 
-/// Whether a stop that has been noted ends a run that is taken up: one that came while it ran, or one
-/// that its last owner had no time to find when it claimed it.
+/// Whether a noted stop ends an adopted run: a stop that came while it ran, or one that its last
+/// owner had no time to find after its claim.
 #[must_use]
-pub(in crate::worker) fn ends(tombstone: &Tombstone, record: &JobRecord) -> bool {
+pub(crate) fn ends(tombstone: &Tombstone, record: &JobRecord) -> bool {
     let start =
         Incoming { run_id: record.run_id.clone(), published_at: record.message.published_at };
     is_stopping(tombstone, record) || cancels(tombstone, &start, record.claimed_at)

@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::attempts::{MAX_RESTART_PAUSE, REPLACE_PAUSE};
 use super::*;
-use crate::job::{Bounds, ExecutionResult, Job, Limits, Network, RunId, Verdict, parse_executable};
+use crate::job::{
+    Bounds, ExecutionResult, FollowUp, Job, ResultStatus, RunId, Verdict, parse_executable,
+};
 use crate::storage::{JobRecord, RecordState, StoredMessage, Tombstone};
 
 #[test]
@@ -17,7 +19,7 @@ fn a_run_is_answered_to_the_message_that_started_it_alone() {
 }
 
 #[test]
-fn a_start_that_expired_is_cancelled_and_one_that_nobody_could_take_is_unavailable() {
+fn an_expired_start_is_cancelled_and_an_undeliverable_one_is_unavailable() {
     let (verdict, why) = undelivered(Some("expired"));
     assert_eq!(verdict, Verdict::Cancelled);
     assert!(why.contains("time to live"), "{why}");
@@ -66,7 +68,7 @@ fn incoming(run_id: &str, published_at: Option<i64>) -> Incoming {
 }
 
 #[test]
-fn a_job_is_taken_where_nobody_has_it() {
+fn a_job_without_a_record_is_taken() {
     use ClaimDecision::{Duplicate, Republish, Take};
     use RecordState::{Active, Finished, Waiting};
     use Standing::{Orphaned, Theirs};
@@ -102,20 +104,25 @@ fn a_record_is_orphaned_where_a_later_owner_could_not_see_it() {
     }
 }
 
-#[test]
-fn a_stop_cancels_what_was_published_before_it() {
-    let stop = |run_id: Option<&str>| Tombstone {
+/// A stop that was sent at this second, of a run if it names one.
+fn stop(run_id: Option<&str>, second: i64) -> Tombstone {
+    Tombstone {
         id: "job".parse().unwrap(),
         run_id: run_id.map(run),
         reason: None,
-        at: at(1000),
-    };
+        at: at(second),
+        is_spent: false,
+    }
+}
+
+#[test]
+fn a_stop_cancels_what_was_published_before_it() {
     let cases = [
-        (stop(None), incoming("r1", Some(999)), true),
-        (stop(None), incoming("r1", Some(1000)), true),
-        (stop(None), incoming("r1", Some(1001)), false),
-        (stop(Some("r1")), incoming("r1", Some(2000)), true),
-        (stop(Some("r2")), incoming("r1", Some(1)), false),
+        (stop(None, 1000), incoming("r1", Some(999)), true),
+        (stop(None, 1000), incoming("r1", Some(1000)), true),
+        (stop(None, 1000), incoming("r1", Some(1001)), false),
+        (stop(Some("r1"), 1000), incoming("r1", Some(2000)), true),
+        (stop(Some("r2"), 1000), incoming("r1", Some(1)), false),
     ];
     for (tombstone, start, expected) in cases {
         assert_eq!(cancels(&tombstone, &start, at(1005)), expected, "{tombstone:?} {start:?}");
@@ -123,13 +130,26 @@ fn a_stop_cancels_what_was_published_before_it() {
 }
 
 #[test]
-fn a_start_that_is_cancelled_is_told_by_which_stop_and_why() {
-    let mut stop = Tombstone {
-        id: "job".parse().unwrap(),
-        run_id: None,
-        reason: Some("enough".to_owned()),
-        at: at(1_795_867_200),
-    };
+fn a_late_stop_is_not_for_a_run_that_was_published_after_it() {
+    for (named, is_late, published_at, expected) in [
+        (None, true, Some(999), true),
+        (None, true, Some(1000), true),
+        (None, true, Some(1001), false),
+        (None, true, None, true),
+        // The clocks of two publishers may differ.
+        (None, false, Some(1001), true),
+        (Some("r1"), true, Some(2000), true),
+        (Some("r2"), false, Some(1), false),
+    ] {
+        let said = reaches(&stop(named, 1000), is_late, &run("r1"), published_at.map(at));
+        assert_eq!(said, expected, "{named:?} {is_late} {published_at:?}");
+    }
+}
+
+#[test]
+fn a_cancelled_start_learns_which_stop_cancelled_it_and_why() {
+    let reason = Some("enough".to_owned());
+    let mut stop = Tombstone { reason, ..stop(None, 1_795_867_200) };
     assert_eq!(
         why_cancelled(&stop, &incoming("r1", None)),
         "cancelled before it ran by a stop of 2026-11-28T12:00:00Z (enough), which counts because \
@@ -150,12 +170,6 @@ fn a_start_that_is_cancelled_is_told_by_which_stop_and_why() {
 
 #[test]
 fn a_run_is_stopping_where_the_stop_is_meant_for_it() {
-    let stop = |run_id: Option<&str>, second| Tombstone {
-        id: "job".parse().unwrap(),
-        run_id: run_id.map(run),
-        reason: None,
-        at: at(second),
-    };
     let mut active = record("r1", 1, RecordState::Active);
     active.claimed_at = at(100);
     assert!(is_stopping(&stop(None, 100), &active));
@@ -166,12 +180,6 @@ fn a_run_is_stopping_where_the_stop_is_meant_for_it() {
 
 #[test]
 fn a_run_that_is_taken_up_ends_by_a_stop_that_its_last_owner_could_not_find_any_more() {
-    let stop = |run_id: Option<&str>, second| Tombstone {
-        id: "job".parse().unwrap(),
-        run_id: run_id.map(run),
-        reason: None,
-        at: at(second),
-    };
     let mut active = record("r1", 1, RecordState::Active);
     (active.claimed_at, active.message.published_at) = (at(100), Some(at(50)));
     assert!(ends(&stop(None, 200), &active), "it came while the job ran");
@@ -204,10 +212,21 @@ fn a_write_without_an_answer_was_followed_where_its_traces_say_so() {
 
 #[test]
 fn a_stop_holds_for_a_minute_where_a_start_does_not_say_when_it_was_published() {
-    let stop = Tombstone { id: "job".parse().unwrap(), run_id: None, reason: None, at: at(1000) };
+    let stop = stop(None, 1000);
     let start = incoming("r1", None);
     assert!(cancels(&stop, &start, at(1060)));
     assert!(!cancels(&stop, &start, at(1061)));
+}
+
+/// A job of a kind.
+pub(in crate::worker) fn a_job(is_long_running: bool) -> Job {
+    let message = json!({
+        "id": "job", "runtime": "python3.11", "entrypoint": "bot",
+        "entrypoint_files": {"bot": "main.py"}, "file_path": "job.zip", "config": {},
+        "is_long_running": is_long_running, "persist_results": false,
+    });
+    let executable = parse_executable(message.to_string().as_bytes()).unwrap();
+    Job::validate(executable, &Bounds::default(), None).unwrap()
 }
 
 fn job(restart: &serde_json::Value) -> Job {
@@ -216,18 +235,8 @@ fn job(restart: &serde_json::Value) -> Job {
         "entrypoint_files": {"bot": "main.py"}, "file_path": "job.zip", "config": {},
         "is_long_running": true, "persist_results": false, "restart": restart,
     });
-    let bounds = Bounds {
-        limits: Limits { memory_mb: 512, cpu_shares: 512, cpus: None, pids: 256 },
-        network: Network::Host,
-        allowed_networks: vec![],
-        timeout: Duration::from_secs(1),
-        max_timeout: Duration::from_secs(1),
-        log_interval: Duration::from_secs(1),
-        max_attempts: 3,
-        min_health_interval: Duration::from_secs(5),
-    };
     let executable = parse_executable(message.to_string().as_bytes()).unwrap();
-    Job::validate(executable, &bounds, None).unwrap()
+    Job::validate(executable, &Bounds::default(), None).unwrap()
 }
 
 fn ended(verdict: Verdict) -> ExecutionResult {
@@ -251,9 +260,10 @@ fn code_runs_again_only_where_the_message_says_so() {
     let again = |job: &Job, verdict| after_end(job, &ended(verdict), after(0)) != NextStep::Settle;
     for verdict in Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Lost) {
         assert!(!again(&quiet, verdict), "{verdict}");
-        let failed = matches!(verdict, Verdict::Failed | Verdict::OutOfMemory);
+        let ended_by_itself = verdict.follow_up() == FollowUp::Restart;
+        let failed = ended_by_itself && verdict.status() == ResultStatus::Error;
         assert_eq!(again(&on_failure, verdict), failed, "{verdict}");
-        assert_eq!(again(&always, verdict), failed || verdict == Verdict::Succeeded, "{verdict}");
+        assert_eq!(again(&always, verdict), ended_by_itself, "{verdict}");
     }
     let pause = |restarts| after_end(&on_failure, &ended(Verdict::Failed), after(restarts));
     assert_eq!(pause(0), NextStep::Restart(Duration::from_secs(4)));

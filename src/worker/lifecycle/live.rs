@@ -1,4 +1,4 @@
-//! Between those who listen to a log and the log loop: who they are, and what they are sent.
+//! Connects listeners of logs with the log loop: who listens, and what they get.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::broker::Broker;
 use crate::job::LogLines;
 use crate::logs::LogCollector;
 
-/// Pause between two attempts to hear those who listen.
+/// The pause between two attempts to hear listeners.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Hears who listens, and sends `lines` to them, until `closing`.
@@ -44,7 +44,8 @@ async fn hear(broker: Broker, logs: Arc<LogCollector>, closing: CancellationToke
     }
 }
 
-/// What cannot be sent is not sent again: whoever misses it reads it from the store.
+/// Lines that cannot be sent are not sent again. A listener that misses them reads them from the
+/// store.
 async fn send(broker: Broker, mut lines: mpsc::Receiver<LogLines>) {
     while let Some(message) = lines.recv().await {
         if let Err(error) = broker.publish_lines(&message).await {

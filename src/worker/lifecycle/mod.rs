@@ -1,12 +1,13 @@
-//! A worker's life: [`run`] is the whole of it. [`start_up`] connects and claims a segment, [`worker`] takes
-//! messages and drains. Beside it run [`live`], for those who listen to logs, and [`retention`], which
-//! removes old ones.
+//! A worker's life: [`run`] is all of it. [`start_up`] connects and claims a segment, [`worker`]
+//! takes messages and drains. In the background run [`live`], for listeners of logs, and
+//! [`retention`], which removes old logs.
 
+mod gauges;
 mod live;
 mod retention;
 mod run;
 mod start_up;
-mod worker;
+pub(in crate::worker) mod worker;
 
 pub use run::run;
 pub use start_up::WorkerError;

@@ -9,8 +9,8 @@ use crate::logs::{Retention, keep};
 use crate::settings::Settings;
 use crate::storage::{Journal, ObjectStore};
 
-/// Removes old logs when it is this worker's turn, until `closing`; nothing where logs are kept for
-/// ever.
+/// Removes old logs when it is this worker's turn, until `closing`. Does nothing if logs are kept
+/// for ever.
 pub(in crate::worker) fn serve(
     tasks: &TaskTracker,
     store: &Arc<dyn ObjectStore>,

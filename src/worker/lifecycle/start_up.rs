@@ -1,5 +1,8 @@
-//! From the settings to a worker that takes messages: connect, claim a segment, take up what is there.
+//! From the settings to a worker that takes messages: connect, claim a segment, adopt what is
+//! there.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,25 +11,25 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::worker::Worker;
-use super::{live, retention};
-use crate::broker::{Broker, BrokerError, RabbitSink};
+use super::{gauges, live, retention};
+use crate::broker::{Broker, BrokerError, BrokerSink};
 use crate::http::Readiness;
 use crate::logs::{LiveFeed, LogCollector, Masks};
-use crate::runner::docker::{DockerOrchestrator, Progress};
+use crate::metrics::Metrics;
 use crate::runner::orchestrator::EngineError;
 use crate::runner::temp_dir::{self, TempDirError};
-use crate::runner::{ContainerOrchestrator, DockerRunner, Ground, Site};
+use crate::runner::{self, ContainerOrchestrator, DockerRunner, Ground, Progress, Site};
 use crate::settings::Settings;
 use crate::storage::{Journal, ObjectStore, S3Store, StoreError, probe};
 use crate::worker::active::ActiveRuns;
 use crate::worker::context::{Context, Known, Tools};
 use crate::worker::drain::Drain;
 use crate::worker::gate::Gate;
+use crate::worker::ownership::machine::ThisMachine;
 use crate::worker::ownership::mark;
 use crate::worker::ownership::tenures::Tenures;
 use crate::worker::run::outbox::{self, Outbox};
 use crate::worker::run::publisher::Publisher;
-use crate::worker::segment::adopt;
 use crate::worker::slots::Slots;
 
 /// Why a worker could not begin.
@@ -38,10 +41,10 @@ pub enum WorkerError {
     /// The broker's settings cannot be used, or its objects do not fit.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The jobs' directories would not be safe from others.
+    /// The jobs' directories would not be safe from other users.
     #[error(transparent)]
     TempDir(#[from] TempDirError),
-    /// The address for health checks cannot be had.
+    /// The address for health checks cannot be used.
     #[error("HTTP_LISTEN: cannot listen on {address}: {source}")]
     Http {
         /// Which.
@@ -54,20 +57,26 @@ pub enum WorkerError {
 /// Pause between two attempts to declare exchanges and queues.
 const DECLARE_RETRY: Duration = Duration::from_secs(1);
 
-/// Connects, claims a segment, takes up what is there and begins to take messages. `None`: shutdown
-/// came first.
+/// Connects, claims a segment, adopts what is there and begins to take messages. Also returns the
+/// locked directories that nobody may clean up while the worker runs. `None`: the shutdown came
+/// first.
 pub(super) async fn begin(
     settings: &Settings,
     readiness: &Readiness,
+    metrics: &Metrics,
     tasks: &TaskTracker,
     closing: &CancellationToken,
     shutdown: &CancellationToken,
-) -> Result<Option<Worker>, WorkerError> {
+) -> Result<Option<(Worker, Vec<File>)>, WorkerError> {
     temp_dir::check(temp_dir::TEMP_DIR, &settings.runner.temp_dir)?;
     temp_dir::check("LOG_SPOOL_DIR", &settings.logs.spool_dir)?;
-    let store: Arc<dyn ObjectStore> = Arc::new(S3Store::new(&settings.store)?);
+    let kept = [&settings.runner.temp_dir, &settings.logs.spool_dir];
+    let kept = kept.into_iter().filter_map(|directory| keep_from_cleaners(directory)).collect();
+    let store = S3Store::new(&settings.store)?.counted(metrics.clone());
+    let store: Arc<dyn ObjectStore> = Arc::new(store);
     readiness.watch_store(Arc::clone(&store));
-    let broker = Broker::connect(&settings.broker, &settings.worker.name, closing)?;
+    let broker =
+        Broker::connect_counted(&settings.broker, &settings.worker.name, metrics, closing)?;
     readiness.watch_broker(broker.clone());
     let namespace = &settings.broker.namespace;
     let connected = async {
@@ -78,7 +87,7 @@ pub(super) async fn begin(
             tracing::warn!("{sentence}");
         }
         let connect = || async {
-            let engine = DockerOrchestrator::connect(&settings.runner, Progress::Log).await?;
+            let engine = runner::connect(&settings.runner, Progress::Log, metrics).await?;
             let (identity, root) = (engine.identity().await?, engine.root().await?);
             Ok::<_, EngineError>((engine, identity, Ground::of(root)))
         };
@@ -91,46 +100,57 @@ pub(super) async fn begin(
     if let Some(warning) = ground.warning() {
         tracing::warn!("{warning}");
     }
-    let engine: Arc<dyn ContainerOrchestrator> = Arc::new(engine);
     readiness.watch_engine(Arc::clone(&engine));
     if !declare(shutdown, || broker.declare_topology()).await? {
         return Ok(None);
     }
     let (feed, lines) = LiveFeed::new();
-    let logs = LogCollector::with(Arc::clone(&store), settings.logs.clone(), Some(feed));
+    let logs =
+        LogCollector::with(Arc::clone(&store), settings.logs.clone(), Some(feed), metrics.clone());
     let logs = Arc::new(logs);
+    gauges::of_logs(metrics, &logs);
     logs.start();
     live::serve(tasks, &broker, &logs, lines, closing);
     retention::serve(tasks, &store, settings, closing);
+    let drain = Drain::default();
+    let (tools, unconfirmed) = tools(
+        settings,
+        broker,
+        Arc::clone(&store),
+        (engine, identity, ground),
+        &logs,
+        metrics,
+        &drain,
+    );
+    readiness.watch_unconfirmed(tools.outbox.watch());
     let known = Known {
         tenures: Tenures::default(),
         active: Arc::new(ActiveRuns::default()),
         slots: Slots::new(settings.worker.max_terminating, settings.worker.max_long_running),
-        gate: Gate::new(Arc::clone(&store), Arc::clone(&engine)),
+        gate: Gate::new(store, Arc::clone(&tools.runner)),
     };
-    let drain = Drain::default();
-    let (tools, unconfirmed) =
-        tools(settings, broker, store, (engine, identity, ground), &logs, drain.given_up());
-    readiness.watch_unconfirmed(tools.outbox.watch());
     let ctx = Arc::new(Context { tools, known, drain });
+    gauges::of_worker(metrics, &ctx);
     readiness.watch_segment(ctx.known.tenures.watch_ownership());
-    match shutdown.run_until_cancelled(Box::pin(adopt::find_home(&ctx))).await {
-        None => {
-            ctx.drain.release_segments().await;
-            return Ok(None);
-        }
-        Some(found) => found.map(drop)?,
-    }
-    let worker = Worker { ctx, logs };
-    worker.keep_segments(tasks);
-    worker.publish_again(tasks, unconfirmed, closing);
-    worker.take_messages();
-    Ok(Some(worker))
+    let worker = Worker::begin(ctx, unconfirmed, (tasks, closing), shutdown).await?;
+    Ok(worker.map(|worker| (worker, kept)))
 }
 
-/// Makes a declaration of exchanges and queues once the broker is there. A mismatch with what is
-/// there ends the worker: it does not mend itself. Whatever else fails may, such as a connection
-/// that is lost meanwhile. Gives `false` where shutdown came first.
+/// Keeps programs that remove old files out of a directory. If that fails, logs it and goes on.
+fn keep_from_cleaners(directory: &Path) -> Option<File> {
+    match temp_dir::keep_from_cleaners(directory) {
+        Ok(kept) => Some(kept),
+        Err(error) => {
+            let directory = directory.display();
+            tracing::warn!(%directory, %error, "could not lock a directory against programs that remove old files");
+            None
+        }
+    }
+}
+
+/// Declares exchanges and queues when the broker is there. A mismatch with existing ones ends the
+/// worker, because only an operator can fix it. Other failures, such as a lost connection, are
+/// retried. Returns `false` if the shutdown came first.
 async fn declare(
     shutdown: &CancellationToken,
     declaration: impl AsyncFn() -> Result<(), BrokerError>,
@@ -146,7 +166,7 @@ async fn declare(
     }
 }
 
-/// Tries until it goes well, with one log line a try.
+/// Tries until it succeeds, with one log line for each try.
 async fn wait_for<T, E, F>(what: &'static str, mut operation: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, E>>,
@@ -175,26 +195,34 @@ fn tools(
     store: Arc<dyn ObjectStore>,
     (engine, identity, ground): (Arc<dyn ContainerOrchestrator>, String, Ground),
     logs: &Arc<LogCollector>,
-    given_up: &CancellationToken,
+    metrics: &Metrics,
+    drain: &Drain,
 ) -> (Tools, outbox::Incoming) {
-    let namespace = settings.broker.namespace.clone();
+    let (namespace, given_up) = (settings.broker.namespace.clone(), drain.given_up());
+    let broker = Arc::new(broker);
+    let machine = Arc::new(ThisMachine::default());
     let publisher = Publisher {
-        sink: Arc::new(RabbitSink::new(broker.clone(), given_up.clone())),
+        sink: Arc::new(BrokerSink::new(Arc::<Broker>::clone(&broker), given_up.clone())),
         source: format!("/longshore/{namespace}"),
         worker: settings.worker.name.clone(),
         masks: Arc::new(Masks::new(settings.credentials())),
         tracker: TaskTracker::new(),
+        machine: Arc::<ThisMachine>::clone(&machine),
     };
-    let runner = DockerRunner::new(Site {
-        engine,
-        store: Arc::clone(&store),
-        logs: Arc::clone(logs),
-        settings: settings.runner.clone(),
-        namespace: namespace.clone(),
-        worker: settings.worker.name.clone(),
-        lease: settings.worker.segment_grace,
-    })
-    .on(ground);
+    let runner = Arc::new(
+        DockerRunner::new(Site {
+            engine,
+            store: Arc::clone(&store),
+            logs: Arc::clone(logs),
+            settings: settings.runner.clone(),
+            namespace: namespace.clone(),
+            worker: settings.worker.name.clone(),
+            lease: settings.worker.segment_grace,
+            metrics: metrics.clone(),
+        })
+        .on(ground),
+    );
+    gauges::of_runner(metrics, &runner);
     let journal = Journal::new(store, namespace);
     let max_pause = settings.worker.publish_retry_max;
     let (outbox, unconfirmed) =
@@ -202,13 +230,15 @@ fn tools(
     let tools = Tools {
         broker,
         journal,
-        runner: Arc::new(runner),
+        runner,
+        machine,
         publisher,
         outbox,
         given_up: given_up.clone(),
         bounds: settings.bounds(),
         settings: settings.worker.clone(),
         place: mark::place(identity, &settings.runner.temp_dir),
+        metrics: metrics.clone(),
     };
     (tools, unconfirmed)
 }

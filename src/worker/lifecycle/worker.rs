@@ -7,27 +7,47 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::{Flow, Inbox};
-use crate::logs::LogCollector;
+use crate::broker::{BrokerError, Flow, Inbox};
 use crate::worker::context::Context;
-use crate::worker::message::intake::{take_starts, take_stops, take_undelivered};
+use crate::worker::message::intake::{STOP_PREFETCH, take_starts, take_stops, take_undelivered};
 use crate::worker::run::outbox;
-use crate::worker::segment::hold::STOP_PREFETCH;
 use crate::worker::segment::{adopt, sweep};
 
 /// How long the last log lines and events may take once everything else has ended.
 pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A worker that takes messages.
-pub(super) struct Worker {
-    pub(super) ctx: Arc<Context>,
-    pub(super) logs: Arc<LogCollector>,
+pub(in crate::worker) struct Worker {
+    ctx: Arc<Context>,
 }
 
 impl Worker {
-    /// Sees to the segments: that there is one of our own, those of dead workers, and what is left
-    /// of runs that are nobody's.
-    pub(super) fn keep_segments(&self, tasks: &TaskTracker) {
+    /// Claims a segment, adopts what is there and begins to take messages. Background work is
+    /// spawned on `tasks`, some of it until `closing`. `None`: the shutdown came first.
+    ///
+    /// # Errors
+    /// If the broker's objects do not fit.
+    pub(in crate::worker) async fn begin(
+        ctx: Arc<Context>,
+        unconfirmed: outbox::Incoming,
+        (tasks, closing): (&TaskTracker, &CancellationToken),
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Self>, BrokerError> {
+        let Some(found) = shutdown.run_until_cancelled(Box::pin(adopt::find_home(&ctx))).await
+        else {
+            ctx.drain.release_segments().await;
+            return Ok(None);
+        };
+        found?;
+        let worker = Self { ctx };
+        worker.keep_segments(tasks);
+        worker.publish_again(tasks, unconfirmed, closing);
+        worker.take_messages();
+        Ok(Some(worker))
+    }
+
+    /// Looks after segments: its own, those of dead workers, and orphans of runs.
+    fn keep_segments(&self, tasks: &TaskTracker) {
         let until = self.ctx.drain.no_more_segments();
         let ctx = || Arc::clone(&self.ctx);
         tasks.spawn(until.clone().run_until_cancelled_owned(adopt::keep_home(ctx())));
@@ -36,7 +56,7 @@ impl Worker {
     }
 
     /// Publishes again what the broker has not confirmed, until `closing`.
-    pub(super) fn publish_again(
+    fn publish_again(
         &self,
         tasks: &TaskTracker,
         unconfirmed: outbox::Incoming,
@@ -48,7 +68,7 @@ impl Worker {
         });
     }
 
-    pub(super) fn take_messages(&self) {
+    fn take_messages(&self) {
         let Context { tools, drain, .. } = &*self.ctx;
         let consumer =
             |inbox, flow| tools.broker.consumer(inbox, flow, drain.no_more_messages().clone());
@@ -63,8 +83,8 @@ impl Worker {
         drain.spawn_intake(take_undelivered(ctx(), undelivered));
     }
 
-    /// Accepts no more, waits for terminating runs within the grace, lets go of the rest.
-    pub(super) async fn drain(self, grace: Duration) {
+    /// Accepts no more, waits for terminating runs within the grace, and releases the rest.
+    pub(in crate::worker) async fn drain(self, grace: Duration) {
         let Context { tools, known, drain } = &*self.ctx;
         tracing::info!(
             active = known.active.len(),
@@ -82,15 +102,16 @@ impl Worker {
         }
         let flush = async {
             drain.detach().await;
+            known.gate.rest().await;
             tools.publisher.tracker.close();
             tools.publisher.tracker.wait().await;
         };
         let (flushed, shipped) =
-            tokio::join!(timeout(FLUSH_TIMEOUT, flush), self.logs.stop(FLUSH_TIMEOUT));
+            tokio::join!(timeout(FLUSH_TIMEOUT, flush), tools.runner.stop_logs(FLUSH_TIMEOUT));
         if flushed.is_err() || !shipped {
             tracing::warn!("some log lines or events did not reach their place in time");
         }
-        // Last of all, for whoever comes next begins at once.
+        // Last, because the next owner begins at once.
         if timeout(FLUSH_TIMEOUT, drain.release_segments()).await.is_err() {
             tracing::warn!("could not release the segments in order");
         }

@@ -1,52 +1,49 @@
-//! Claims a job in the journal: by compare-and-set, so that of two workers one has it.
+//! Claims a job in the journal by compare-and-set, so only one worker gets it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use jiff::Timestamp;
 
 use super::earlier_runs;
 use super::validate::Start;
 use crate::broker::Delivery;
 use crate::job::{Event, Run, body_sha256};
-use crate::storage::{
-    JobRecord, Journal, JournalError, Place, RecordState, StoredMessage, Tombstone,
-};
-use crate::worker::context::Context;
+use crate::storage::{JobRecord, Journal, JournalError, RecordState, StoredMessage, Tombstone};
+use crate::worker::context::{Context, Tools};
 use crate::worker::decide::{self, ClaimDecision, Standing};
 use crate::worker::drain::Drain;
 use crate::worker::ownership::tenure::Tenure;
 use crate::worker::run::account::{Claimed, write};
 
-/// What became of a claim.
+/// The outcome of a claim.
 pub(in crate::worker) enum Claim {
     /// The job is ours.
     Taken(Box<Claimed>),
     /// The job is ours, and was cancelled before it ran.
     Cancelled(Box<Claimed>, Tombstone),
-    /// This very run has ended, with this result.
+    /// This run has ended, with this result.
     Republish(Option<Box<Event>>),
-    /// Somebody has it.
+    /// Another worker or run has it.
     Duplicate(Box<JobRecord>),
-    /// Another message started this very run.
+    /// Another message started this run.
     TakenRun,
-    /// The segment is somebody else's meanwhile: the message has to come again.
+    /// The segment now belongs to another worker: the message has to come again.
     TooLate,
 }
 
-/// The longest pause between two questions to a store that does not answer.
+/// The longest pause between two requests to a store that does not answer.
 const MAX_CLAIM_PAUSE: Duration = Duration::from_secs(10);
 
-/// How often a claim that somebody else's write crossed is tried again.
+/// How often a claim is tried again after another write crossed it.
 pub(in crate::worker) const MAX_CROSSINGS: usize = 10;
 
 /// Claims the job of a start for the segment of `tenure`.
 ///
-/// Writes before it looks for a stop; a stop is noted before it looks for the job: so one of the two
-/// always sees the other. It also writes before it looks whose the segment is; a new owner notes
-/// itself before it looks which jobs there are: so a job that is claimed under an ownership which
-/// has ended is seen by the new owner, or not run by us.
+/// A claim is written before it looks for a stop, and a stop is noted before it looks for the job.
+/// So at least one of them sees the other. A claim is also written before it makes sure that the
+/// segment is still ours, and a new owner notes itself before it lists the jobs. So if the ownership
+/// has ended, the new owner sees the job, or we do not run it.
 pub(in crate::worker) async fn claim(
     ctx: &Context,
     tenure: &Arc<Tenure>,
@@ -61,7 +58,7 @@ pub(in crate::worker) async fn claim(
         let old = seen.as_ref().map(|(old, _)| old);
         if let Some(old) = old {
             if let Some(answer) = already_known(journal, old, start).await? {
-                // Somebody was faster, after we had entered the job.
+                // Another worker was faster, after we had entered the job.
                 if is_entered && old.segment != tenure.segment {
                     journal.remove_from_segment(tenure.segment, &job.id).await?;
                 }
@@ -71,21 +68,18 @@ pub(in crate::worker) async fn claim(
                 earlier_runs::keep_end(tools, tenure, old, &job.run_id).await?;
             }
         }
-        let record = new_record(&tools.place, tenure, start, delivery, old);
-        // The index first: a record without its index would not be found again.
+        let record = new_record(tools, tenure, start, delivery, old);
+        // The index first: a record without an index entry would not be found again.
         journal.add_to_segment(tenure.segment, &job.id).await?;
         is_entered = true;
-        let seen = seen.map(|(_, etag)| etag);
-        let written = insist(drain, tenure, || write(journal, &record, seen.as_ref()));
+        let etag = seen.as_ref().map(|(_, etag)| etag);
+        let written = insist(drain, tenure, || write(journal, &record, etag));
         let Some(written) = written.await? else { return Ok(Claim::TooLate) };
         let Some(etag) = written else { continue };
         let looked = insist(drain, tenure, || async {
-            tokio::try_join!(journal.owner(tenure.segment), stopped_before(journal, start))
+            tokio::try_join!(is_still_ours(tools, tenure), stopped_before(tools, start, old))
         });
-        let Some((owner, stop)) = looked.await? else { return Ok(Claim::TooLate) };
-        if owner.is_none_or(|(owner, _)| owner.epoch != tenure.epoch) {
-            return Ok(Claim::TooLate);
-        }
+        let Some((true, stop)) = looked.await? else { return Ok(Claim::TooLate) };
         let (job, attempt) = (Arc::new(job.clone()), record.attempt);
         let run = Run { job, attempt, segment: tenure.segment };
         let claimed = Box::new(Claimed { run, tenure: Arc::clone(tenure), record, etag });
@@ -97,10 +91,20 @@ pub(in crate::worker) async fn claim(
     Err(JournalError::Contended { id: job.id.clone() })
 }
 
-/// Asks the store until it answers. From the write of the record on, a claim that gave up would leave
-/// a job behind that everybody else takes for ours. `None`: the segment or the worker comes to its
-/// end first, and whoever takes the segment next finds the job.
-async fn insist<T, F>(
+/// Whether a segment has no later owner than us. While the proof that it is ours is fresh, nobody can
+/// have become that: at this place our mark keeps them away, elsewhere they wait for longer.
+async fn is_still_ours(tools: &Tools, tenure: &Tenure) -> Result<bool, JournalError> {
+    if tenure.is_proven() && tenure.has_mark() {
+        return Ok(true);
+    }
+    let owner = tools.journal.owner(tenure.segment).await?;
+    Ok(owner.is_some_and(|(owner, _)| owner.epoch == tenure.epoch))
+}
+
+/// Asks the store until it answers. After the write of the record, a claim that gave up would leave
+/// a job behind that all other workers take for ours. `None`: the tenure or the worker ends first,
+/// and the segment's next owner finds the job.
+pub(in crate::worker) async fn insist<T, F>(
     drain: &Drain,
     tenure: &Tenure,
     request: impl FnMut() -> F,
@@ -115,13 +119,14 @@ where
         .when(JournalError::is_transient)
         .notify(|error, _| tracing::warn!(%error, "could not claim a job; asking the store again"));
     tokio::select! {
+        biased;
         answered = answered => answered.map(Some),
         () = tenure.over().cancelled() => Ok(None),
         () = drain.detached() => Ok(None),
     }
 }
 
-/// What the journal says to a start that is not to run. None: it may take the place of `record`.
+/// The journal's answer to a start that must not run. `None`: the start may replace `record`.
 pub(in crate::worker) async fn already_known(
     journal: &Journal,
     record: &JobRecord,
@@ -150,7 +155,7 @@ pub(in crate::worker) fn is_same_start(stored: Option<&str>, text: &str) -> bool
     decide::is_same_start(stored, &body_sha256(text.as_bytes()))
 }
 
-/// Who stands behind a record; asked only where that matters.
+/// Who is responsible for a record; asked only if that matters.
 async fn standing(journal: &Journal, record: &JobRecord) -> Result<Standing, JournalError> {
     let is_indexed = || journal.is_in_segment(record.segment, &record.id);
     Ok(match record.state {
@@ -163,18 +168,25 @@ async fn standing(journal: &Journal, record: &JobRecord) -> Result<Standing, Jou
     })
 }
 
+/// The stop that cancels a start, if there is one. If the run was put back before, that is also one
+/// that came since its last claim.
 async fn stopped_before(
-    journal: &Journal,
+    tools: &Tools,
     start: &Start,
+    old: Option<&JobRecord>,
 ) -> Result<Option<Tombstone>, JournalError> {
-    let tombstone = journal.tombstone(&start.job.id).await?;
-    Ok(tombstone.filter(|tombstone| decide::cancels(tombstone, &start.incoming, Timestamp::now())))
+    let (stops, now) = (tools.journal.stops(&start.job.id).await?, tools.machine.now());
+    let put_back = old.filter(|old| old.run_id == start.job.run_id);
+    Ok(stops.into_iter().find(|stop| {
+        decide::cancels(stop, &start.incoming, now)
+            || put_back.is_some_and(|old| decide::ends(stop, old))
+    }))
 }
 
-/// The record of a claimed run. It goes on counting where the run was put aside before: a start that
-/// is published again does not say how often it has been tried.
+/// The record of a claimed run. If the run was put back before, its count goes on: a start that is
+/// published again does not say how often it has been tried.
 pub(in crate::worker) fn new_record(
-    place: &Place,
+    tools: &Tools,
     tenure: &Tenure,
     start: &Start,
     delivery: &Delivery,
@@ -191,11 +203,11 @@ pub(in crate::worker) fn new_record(
         message_id: properties.message_id.clone(),
         segment: tenure.segment,
         epoch: tenure.epoch,
-        place: Some(place.clone()),
+        place: Some(tools.place.clone()),
         state: RecordState::Active,
         attempt: attempt.max(properties.attempt),
         first_try: first_try.max(properties.first_try),
-        claimed_at: Timestamp::now(),
+        claimed_at: tools.machine.now(),
         finished_at: None,
         message: StoredMessage {
             body: text.clone(),

@@ -1,10 +1,10 @@
-//! The ends of a job's earlier runs. A job has one record, its latest run's; before that gives way to
-//! the next run's, its end is kept, so that a start of it that comes later is answered with it and
-//! does not run again.
+//! The ends of a job's earlier runs. A job has one record: that of its latest run. Before the next
+//! run's record replaces it, its end is stored. So a later start of the earlier run gets that end
+//! and does not run again.
 //!
-//! Which run the job is at is decided by the write of the record alone. A run has given way if its end
-//! is kept *and* the record is another run's: whoever kept an end and then was not the one to write the
-//! record has changed nothing.
+//! The write of the record alone decides which run is the job's current one. A run is replaced if
+//! its end is stored *and* the record belongs to another run. So storing an end without then
+//! writing the record changes nothing.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use crate::worker::ownership::tenure::Tenure;
 use crate::worker::run::ending;
 use crate::worker::run::reporter::Reporter;
 
-/// Keeps the end of a run whose record is about to give way to that of the run `by`.
+/// Stores the end of a run whose record will be replaced by that of the run `by`.
 ///
-/// Publishes a result that its owner may have died before it published: who takes up the segment
-/// would not find it any more. A run without one waits to be tried again, and its message is with the
-/// broker: when it comes, it is told that it was cancelled.
+/// Publishes its result again, because its owner may have died before publishing it, and the
+/// segment's next owner would no longer find it. A run without a result waits to be tried again,
+/// and the broker has its message. When that comes, its answer is that the run was cancelled.
 pub(in crate::worker) async fn keep_end(
     tools: &Tools,
     tenure: &Arc<Tenure>,
@@ -37,7 +37,7 @@ pub(in crate::worker) async fn keep_end(
     match cancelled(tools, old, by) {
         Ok(event) => tools.journal.keep_first_end(old, &event).await,
         Err(error) => {
-            // Its message is refused when it comes, too.
+            // Its message is also refused when it comes.
             tracing::warn!(job.id = %old.id, run.id = %old.run_id, %error, "could not keep the result of a job's previous run");
             Ok(())
         }

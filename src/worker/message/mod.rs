@@ -1,8 +1,9 @@
-//! What comes of a message: taken from its queue, understood, and claimed or answered.
+//! What the worker does with a message: takes it from its queue, reads it, and claims or answers
+//! it.
 //!
-//! [`intake`] takes deliveries. A start is read by [`validate`] and taken by [`claim`], which looks into
-//! [`earlier_runs`]; the whole way stands in `recipe.rs`. What is not claimed gets its answer in
-//! [`answer`]. [`stop`] is the way of a stop, [`undelivered`] that of a start that the broker gave up on.
+//! [`intake`] takes deliveries. [`validate`] reads a start, and [`claim`] takes it, with the help
+//! of [`earlier_runs`]. `recipe.rs` has the whole way. [`answer`] answers messages that are not
+//! claimed. [`stop`] handles stops, and [`undelivered`] starts that the broker gave up.
 
 pub(super) mod answer;
 pub(super) mod claim;

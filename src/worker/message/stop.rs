@@ -1,19 +1,20 @@
-//! The way of a stop message: note it, find who runs the job, stop it or tell its owner.
+//! The way of a stop message: stop the job if it runs here, note the stop, find the worker that runs
+//! the job and tell it.
 
+use std::sync::Arc;
 use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::answer;
 use super::validate::text_of;
-use crate::broker::{Broker, Delivery, Inbox, MessageOptions, PublishError};
-use crate::job::{MessageError, RunId, State, Status, StopRequest, parse_stop};
+use crate::broker::{Delivery, Inbox, MessageBroker, MessageOptions, PublishError};
+use crate::job::{JobId, MessageError, State, Status, StopRequest, parse_stop};
 use crate::storage::{JobRecord, JournalError, RecordState, Tombstone};
-use crate::worker::active::StopOrder;
+use crate::worker::active::{ActiveRun, StopOrder};
 use crate::worker::context::Context;
-use crate::worker::decide::STOP_MEMORY;
+use crate::worker::decide::{self, STOP_MEMORY};
+use crate::worker::ownership::machine::Machine;
 
-/// Why a stop could not be followed this time.
+/// Why a stop failed this time.
 #[derive(Debug, thiserror::Error)]
 enum StopError {
     #[error(transparent)]
@@ -22,75 +23,107 @@ enum StopError {
     Forward { segment: u32, source: PublishError },
 }
 
-/// Follows one stop message, from the shared queue or from our mailbox.
+/// One stop message, from the shared queue or from our mailbox.
 ///
-/// The stop is noted before anybody looks for the job, and a job is noted before anybody looks for
-/// a stop: so one of the two always sees the other.
-pub(in crate::worker) async fn follow_stop(ctx: &Context, delivery: Delivery) {
-    let text = text_of(&ctx.tools, &delivery);
-    let stop = match text.and_then(|text| parse_stop(&text)) {
-        Ok(stop) => stop,
-        Err(error) => return reject_stop(&ctx.tools.broker, delivery, &error).await,
-    };
-    match carry_out(ctx, &delivery, &stop).await {
-        Ok(()) => answer::ack(&delivery, &stop.id).await,
-        Err(error) => {
-            tracing::warn!(job.id = %stop.id, %error, "could not carry out a stop");
-            answer::retry_stop(&ctx.tools.broker, delivery, &error.to_string()).await;
+/// First it asks the run on this worker, which needs no server. Then it is noted, and then it looks
+/// for the job. A job is noted before it looks for a stop. So at least one of them sees the other.
+pub(super) struct StopMessage {
+    delivery: Delivery,
+    stop: StopRequest,
+    /// What the journal is to know of it.
+    noted: Tombstone,
+    /// The run of this worker that was asked, and whether this was the first order to stop it.
+    asked: Option<(Arc<ActiveRun>, bool)>,
+}
+
+impl StopMessage {
+    /// Reads a message and asks the run on this worker to stop, without waiting for anything.
+    ///
+    /// # Errors
+    /// The message, and what is wrong with it.
+    pub(super) fn read(ctx: &Context, delivery: Delivery) -> Result<Self, Box<UnreadStop>> {
+        let text = text_of(&ctx.tools, &delivery);
+        let stop = match text.and_then(|text| parse_stop(&text)) {
+            Ok(stop) => stop,
+            Err(error) => return Err(Box::new(UnreadStop { delivery, error })),
+        };
+        let run = ctx.known.active.get(&stop.id);
+        let noted = tombstone(&*ctx.tools.machine, &delivery, &stop);
+        let is_meant = |run: &Arc<ActiveRun>| {
+            decide::reaches(&noted, was_put_aside(&delivery), &run.run_id, run.published_at)
+        };
+        let asked = run.filter(is_meant).and_then(|run| {
+            let is_first = run.request_stop(order(&stop))?;
+            Some((run, is_first))
+        });
+        Ok(Self { delivery, stop, noted, asked })
+    }
+
+    /// Whom the message is to stop.
+    pub(super) fn id(&self) -> &JobId {
+        &self.stop.id
+    }
+
+    /// Notes the stop, and has whoever runs the job carry it out.
+    pub(super) async fn follow(self, ctx: &Context) {
+        match carry_out(ctx, &self).await {
+            Ok(()) => answer::ack(&self.delivery, &self.stop.id).await,
+            Err(error) => {
+                tracing::warn!(job.id = %self.stop.id, %error, "could not carry out a stop");
+                answer::retry_stop(&*ctx.tools.broker, self.delivery, &error.to_string()).await;
+            }
         }
     }
 }
 
-async fn carry_out(
-    ctx: &Context,
-    delivery: &Delivery,
-    stop: &StopRequest,
-) -> Result<(), StopError> {
-    let noted = match delivery.inbox() {
-        Inbox::Mailbox(_) => Ok(()),
-        _ => ctx.tools.journal.put_tombstone(&tombstone(delivery, stop)).await,
-    };
-    if let Some(run) = ctx.known.active.get(&stop.id)
-        && is_meant(stop, &run.run_id)
+async fn carry_out(ctx: &Context, message: &StopMessage) -> Result<(), StopError> {
+    let StopMessage { delivery, stop, noted, asked } = message;
+    // A stop in a mailbox was noted by whoever sent it.
+    if !matches!(delivery.inbox(), Inbox::Mailbox(_)) {
+        ctx.tools.journal.note_stop(noted).await?;
+    }
+    // A run that is not claimed yet may turn out to be another worker's, a run that we cannot prove
+    // to be ours may have been taken over, and one that waits for a retry may have gone elsewhere.
+    if let Some((run, is_first)) = asked
+        && run.is_held()
         && !run.has_ended()
     {
-        let timeout = Duration::from_secs(stop.timeout_seconds);
-        let is_first = run.request_stop(StopOrder { reason: stop.reason.clone(), timeout });
-        // One that is not claimed yet may turn out to be another worker's, and one that we cannot show
-        // to be ours may have been taken over.
-        if run.is_held() {
-            if !is_first {
-                answer(ctx, delivery, stop, State::Stopping, "the job is stopping already").await;
-            }
-            return Ok(());
+        if !is_first {
+            answer(ctx, delivery, stop, State::Stopping, "the job is stopping already").await;
         }
+        return Ok(());
     }
-    noted?;
     let owner = match ctx.tools.journal.read(&stop.id).await? {
         Some((record, _)) if record.state == RecordState::Active => {
-            is_meant(stop, &record.run_id).then_some(record)
+            let published_at = record.message.published_at;
+            let is_next = asked.as_ref().is_some_and(|(run, _)| run.run_id != record.run_id);
+            let is_late = is_next || was_put_aside(delivery);
+            decide::reaches(noted, is_late, &record.run_id, published_at).then_some(record)
         }
         _ => None,
     };
     match owner {
-        // It is being taken up right now, by us: that looks for the stop which was noted above.
         Some(record) if ctx.known.tenures.have(&record) => {
-            answer(
-                ctx,
-                delivery,
-                stop,
-                State::Stopping,
-                "the job is being taken up, and stops then",
-            )
-            .await;
+            // It may have begun after the message was read, and before the stop was noted above.
+            let run = ctx.known.active.get(&stop.id).filter(|run| run.run_id == record.run_id);
+            if run.and_then(|run| run.request_stop(order(stop))) != Some(true) {
+                // If we are adopting it now, that looks for the stop that was noted above.
+                let said = "the job is being taken up, and stops then";
+                answer(ctx, delivery, stop, State::Stopping, said).await;
+            }
             Ok(())
         }
-        Some(JobRecord { segment, .. }) => ctx
-            .tools
-            .broker
-            .forward_stop(segment, stop, &options_of(delivery))
-            .await
-            .map_err(|source| StopError::Forward { segment, source }),
+        Some(JobRecord { segment, run_id, .. }) => {
+            // The run by its name: the job's next one may be active when this arrives.
+            let stop = StopRequest { run_id: Some(run_id), ..stop.clone() };
+            let options = options_of(&*ctx.tools.machine, delivery);
+            let forwarded = ctx.tools.broker.forward_stop(segment, &stop, &options).await;
+            forwarded.map_err(|source| StopError::Forward { segment, source })
+        }
+        // The run that was asked has ended, and says so itself.
+        None if asked.as_ref().is_some_and(|(run, is_first)| *is_first && run.has_ended()) => {
+            Ok(())
+        }
         None => {
             answer(ctx, delivery, stop, State::NotRunning, &not_running(stop)).await;
             Ok(())
@@ -110,27 +143,33 @@ fn not_running(stop: &StopRequest) -> String {
     }
 }
 
-fn options_of(delivery: &Delivery) -> MessageOptions {
-    let fresh = || uuid::Uuid::new_v4().to_string();
+fn options_of(machine: &dyn Machine, delivery: &Delivery) -> MessageOptions {
+    let fresh = || machine.random_id().to_string();
     MessageOptions {
         message_id: delivery.properties.message_id.clone().unwrap_or_else(fresh),
         correlation_id: delivery.properties.correlation_id.clone(),
-        // A stop is answered by status events alone.
+        // Only status events answer a stop.
         reply_to: None,
         traceparent: delivery.properties.traceparent.clone(),
     }
 }
 
-fn is_meant(stop: &StopRequest, run: &RunId) -> bool {
-    stop.run_id.as_ref().is_none_or(|wanted| wanted == run)
+/// Whether a stop could not be carried out before, and has waited since.
+fn was_put_aside(delivery: &Delivery) -> bool {
+    delivery.properties.attempt > 1
 }
 
-fn tombstone(delivery: &Delivery, stop: &StopRequest) -> Tombstone {
+fn order(stop: &StopRequest) -> StopOrder {
+    StopOrder { reason: stop.reason.clone(), timeout: Duration::from_secs(stop.timeout_seconds) }
+}
+
+fn tombstone(machine: &dyn Machine, delivery: &Delivery, stop: &StopRequest) -> Tombstone {
     Tombstone {
         id: stop.id.clone(),
         run_id: stop.run_id.clone(),
         reason: stop.reason.clone(),
-        at: delivery.properties.timestamp.unwrap_or_else(Timestamp::now),
+        at: delivery.properties.timestamp.unwrap_or_else(|| machine.now()),
+        is_spent: false,
     }
 }
 
@@ -152,15 +191,23 @@ async fn answer(
         container_id: None,
         verdict: None,
         message: Some(message.to_owned()),
+        progress: None,
     };
     ctx.tools.publisher.status(status, delivery.properties.traceparent.clone()).await;
 }
 
-/// A stop that cannot be read stops nothing: it goes to the dead letters, with the reason.
-async fn reject_stop(broker: &Broker, delivery: Delivery, error: &MessageError) {
-    let reason = error.to_string();
-    tracing::warn!(job.id = error.id.as_ref().map(crate::job::JobId::as_str), %reason, "rejected a stop message");
-    if let Err(error) = broker.dead_letter(&delivery, &reason).await {
-        tracing::error!(%error, "could not dead-letter a stop");
+/// A stop that cannot be read. It stops nothing.
+pub(super) struct UnreadStop {
+    delivery: Delivery,
+    error: MessageError,
+}
+
+impl UnreadStop {
+    /// Puts it among the dead letters, with the reason.
+    pub(super) async fn reject(&self, broker: &dyn MessageBroker) {
+        let reason = self.error.to_string();
+        tracing::warn!(job.id = self.error.id.as_ref().map(JobId::as_str), %reason, "rejected a stop message");
+        let moved = broker.dead_letter(&self.delivery, &reason).await;
+        answer::moved_or_back(&self.delivery, moved, "dead-letter a stop").await;
     }
 }

@@ -1,10 +1,8 @@
-//! Starts that the broker gave up on: their time to live was over, or they came back again and again.
-//! Each gets the one result that every start gets, and a place among the dead letters.
+//! Starts that the broker gave up: their time to live was over, or they came back again and again.
+//! Each gets its one result, like every start, and a place among the dead letters.
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::answer;
 use super::claim::{Claim, MAX_CROSSINGS, already_known, new_record};
@@ -25,7 +23,7 @@ const TRIES: u32 = 5;
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Follows one start that the broker gave up on.
+/// Handles one start that the broker gave up.
 pub(in crate::worker) async fn follow_undelivered(
     ctx: &Context,
     tenure: &Arc<Tenure>,
@@ -43,14 +41,14 @@ pub(in crate::worker) async fn follow_undelivered(
                 tracing::warn!(job.id = %job.id, %error, "could not record the end of an undelivered start; trying again");
                 ctx.known.gate.close();
                 tokio::time::sleep(PAUSE).await;
-                ctx.known.gate.pass().await;
+                ctx.known.gate.can_work().await;
             }
         }
     }
     give_back(&delivery, job).await;
 }
 
-/// The journal has its end, or nothing yet: either way it can come again.
+/// The journal has its end, or nothing yet. In both cases the message can come again.
 async fn give_back(delivery: &Delivery, job: &Job) {
     if let Err(error) = delivery.requeue().await {
         tracing::debug!(job.id = %job.id, %error, "could not return a start to its queue");
@@ -78,9 +76,9 @@ async fn end(
                 earlier_runs::keep_end(&ctx.tools, tenure, old, &job.run_id).await?;
             }
         }
-        let mut record = new_record(&ctx.tools.place, tenure, start, delivery, old);
+        let mut record = new_record(&ctx.tools, tenure, start, delivery, old);
         record.state = RecordState::Finished;
-        record.finished_at = Some(Timestamp::now());
+        record.finished_at = Some(ctx.tools.machine.now());
         record.result = Some(event.clone());
         let seen = seen.as_ref().map(|(_, etag)| etag);
         if write(&ctx.tools.journal, &record, seen).await?.is_some() {
@@ -99,7 +97,7 @@ fn event(tools: &Tools, tenure: &Tenure, job: &Job, delivery: &Delivery) -> Even
     Reporter::new(tools.publisher.clone(), run, traceparent).result_event(result)
 }
 
-/// Tells what became of the start, and keeps its message.
+/// Publishes the outcome of the start, and keeps its message.
 async fn tell(ctx: &Context, delivery: Delivery, job: &Job, ended: Claim) {
     let (_, why) = decide::undelivered(delivery.properties.last_death.as_deref());
     tracing::warn!(job.id = %job.id, run.id = %job.run_id, why, "the broker gave up a start");
@@ -117,7 +115,6 @@ async fn tell(ctx: &Context, delivery: Delivery, job: &Job, ended: Claim) {
         // Its run goes on, and has its result in the end.
         _ => {}
     }
-    if let Err(error) = ctx.tools.broker.dead_letter(&delivery, &why).await {
-        tracing::error!(job.id = %job.id, %error, "could not dead-letter a start");
-    }
+    let moved = ctx.tools.broker.dead_letter(&delivery, &why).await;
+    answer::moved_or_back(&delivery, moved, "dead-letter a start").await;
 }

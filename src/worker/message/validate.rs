@@ -1,16 +1,18 @@
-//! From a message to a job, by what this worker allows: of a delivery, and of a record in the journal.
+//! From a message to a job, within this worker's bounds: for a delivery, and for a record in the
+//! journal.
 
 use std::borrow::Cow;
 
 use crate::broker::Delivery;
 use crate::job::{
-    Job, MessageError, check_properties, decoded, parse_executable, secrets_of_invalid,
+    Job, MessageError, check_properties, decoded, parse_executable, parse_stored_executable,
+    secrets_of_invalid,
 };
 use crate::storage::JobRecord;
 use crate::worker::context::Tools;
 use crate::worker::decide::Incoming;
 
-/// A start message that can be followed.
+/// A valid start message.
 pub(in crate::worker) struct Start {
     /// What it asks for.
     pub job: Job,
@@ -20,7 +22,7 @@ pub(in crate::worker) struct Start {
     pub incoming: Incoming,
 }
 
-/// The start that a delivery brings.
+/// The start in a delivery.
 pub(in crate::worker) fn validate(
     tools: &Tools,
     delivery: &Delivery,
@@ -33,7 +35,7 @@ pub(in crate::worker) fn validate(
         .map_err(|error| without_secrets(tools, error, &text))?;
     let published_at = delivery.properties.timestamp;
     let incoming = Incoming { run_id: job.run_id.clone(), published_at };
-    // What was read as JSON is UTF-8.
+    // Text that was read as JSON is UTF-8.
     Ok(Start { job, text: String::from_utf8_lossy(&text).into_owned(), incoming })
 }
 
@@ -50,8 +52,8 @@ pub(in crate::worker) fn text_of<'a>(
     text
 }
 
-/// Refuses a start whose result could not be sent to where it asks: it would run, and its publisher
-/// would wait for ever.
+/// Refuses a start whose result could not be sent to its `reply_to`: it would run, and its
+/// publisher would wait for ever.
 fn check_reply_to(tools: &Tools, delivery: &Delivery, job: Job) -> Result<Job, MessageError> {
     let asked = delivery.properties.reply_to.as_deref().filter(|queue| !queue.is_empty());
     match asked.and_then(|queue| tools.broker.reply_rules().problem(queue)) {
@@ -60,21 +62,21 @@ fn check_reply_to(tools: &Tools, delivery: &Delivery, job: Job) -> Result<Job, M
     }
 }
 
-/// What is wrong with a message, without what of it must not be seen.
+/// What is wrong with a message, without its secrets.
 fn without_secrets(tools: &Tools, error: MessageError, body: &[u8]) -> MessageError {
     let mask = tools.publisher.mask(&secrets_of_invalid(body));
     error.with_texts(|text| mask.text(text))
 }
 
-/// The job of a record, and what of its message is beyond what this worker allows: it was accepted
-/// under other settings, and what runs already runs on.
+/// The job of a record, and the parts of its message that exceed this worker's bounds: it was
+/// accepted under other settings, and a running job goes on.
 pub(in crate::worker) fn job_of(
     tools: &Tools,
     record: &JobRecord,
 ) -> Result<(Job, Option<MessageError>), MessageError> {
     let (body, id) = (record.message.body.as_bytes(), record.message_id.as_deref());
     let masked = |error| without_secrets(tools, error, body);
-    let message = parse_executable(body).map_err(masked)?;
+    let message = parse_stored_executable(body).map_err(masked)?;
     let (mut job, beyond) = match Job::validate(message.clone(), &tools.bounds, id) {
         Ok(job) => (job, None),
         Err(beyond) => {
@@ -82,7 +84,7 @@ pub(in crate::worker) fn job_of(
             (Job::validate(message, &wide, id).map_err(masked)?, Some(masked(beyond)))
         }
     };
-    // A message without an id got a run of its own when it was claimed; it keeps that.
+    // A message without an id got a run when it was claimed, and keeps it.
     job.run_id = record.run_id.clone();
     Ok((job, beyond))
 }

@@ -1,24 +1,25 @@
-//! The place of a worker: its engine, and the host's directory of the jobs. Whoever is at the same
-//! place can take up a dead worker's containers as they are.
+//! The place of a worker: its engine, and the host's directory of the jobs. A worker at the same
+//! place can adopt a dead worker's containers as they are.
 //!
-//! A lock on a file there says that its owner's process lives: the kernel frees it with the process,
-//! however that ends, and it is the same file for every worker of the host, in a container or not.
+//! A lock on a file there shows that its owner's process is alive. The kernel frees it with the
+//! process, however that ends. It is the same file for every worker of the host, in a container or
+//! not.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
-use nix::unistd::geteuid;
-
+use crate::runner::temp_dir::open_own;
 use crate::storage::Place;
 
-/// Where Linux says which start of which host this is; the same in every container on it.
+/// Where Linux identifies this host and this boot; the same in every container of the host.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The place of a worker that uses the engine with the id `engine` and the directory `temp_dir`. A
-/// host that does not say who it is counts as another one each time.
+/// host that cannot be identified counts as a new one each time.
 pub(in crate::worker) fn place(engine: String, temp_dir: &Path) -> Place {
     let host = fs::read_to_string(BOOT_ID).unwrap_or_else(|error| {
         tracing::warn!(%error, "could not read {BOOT_ID}");
@@ -30,15 +31,18 @@ pub(in crate::worker) fn place(engine: String, temp_dir: &Path) -> Place {
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
-pub(in crate::worker) struct Mark {
+pub(in crate::worker) struct FileMark {
     path: PathBuf,
-    _file: File,
+    file: Option<File>,
 }
 
-/// How often a file is opened anew that its last owner removed meanwhile.
+/// How long the removal of a file is waited for.
+const REMOVAL: Duration = Duration::from_millis(200);
+
+/// How often a file is opened again after its last owner removed it.
 const MAX_TRIES: usize = 8;
 
-impl Mark {
+impl FileMark {
     /// The lock of a segment below `temp_dir`; `None` while another living process holds it.
     ///
     /// # Errors
@@ -51,40 +55,38 @@ impl Mark {
         let path = temp_dir.join(format!(".{namespace}.segment-{segment}.lock"));
         fs::create_dir_all(temp_dir)?;
         for _ in 0..MAX_TRIES {
-            let file = open(&path)?;
+            let file = open_own(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // Its last owner may have removed it between our opening and our locking.
+            // Its last owner may have removed it after we opened it and before we locked it.
             let there = fs::metadata(&path).map(|metadata| metadata.ino());
             if there.ok() == Some(file.metadata()?.ino()) {
-                return Ok(Some(Self { path, _file: file }));
+                return Ok(Some(Self { path, file: Some(file) }));
             }
         }
         Ok(None)
     }
 }
 
-/// Opens a lock file of our own: no link is followed, and nothing is taken that somebody else put there.
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true).mode(0o600);
-    let file = options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() || found.uid() != geteuid().as_raw() {
-        let problem = format!("{} is not a file of this worker's own", path.display());
-        return Err(io::Error::other(problem));
-    }
-    Ok(file)
-}
-
-impl Drop for Mark {
+impl Drop for FileMark {
     fn drop(&mut self) {
-        // While it is held, so that nobody's new file is removed. One that stays does no harm.
-        if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "could not remove a lock file");
+        let (path, file) = (std::mem::take(&mut self.path), self.file.take());
+        // Removed while it is held, so that it is not another worker's new file. A file that stays
+        // does no harm. In a thread, because the disk may hang, and then nobody waits for it.
+        let (done, removed) = mpsc::channel::<()>();
+        let removing = std::thread::Builder::new().name("mark".to_owned()).spawn(move || {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(path = %path.display(), %error, "could not remove a lock file");
+            }
+            drop((file, done));
+        });
+        match removing {
+            // An error is its end, too.
+            Ok(_) => drop(removed.recv_timeout(REMOVAL)),
+            Err(error) => tracing::debug!(%error, "could not remove a lock file"),
         }
     }
 }
@@ -107,7 +109,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let elsewhere = root.path().join("elsewhere");
         std::os::unix::fs::symlink(&elsewhere, root.path().join(".ns.segment-3.lock")).unwrap();
-        assert!(Mark::try_take(root.path(), "ns", 3).is_err());
+        assert!(FileMark::try_take(root.path(), "ns", 3).is_err());
         assert!(!elsewhere.exists());
     }
 
@@ -115,11 +117,11 @@ mod tests {
     fn a_lock_is_one_processs_until_it_is_dropped_and_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
         let temp_dir = root.path().join("jobs");
-        let held = Mark::try_take(&temp_dir, "ns", 3).unwrap().unwrap();
-        assert!(Mark::try_take(&temp_dir, "ns", 3).unwrap().is_none());
-        assert!(Mark::try_take(&temp_dir, "ns", 4).unwrap().is_some());
+        let held = FileMark::try_take(&temp_dir, "ns", 3).unwrap().unwrap();
+        assert!(FileMark::try_take(&temp_dir, "ns", 3).unwrap().is_none());
+        assert!(FileMark::try_take(&temp_dir, "ns", 4).unwrap().is_some());
         drop(held);
         assert_eq!(fs::read_dir(&temp_dir).unwrap().count(), 0);
-        assert!(Mark::try_take(&temp_dir, "ns", 3).unwrap().is_some());
+        assert!(FileMark::try_take(&temp_dir, "ns", 3).unwrap().is_some());
     }
 }

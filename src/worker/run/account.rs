@@ -1,5 +1,5 @@
-//! A run's account in the journal, written under one tenure: each write only in the place of our own
-//! last one, so that a run which somebody else has taken over is noticed and left alone.
+//! A run's record in the journal, written under one tenure. Each write replaces only our own last
+//! one. So we notice if another worker has taken over the run, and leave it alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,9 @@ use crate::worker::decide;
 use crate::worker::drain::Drain;
 use crate::worker::ownership::tenure::Tenure;
 
+/// How often a record of ours may have been written by ourselves meanwhile.
+const MAX_OWN_WRITES: usize = 4;
+
 /// The longest pause between two attempts to write a record.
 const MAX_WRITE_PAUSE: Duration = Duration::from_secs(30);
 
@@ -31,7 +34,7 @@ pub(in crate::worker) struct Claimed {
     pub(in crate::worker) etag: ETag,
 }
 
-/// The record of a run that is ours, and the version that we know.
+/// The record of a run of ours, and its version as we know it.
 pub(in crate::worker) struct Account {
     journal: Journal,
     place: Place,
@@ -40,19 +43,19 @@ pub(in crate::worker) struct Account {
     known: Mutex<(JobRecord, ETag)>,
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::worker) enum Written {
     /// It is in the journal.
     Yes,
-    /// Somebody else has written since: the run is theirs.
+    /// Another worker has written since: the run is theirs.
     TakenOver,
-    /// The worker is letting go of its runs.
+    /// The worker is releasing its runs.
     Detached,
 }
 
 impl Account {
-    /// The account of a run whose record was last written by us.
+    /// The account of a run whose record we wrote last.
     pub(in crate::worker) fn new(
         tools: &Tools,
         drain: &Drain,
@@ -73,7 +76,7 @@ impl Account {
         &self.tenure
     }
 
-    /// Writes the record with a change, however long the store is away.
+    /// Writes the record with a change, and waits as long as the store is away.
     pub(in crate::worker) async fn write(&self, change: impl FnOnce(&mut JobRecord)) -> Written {
         let mut known = self.known.lock().await;
         let mut record = known.0.clone();
@@ -86,9 +89,10 @@ impl Account {
             .retry(backoff)
             .notify(|error, _| tracing::warn!(job.id = %record.id, %error, "could not write the journal; trying again"));
         let written = tokio::select! {
-            written = write => written,
-            () = self.drain.detached() => return Written::Detached,
-        };
+        biased;
+               written = write => written,
+               () = self.drain.detached() => return Written::Detached,
+           };
         if let Ok(Some(etag)) = written {
             *known = (record, etag);
             Written::Yes
@@ -99,22 +103,30 @@ impl Account {
     }
 }
 
-/// Writes a record in the place of the version `seen`, or where there is none. Where something else is
-/// there, it may be what we wrote ourselves, at a try that got no answer.
+/// Writes a record that replaces the version `seen`, or is the first. If another record is there,
+/// we may have written it ourselves, with a try that got no answer.
 pub(in crate::worker) async fn write(
     journal: &Journal,
     record: &JobRecord,
     seen: Option<&ETag>,
 ) -> Result<Option<ETag>, JournalError> {
-    let written = match seen {
-        Some(seen) => journal.replace(record, seen).await?,
-        None => journal.create(record).await?,
-    };
-    if written.is_some() {
-        return Ok(written);
+    let mut seen = seen.cloned();
+    for _ in 0..MAX_OWN_WRITES {
+        let written = match &seen {
+            Some(seen) => journal.replace(record, seen).await?,
+            None => journal.create(record).await?,
+        };
+        if written.is_some() {
+            return Ok(written);
+        }
+        match journal.read(&record.id).await? {
+            Some((found, etag)) if found == *record => return Ok(Some(etag)),
+            // An earlier one of ours, whose answer nobody waited for: a stop may come while it is written.
+            Some((found, etag)) if decide::follows(&found, record) => seen = Some(etag),
+            _ => return Ok(None),
+        }
     }
-    let found = journal.read(&record.id).await?;
-    Ok(found.filter(|(found, _)| decide::follows(found, record)).map(|(_, etag)| etag))
+    Err(JournalError::Contended { id: record.id.clone() })
 }
 
 #[async_trait]

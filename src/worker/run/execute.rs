@@ -1,5 +1,5 @@
-//! Runs a job, attempt by attempt, until nothing more comes: the part that the worker and
-//! `longshore run` share. Knows no queue and no journal.
+//! Runs a job, attempt by attempt, to its end: the part that the worker and `longshore run` share.
+//! It knows no queue and no journal.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use async_trait::async_trait;
 
 use super::reporter::Reporter;
 use crate::job::{ExecutionResult, Run, State, Verdict, sentence};
-use crate::runner::{DockerRunner, RunFailure};
+use crate::runner::{JobRunner, RunFailure};
 use crate::worker::active::ActiveRun;
 use crate::worker::decide::{NextStep, Tally, after_end};
 
-/// Pause between two looks for the container of a run that is to stop, and between two attempts to
-/// stop it.
+/// The pause between two searches for the container of a run that must stop, and between two
+/// attempts to stop it.
 const STOP_RETRY: Duration = Duration::from_millis(200);
 
-/// Who keeps the account of a run's attempts. There are two: the journal, and nobody.
+/// Keeps the account of a run's attempts. There are two: the journal, and one that keeps nothing.
 #[async_trait]
 pub trait Keeper: Send + Sync {
-    /// Waits until an attempt may begin with a new container, and notes it. Gives `false` where the
-    /// run is somebody else's meanwhile.
+    /// Waits until an attempt may begin with a new container, and notes it. Returns `false` if the
+    /// run now belongs to another worker.
     async fn begin_attempt(&self, attempt: u32) -> bool;
 }
 
@@ -29,29 +29,29 @@ pub trait Keeper: Send + Sync {
 pub enum Begin {
     /// With a new container.
     Launch,
-    /// With a container that is there already, running or ended: its id.
+    /// With an existing container, running or ended: its id.
     Adopt(String),
 }
 
 /// How far a run got.
 #[derive(Debug)]
 pub enum Executed {
-    /// To an end that is settled as it is. The container is still there until released.
+    /// To a final end. The container stays until it is released.
     Ended(Box<ExecutionResult>),
-    /// Our infrastructure failed at this attempt, with this reason; nothing is left behind.
+    /// The infrastructure failed at this attempt, for this reason. Nothing is left behind.
     Failed {
         /// Which attempt.
         attempt: u32,
         /// Why.
         reason: String,
     },
-    /// To where somebody else took it over; nothing of it was touched.
+    /// To a takeover by another worker. Nothing of it was touched.
     TakenOver,
 }
 
-/// Runs `run` until its end. May be dropped at any time; its container then goes on.
+/// Runs `run` until its end. It may be dropped at any time; its container then goes on.
 pub async fn execute(
-    runner: &DockerRunner,
+    runner: &dyn JobRunner,
     mut run: Run,
     mut begin: Begin,
     active: &ActiveRun,
@@ -63,6 +63,7 @@ pub async fn execute(
     loop {
         if matches!(begin, Begin::Launch) {
             tokio::select! {
+                biased;
                 may = keeper.begin_attempt(run.attempt) => if !may {
                     return Executed::TakenOver;
                 },
@@ -88,6 +89,7 @@ pub async fn execute(
         let message = format!("{}; runs again in {} s", result.message, pause.as_secs());
         reporter.report(State::Restarting, None, Some(message));
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             _ = active.stop_requested() => {
                 return Executed::Ended(Box::new(stopped(result, active)));
@@ -100,9 +102,9 @@ pub async fn execute(
     }
 }
 
-/// One attempt, from its container's launch or adoption to what it gave.
+/// One attempt, from its container's launch or adoption to its result.
 async fn attempt(
-    runner: &DockerRunner,
+    runner: &dyn JobRunner,
     run: &Run,
     begin: &Begin,
     active: &ActiveRun,
@@ -119,14 +121,15 @@ async fn attempt(
         runner.wait(&run.job.id, reporter).await
     };
     tokio::select! {
+        biased;
         ended = ended => ended,
         never = stop_when_asked(runner, run, active, reporter) => match never {},
     }
 }
 
-/// Waits for the order to stop and carries it out. Never ends: the run's end shows elsewhere.
+/// Waits for the order to stop, and carries it out. It never ends; the run's end is seen elsewhere.
 async fn stop_when_asked(
-    runner: &DockerRunner,
+    runner: &dyn JobRunner,
     run: &Run,
     active: &ActiveRun,
     reporter: &Reporter,
@@ -137,7 +140,7 @@ async fn stop_when_asked(
         let id = &run.job.id;
         match runner.stop_container(id, order.reason.clone(), order.timeout).await {
             Ok(true) => return std::future::pending().await,
-            // Between two steps of its start: look again.
+            // It is between two steps of its start: try again.
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(job.id = %id, %error, "could not stop a container; trying again");
@@ -147,20 +150,15 @@ async fn stop_when_asked(
     }
 }
 
-async fn give_up(runner: &DockerRunner, run: &Run, failure: RunFailure) -> Executed {
+async fn give_up(runner: &dyn JobRunner, run: &Run, failure: RunFailure) -> Executed {
     let reason = failure.to_string();
-    match failure.verdict() {
-        Some(Verdict::Unavailable) | None => {
-            runner.release(&run.job.id).await;
-            Executed::Failed { attempt: run.attempt, reason }
-        }
-        Some(verdict) => Executed::Ended(Box::new(ExecutionResult::failed(
-            run,
-            runner.worker(),
-            verdict,
-            reason,
-        ))),
-    }
+    let verdict = failure.verdict().filter(|verdict| !verdict.blames_infrastructure());
+    let Some(verdict) = verdict else {
+        runner.release(&run.job.id).await;
+        return Executed::Failed { attempt: run.attempt, reason };
+    };
+    let result = ExecutionResult::failed(run, runner.worker(), verdict, reason);
+    Executed::Ended(Box::new(result))
 }
 
 fn reason_of(active: &ActiveRun) -> Option<String> {

@@ -1,5 +1,5 @@
-//! One job on this machine, without broker and store: what `longshore run` does. The way through
-//! the runner is the worker's own; only events and objects go elsewhere.
+//! Runs one job on this machine, without broker and store, for `longshore run`. The runner is the
+//! same as in a worker; only events and objects go elsewhere.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,16 @@ use super::reporter::Reporter;
 use crate::broker::EventSink;
 use crate::job::{ExecutionResult, Job, Run, Verdict, sentence};
 use crate::logs::{LiveTap, LogCollector};
-use crate::runner::docker::{DockerOrchestrator, Progress};
-use crate::runner::orchestrator::{ContainerOrchestrator as _, EngineError};
+use crate::metrics::Metrics;
+use crate::runner::orchestrator::EngineError;
 use crate::runner::temp_dir::{self, TEMP_DIR, TempDirError};
-use crate::runner::{DockerRunner, Ground, Site, Uptime};
+use crate::runner::{self, DockerRunner, Ground, Progress, Site, Uptime};
 use crate::settings::{LogSettings, RunnerSettings};
 use crate::storage::{Bucket, DirectoryStore, ObjectStore, StoreError};
 use crate::worker::active::{ActiveRun, StopOrder};
+use crate::worker::ownership::machine::ThisMachine;
 
-/// What a local run calls its worker.
+/// The worker's name in a local run.
 const WORKER: &str = "local";
 
 /// How long a bot runs on when the command that started it is killed.
@@ -63,30 +64,33 @@ pub struct LocalRun<'a> {
     pub progress: Progress,
     /// Where events go.
     pub sink: Arc<dyn EventSink>,
-    /// Where every line of the output goes as it comes.
+    /// Where every line of the output goes live.
     pub live: LiveTap,
 }
 
-/// Runs a job to its end; `stop` asks it to end before.
+/// Runs a job to its end. `stop` asks it to end earlier.
 ///
 /// # Errors
-/// [`LocalError`] where it could not begin. How the run itself ended is in the result.
+/// [`LocalError`] if it could not begin. The result says how the run itself ended.
 pub async fn run_local(
     mut local: LocalRun<'_>,
     stop: CancellationToken,
 ) -> Result<ExecutionResult, LocalError> {
     local.runner.temp_dir = own_temp_dir(local.runner.temp_dir)?;
+    // Its code is here already, and it may end before anything is compiled.
+    local.runner.code_cache.max_bytes = 0;
+    local.runner.warm.containers = 0;
     let store: Arc<dyn ObjectStore> = Arc::new(DirectoryStore::new(local.directory));
     store.ensure_buckets().await?;
     let key = &local.job.code_key;
     store.upload(Bucket::Code, key, local.archive, "application/zip").await?;
-    let engine = Arc::new(DockerOrchestrator::connect(&local.runner, local.progress).await?);
+    let engine = runner::connect(&local.runner, local.progress, &Metrics::default()).await?;
     let ground = Ground::of(engine.root().await?);
-    // Any user may run jobs here, and none may get in another's way.
+    // Any user may run jobs here, and users must not disturb each other.
     let log_settings = LogSettings { spool_dir: std::env::temp_dir(), ..local.logs };
     let logs = Arc::new(LogCollector::new(Arc::clone(&store), log_settings));
     logs.start();
-    // A namespace of its own: two runs of one job at a time do not meet.
+    // A separate namespace, so two runs of one job at a time do not clash.
     let namespace = format!("run-{}", uuid::Uuid::new_v4().simple());
     let stop_timeout = local.runner.stop_timeout;
     let runner = DockerRunner::new(Site {
@@ -97,6 +101,7 @@ pub async fn run_local(
         namespace: namespace.clone(),
         worker: WORKER.to_owned(),
         lease: LEASE,
+        metrics: Metrics::default(),
     })
     .on(ground);
     let publisher = Publisher {
@@ -105,6 +110,7 @@ pub async fn run_local(
         worker: WORKER.to_owned(),
         masks: Arc::default(),
         tracker: TaskTracker::new(),
+        machine: Arc::new(ThisMachine::default()),
     };
     let run = Run { job: Arc::new(local.job), attempt: 1, segment: 0 };
     let reporter = Reporter::new(publisher, run.clone(), None).with_live_tap(local.live);
@@ -120,7 +126,8 @@ pub async fn run_local(
     Ok(result)
 }
 
-/// `TEMP_DIR`, or where that is another user's, as a worker's on this host may be, one of our own.
+/// `TEMP_DIR`, or a private directory if that belongs to another user, for example to a worker on
+/// this host.
 fn own_temp_dir(temp_dir: PathBuf) -> Result<PathBuf, TempDirError> {
     match temp_dir::check(TEMP_DIR, &temp_dir) {
         Err(TempDirError::Foreign { me, .. }) => {
@@ -139,7 +146,7 @@ async fn to_its_end(
     stop_timeout: Duration,
     stop: CancellationToken,
 ) -> ExecutionResult {
-    let active = ActiveRun::new(run.job.run_id.clone());
+    let active = ActiveRun::new(run.job.run_id.clone(), None);
     let stopped = async {
         stop.cancelled().await;
         let reason = Some("interrupted at the terminal".to_owned());
@@ -147,6 +154,7 @@ async fn to_its_end(
         std::future::pending().await
     };
     let executed = tokio::select! {
+     biased;
         executed = execute(runner, run.clone(), Begin::Launch, &active, reporter, &Nobody) => executed,
         never = stopped => never,
         never = keep_alive(runner, run.segment) => match never {},
@@ -163,7 +171,7 @@ async fn to_its_end(
     }
 }
 
-/// A local run is nobody else's: no account is kept of its attempts.
+/// No other worker can take a local run, so nobody keeps an account of its attempts.
 struct Nobody;
 
 #[async_trait]
@@ -173,12 +181,15 @@ impl Keeper for Nobody {
     }
 }
 
-/// Renews the lease of a bot for as long as this process lives.
+/// Renews the lease of a bot as long as this process lives.
 async fn keep_alive(runner: &DockerRunner, segment: u32) -> Infallible {
     let mut ticks = tokio::time::interval(LEASE / 5);
     for number in 0_u64.. {
         ticks.tick().await;
-        runner.renew_leases(segment, format!("local.{number}"), LEASE, Uptime::now()).await;
+        let stamp = format!("local.{number}");
+        if let Err(error) = runner.renew_leases(segment, stamp, LEASE, Uptime::now()).await {
+            tracing::error!(%error, "could not renew the bot's lease in TEMP_DIR");
+        }
     }
     std::future::pending().await
 }

@@ -1,8 +1,10 @@
-//! What comes of a run that is ours: attempt by attempt to its end, and what is told about it.
+//! What the worker does with a run of its own: attempt by attempt to its end, and the events about
+//! it.
 //!
-//! [`execute`] runs the attempts; `longshore run` shares it, see [`local`]. [`account`] keeps the run's
-//! record in the journal, [`ending`] settles it. [`reporter`] tells what happens through [`publisher`], and
-//! [`outbox`] keeps what the broker has not confirmed. Not here: messages and segments.
+//! [`execute`] runs the attempts; `longshore run` shares it, see [`local`]. [`account`] keeps the
+//! run's record in the journal, [`ending`] settles it. [`reporter`] reports what happens through
+//! [`publisher`], and [`outbox`] keeps events that the broker has not confirmed. Not here: messages
+//! and segments.
 
 pub(super) mod account;
 pub(super) mod ending;

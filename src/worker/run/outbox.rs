@@ -1,10 +1,10 @@
 //! Ends that the broker has not confirmed.
 //!
-//! The broker refuses an event, or never confirms it, when one of the queues that are bound for it is full
-//! and rejects, or has lost its quorum. The other queues have the event by then. Such a subscriber must not
-//! hold up the worker: the event is kept in the journal, the run is over, and the event is published again
-//! with growing pauses. Only keys are in memory. What does not fit there is found again by the next look at
-//! the segment, as is what a dead worker left.
+//! The broker refuses an event, or never confirms it, if one of the bound queues is full and
+//! rejects, or has lost its quorum. The other queues have the event by then. Such a subscriber must
+//! not hold up the worker: the journal keeps the event, the run is over, and the event is published
+//! again with growing pauses. Only keys are in memory. Events that do not fit there, and those of a
+//! dead worker, are found by the next look at the segment.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,15 +21,16 @@ use super::publisher::Publisher;
 use crate::broker::ReplyTo;
 use crate::job::Event;
 use crate::storage::{Journal, JournalError, Unconfirmed};
-use crate::worker::ownership::tenure::Tenure;
+use crate::worker::ownership::tenure::{Change, Tenure};
 
 /// The first pause before an event is published again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How many unconfirmed events a worker has in mind, at about 200 bytes each.
+/// How many unconfirmed events a worker keeps in memory, at about 200 bytes each.
 const MAX_IN_MIND: usize = 1024;
 
-/// How many events are published again at a time: one that gets no answer must not hold up the others.
+/// How many events are published again at a time. One that gets no answer must not delay the
+/// others.
 const AT_A_TIME: usize = 4;
 
 /// One event that waits.
@@ -45,18 +46,18 @@ pub(in crate::worker) struct Outbox {
     journal: Journal,
     /// The longest pause before an event is published again.
     max_pause: Duration,
-    /// Cancelled when the broker is no longer waited for.
+    /// Cancelled when the worker stops waiting for the broker.
     given_up: CancellationToken,
     to_loop: mpsc::Sender<Waiting>,
     in_mind: Mutex<HashSet<String>>,
     count: watch::Sender<usize>,
 }
 
-/// What has been put into the outbox and not been looked at yet.
+/// New entries of the outbox that are not handled yet.
 pub(in crate::worker) struct Incoming(mpsc::Receiver<Waiting>);
 
 impl Outbox {
-    /// An empty one, and what [`Outbox::publish_again`] needs.
+    /// An empty outbox, and the input of [`Outbox::publish_again`].
     pub(in crate::worker) fn new(
         publisher: Publisher,
         journal: Journal,
@@ -74,8 +75,9 @@ impl Outbox {
         self.count.subscribe()
     }
 
-    /// Publishes the end of a run, or of a message that was refused. Where the broker does not confirm it, the
-    /// journal keeps it for the segment of `tenure`. Gives whether the end is safe: with the broker, or kept.
+    /// Publishes the end of a run, or of a refused message. If the broker does not confirm it, the
+    /// journal keeps it for the segment of `tenure`. Returns whether the end is safe: confirmed or
+    /// kept.
     pub(in crate::worker) async fn publish(
         &self,
         tenure: &Arc<Tenure>,
@@ -103,12 +105,15 @@ impl Outbox {
         }
     }
 
-    /// Takes an event into mind that the journal keeps under `key`. One that does not fit is found again
-    /// by the next look at its segment.
+    /// Notes an event that the journal keeps under `key`. One that does not fit is found by the
+    /// next look at its segment.
     pub(in crate::worker) fn remember(&self, tenure: &Arc<Tenure>, key: &str) {
         let mut in_mind = self.in_mind.lock();
-        if in_mind.len() >= MAX_IN_MIND || in_mind.contains(key) {
+        if in_mind.contains(key) {
             return;
+        }
+        if in_mind.len() >= MAX_IN_MIND {
+            return tenure.note(Change::Unfinished);
         }
         let pause = FIRST_PAUSE.min(self.max_pause);
         let waiting = Waiting { tenure: Arc::clone(tenure), key: key.to_owned(), pause };
@@ -124,31 +129,36 @@ impl Outbox {
         self.count.send_replace(in_mind.len());
     }
 
-    /// Publishes what waits, for as long as it is polled.
+    /// Publishes waiting events, as long as it is polled.
     pub(in crate::worker) async fn publish_again(&self, incoming: Incoming) {
         let Incoming(mut incoming) = incoming;
         let turns = Semaphore::new(AT_A_TIME);
         let mut waiting = FuturesUnordered::new();
         loop {
             tokio::select! {
+                biased;
                 Some(next) = incoming.recv() => waiting.push(self.until_confirmed(&turns, next)),
                 Some(key) = waiting.next() => self.forget(&key),
             }
         }
     }
 
-    /// Publishes one event with growing pauses until that is confirmed, or the segment is somebody else's.
-    /// Gives its key.
+    /// Publishes one event with growing pauses until it is confirmed, or the segment belongs to
+    /// another worker. Returns its key.
     async fn until_confirmed(&self, turns: &Semaphore, waiting: Waiting) -> String {
         let Waiting { tenure, key, mut pause } = waiting;
         loop {
             tokio::select! {
+                biased;
                 () = sleep(pause) => {}
                 () = tenure.over().cancelled() => return key,
             }
             let turn = turns.acquire().await;
             match self.publish_kept(&key).await {
-                Ok(true) => return key,
+                Ok(true) => {
+                    tenure.note(Change::Ended);
+                    return key;
+                }
                 Ok(false) => {}
                 Err(error) => {
                     tracing::warn!(key, %error, "could not read or remove an unconfirmed result");
@@ -159,7 +169,7 @@ impl Outbox {
         }
     }
 
-    /// Publishes an event that the journal keeps; gives whether nothing is left to do.
+    /// Publishes an event that the journal keeps. Returns whether nothing is left to do.
     async fn publish_kept(&self, key: &str) -> Result<bool, JournalError> {
         let Some(kept) = self.journal.unconfirmed(key).await? else {
             return Ok(true);

@@ -7,24 +7,27 @@ use tokio_util::task::TaskTracker;
 use crate::broker::{EventSink, ReplyTo};
 use crate::job::{Event, EventData, State, Status};
 use crate::logs::{Mask, Masks};
+use crate::worker::ownership::machine::Machine;
 
 /// Who publishes, and under which name.
 #[derive(Clone)]
 pub struct Publisher {
     /// Where events go.
     pub sink: Arc<dyn EventSink>,
-    /// What the `source` of every event begins with: `/longshore/{namespace}`.
+    /// The prefix of the `source` of every event: `/longshore/{namespace}`.
     pub source: String,
     /// The worker's name.
     pub worker: String,
-    /// What no event may show: of every job the worker's own credentials.
+    /// What no event may show: for every job, also the worker's own credentials.
     pub masks: Arc<Masks>,
     /// Publishing tasks that shutdown waits for.
     pub tracker: TaskTracker,
+    /// Where the ids of status events come from.
+    pub(in crate::worker) machine: Arc<dyn Machine>,
 }
 
 impl Publisher {
-    /// What must not be seen of a run with these secrets.
+    /// The mask for a run with these secrets.
     #[must_use]
     pub fn mask(&self, secrets: &[String]) -> Mask {
         self.masks.of(secrets)
@@ -41,15 +44,15 @@ impl Publisher {
 
     /// Publishes a status event that belongs to no run of ours.
     pub async fn status(&self, status: Status, traceparent: Option<String>) {
-        let id = uuid::Uuid::now_v7().to_string();
+        let id = self.machine.ordered_id().to_string();
         let source = self.source_of(status.segment);
         let event = Event::new(id, source, traceparent, EventData::Status(status));
         self.publish(&event, None).await;
     }
 
-    /// Publishes the end of a run: the state `finished`, then the result. Both come from the result
-    /// event alone, so that they are the same however often, and by whomever, they are published.
-    /// Gives whether the broker confirmed both.
+    /// Publishes the end of a run: the state `finished`, then the result. Both come only from the
+    /// result event, so they are the same however often, and by which worker, they are published.
+    /// Returns whether the broker confirmed both.
     pub async fn end(&self, result: &Event, reply: Option<&ReplyTo>) -> bool {
         let told = match finished(result) {
             Some(status) => self.publish(&status, None).await,
@@ -58,11 +61,12 @@ impl Publisher {
         self.publish(result, reply).await && told
     }
 
-    /// Publishes an event; gives whether it was confirmed.
+    /// Publishes an event. Returns whether it was confirmed.
     pub async fn publish(&self, event: &Event, reply: Option<&ReplyTo>) -> bool {
         match self.sink.publish(event, reply).await {
             Ok(()) => true,
-            // Whoever publishes says so from time to time, and what must not be lost is published again.
+            // The sink logs this from time to time, and events that must not be lost are published
+            // again.
             Err(error) if error.is_transient => {
                 tracing::debug!(event.id, %error, "the broker did not confirm an event");
                 false
@@ -75,12 +79,12 @@ impl Publisher {
     }
 }
 
-/// The status event that goes with a result event; none where the result names no job.
+/// The status event of a result event; `None` if the result names no job.
 fn finished(event: &Event) -> Option<Event> {
     let EventData::Result(result) = &event.data else {
         return None;
     };
-    // A refusal names no run, so it is no end of one.
+    // A refusal names no run, so it is not the end of one.
     let run_id = result.run_id.clone()?;
     let id = result.id.clone()?;
     let status = Status {
@@ -94,6 +98,7 @@ fn finished(event: &Event) -> Option<Event> {
         container_id: result.container_id.clone(),
         verdict: result.verdict,
         message: Some(result.message.clone()),
+        progress: None,
     };
     let stem = event.id.strip_suffix("/result").unwrap_or(&event.id);
     Some(Event { id: format!("{stem}/finished"), data: EventData::Status(status), ..event.clone() })

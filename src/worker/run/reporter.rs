@@ -1,24 +1,25 @@
-//! Says what happens to a run: status events in order, without holding up the run.
+//! Reports what happens to a run: status events in order, without delaying the run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::publisher::Publisher;
 use crate::broker::ReplyTo;
-use crate::job::{Event, EventData, ExecutionResult, Job, Run, State, Status};
+use crate::job::sweep::SweepProgress;
+use crate::job::{Event, EventData, ExecutionResult, Job, Run, Runtime, State, Status};
 use crate::logs::{LiveTap, Mask};
 use crate::runner::{RunObserver, Uptime};
 use crate::worker::ownership::tenure::Tenure;
 
-/// Status events of one run that may wait for the broker; more are dropped and logged. A run has
-/// five, and two for each restart or turn of its health.
+/// How many status events of one run may wait for the broker. More are dropped, and the log says
+/// so. A run has five, and two for each restart or change of its health.
 const MAX_WAITING: usize = 256;
 
-/// How long the status events of a run that has ended may hold up its result.
+/// How long the status events of an ended run may delay its result.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Publishes the status events of one run, one after the other.
@@ -31,10 +32,11 @@ pub struct Reporter {
     live: Option<LiveTap>,
     tenure: Option<Arc<Tenure>>,
     mask: Mask,
+    runs: watch::Sender<bool>,
 }
 
 impl Reporter {
-    /// A reporter on `run`.
+    /// A reporter for `run`.
     #[must_use]
     pub fn new(publisher: Publisher, run: Run, traceparent: Option<String>) -> Self {
         let (waiting, mut events) = mpsc::channel::<Event>(MAX_WAITING);
@@ -46,16 +48,17 @@ impl Reporter {
         });
         let mask = publisher.mask(&run.job.secrets);
         let run = Mutex::new(run);
-        Self { publisher, traceparent, run, waiting, task, live: None, tenure: None, mask }
+        let runs = watch::Sender::new(false);
+        Self { publisher, traceparent, run, waiting, task, live: None, tenure: None, mask, runs }
     }
 
-    /// Also sends the run's output to `live`, as it comes.
+    /// Also sends the run's output to `live`.
     #[must_use]
     pub fn with_live_tap(self, live: LiveTap) -> Self {
         Self { live: Some(live), ..self }
     }
 
-    /// Lets containers start only while `tenure` is proven.
+    /// Lets containers start only while `tenure` has a fresh proof.
     #[must_use]
     pub(in crate::worker) fn under(self, tenure: Arc<Tenure>) -> Self {
         Self { tenure: Some(tenure), ..self }
@@ -66,15 +69,30 @@ impl Reporter {
         self.run.lock().attempt = attempt;
     }
 
+    /// Waits until the code runs.
+    pub(in crate::worker) async fn runs(&self) {
+        // Its sender is ours.
+        let mut runs = self.runs.subscribe();
+        let _runs = runs.wait_for(|runs| *runs).await;
+    }
+
     /// Reports a state, with a sentence about it.
     pub fn report(&self, state: State, container: Option<&str>, message: Option<String>) {
+        if state == State::Running {
+            self.runs.send_replace(true);
+        }
         let run = self.run.lock().clone();
         let message = message.map(|message| self.mask.text(message));
         tracing::info!(
             job.id = %run.job.id, run.id = %run.job.run_id, attempt = run.attempt,
-            state = state.as_str(), container.id = container, message, "a run changed its state"
+            state = state.as_str(), container.id = container, detail = message, "a run changed its state"
         );
-        let status = Status {
+        self.publish(Status { message, ..self.status(state, container) });
+    }
+
+    fn status(&self, state: State, container: Option<&str>) -> Status {
+        let run = self.run.lock().clone();
+        Status {
             id: run.job.id.clone(),
             run_id: Some(run.job.run_id.clone()),
             state,
@@ -84,19 +102,22 @@ impl Reporter {
             worker: self.publisher.worker.clone(),
             container_id: container.map(str::to_owned),
             verdict: None,
-            message,
-        };
-        let id = uuid::Uuid::now_v7().to_string();
+            message: None,
+            progress: None,
+        }
+    }
+
+    fn publish(&self, status: Status) {
+        let id = self.publisher.machine.ordered_id().to_string();
         let source = self.publisher.source_of(status.segment);
         let data = EventData::Status(status);
         let event = Event::new(id, source, self.traceparent.clone(), data);
         if self.waiting.try_send(event).is_err() {
-            tracing::error!(job.id = %run.job.id, "dropped a status event, because too many wait for the broker");
+            tracing::error!(job.id = %self.run.lock().job.id, "dropped a status event, because too many wait for the broker");
         }
     }
 
-    /// The result event of the run. Its id depends on the run alone, so that a reader can drop it
-    /// when it comes again.
+    /// The result event of the run. Its id depends only on the run, so a reader can drop repeats.
     #[must_use]
     pub fn result_event(&self, result: ExecutionResult) -> Event {
         let result = self.masked(result);
@@ -106,7 +127,13 @@ impl Reporter {
         Event::new(format!("{run_id}/result"), source, self.traceparent.clone(), data)
     }
 
-    /// A result without the secrets of its run. Output and result come without them already.
+    /// What its script is run by.
+    #[must_use]
+    pub fn runtime(&self) -> Runtime {
+        self.run.lock().job.runtime
+    }
+
+    /// A result without the secrets of its run. Output and result have no secrets already.
     #[must_use]
     pub fn masked(&self, mut result: ExecutionResult) -> ExecutionResult {
         result.message = self.mask.text(result.message);
@@ -117,8 +144,8 @@ impl Reporter {
         result
     }
 
-    /// Reports the end and publishes the result, after everything that was reported before.
-    /// Gives whether the broker confirmed it.
+    /// Reports the end and publishes the result, after all earlier reports. Returns whether the
+    /// broker confirmed it.
     pub async fn finish(self, event: &Event, reply: Option<&ReplyTo>) -> bool {
         let publisher = self.drain().await;
         publisher.end(event, reply).await
@@ -147,6 +174,14 @@ impl Reporter {
 impl RunObserver for Reporter {
     fn state(&self, state: State, container: Option<&str>) {
         self.report(state, container, None);
+    }
+
+    fn progress(&self, progress: SweepProgress) {
+        // What changes the run's state must always find room.
+        if self.waiting.capacity() > MAX_WAITING / 2 {
+            let progress = Some(progress);
+            self.publish(Status { progress, ..self.status(State::Running, None) });
+        }
     }
 
     fn may_start(&self) -> bool {

@@ -1,62 +1,69 @@
-//! Which segments a worker takes: one of its own when it starts, and those of dead workers.
-//! When it may is decided in [`takeover`](super::takeover).
+//! Takes segments: one of its own when the worker starts, and those of dead workers.
+//! [`takeover`](super::takeover) decides when.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
+use super::aftercare::Aftercare;
 use super::hold::{self, RETRY};
-use super::recover;
+use super::patience::Patience;
+use super::survey::Survey;
 use super::take::{self, ClaimError};
-use super::takeover::{Free, Takeover, in_order, takeover};
-use crate::broker::{BrokerError, SegmentLock};
+use super::takeover::{Free, Takeover, Taker, in_order, takeover};
+use crate::broker::{BrokerError, OwnershipLock};
 use crate::storage::{ETag, OwnerRecord};
 use crate::worker::context::{Context, Tools};
-use crate::worker::ownership::mark::Mark;
+use crate::worker::ownership::machine::Mark;
 use crate::worker::ownership::tenure::Tenure;
 
-/// Between two looks at the segments of others.
+/// The pause between two looks at the segments of other workers.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Between two questions which segments there are.
-const LIST: Duration = Duration::from_secs(5);
-
-/// Segments that somebody holds at which one worker looks: those next to its own in the order of numbers.
-/// Free ones on the way do not count, so that however many workers die at a time, each survivor waits for
-/// all of their segments at once.
+/// How many held segments one worker watches: those after its own, in the order of numbers. Free
+/// ones on the way do not count. So if many workers die at a time, each survivor waits for all of
+/// their segments at once.
 const WATCHED: usize = 3;
 
-/// What a look at a segment gave.
+/// The outcome of a look at a segment.
 enum Look {
     /// It is ours now.
-    Taken(Arc<Tenure>, SegmentLock),
-    /// It is somebody's.
+    Taken(Arc<Tenure>, Box<dyn OwnershipLock>),
+    /// It has an owner.
     Held,
     /// It is free, and nothing was left there.
     Empty,
-    /// It is free, and its last owner's jobs are not to be touched yet.
+    /// It is free, but its last owner's jobs must not be touched yet.
     NotYet,
 }
 
-/// Looks at a segment and takes it where that may be. One in which nothing was left is taken only
-/// by a worker that needs one.
+/// What a worker has seen of the segments of others.
+#[derive(Default)]
+struct View {
+    free: Free,
+    patience: Patience,
+}
+
+/// Looks at a segment, and takes it if that is allowed. An empty segment is taken only by a worker
+/// that needs one.
 async fn look(
-    tools: &Tools,
+    ctx: &Context,
     segment: u32,
-    free: &mut Free,
+    View { free, patience }: &mut View,
     needs_one: bool,
 ) -> Result<Look, ClaimError> {
+    let tools = &ctx.tools;
     if tools.broker.is_locked(segment).await? {
         free.held(segment);
         return Ok(Look::Held);
     }
-    let owner = tools.journal.owner(segment).await?;
+    let owner = patience.within(tools.journal.owner(segment)).await?;
     let version = owner.as_ref().map(|(_, version)| version);
     let free_for = match free.time(segment, version) {
         Some(free_for) => free_for,
-        // Asked once more, now that the record is read: an owner that comes back after this writes another.
+        // Asked again, now that the record is read: an owner that comes back after this writes a
+        // new record.
         None if tools.broker.is_locked(segment).await? => {
             free.held(segment);
             return Ok(Look::Held);
@@ -66,21 +73,30 @@ async fn look(
             Duration::ZERO
         }
     };
-    let is_empty = tools.journal.segment_index(segment).await?.is_empty();
+    let is_empty = patience.within(tools.journal.segment_index(segment)).await?.is_empty();
     if is_empty && !needs_one {
         return Ok(Look::Empty);
     }
     let mark = match &owner {
-        // Also where nothing is there yet: an owner that has lost its lock and does not know it may be
-        // about to enter a job and start it.
+        // Also if it is still empty: an owner that has lost its lock without noticing may be about
+        // to enter a job and start it.
         Some(seen) if !is_empty || seen.0.released_at.is_none() => {
-            let (is_dead, mark) = whether_dead(tools, seen);
-            if takeover(&seen.0, is_dead, free_for, needs_one) == Takeover::Wait {
+            let (is_dead, mark) = whether_dead(tools, seen).await;
+            let taker = match needs_one {
+                true => Taker::Newcomer,
+                false if ctx.known.slots.have_room() => Taker::HasRoom,
+                false => Taker::Full,
+            };
+            if takeover(&seen.0, is_dead, free_for, taker) == Takeover::Wait {
+                return Ok(Look::NotYet);
+            }
+            // Its jobs would have to be started again, which may not go well here.
+            if !is_dead && !needs_one && !ctx.known.gate.is_open() {
                 return Ok(Look::NotYet);
             }
             mark
         }
-        _ => take::mark_of(tools, segment),
+        _ => take::mark_of(tools, segment).await,
     };
     Ok(match take::take(tools, segment, owner, mark).await? {
         Some((tenure, lock)) => Look::Taken(tenure, lock),
@@ -88,30 +104,36 @@ async fn look(
     })
 }
 
-/// Whether the owner was at our place and no process of it lives; with the mark that tells so.
-fn whether_dead(tools: &Tools, (owner, _): &(OwnerRecord, ETag)) -> (bool, Option<Mark>) {
+/// Whether the owner was at our place and its process is dead; with the mark that shows it.
+async fn whether_dead(
+    tools: &Tools,
+    (owner, _): &(OwnerRecord, ETag),
+) -> (bool, Option<Box<dyn Mark>>) {
     if owner.place != tools.place {
         return (false, None);
     }
-    let mark = take::mark_of(tools, owner.segment);
+    let mark = take::mark_of(tools, owner.segment).await;
     (mark.is_some(), mark)
 }
 
-/// Claims the lowest segment that may be had, and begins it; waits where there is none.
+/// Claims the lowest available segment, and begins its tenure. Waits if there is none.
 pub(in crate::worker) async fn find_home(ctx: &Arc<Context>) -> Result<Arc<Tenure>, BrokerError> {
-    let mut free = Free::default();
+    let mut view = View::default();
     loop {
         for number in 0..ctx.tools.settings.max_segments {
             if ctx.known.tenures.of(number).is_some() {
                 continue;
             }
-            match look(&ctx.tools, number, &mut free, true).await {
+            match look(ctx, number, &mut view, true).await {
                 Ok(Look::Taken(tenure, lock)) => {
                     hold::begin(ctx, &tenure, lock).await?;
                     ctx.known.tenures.settle_at(&tenure);
                     return Ok(tenure);
                 }
                 Ok(_) => {}
+                Err(ClaimError::Journal(error)) if error.is_corrupt() => {
+                    tracing::error!(segment = number, %error, "left a segment alone, because its owner cannot be read");
+                }
                 Err(error) => {
                     tracing::warn!(segment = number, %error, "could not claim a segment");
                     break;
@@ -120,17 +142,19 @@ pub(in crate::worker) async fn find_home(ctx: &Arc<Context>) -> Result<Arc<Tenur
         }
         tracing::warn!(
             max_segments = ctx.tools.settings.max_segments,
-            "no segment is free; waiting for one"
+            "found no segment to claim, because other workers have all that MAX_SEGMENTS allows or servers do not answer; trying again"
         );
         sleep(RETRY).await;
     }
 }
 
-/// Finds a segment of our own again whenever ours has been taken over.
+/// Finds a new segment of our own whenever ours has been taken over.
 pub(in crate::worker) async fn keep_home(ctx: Arc<Context>) {
     loop {
         let home = ctx.known.tenures.home().await;
         home.over().cancelled().await;
+        // It may have been left because nothing can run here.
+        ctx.known.gate.can_work().await;
         if let Err(error) = find_home(&ctx).await {
             tracing::error!(%error, "could not claim a segment");
             sleep(RETRY).await;
@@ -138,34 +162,22 @@ pub(in crate::worker) async fn keep_home(ctx: Arc<Context>) {
     }
 }
 
-/// Takes over the segments of dead workers, and lets go of those in which nothing is left.
+/// Takes over the segments of dead workers, and looks after ours.
 pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
-    let mut free = Free::default();
-    let mut known = BTreeSet::new();
-    let mut listed: Option<Instant> = None;
-    // Free segments in which nothing was left: they stay so until somebody holds them.
-    let mut empty = BTreeSet::new();
+    let (mut view, mut survey) = (View::default(), Survey::default());
+    let mut aftercare = Aftercare::default();
     loop {
         sleep(LOOK).await;
         let Some(home) = ctx.known.tenures.home_now() else { continue };
-        if listed.is_none_or(|at| at.elapsed() >= LIST) {
-            match ctx.tools.journal.owned_segments().await {
-                Ok(segments) => known = segments.into_iter().collect(),
-                Err(error) => tracing::debug!(%error, "could not list the segments"),
-            }
-            listed = Some(Instant::now());
-            look_after_ours(&ctx, &home).await;
-            // Somebody may have come and died meanwhile.
-            empty.clear();
-        }
+        list(&ctx, &mut survey, &mut view.patience).await;
+        aftercare.look(&ctx, &home, &mut view.patience).await;
         let ours = ctx.known.tenures.all().iter().map(|tenure| tenure.segment).collect();
-        let candidates = known.difference(&empty).copied().collect();
         let mut held = 0;
-        for segment in in_order(&candidates, &ours, home.segment) {
+        for segment in in_order(&survey.candidates(), &ours, home.segment) {
             if held == WATCHED {
                 break;
             }
-            match look(&ctx.tools, segment, &mut free, false).await {
+            match look(&ctx, segment, &mut view, false).await {
                 Ok(Look::Taken(tenure, lock)) => {
                     tracing::warn!(segment, "taking over the segment of a worker that is gone");
                     let ctx = Arc::clone(&ctx);
@@ -175,11 +187,13 @@ pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
                         }
                     });
                 }
-                Ok(Look::Empty) => {
-                    empty.insert(segment);
-                }
+                Ok(Look::Empty) => survey.settle(segment),
                 Ok(Look::Held) => held += 1,
                 Ok(Look::NotYet) => {}
+                Err(ClaimError::Journal(error)) if error.is_corrupt() => {
+                    tracing::error!(segment, %error, "left a segment alone, because its owner cannot be read");
+                    survey.settle(segment);
+                }
                 Err(error) => {
                     tracing::debug!(segment, %error, "could not read a segment's owner");
                     break;
@@ -189,17 +203,21 @@ pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
     }
 }
 
-/// Takes up what has been left in our segments since they were taken, and lets go of those that were
-/// taken over and have no jobs any more.
-async fn look_after_ours(ctx: &Arc<Context>, home: &Tenure) {
-    for tenure in ctx.known.tenures.all().into_iter().filter(|tenure| tenure.is_settled_in()) {
-        let segment = tenure.segment;
-        if let Err(error) = recover::look_again(ctx, &tenure).await {
-            tracing::debug!(segment, %error, "could not look after a free segment");
-        } else if segment != home.segment
-            && matches!(ctx.tools.journal.segment_index(segment).await, Ok(index) if index.is_empty())
-        {
-            tenure.resign();
-        }
+/// Lists the segments when that is due.
+async fn list(ctx: &Context, survey: &mut Survey, patience: &mut Patience) {
+    let Tools { journal, broker, settings, .. } = &ctx.tools;
+    let mut is_due = survey.is_due();
+    if let Some(next) = survey.next_taken(settings.max_segments).filter(|_| !is_due) {
+        is_due = matches!(broker.is_locked(next).await, Ok(true));
+    }
+    if is_due {
+        let listed = patience.within(journal.owned_segments()).await;
+        let listed =
+            listed.inspect_err(|error| tracing::debug!(%error, "could not list the segments"));
+        survey.listed(listed.ok());
+    }
+    if survey.is_content_due() {
+        let in_use = patience.within(journal.segments_in_use()).await;
+        survey.content_listed(in_use.as_ref().ok());
     }
 }

@@ -1,33 +1,30 @@
-//! One segment, from when it was taken to its release: shown to be ours beat by beat, and regained where
-//! the connection was lost for a moment.
+//! Holds one segment, from taking it to its release: proves beat by beat that it is ours, and
+//! regains it after a short loss of the connection.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::sleep;
 
+use super::patience::Patience;
 use super::recover;
+use super::renew::{self, RenewalWatch};
 use super::take::mark_of;
-use crate::broker::{BrokerError, Flow, Inbox, Proof, SegmentLock};
-use crate::runner::Uptime;
+use crate::broker::{BrokerError, Flow, Inbox, OwnershipLock, Proof};
 use crate::storage::{Journal, JournalError, OwnerRecord};
 use crate::worker::context::{Context, Known, Tools};
-use crate::worker::message::intake::take_stops;
+use crate::worker::message::intake::{STOP_PREFETCH, take_stops};
 use crate::worker::ownership::tenure::{Asked, BEAT, PROOF_TIMEOUT, Tenure};
 
-/// Pause between two attempts at something that did not go well.
+/// The pause between two attempts at something that failed.
 pub(in crate::worker) const RETRY: Duration = Duration::from_secs(1);
 
-/// Deliveries of stop messages that may be under way at a time.
-pub(in crate::worker) const STOP_PREFETCH: u16 = 8;
-
-/// Begins a tenure: its mailbox, its holder, and what its last owner left. Returns once all of that
-/// is taken up, or the tenure is over.
+/// Begins a tenure: its mailbox, its holder, and everything that its last owner left. Returns when
+/// all of that is adopted, or the tenure is over.
 pub(in crate::worker) async fn begin(
     ctx: &Arc<Context>,
     tenure: &Arc<Tenure>,
-    lock: SegmentLock,
+    lock: Box<dyn OwnershipLock>,
 ) -> Result<(), BrokerError> {
     let segment = tenure.segment;
     tracing::info!(segment, epoch = tenure.epoch, "acquired a segment");
@@ -39,6 +36,7 @@ pub(in crate::worker) async fn begin(
         }
         tracing::warn!(%error, "could not declare the segment's mailbox; trying again");
         tokio::select! {
+            biased;
             () = sleep(RETRY) => {}
             () = tenure.over().cancelled() => return Ok(()),
         }
@@ -59,6 +57,7 @@ pub(in crate::worker) async fn begin(
         let stops = take_stops(Arc::clone(&ctx), consumer);
         ctx.drain.spawn_intake(async move {
             tokio::select! {
+                biased;
                 () = stops => {}
                 () = tenure.over().cancelled() => until.cancel(),
             }
@@ -67,26 +66,29 @@ pub(in crate::worker) async fn begin(
     Ok(())
 }
 
-/// Holds a segment: shows beat by beat that it is ours, and renews the leases of its bots on that.
-/// Ends when somebody else has taken it over, or the worker lets go of it.
-async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
+/// Holds a segment: proves beat by beat that it is ours, and renews the leases of its bots after
+/// each proof. Ends when another worker has taken it over, or this worker releases it.
+async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: Box<dyn OwnershipLock>) {
     let Context { tools, known, drain } = &*ctx;
     let segment = tenure.segment;
-    let mut leases_are_ours = false;
+    let (mut renewals, mut leases_are_ours) = (RenewalWatch::new(tools), false);
     loop {
-        let asked = Asked::now();
+        let asked = Asked::now(tools.machine.uptime());
         match lock.prove(PROOF_TIMEOUT).await {
             Proof::Held => {
                 tenure.prove(asked);
                 known.tenures.show(&tenure, true);
                 let were_all_taken_up = tenure.is_settled_in();
-                let (stamp, lease) = (tenure.next_stamp(), tools.lease());
-                tools.runner.renew_leases(segment, stamp, lease, asked.uptime()).await;
+                if let Err(reason) = renewals.after_proof(tools, &tenure, asked).await {
+                    tracing::error!(segment, %reason, "leaving the segment to another worker");
+                    known.gate.close();
+                    return let_go(tools, known, &tenure, lock, None).await;
+                }
                 if were_all_taken_up && !leases_are_ours {
                     leases_are_ours = note_our_leases(tools, &tenure).await;
                 }
                 if !tenure.has_mark() {
-                    tenure.keep_mark(mark_of(tools, segment));
+                    tenure.keep_mark(mark_of(tools, segment).await);
                 }
             }
             Proof::Unknown => tracing::warn!(
@@ -96,9 +98,11 @@ async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
             Proof::Lost => {
                 tracing::warn!(segment, "lost the segment's lock; claiming it again");
                 known.tenures.show(&tenure, false);
-                // While it is held, also when it is lost, nobody in this process can claim it.
+                // While this is held, also after a loss, no other task of this process can claim
+                // it.
                 drop(lock);
                 let regained = tokio::select! {
+                    biased;
                     regained = regain(tools, &tenure) => regained,
                     () = drain.released() => None,
                 };
@@ -112,20 +116,22 @@ async fn hold(ctx: Arc<Context>, tenure: Arc<Tenure>, mut lock: SegmentLock) {
             }
         }
         tokio::select! {
+            biased;
             () = sleep(BEAT) => {}
             () = lock.lost().cancelled_owned() => {}
-            () = drain.released() => return let_go(tools, known, &tenure, lock).await,
-            () = tenure.resigned().cancelled() => return let_go(tools, known, &tenure, lock).await,
+            () = drain.released() => break,
+            () = tenure.resigned().cancelled() => break,
         }
     }
+    let_go(tools, known, &tenure, lock, Some(tools.settings.handover_grace)).await;
 }
 
-/// Notes that every bot of the segment has a lease of ours by now, so that whoever comes after us need
-/// not wait for a longer one. Gives whether that is done.
+/// Notes that every bot of the segment has our lease by now, so the next owner need not wait for a
+/// longer one. Returns whether that worked.
 async fn note_our_leases(tools: &Tools, tenure: &Tenure) -> bool {
     let ours = tools.lease().as_secs();
     let noted = amend_owner(&tools.journal, tenure, |owner| owner.lease_seconds = ours);
-    // A store that is away must not hold up the next proof.
+    // A store that is away must not delay the next proof.
     match tokio::time::timeout(PROOF_TIMEOUT, noted).await {
         Ok(Ok(amended)) => amended != Amended::Crossed,
         Ok(Err(error)) => {
@@ -136,11 +142,11 @@ async fn note_our_leases(tools: &Tools, tenure: &Tenure) -> bool {
     }
 }
 
-/// Claims a lock again that was lost with the connection, and notes that, for whoever watches the segment
-/// may not have seen it held; `None` where somebody else has taken the segment meanwhile.
-async fn regain(tools: &Tools, tenure: &Tenure) -> Option<SegmentLock> {
+/// Claims a lock again that was lost with the connection, and notes that, because a worker that
+/// watches the segment may not have seen it held. `None` if another worker has taken the segment.
+async fn regain(tools: &Tools, tenure: &Tenure) -> Option<Box<dyn OwnershipLock>> {
     let segment = tenure.segment;
-    let mut regained = None;
+    let (mut regained, mut patience) = (None, Patience::default());
     loop {
         if regained.is_none() {
             match tools.broker.try_lock(segment).await {
@@ -150,14 +156,15 @@ async fn regain(tools: &Tools, tenure: &Tenure) -> Option<SegmentLock> {
                 }
             }
         }
-        // Not there: somebody else's, or our last connection's that the broker has not missed yet.
+        // Not ours: another worker has it, or our last connection, whose loss the broker has not
+        // noticed yet.
         let is_there = regained.is_some();
         let note = |owner: &mut OwnerRecord| {
             if is_there {
-                owner.regained_at = Some(Timestamp::now());
+                owner.regained_at = Some(tools.machine.now());
             }
         };
-        match amend_owner(&tools.journal, tenure, note).await {
+        match patience.within(amend_owner(&tools.journal, tenure, note)).await {
             Ok(Amended::NotOurs) => {
                 if let Some(lock) = regained {
                     lock.release().await;
@@ -179,20 +186,28 @@ async fn regain(tools: &Tools, tenure: &Tenure) -> Option<SegmentLock> {
     }
 }
 
-/// Lets go of a segment that is ours: whoever comes next finds that we ended well, and its bots have
-/// the time of a handover to be found.
-async fn let_go(tools: &Tools, known: &Known, tenure: &Arc<Tenure>, lock: SegmentLock) {
+/// Releases a segment of ours. The next owner sees that we ended cleanly, and the bots have the
+/// time of a handover until they are adopted. `None`: their leases stay as they are.
+async fn let_go(
+    tools: &Tools,
+    known: &Known,
+    tenure: &Arc<Tenure>,
+    lock: Box<dyn OwnershipLock>,
+    handover: Option<Duration>,
+) {
     let segment = tenure.segment;
-    let handover = tools.settings.handover_grace;
     let note = |owner: &mut OwnerRecord| {
-        owner.released_at = Some(Timestamp::now());
-        owner.lease_seconds = handover.as_secs().max(owner.lease_seconds);
+        owner.released_at = Some(tools.machine.now());
+        let handed_over = handover.map_or(0, |grace| grace.as_secs());
+        owner.lease_seconds = handed_over.max(owner.lease_seconds);
     };
     match amend_owner(&tools.journal, tenure, note).await {
-        // After it is noted how long, for whoever takes the segment elsewhere waits for that.
+        // After the length is noted, because a worker that takes the segment elsewhere waits for
+        // that long.
         Ok(Amended::Yes) => {
-            let stamp = tenure.next_stamp();
-            tools.runner.renew_leases(segment, stamp, handover, Uptime::now()).await;
+            if let Some(grace) = handover {
+                renew::renew(tools, tenure, grace, tools.machine.uptime()).await;
+            }
         }
         Ok(Amended::Crossed | Amended::NotOurs) => {}
         Err(error) => tracing::warn!(segment, %error, "could not record that the segment is free"),
@@ -202,18 +217,18 @@ async fn let_go(tools: &Tools, known: &Known, tenure: &Arc<Tenure>, lock: Segmen
     tracing::info!(segment, "released a segment");
 }
 
-/// What came of a change to our record as a segment's owner.
+/// The outcome of a change to our record as a segment's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Amended {
     /// The record says so now.
     Yes,
-    /// Somebody wrote at the same time.
+    /// Another worker wrote at the same time.
     Crossed,
     /// The segment has another owner.
     NotOurs,
 }
 
-/// Changes the record of a segment's owner while that is us.
+/// Changes the record of a segment's owner while we are the owner.
 async fn amend_owner(
     journal: &Journal,
     tenure: &Tenure,

@@ -1,13 +1,18 @@
 //! What a worker does with segments.
 //!
-//! [`adopt`] looks which may be taken, by what [`takeover`] decides, and [`take`]s them. [`hold`] is the life of
-//! one from then on. [`recover`] takes up what its last owner left, each run by its [`continuation`]; [`sweep`]
-//! removes what is nobody's.
+//! [`adopt`] looks for segments that [`takeover`] allows, and [`take`]s them. From then on,
+//! [`hold`] keeps them. [`recover`] adopts what the last owner left, and [`take_up`] lets each run
+//! go on by its [`continuation`]. [`sweep`] removes orphans.
 
 pub(super) mod adopt;
+mod aftercare;
 pub(super) mod continuation;
 pub(super) mod hold;
+mod patience;
 pub(super) mod recover;
+mod renew;
+mod survey;
 pub(super) mod sweep;
 mod take;
+mod take_up;
 mod takeover;

@@ -1,5 +1,5 @@
-//! Orphans on our engine: containers and directories that no run needs any more, because it has
-//! ended or gone on elsewhere while nobody could reach them.
+//! Removes orphans on our engine: containers and directories that no run needs any more, because
+//! the run has ended or gone on elsewhere while they could not be reached.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::storage::{JobRecord, JournalError, Place, RecordState};
 use crate::worker::active::ActiveRuns;
 use crate::worker::context::{Context, Tools};
 
-/// Between two sweeps.
+/// The pause between two sweeps.
 const EVERY: Duration = Duration::from_secs(20);
 
-/// How long the owner of an ended run has to remove what it left by itself.
+/// How long the owner of an ended run may take to remove its traces by itself.
 const OWN_TIME: SignedDuration = SignedDuration::from_secs(60);
 
 /// What is left of an attempt.
@@ -34,7 +34,7 @@ pub(in crate::worker) enum Kind {
     Directory,
 }
 
-/// Whether what is left of an attempt belongs to nobody, by its job's record. Nobody starts an
+/// Whether the traces of an attempt are orphans, according to its job's record. Nobody starts an
 /// attempt that the journal does not know.
 pub(in crate::worker) fn is_orphan(
     record: Option<&JobRecord>,
@@ -52,7 +52,7 @@ pub(in crate::worker) fn is_orphan(
         RecordState::Finished => {
             record.finished_at.is_none_or(|at| now.duration_since(at) > OWN_TIME)
         }
-        // Whoever put it aside removed what there was before.
+        // The worker that put it back has removed its traces.
         RecordState::Waiting => now.duration_since(record.claimed_at) > OWN_TIME,
         RecordState::Active => {
             let runs_here = record.place.as_ref().is_none_or(|place| match left.kind {
@@ -64,7 +64,7 @@ pub(in crate::worker) fn is_orphan(
     }
 }
 
-/// Why a sweep did not come to its end.
+/// Why a sweep did not finish.
 #[derive(Debug, thiserror::Error)]
 enum SweepError {
     #[error(transparent)]
@@ -73,7 +73,7 @@ enum SweepError {
     Journal(#[from] JournalError),
 }
 
-/// Sweeps now and then.
+/// Sweeps at intervals.
 pub(in crate::worker) async fn sweep_now_and_then(ctx: Arc<Context>) {
     loop {
         if let Err(error) = sweep(&ctx.tools, &ctx.known.active).await {
@@ -84,18 +84,18 @@ pub(in crate::worker) async fn sweep_now_and_then(ctx: Arc<Context>) {
 }
 
 async fn sweep(tools: &Tools, active: &ActiveRuns) -> Result<(), SweepError> {
-    for (info, labels) in tools.runner.site().list_all_containers().await? {
+    for (info, labels) in tools.runner.list_all_containers().await? {
         let left = Left { run: &labels.run_id, attempt: labels.attempt, kind: Kind::Container };
         if is_left_alone(tools, active, &labels.id, &left).await? {
             tracing::warn!(job.id = %labels.id, attempt = labels.attempt, container.id = %info.id, "removing an orphaned container");
-            tools.runner.site().remove_leftover(&info.id).await;
+            tools.runner.remove_leftover(&info.id).await;
         }
     }
-    for found in tools.runner.site().list_directories().await {
+    for found in tools.runner.list_directories().await {
         let left = Left { run: &found.run_id, attempt: found.attempt, kind: Kind::Directory };
         if is_left_alone(tools, active, &found.id, &left).await? {
             tracing::warn!(job.id = %found.id, attempt = found.attempt, "removing an orphaned directory");
-            tools.runner.site().remove_directory(&found).await;
+            tools.runner.remove_directory(&found).await;
         }
     }
     Ok(())
@@ -110,9 +110,13 @@ async fn is_left_alone(
     if active.has(id) {
         return Ok(false);
     }
-    let record = tools.journal.read(id).await?.map(|(record, _)| record);
-    // Once more: it may have been claimed, and its container started, since it was listed.
-    Ok(is_orphan(record.as_ref(), left, &tools.place, Timestamp::now()) && !active.has(id))
+    let record = match tools.journal.read(id).await {
+        // Nobody knows whose it is.
+        Err(error) if error.is_corrupt() => return Ok(false),
+        found => found?.map(|(record, _)| record),
+    };
+    // Check again: it may have been claimed, and its container started, since it was listed.
+    Ok(is_orphan(record.as_ref(), left, &tools.place, tools.machine.now()) && !active.has(id))
 }
 
 #[cfg(test)]

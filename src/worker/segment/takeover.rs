@@ -1,7 +1,8 @@
-//! When a segment may be taken over, and in which order a worker looks at those of others. Pure.
+//! When a segment may be taken over, and in which order a worker looks at the segments of others.
+//! Pure.
 //!
-//! At the same place a dead worker's containers are taken up as they are, at once. Elsewhere they
-//! cannot be reached: its bots have to end themselves first, so they are waited for.
+//! At the same place, a dead worker's containers are adopted as they are, at once. Elsewhere they
+//! cannot be reached, so its bots must have ended themselves first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,14 +11,29 @@ use tokio::time::Instant;
 
 use crate::storage::{ETag, OwnerRecord};
 
-/// What is waited beyond a lease. Counted from its proof, a bot is killed 1 s after its end at the latest,
-/// which leaves 5 s for clocks and a busy host. Where it counts from when it is seen, the round trip of the
-/// proof (1 s) and the entry script's look at the lease (2 s) come on top, which leaves 2 s; the first lease is
-/// shorter by what the proof that a bot starts on may be older.
+/// How long to wait beyond a lease. If a lease counts from its proof, its bot is killed at most 1 s
+/// after the lease's end, which leaves 5 s for clocks and a busy host. If it counts from when it is
+/// seen, the round trip of the proof (1 s) and the helper's check of the lease (2 s) come on
+/// top, which leaves 2 s. The first lease is shorter by the possible age of the proof on which a
+/// bot starts.
 const LEASE_MARGIN: Duration = Duration::from_secs(6);
 
-/// How long a segment that was let go in good order is left to the worker that comes back for it.
+/// How long a cleanly released segment is left to a worker that comes back for it.
 const COURTESY: Duration = Duration::from_secs(10);
+
+/// How much longer a worker without a free slot waits: others may have room for the jobs.
+const FULL: Duration = Duration::from_secs(8);
+
+/// Who asks for a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taker {
+    /// A worker that needs a segment of its own.
+    Newcomer,
+    /// A worker with free slots.
+    HasRoom,
+    /// A worker whose slots of a kind are all taken.
+    Full,
+}
 
 /// Whether a free segment may be taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,25 +44,27 @@ pub(super) enum Takeover {
     Wait,
 }
 
-/// Decides on a segment whose lock has been free for `free_for`. `is_dead`: at our place, and no
-/// process of its owner lives. `by_whom_comes`: asked by a worker that needs a segment of its own.
+/// Decides on a segment whose lock has been free for `free_for`. `is_dead`: it was at our place,
+/// and its owner's process is dead.
 pub(super) fn takeover(
     owner: &OwnerRecord,
     is_dead: bool,
     free_for: Duration,
-    by_whom_comes: bool,
+    taker: Taker,
 ) -> Takeover {
     let wait = if is_dead {
         let is_left_in_order = owner.released_at.is_some();
-        if is_left_in_order && !by_whom_comes { COURTESY } else { Duration::ZERO }
+        if is_left_in_order && taker != Taker::Newcomer { COURTESY } else { Duration::ZERO }
     } else {
-        Duration::from_secs(owner.lease_seconds) + LEASE_MARGIN
+        // Its jobs must be started again.
+        let more = if taker == Taker::Full { FULL } else { Duration::ZERO };
+        Duration::from_secs(owner.lease_seconds) + LEASE_MARGIN + more
     };
     if free_for >= wait { Takeover::Now } else { Takeover::Wait }
 }
 
-/// The order to look at segments in: of the `known` ones that are not `ours` the next after `home`, and
-/// on from the first.
+/// The order in which to look at segments: the `known` ones that are not `ours`, from the next one
+/// after `home` on, and then from the first.
 pub(super) fn in_order(known: &BTreeSet<u32>, ours: &BTreeSet<u32>, home: u32) -> Vec<u32> {
     let (before, after): (Vec<u32>, Vec<u32>) = known
         .iter()
@@ -55,9 +73,9 @@ pub(super) fn in_order(known: &BTreeSet<u32>, ours: &BTreeSet<u32>, home: u32) -
     after.into_iter().chain(before).collect()
 }
 
-/// How long which segments have been free: since when, and with which version of the owner's record. An
-/// owner that comes back between two looks writes another one before it renews a lease, however long
-/// nobody could look.
+/// How long each segment has been free: since when, and with which version of the owner's record.
+/// An owner that comes back between two looks writes a new version before it renews a lease,
+/// however long nobody could look.
 #[derive(Default)]
 pub(super) struct Free {
     since: BTreeMap<u32, (Instant, Option<ETag>)>,
@@ -69,7 +87,8 @@ impl Free {
         self.since.remove(&segment);
     }
 
-    /// For how long a segment has been free; none where that is not known, or its owner was there since.
+    /// How long a segment has been free; `None` if that is not known, or if its owner was back
+    /// since.
     pub(super) fn time(&self, segment: u32, owner: Option<&ETag>) -> Option<Duration> {
         let noted = self.since.get(&segment).filter(|(_, seen)| seen.as_ref() == owner);
         noted.map(|(begin, _)| begin.elapsed())
@@ -106,19 +125,24 @@ mod tests {
     #[test]
     fn a_dead_neighbours_segment_is_taken_at_once_and_any_other_after_its_lease() {
         use Takeover::{Now, Wait};
-        for (released, is_dead, seconds, by_whom_comes, expected) in [
-            (false, true, 0, false, Now),
-            (true, true, 0, false, Wait),
-            (true, true, 10, false, Now),
-            (true, true, 0, true, Now),
-            (false, false, 0, true, Wait),
-            (false, false, 20, false, Wait),
-            (false, false, 21, false, Now),
-            (true, false, 20, true, Wait),
+        use Taker::{Full, HasRoom, Newcomer};
+        for (released, is_dead, seconds, taker, expected) in [
+            (false, true, 0, HasRoom, Now),
+            (false, true, 0, Full, Now),
+            (true, true, 0, HasRoom, Wait),
+            (true, true, 10, HasRoom, Now),
+            (true, true, 0, Newcomer, Now),
+            (false, false, 0, Newcomer, Wait),
+            (false, false, 20, HasRoom, Wait),
+            (false, false, 21, HasRoom, Now),
+            (false, false, 21, Full, Wait),
+            (false, false, 28, Full, Wait),
+            (false, false, 29, Full, Now),
+            (true, false, 20, Newcomer, Wait),
         ] {
             let free_for = Duration::from_secs(seconds);
-            let decided = takeover(&owner(released), is_dead, free_for, by_whom_comes);
-            assert_eq!(decided, expected, "{released} {is_dead} {seconds} {by_whom_comes}");
+            let decided = takeover(&owner(released), is_dead, free_for, taker);
+            assert_eq!(decided, expected, "{released} {is_dead} {seconds} {taker:?}");
         }
     }
 
@@ -132,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_free_begins_anew_when_its_owner_was_there_and_not_when_nobody_could_look() {
+    async fn the_free_time_starts_again_when_the_owner_was_back_and_not_when_nobody_could_look() {
         let mut free = Free::default();
         let (owner, regained) = (ETag("1".to_owned()), ETag("2".to_owned()));
         let second = Duration::from_secs(1);

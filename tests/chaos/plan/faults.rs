@@ -21,6 +21,26 @@ pub(crate) enum Line {
     Store,
 }
 
+/// What is wrong with a worker's connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weather {
+    /// They are closed, and none can be made.
+    Cut,
+    /// They stay open and carry nothing, new ones neither.
+    Stalled,
+    /// Those that there are carry nothing; new ones are well.
+    PresentFrozen,
+}
+
+/// What is wrong with a server, as one worker sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sickness {
+    /// It may be read, and refuses what changes anything.
+    Refuses,
+    /// It takes its time.
+    Slow,
+}
+
 /// The kinds of fault, by the names that a plan is asked for with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -40,10 +60,22 @@ pub(crate) enum Kind {
     Network,
     /// The disk of jobs' directories and spools is full.
     Disk,
+    /// RabbitMQ is short of memory, and reads from no publisher.
+    Alarm,
+    /// A worker's present connections carry nothing.
+    Frozen,
+    /// The store refuses a worker's writes, or is slow for it.
+    SickStore,
+    /// The engine refuses a worker's new containers, or starts them slowly.
+    SickEngine,
+    /// A worker's process stands still.
+    Standstill,
+    /// A job's container is ended by somebody else.
+    Outside,
 }
 
 impl Kind {
-    pub(crate) const ALL: [(&str, Self); 8] = [
+    pub(crate) const ALL: [(&str, Self); 14] = [
         ("kill", Self::Kill),
         ("lose", Self::Lose),
         ("deploy", Self::Deploy),
@@ -52,6 +84,12 @@ impl Kind {
         ("engine", Self::Engine),
         ("network", Self::Network),
         ("disk", Self::Disk),
+        ("alarm", Self::Alarm),
+        ("frozen", Self::Frozen),
+        ("sick-store", Self::SickStore),
+        ("sick-engine", Self::SickEngine),
+        ("standstill", Self::Standstill),
+        ("outside", Self::Outside),
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -62,44 +100,27 @@ impl Kind {
     fn weight(self) -> usize {
         match self {
             Self::Kill => 4,
-            Self::Network => 5,
-            Self::Lose | Self::Deploy | Self::Broker | Self::Store | Self::Engine => 2,
+            Self::Network => 3,
             Self::Disk => 1,
+            _ => 2,
         }
     }
 }
 
-/// One fault: what is broken, and after how long it is mended.
+/// One fault: what is broken, and after how long it is repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    Worker {
-        worker: usize,
-        way: Way,
-        away: Duration,
-    },
-    Broker {
-        way: Way,
-        away: Duration,
-    },
-    Store {
-        away: Duration,
-    },
-    Engine {
-        engine: usize,
-        way: Way,
-        away: Duration,
-    },
-    /// `stalls`: connections stay open and carry nothing; else they are closed.
-    Network {
-        worker: usize,
-        line: Line,
-        stalls: bool,
-        away: Duration,
-    },
-    Disk {
-        engine: usize,
-        away: Duration,
-    },
+    Worker { worker: usize, way: Way, away: Duration },
+    Broker { way: Way, away: Duration },
+    Store { away: Duration },
+    Engine { engine: usize, way: Way, away: Duration },
+    Network { worker: usize, line: Line, weather: Weather, away: Duration },
+    Alarm { away: Duration },
+    SickStore { worker: usize, sickness: Sickness, away: Duration },
+    SickEngine { worker: usize, sickness: Sickness, away: Duration },
+    Standstill { worker: usize, away: Duration },
+    Outside { engine: usize, way: Way },
+    Disk { engine: usize, away: Duration },
 }
 
 /// What one fault keeps busy, so that no other touches it meanwhile.
@@ -120,22 +141,31 @@ impl Fault {
             | Self::Store { away }
             | Self::Engine { away, .. }
             | Self::Network { away, .. }
+            | Self::Alarm { away }
+            | Self::SickStore { away, .. }
+            | Self::SickEngine { away, .. }
+            | Self::Standstill { away, .. }
             | Self::Disk { away, .. } => away,
+            Self::Outside { .. } => Duration::ZERO,
         }
     }
 
     fn target(self) -> Target {
         match self {
-            Self::Worker { worker, .. } | Self::Network { worker, .. } => Target::Worker(worker),
-            Self::Broker { .. } => Target::Broker,
+            Self::Worker { worker, .. }
+            | Self::Network { worker, .. }
+            | Self::SickStore { worker, .. }
+            | Self::SickEngine { worker, .. }
+            | Self::Standstill { worker, .. } => Target::Worker(worker),
+            Self::Broker { .. } | Self::Alarm { .. } => Target::Broker,
             Self::Store { .. } => Target::Store,
-            Self::Engine { engine, .. } => Target::Engine(engine),
+            Self::Engine { engine, .. } | Self::Outside { engine, .. } => Target::Engine(engine),
             Self::Disk { engine, .. } => Target::Disk(engine),
         }
     }
 }
 
-/// What something needs after it was mended, before it is broken again.
+/// What something needs after it was repaired, before it is broken again.
 const REST: Duration = Duration::from_secs(3);
 
 /// Each kind once in every deck, the usual ones more often; spread evenly, with some jitter, over
@@ -203,6 +233,7 @@ fn fault(kind: Kind, scale: &Scale, random: &mut Random) -> Fault {
     let way = if random.percent(50) { Way::Stopped } else { Way::Killed };
     let line = if random.percent(60) { Line::Broker } else { Line::Store };
     let stalls = random.percent(50);
+    let sickness = if random.percent(50) { Sickness::Refuses } else { Sickness::Slow };
     let mut seconds =
         |low: u64, high: u64| Duration::from_millis(random.within(low * 1000, high * 1000));
     match kind {
@@ -215,7 +246,19 @@ fn fault(kind: Kind, scale: &Scale, random: &mut Random) -> Fault {
         Kind::Broker => Fault::Broker { way, away: seconds(0, 6) },
         Kind::Store => Fault::Store { away: seconds(1, 10) },
         Kind::Engine => Fault::Engine { engine, way, away: seconds(0, 5) },
-        Kind::Network => Fault::Network { worker, line, stalls, away: seconds(1, 18) },
+        Kind::Network => {
+            let weather = if stalls { Weather::Stalled } else { Weather::Cut };
+            Fault::Network { worker, line, weather, away: seconds(1, 18) }
+        }
+        Kind::Frozen => {
+            let (line, weather) = (Line::Broker, Weather::PresentFrozen);
+            Fault::Network { worker, line, weather, away: seconds(15, 25) }
+        }
+        Kind::Alarm => Fault::Alarm { away: seconds(8, 25) },
+        Kind::SickStore => Fault::SickStore { worker, sickness, away: seconds(5, 20) },
+        Kind::SickEngine => Fault::SickEngine { worker, sickness, away: seconds(5, 20) },
+        Kind::Standstill => Fault::Standstill { worker, away: seconds(1, 30) },
+        Kind::Outside => Fault::Outside { engine, way },
         Kind::Disk => Fault::Disk { engine, away: seconds(3, 8) },
     }
 }

@@ -58,7 +58,7 @@ fn a_stop_that_is_to_come_first_comes_first() {
 }
 
 #[test]
-fn nothing_is_broken_again_before_it_was_mended() {
+fn nothing_is_broken_again_before_it_was_repaired() {
     for seed in 0..200 {
         let faults = faults(&Plan::new(scale(seed)));
         for (place, (at, fault)) in faults.iter().enumerate() {
@@ -74,12 +74,23 @@ fn nothing_is_broken_again_before_it_was_mended() {
 fn same_target(one: Fault, other: Fault) -> bool {
     match (one, other) {
         (
-            Fault::Worker { worker, .. } | Fault::Network { worker, .. },
-            Fault::Worker { worker: second, .. } | Fault::Network { worker: second, .. },
+            Fault::Worker { worker, .. }
+            | Fault::Network { worker, .. }
+            | Fault::SickStore { worker, .. }
+            | Fault::SickEngine { worker, .. }
+            | Fault::Standstill { worker, .. },
+            Fault::Worker { worker: second, .. }
+            | Fault::Network { worker: second, .. }
+            | Fault::SickStore { worker: second, .. }
+            | Fault::SickEngine { worker: second, .. }
+            | Fault::Standstill { worker: second, .. },
         ) => worker == second,
         (Fault::Engine { engine, .. }, Fault::Engine { engine: second, .. })
         | (Fault::Disk { engine, .. }, Fault::Disk { engine: second, .. }) => engine == second,
-        (Fault::Broker { .. }, Fault::Broker { .. })
+        (
+            Fault::Broker { .. } | Fault::Alarm { .. },
+            Fault::Broker { .. } | Fault::Alarm { .. },
+        )
         | (Fault::Store { .. }, Fault::Store { .. }) => true,
         _ => false,
     }
@@ -96,4 +107,9 @@ fn a_round_with_as_many_faults_as_kinds_has_each_kind_once() {
     assert!(is_there(|fault| matches!(fault, Fault::Engine { .. })));
     assert!(is_there(|fault| matches!(fault, Fault::Network { .. })));
     assert!(is_there(|fault| matches!(fault, Fault::Disk { .. })));
+    assert!(is_there(|fault| matches!(fault, Fault::Alarm { .. })));
+    assert!(is_there(|fault| matches!(fault, Fault::SickStore { .. })));
+    assert!(is_there(|fault| matches!(fault, Fault::SickEngine { .. })));
+    assert!(is_there(|fault| matches!(fault, Fault::Standstill { .. })));
+    assert!(is_there(|fault| matches!(fault, Fault::Outside { .. })));
 }

@@ -124,14 +124,14 @@ fn two_processes_of_a_bot_overlap_where_one_speaks_before_the_others_last_word()
 }
 
 #[test]
-fn a_bot_that_nobody_saw_or_heard_proves_nothing() {
+fn an_unseen_bot_proves_nothing() {
     let stamps = BTreeMap::from([("bot".to_owned(), Vec::new())]);
     let lines = reckon(&[], &Evidence { stamps, ..Evidence::default() });
     assert_eq!(bad(&lines), ["bots without a line", "bots whose processes nobody saw"]);
 }
 
 #[test]
-fn lines_that_are_missing_or_repeated_are_told() {
+fn missing_and_repeated_lines_are_reported() {
     let stamps = vec![stamp("x", 1, 1), stamp("x", 3, 3), stamp("x", 3, 3)];
     let stamps = BTreeMap::from([("bot".to_owned(), stamps)]);
     let lines = reckon(&[], &Evidence { stamps, ..Evidence::default() });

@@ -1,7 +1,7 @@
 //! What strangers' bytes do to a connection that reads them: nothing.
 
 use futures_util::FutureExt as _;
-use longshore::broker::{Binding, Feed, Flow, Inbox, SubscriptionError};
+use longshore::broker::{Binding, Feed, Flow, Inbox, MessageBroker as _, SubscriptionError};
 use tokio_util::sync::CancellationToken;
 
 use super::{publish, take};
@@ -10,7 +10,7 @@ use longshore_testing::rabbit::{Rabbit, within};
 use longshore_testing::raw_publisher::RawPublisher;
 
 #[tokio::test]
-async fn whoever_follows_events_misses_none_for_the_bytes_of_another() {
+async fn a_follower_misses_no_event_because_of_another_readers_bytes() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
     let feed = vec![Binding::all(Feed::Status)];

@@ -1,11 +1,13 @@
 //! Events and orders, from the worker's side to the client's.
 
+use std::sync::Arc;
+
 use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel};
 use longshore::broker::{
-    Binding, EventSink, Feed, Flow, Inbox, MessageOptions, PublishError, RabbitSink, ReplyTo,
-    Subscription, SubscriptionError,
+    Binding, BrokerSink, EventSink, Feed, Flow, Inbox, MessageBroker as _, MessageOptions,
+    PublishError, ReplyTo, Subscription, SubscriptionError,
 };
 use longshore::job::{
     Event, EventData, Executable, ExecutionResult, ResultStatus, State, Status, StopRequest,
@@ -29,6 +31,7 @@ pub(super) fn status(id: &str) -> Event {
         container_id: None,
         verdict: None,
         message: None,
+        progress: None,
     });
     Event::new(format!("status of {id}"), "/s".to_owned(), Some(TRACE.to_owned()), data)
 }
@@ -66,7 +69,7 @@ async fn a_subscriber_gets_the_events_it_asked_for_in_order() {
     let mut of_all =
         broker.subscribe(vec![Binding::all(Feed::Status)], never.clone()).await.unwrap();
 
-    let sink = RabbitSink::new(broker, never);
+    let sink = BrokerSink::new(Arc::new(broker), never);
     let mine = status("a");
     for event in [&status("b"), &mine, &result("b"), &result("a")] {
         within(sink.publish(event, None)).await.unwrap();
@@ -79,7 +82,7 @@ async fn a_subscriber_gets_the_events_it_asked_for_in_order() {
 }
 
 #[tokio::test]
-async fn what_is_not_an_event_is_told_and_the_next_one_is_read() {
+async fn a_message_that_is_no_event_is_reported_and_the_next_one_is_read() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
     let never = CancellationToken::new();
@@ -95,19 +98,19 @@ async fn what_is_not_an_event_is_told_and_the_next_one_is_read() {
         .unwrap();
     let error = next(&mut events).await.unwrap_err();
     assert!(matches!(error, SubscriptionError::Undecodable { .. }), "{error}");
-    within(RabbitSink::new(broker, never).publish(&status("a"), None)).await.unwrap();
+    within(BrokerSink::new(Arc::new(broker), never).publish(&status("a"), None)).await.unwrap();
     assert!(next(&mut events).await.is_ok());
     rabbit.clean_up().await;
 }
 
 #[tokio::test]
-async fn a_result_also_goes_to_whoever_asked_and_a_status_does_not() {
+async fn a_result_also_goes_to_reply_to_and_a_status_does_not() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
     let channel = rabbit.foreign_channel().await;
     let queue = reply_queue(&channel).await;
     let reply = ReplyTo { queue: queue.clone(), correlation_id: Some("c-7".to_owned()) };
-    let sink = RabbitSink::new(broker, CancellationToken::new());
+    let sink = BrokerSink::new(Arc::new(broker), CancellationToken::new());
     within(sink.publish(&status("a"), Some(&reply))).await.unwrap();
     within(sink.publish(&result("a"), Some(&reply))).await.unwrap();
 
@@ -128,10 +131,10 @@ async fn a_result_also_goes_to_whoever_asked_and_a_status_does_not() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_waits_for_any_more_is_no_error() {
+async fn an_answer_that_nobody_awaits_any_more_is_no_error() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
-    let sink = RabbitSink::new(broker, CancellationToken::new());
+    let sink = BrokerSink::new(Arc::new(broker), CancellationToken::new());
     let reply = ReplyTo { queue: "gone".to_owned(), correlation_id: None };
     within(sink.publish(&result("a"), Some(&reply))).await.unwrap();
     rabbit.clean_up().await;
@@ -149,7 +152,7 @@ async fn an_event_carries_its_trace_in_a_header_too() {
         .queue_bind(queue.as_str().into(), exchange.as_str().into(), "#".into(), options, arguments)
         .await
         .unwrap();
-    within(RabbitSink::new(broker, CancellationToken::new()).publish(&status("a"), None))
+    within(BrokerSink::new(Arc::new(broker), CancellationToken::new()).publish(&status("a"), None))
         .await
         .unwrap();
     let options = BasicGetOptions { no_ack: true };

@@ -8,7 +8,7 @@ use longshore_testing::frames::{Break, FrameProxy, Part, Which};
 use longshore_testing::rabbit::{Rabbit, within};
 
 #[tokio::test]
-async fn a_lock_outlives_the_connection_for_work_and_is_seen_by_whoever_cannot_publish() {
+async fn a_lock_outlives_the_connection_for_work_and_is_seen_without_publishing() {
     let rabbit = Rabbit::new();
     let straight = rabbit.declared().await;
     let proxy = FrameProxy::start(rabbit.addr().await).await;

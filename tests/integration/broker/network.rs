@@ -1,9 +1,12 @@
 //! A broker that goes away, and comes back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use longshore::broker::{Binding, Broker, BrokerError, Feed, Flow, Inbox, SubscriptionError};
-use longshore::broker::{EventSink, PublishError, RabbitSink, SettleError, Until};
+use longshore::broker::{
+    BrokerSink, EventSink, MessageBroker as _, PublishError, SettleError, Until,
+};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -151,7 +154,7 @@ async fn a_lock_is_lost_with_its_connection_and_can_be_claimed_again() {
 }
 
 #[tokio::test]
-async fn a_subscriber_is_told_of_a_gap_and_goes_on() {
+async fn a_subscriber_hears_of_a_gap_and_goes_on() {
     let rabbit = Rabbit::new();
     let straight = rabbit.declared().await;
     let proxy = Proxy::start(rabbit.addr().await).await;
@@ -163,7 +166,7 @@ async fn a_subscriber_is_told_of_a_gap_and_goes_on() {
     let gap = within(events.next()).await.unwrap().unwrap_err();
     assert!(matches!(gap, SubscriptionError::Gap { .. }), "{gap}");
     proxy.restore();
-    let sink = RabbitSink::new(straight, never);
+    let sink = BrokerSink::new(Arc::new(straight), never);
     let event = super::events::status("a");
     let publishing = async {
         loop {
@@ -180,7 +183,7 @@ async fn a_subscriber_is_told_of_a_gap_and_goes_on() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_and_a_wrong_virtual_host_are_told_plainly_and_without_the_password() {
+async fn wrong_credentials_and_a_wrong_virtual_host_are_reported_without_the_password() {
     let rabbit = Rabbit::new();
     let (_, place) = rabbit.settings.url.split_once('@').unwrap();
     let (host, _) = place.split_once('/').unwrap();

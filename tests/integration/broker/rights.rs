@@ -6,7 +6,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation};
-use longshore::broker::{ATTEMPT_HEADER, FIRST_TRY_HEADER, Inbox, Sender};
+use longshore::broker::{ATTEMPT_HEADER, FIRST_TRY_HEADER, Inbox, MessageBroker as _, Sender};
 use longshore::settings::DeadLetterBounds;
 
 use super::{publish, take};
@@ -95,7 +95,7 @@ async fn a_redirected_message_keeps_the_count_of_its_attempts() {
 }
 
 #[tokio::test]
-async fn messages_that_lead_nowhere_stop_no_retry_and_are_kept() {
+async fn unroutable_messages_stop_no_retry_and_are_kept() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
     let channel = confirming(&rabbit).await;
@@ -124,7 +124,7 @@ async fn messages_that_lead_nowhere_stop_no_retry_and_are_kept() {
 }
 
 #[tokio::test]
-async fn a_publisher_is_told_of_a_key_that_leads_nowhere() {
+async fn a_publisher_hears_of_an_unroutable_key() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
     let channel = confirming(&rabbit).await;

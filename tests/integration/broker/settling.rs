@@ -3,7 +3,9 @@
 use lapin::options::{BasicGetOptions, BasicPublishOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
-use longshore::broker::{ATTEMPT_HEADER, Inbox, QUEUE_HEADER, REASON_HEADER, SettleError};
+use longshore::broker::{
+    ATTEMPT_HEADER, Inbox, MessageBroker as _, QUEUE_HEADER, REASON_HEADER, SettleError,
+};
 
 use super::{publish, take};
 use longshore_testing::rabbit::{RETRY_DELAY, Rabbit, within};
@@ -33,8 +35,7 @@ fn text(headers: &FieldTable, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_retry_comes_back_to_its_inbox_after_the_delay_with_everything_but_the_attempt_unchanged()
-{
+async fn a_retry_comes_back_after_the_delay_with_only_its_attempt_changed() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
     let channel = rabbit.foreign_channel().await;
@@ -92,7 +93,7 @@ async fn a_message_put_straight_into_an_inbox_can_be_retried_too() {
 }
 
 #[tokio::test]
-async fn a_redirected_message_comes_to_the_other_inbox_as_it_was() {
+async fn a_redirected_message_reaches_the_other_inbox_unchanged() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
     let (from, to) = (Inbox::of_start(false), Inbox::of_start(true));
@@ -107,7 +108,7 @@ async fn a_redirected_message_comes_to_the_other_inbox_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_says_why_and_where_from_and_is_otherwise_as_it_came() {
+async fn a_dead_letter_names_reason_and_queue_and_is_otherwise_unchanged() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
     let channel = rabbit.foreign_channel().await;

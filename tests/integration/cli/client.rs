@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
-use longshore::broker::{Broker, EventSink as _, Flow, Inbox, RabbitSink};
+use longshore::broker::{Broker, BrokerSink, EventSink as _, Flow, Inbox};
 use longshore::job::{Event, EventData, Executable, parse_executable, parse_stop, refusal_id};
 use longshore::storage::{Bucket, ObjectStore as _, S3Store};
 use serde_json::Value;
@@ -61,7 +61,7 @@ pub(super) fn event(name: &str, executable: &Executable) -> Event {
 }
 
 async fn publish(broker: &Broker, rabbit: &Rabbit, event: &Event) {
-    let sink = RabbitSink::new(broker.clone(), rabbit.shutdown.child_token());
+    let sink = BrokerSink::new(std::sync::Arc::new(broker.clone()), rabbit.shutdown.child_token());
     within(sink.publish(event, None)).await.unwrap();
 }
 
@@ -227,7 +227,7 @@ async fn watch_shows_what_was_asked_for_and_each_event_once() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_no_worker_knows_is_told_as_such() {
+async fn a_namespace_without_workers_is_reported() {
     let rabbit = Rabbit::new();
     let child = on(&rabbit).args(["stop", "a"]).spawn().unwrap();
     let output = output_of(child).await;
@@ -269,7 +269,7 @@ async fn start_with_upload_stores_the_code_first_and_names_its_hash() {
     let (body, _) = take(&broker, Inbox::StartTerminating, &rabbit).await;
     let executable = parse_executable(&body).unwrap();
     let hash = executable.code_sha256.unwrap();
-    assert_eq!(executable.file_path, format!("{id}/{}.zip", &hash[..16]));
+    assert_eq!(executable.file_path, format!("code/{hash}.zip"));
     let object = store.get(Bucket::Code, &executable.file_path, 1 << 20).await.unwrap();
     let found = <sha2::Sha256 as sha2::Digest>::digest(&object.bytes);
     assert_eq!(hex::encode(found), hash);

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
-use longshore::broker::{EventSink as _, Inbox, RabbitSink};
+use longshore::broker::{BrokerSink, EventSink as _, Inbox};
 use longshore::job::{EventData, parse_executable};
 use longshore::storage::{Bucket, Condition, ObjectStore as _, S3Store};
 use nix::pty::openpty;
@@ -59,7 +59,7 @@ fn is_harmful(c: char) -> bool {
 }
 
 #[test]
-fn a_terminal_is_told_the_log_of_a_program_without_what_it_would_follow() {
+fn a_terminal_gets_logs_without_control_characters() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let id = format!("terminal-{}", uuid::Uuid::new_v4().simple());
     let store = S3Store::new(&s3::settings()).unwrap();
@@ -100,10 +100,10 @@ fn a_terminal_is_told_the_log_of_a_program_without_what_it_would_follow() {
 }
 
 #[tokio::test]
-async fn a_terminal_is_told_events_and_outputs_without_what_it_would_follow() {
+async fn a_terminal_gets_events_and_outputs_without_control_characters() {
     let rabbit = Rabbit::new();
     let broker = rabbit.declared().await;
-    let sink = RabbitSink::new(broker.clone(), rabbit.shutdown.child_token());
+    let sink = BrokerSink::new(std::sync::Arc::new(broker.clone()), rabbit.shutdown.child_token());
     let start = |raw: bool| {
         let mut command = on(&rabbit);
         command.args(["start", "--id", "run-1", "--file", "main.py", "--code", "a.zip", "--wait"]);

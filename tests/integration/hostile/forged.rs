@@ -45,7 +45,7 @@ async fn a_program_that_empties_its_note_fails_by_itself_and_not_by_its_image() 
 
 /// The other way round: nothing has run here, and the note says so.
 #[tokio::test]
-async fn an_image_without_the_shell_is_still_told_as_the_images_fault() {
+async fn an_image_without_the_shell_is_still_the_images_fault() {
     let scene = Scene::new().await;
     let image = format!("{}:empty", scene.namespace);
     let import = format!("tar --create --files-from /dev/null | docker import - {image}");
@@ -73,7 +73,7 @@ async fn a_bot_that_says_its_lease_ran_out_is_restarted_no_more_often_than_its_m
 }
 
 #[tokio::test]
-async fn figures_that_no_container_can_reach_are_not_told() {
+async fn figures_that_no_container_can_reach_are_left_out() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
     let message = scene.job("claims", &PYTHON_BACKTEST, CLAIMS_TO_HAVE_USED_MUCH).await;

@@ -43,7 +43,7 @@ async fn settings_bring_back_what_bots_of_the_old_contract_could_do() {
 
 /// The same for a user that owns nothing: what it leaves is removed all the same.
 #[tokio::test]
-async fn code_that_may_be_written_can_be_by_whomever_it_runs_as() {
+async fn the_containers_user_can_write_code_that_may_be_written() {
     let scene = Scene::new().await;
     let worker = scene.worker_with(&[("BOT_READ_ONLY_CODE", "false")]).await;
     let source = "import os\ndef main(id, config):\n    os.makedirs('sealed/deep', mode=0o700)\n    \
@@ -154,15 +154,25 @@ async fn the_oci_runtime_is_the_settings() {
 
 /// An engine that does not know the runtime is our fault, not the job's: it says so.
 #[tokio::test]
-async fn an_oci_runtime_that_the_engine_does_not_know_is_told() {
+async fn a_worker_says_that_the_engine_does_not_know_its_oci_runtime_and_takes_no_jobs() {
     let scene = Scene::new().await;
     let worker = scene.worker_with(&[("BOT_OCI_RUNTIME", "no-such-runtime")]).await;
-    let mut message = scene.job("none", &PYTHON_BACKTEST, "def main(id, config): pass").await;
-    message["max_attempts"] = json!(1);
-    let result = scene.run(&message).await;
-    result.expect("unavailable");
-    result.expect_message(&["no-such-runtime"]);
-    scene.finish([worker]).await;
+    let message = scene.job("waits", &PYTHON_BACKTEST, "def main(id, config): return {}").await;
+    scene.start(&message).await;
+    let begun = tokio::time::Instant::now();
+    let says_why = |log: &str| {
+        let mut lines = log.lines();
+        lines
+            .any(|line| line.contains("taking no jobs for now") && line.contains("no-such-runtime"))
+    };
+    while !says_why(&worker.log()) {
+        assert!(begun.elapsed() < longshore_testing::events::PATIENCE, "{}", worker.log());
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let healthy = scene.worker().await;
+    let result = scene.events.result_of(&scene.id("waits")).await;
+    assert_eq!(result.expect("succeeded")["attempt"], 1);
+    scene.finish([worker, healthy]).await;
 }
 
 /// Section 5 of the CIS Docker Benchmark 1.6, as far as whoever makes a container decides it. The

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::witness::MAX_PEAK_KIB;
-use list::{Hostile, NODE, PYTHON};
+use list::{Hostile, NODE, PYTHON, RESOURCES, RESULTS};
 use longshore_testing::program::{NODE_BACKTEST, PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
 use longshore_testing::scene::Scene;
 
@@ -36,7 +36,7 @@ async fn every_hostile_program_gets_its_verdict_and_its_neighbours_run_on() {
     let container = scene.container_of(&neighbour).await.id;
 
     let begun = Instant::now();
-    let all: Vec<&Hostile> = PYTHON.iter().chain(NODE).collect();
+    let all: Vec<&Hostile> = [RESOURCES, RESULTS, PYTHON, NODE].into_iter().flatten().collect();
     assert!(all.len() >= 20, "{}", all.len());
     for hostile in &all {
         scene.start(&message(&scene, hostile).await).await;

@@ -66,6 +66,7 @@ fn collect(folder: &Path, scene: &Scene, found: &mut BTreeMap<String, Vec<u8>>) 
         let is_workers_own = path == jobs
             || name == "spool"
             || name.ends_with(".log")
+            || name == "runtime/.cache"
             || name.starts_with(&format!("runtime/.{}.", scene.namespace));
         if is_workers_own {
             continue;
@@ -79,7 +80,8 @@ fn collect(folder: &Path, scene: &Scene, found: &mut BTreeMap<String, Vec<u8>>) 
     }
 }
 
-/// The containers of this scene that the engine has made since then, gone or not.
+/// The containers of this scene that the engine has made since then, gone or not, but for those in which a worker
+/// tries whether it can run jobs.
 async fn created_containers(scene: &Scene, since: i64) -> Vec<String> {
     let until = jiff::Timestamp::now().as_second() + 1;
     let label = format!("runtime.namespace={}", scene.namespace);
@@ -94,8 +96,15 @@ async fn created_containers(scene: &Scene, since: i64) -> Vec<String> {
         .build();
     let events = scene.docker.events(Some(options)).collect::<Vec<_>>();
     let events = tokio::time::timeout(PATIENCE, events).await.unwrap();
-    let actors = events.into_iter().filter_map(|event| event.unwrap().actor?.id);
-    actors.collect()
+    let actors = events.into_iter().filter_map(|event| event.unwrap().actor);
+    let is_of_a_job = |attributes: &HashMap<String, String>| {
+        let rehearsal = format!("{}.rehearsal.", scene.namespace);
+        !attributes.get("name").is_some_and(|name| name.starts_with(&rehearsal))
+    };
+    actors
+        .filter(|actor| actor.attributes.as_ref().is_none_or(is_of_a_job))
+        .filter_map(|actor| actor.id)
+        .collect()
 }
 
 /// The result that came of the message with this id.

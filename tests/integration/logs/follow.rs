@@ -147,6 +147,47 @@ async fn a_follower_that_loses_the_broker_for_a_moment_misses_nothing() {
 }
 
 #[tokio::test]
+async fn a_follower_that_begins_while_the_connection_comes_and_goes_misses_nothing() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let id = scene.id("flicker");
+    scene.start(&scene.job("flicker", &PYTHON_BOT, BY_TURNS).await).await;
+    scene.events.wait_state(&id, "running").await;
+    let rabbit = Rabbit::new();
+    let proxy = Proxy::start(rabbit.addr().await).await;
+    let mut followers = Vec::new();
+    for round in 0..12 {
+        let mut command = logs(&scene, &id, &["-f"]);
+        command.env("AMQP_URL", &rabbit.through(proxy.addr()).settings.url);
+        command.env("AMQP_RECONNECT_MAX_SECONDS", "1");
+        followers.push(spawned(command));
+        // At another moment of its beginning each time.
+        sleep(Duration::from_millis(200 + 80 * round)).await;
+        proxy.cut();
+        sleep(Duration::from_millis(50)).await;
+        proxy.restore();
+    }
+    sleep(Duration::from_secs(3)).await;
+    scene.stop(&json!({ "id": id })).await;
+    scene.events.result_of(&id).await.expect("stopped");
+    let all = stored_lines(&scene.store, &id).await.len();
+    let mut followed = 0;
+    for follower in followers {
+        let output = within(follower).await.unwrap();
+        // A command does not wait for a broker that cannot be reached when it begins.
+        if text(&output.stderr).contains("cannot reach RabbitMQ") {
+            continue;
+        }
+        let mut shown = numbers(&output);
+        shown.sort_unstable();
+        assert_eq!(shown, (1..=all as u64).collect::<Vec<_>>());
+        followed += 1;
+    }
+    assert!(followed > 0, "no follower came as far as following");
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
 async fn following_a_run_that_has_ended_shows_its_log_and_ends() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
@@ -162,7 +203,7 @@ async fn following_a_run_that_has_ended_shows_its_log_and_ends() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_follows_is_not_sent() {
+async fn a_log_without_a_listener_is_not_sent() {
     let scene = Scene::new().await;
     let worker = scene.worker_with(&[("LOG_INTERVAL_SECONDS", "1")]).await;
     let id = scene.id("unheard");

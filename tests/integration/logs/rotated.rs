@@ -24,7 +24,7 @@ print('end', flush=True)
 ";
 
 #[tokio::test]
-async fn what_is_gone_is_told_and_what_is_left_is_whole() {
+async fn a_gap_is_reported_and_the_rest_is_complete() {
     let small = RunnerSettings { engine_log: EngineLog { file_mb: 1, files: 2 }, ..settings() };
     let bench = Bench::with(&small).await;
     let id = bench.start(&bench.spec("rotated", &["python", "-c", PROGRAM])).await;

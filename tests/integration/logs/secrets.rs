@@ -56,7 +56,7 @@ async fn secrets_are_masked_in_logs_outputs_and_results() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_not_there_makes_a_message_a_dead_letter() {
+async fn a_missing_secret_makes_a_message_a_dead_letter() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
     let mut message = scene.job("refused", &PYTHON_BACKTEST, TELLS).await;

@@ -81,7 +81,7 @@ async fn a_bot_that_is_stopped_before_it_runs_again_ends_once_as_stopped() {
 }
 
 #[tokio::test]
-async fn a_bot_that_is_not_well_is_told_as_unhealthy_until_it_is_well_again() {
+async fn a_bot_that_fails_its_health_check_is_unhealthy_until_it_passes_again() {
     let scene = Scene::new().await;
     let worker = scene.worker_with(&[("HEALTH_CHECK_MIN_INTERVAL_SECONDS", "1")]).await;
     let id = scene.id("bot");

@@ -31,6 +31,7 @@ const EXCHANGE_DECLARE_OK: (u16, u16) = (40, 11);
 const QUEUE_DECLARE_OK: (u16, u16) = (50, 11);
 const ACK: (u16, u16) = (60, 80);
 const RETURN: (u16, u16) = (60, 50);
+const CONFIRM_SELECT_OK: (u16, u16) = (85, 11);
 
 /// Jobs under way, of the slots of a worker.
 const MOST_AT_A_TIME: usize = 4;
@@ -91,8 +92,8 @@ impl Broken {
                 self.scene.stop(&json!({ "id": "nobody" })).await;
             }
             (Which::Work, RETURN) => self.publish_job().await,
-            // A message is there before the worker asks for it.
-            (Which::Work, GET_OK) => {
+            // A message is there before the worker asks for it; its job's events need a new channel.
+            (Which::Work, GET_OK | CONFIRM_SELECT_OK) => {
                 self.proxy.cut(which);
                 self.publish_job().await;
             }

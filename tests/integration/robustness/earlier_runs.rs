@@ -85,7 +85,7 @@ impl Waiting {
 }
 
 #[tokio::test]
-async fn a_copy_that_comes_late_tells_the_result_again_that_its_run_has_had() {
+async fn a_late_copy_gets_the_result_of_its_run_again() {
     let waiting = Waiting::with(&[("RETRY_DELAYS_SECONDS", "15")]).await;
     waiting.has_image().await;
     waiting.publish().await;
@@ -100,7 +100,7 @@ async fn a_copy_that_comes_late_tells_the_result_again_that_its_run_has_had() {
 }
 
 #[tokio::test]
-async fn a_run_that_gives_way_to_the_next_one_is_cancelled_and_stays_so() {
+async fn a_run_that_the_next_one_replaces_is_cancelled_and_stays_cancelled() {
     let waiting = Waiting::with(&[("RETRY_DELAYS_SECONDS", "8")]).await;
     waiting.has_image().await;
     waiting.begin_bot().await;

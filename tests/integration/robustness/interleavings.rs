@@ -94,8 +94,14 @@ impl Stage {
     async fn finish(self) {
         let Self { scene, hears_stops, .. } = self;
         let noted = format!("{}/stops/", scene.namespace);
-        until("no stop is noted any more", async || {
-            scene.objects(Bucket::State, &noted).await.is_empty()
+        until("each stop is marked as carried out", async || {
+            let mut all = Vec::new();
+            for key in scene.objects(Bucket::State, &noted).await {
+                let text = scene.read_object(Bucket::State, &key).await;
+                let stops: serde_json::Value = serde_json::from_str(&text).unwrap();
+                all.extend(stops["stops"].as_array().unwrap().iter().cloned());
+            }
+            !all.is_empty() && all.iter().all(|stop| stop["is_spent"] == true)
         })
         .await;
         nothing_is_left(scene, [hears_stops]).await;

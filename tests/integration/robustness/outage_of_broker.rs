@@ -16,6 +16,7 @@ use longshore_testing::own_broker::OwnBroker;
 use longshore_testing::program::{NODE_BOT, NODE_TICKER, PYTHON_BACKTEST, PYTHON_BOT};
 use longshore_testing::proxy::Proxy;
 use longshore_testing::rabbit::Rabbit;
+use longshore_testing::s3;
 use longshore_testing::scene::Scene;
 use longshore_testing::servers::amqp_url;
 use longshore_testing::worker::Worker;
@@ -188,4 +189,38 @@ async fn a_worker_that_is_ended_while_the_broker_is_away_leaves_its_results_to_t
     scene.events.result_of(&id).await.expect("succeeded");
     assert_one_result(&scene, &id, "succeeded");
     nothing_is_left(scene, [next]).await;
+}
+
+/// Connections to the store that froze are given up soon: the worker has its segment back before its
+/// bots end, and another worker takes a segment over as soon as it may.
+#[tokio::test]
+async fn connections_to_the_store_that_freeze_in_an_outage_of_the_broker_cost_no_bot() {
+    let scene = Scene::new().await;
+    let (broker, url) = through_proxy().await;
+    let store = Proxy::start(s3::addr().await).await;
+    let address = store.addr().to_string();
+    let settings = [
+        ("AMQP_URL", url.as_str()),
+        ("MINIO_ENDPOINT", address.as_str()),
+        ("SEGMENT_GRACE_SECONDS", "15"),
+    ];
+    let worker = scene.worker_with(&settings).await;
+    let bot = scene.id("bot");
+    scene.start(&counter(&scene, "bot", &PYTHON_BOT, None).await).await;
+    scene.events.wait_state(&bot, "running").await;
+    let before = identity(&scene, &bot).await;
+    store.freeze_present();
+    broker.cut();
+    sleep(Duration::from_secs(2)).await;
+    broker.restore();
+    until("the segment is claimed again", async || {
+        worker.log().contains("claimed the segment again")
+    })
+    .await;
+    // For longer than the grace since the last proof.
+    sleep(Duration::from_secs(16)).await;
+    assert_eq!(identity(&scene, &bot).await, before, "the bot was started again");
+    scene.stop(&json!({ "id": bot })).await;
+    assert_eq!(scene.events.result_of(&bot).await.expect("stopped")["attempt"], 1);
+    nothing_is_left(scene, [worker]).await;
 }

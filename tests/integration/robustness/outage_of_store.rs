@@ -181,7 +181,7 @@ async fn starts_that_come_while_the_store_is_away_wait_for_it_and_use_up_no_atte
     // Two attempts, with a second between them: without waiting none would outlive this outage.
     let settings = [
         ("MINIO_ENDPOINT", address.as_str()),
-        ("STORE_TIMEOUT_SECONDS", "1"),
+        ("STORE_TIMEOUT_SECONDS", "5"),
         ("STORE_MAX_ATTEMPTS", "1"),
         ("JOB_MAX_ATTEMPTS", "2"),
         ("MAX_TERMINATING", "2"),
@@ -198,6 +198,40 @@ async fn starts_that_come_while_the_store_is_away_wait_for_it_and_use_up_no_atte
     store.restore();
     for id in &ids {
         scene.events.result_of(id).await.expect("succeeded");
+    }
+    nothing_is_left(scene, [worker]).await;
+}
+
+#[tokio::test]
+async fn bots_are_stopped_although_the_store_hangs() {
+    let scene = Scene::new().await;
+    let store = Proxy::start(s3::addr().await).await;
+    let address = store.addr().to_string();
+    // A request gets no answer for longer than the test waits.
+    let settings = [("MINIO_ENDPOINT", address.as_str()), ("STORE_TIMEOUT_SECONDS", "600")];
+    let worker = scene.worker_with(&settings).await;
+    let ids = ["one", "two", "three"].map(|name| scene.id(name));
+    for name in ["one", "two", "three"] {
+        scene.start(&counter(&scene, name, &PYTHON_BOT, None).await).await;
+    }
+    for id in &ids {
+        scene.events.wait_state(id, "running").await;
+    }
+    store.stall();
+    for id in &ids {
+        scene.stop(&json!({ "id": id, "reason": "while the store hangs" })).await;
+    }
+    for id in &ids {
+        until_ended(&scene, id).await;
+    }
+    assert!(scene.events.all_results().is_empty(), "nothing can have been noted");
+    // The requests that hang end with their connections.
+    store.cut();
+    store.restore();
+    for id in &ids {
+        let result = scene.events.result_of(id).await;
+        result.expect("stopped");
+        result.expect_message(&["while the store hangs"]);
     }
     nothing_is_left(scene, [worker]).await;
 }

@@ -54,11 +54,13 @@ pub(super) fn attempts(seen: &[Seen], id: &str, state: &str) -> Vec<i64> {
 async fn a_fault_of_ours_that_does_not_pass_ends_as_unavailable_after_its_attempts() {
     let scene = Scene::new().await;
     let (name, tag) = missing_image(&scene);
-    let worker = scene.worker_with(&without_image(&format!("{name}:{tag}"))).await;
+    let image = format!("{name}:{tag}");
     for (name, program, key) in [
         ("backtest", PYTHON_BACKTEST, "start.terminating"),
         ("bot", PYTHON_BOT, "start.long-running"),
     ] {
+        // One each, for a worker that has failed waits longer and longer before it takes the next job.
+        let mut worker = scene.worker_with(&without_image(&image)).await;
         let mut starts = listen(&scene, key).await;
         let message = scene.job(name, &program, PYTHON_TICKER).await;
         let id = scene.id(name);
@@ -83,8 +85,9 @@ async fn a_fault_of_ours_that_does_not_pass_ends_as_unavailable_after_its_attemp
             assert_eq!(delivery.data, message.to_string().into_bytes(), "the body was touched");
         }
         assert_one_result(&scene, &id, "unavailable");
+        worker.stop().await;
     }
-    nothing_is_left(scene, [worker]).await;
+    nothing_is_left(scene, []).await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ async fn check(url: String, tls: TlsFiles) -> Result<(), BrokerError> {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_with_tls_to_the_broker_is_one_sentence_and_a_way_to_mend_it() {
+async fn every_tls_problem_with_the_broker_is_one_sentence_with_a_fix() {
     let scene = Scene::new().await;
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let folder = Folder::of_server(scene.folder(), "good", &ours, Use::Server);
@@ -42,19 +42,27 @@ async fn whatever_is_wrong_with_tls_to_the_broker_is_one_sentence_and_a_way_to_m
         &error,
         &["no TLS connection to RabbitMQ at amqps://", "authority that is not trusted here"],
     );
-    assert!(error.mend().unwrap().contains("set AMQP_CA_FILE"), "{:?}", error.mend());
+    assert!(error.remedy().unwrap().contains("set AMQP_CA_FILE"), "{:?}", error.remedy());
 
     let error = refused(broker.tls_url("localhost"), files(&folder, "ca", None)).await;
     says(&error, &["no TLS connection", "wants a client certificate"]);
-    assert!(error.mend().unwrap().contains("set AMQP_CLIENT_CERT_FILE"), "{:?}", error.mend());
+    assert!(error.remedy().unwrap().contains("set AMQP_CLIENT_CERT_FILE"), "{:?}", error.remedy());
 
     let error = refused(broker.tls_url("localhost"), files(&folder, "ca", Some("stranger"))).await;
     says(&error, &["no TLS connection", "the client certificate"]);
-    assert!(error.mend().unwrap().contains("does the server trust"), "{:?}", error.mend());
+    assert!(error.remedy().unwrap().contains("does the server trust"), "{:?}", error.remedy());
 
     let error = refused(broker.tls_url("127.0.0.1"), good()).await;
     says(&error, &["its certificate is for localhost, not for 127.0.0.1"]);
-    assert!(error.mend().unwrap().contains("AMQP_URL"), "{:?}", error.mend());
+    assert!(error.remedy().unwrap().contains("AMQP_URL"), "{:?}", error.remedy());
+
+    // Of several hosts, each is checked under its own name.
+    let urls = [broker.tls_url("127.0.0.1"), broker.tls_url("localhost")].join(",");
+    let settings = BrokerSettings { url: urls, tls: good(), ..Rabbit::new().settings };
+    let each = Broker::check_each(&settings).await.unwrap();
+    says(each[0].as_ref().unwrap_err(), &["for localhost, not for 127.0.0.1"]);
+    assert!(each[1].is_ok(), "{each:?}");
+    Broker::check(&settings).await.unwrap();
 
     let error = refused(old.tls_url("localhost"), good()).await;
     says(&error, &["its certificate expired on 2021-01-01T00:00:00Z"]);

@@ -18,7 +18,7 @@ async fn refused(settings: &StoreSettings) -> StoreError {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_with_tls_to_the_store_is_one_sentence_and_a_way_to_mend_it() {
+async fn every_tls_problem_with_the_store_is_one_sentence_with_a_fix() {
     let scene = Scene::new().await;
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let folder = Folder::of_server(scene.folder(), "good", &ours, Use::Server);
@@ -33,8 +33,8 @@ async fn whatever_is_wrong_with_tls_to_the_store_is_one_sentence_and_a_way_to_me
     let error =
         refused(&StoreSettings { tls: files(&folder, "theirs", None), ..good.clone() }).await;
     says(&error, &["no TLS connection to the store at https://", "that is not trusted here"]);
-    assert!(error.mend().unwrap().contains("set MINIO_CA_FILE"), "{:?}", error.mend());
-    assert!(error.is_transient(), "a job must wait for a mended certificate, and not be refused");
+    assert!(error.remedy().unwrap().contains("set MINIO_CA_FILE"), "{:?}", error.remedy());
+    assert!(error.is_transient(), "a job must wait for a new certificate, and not be refused");
 
     let endpoint = good.endpoint.replace("localhost", "127.0.0.1");
     let error = refused(&StoreSettings { endpoint, ..good.clone() }).await;
@@ -51,7 +51,7 @@ async fn whatever_is_wrong_with_tls_to_the_store_is_one_sentence_and_a_way_to_me
     let plain = StoreSettings { endpoint, tls: TlsFiles::default(), ..good.clone() };
     let error = refused(&plain).await;
     says(&error, &["it wants TLS there, and was spoken to without"]);
-    assert!(error.mend().unwrap().contains("https://"), "{:?}", error.mend());
+    assert!(error.remedy().unwrap().contains("https://"), "{:?}", error.remedy());
 
     let (ca, system) = (folder.setting("ca.pem"), folder.setting("theirs.pem"));
     let mut asked = vec![("MINIO_ENDPOINT", good.endpoint.as_str()), ("SSL_CERT_FILE", &system)];

@@ -1,6 +1,6 @@
-//! Reading bytes one field after the other.
+//! Reads bytes field by field.
 
-/// What is left to read. Each method gives `None` where there is too little.
+/// The bytes that are left to read. Each method returns `None` if there are too few.
 pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -44,13 +44,13 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// A short string: a length of one byte, then so many bytes.
+    /// A short string: a length in one byte, then that many bytes.
     pub(super) fn short(&mut self) -> Option<&'a [u8]> {
         let length = self.u8()?;
         self.take(length.into())
     }
 
-    /// A long string, a table or an array: a length of four bytes, then so many bytes.
+    /// A long string, a table or an array: a length in four bytes, then that many bytes.
     pub(super) fn long(&mut self) -> Option<&'a [u8]> {
         let length = self.u32()?;
         self.take(usize::try_from(length).ok()?)

@@ -3,11 +3,11 @@
 use super::bytes::Reader;
 use super::table::{UNREADABLE_HEADER, check_headers};
 
-/// What a line of [`UNREADABLE_HEADER`] calls a body that was left out.
+/// The name of a body that was left out, in a line of [`UNREADABLE_HEADER`].
 pub const BODY: &str = "body";
 
-/// The largest body that is read into memory, in bytes. It is the largest that `RabbitMQ` 4 takes
-/// by default and that `MESSAGE_MAX_KB` can allow; older brokers take 128 MiB and more.
+/// The largest body that is read into memory, in bytes. `RabbitMQ` 4 takes no larger body by
+/// default, and `MESSAGE_MAX_KB` can allow no larger one. Older brokers take 128 MiB and more.
 const MAX_BODY: u64 = 16 * 1024 * 1024;
 
 /// The longest short string, in bytes.
@@ -42,13 +42,13 @@ const PROPERTIES: [(&str, Kind); 14] = [
 /// The place of the headers in [`PROPERTIES`].
 const HEADERS: usize = 2;
 
-/// Bits of the flags that stand for no property.
+/// Bits of the flags that belong to no property.
 const UNKNOWN_FLAGS: u16 = 0b11;
 
-/// A content header that lapin reads, in place of one that it could not read.
+/// A content header that lapin can read. It replaces one that lapin could not read.
 pub(super) struct Rewritten {
     pub(super) payload: Vec<u8>,
-    /// Bytes of body that must not be passed on, for the header says that there are none.
+    /// Bytes of body that must not be passed on, because the header says that there are none.
     pub(super) withheld: u64,
 }
 
@@ -57,15 +57,15 @@ pub(super) struct Rewritten {
 struct Content<'a> {
     class_and_weight: [u8; 4],
     body_size: u64,
-    /// Each property that is there, as it is put into the frame, without the headers.
+    /// Each property that is set, encoded for the frame, without the headers.
     kept: [Option<Vec<u8>>; PROPERTIES.len()],
     /// The entries of the headers.
     headers: &'a [u8],
     faults: Vec<(&'static str, String)>,
 }
 
-/// Looks at the payload of a content header; `None` where lapin can read it as it is. `room` is
-/// what lapin takes of a payload at most.
+/// Checks the payload of a content header. Returns `None` if lapin can read it unchanged. `room` is
+/// the largest payload that lapin takes.
 pub(super) fn make_readable(payload: &[u8], room: usize) -> Option<Rewritten> {
     let mut content = Content::read(payload);
     if payload.len() > room {
@@ -76,7 +76,7 @@ pub(super) fn make_readable(payload: &[u8], room: usize) -> Option<Rewritten> {
     (!content.faults.is_empty()).then(|| content.rewritten(room))
 }
 
-/// A header of which only the beginning was read, since it is larger than is read at all.
+/// A header that is too large to be read in full: only its beginning was read.
 pub(super) fn cut_off(beginning: &[u8], size: usize, room: usize) -> Rewritten {
     let mut content = Content::read(beginning);
     content.kept = Default::default();
@@ -184,13 +184,13 @@ impl<'a> Content<'a> {
     }
 }
 
-/// The length of something that fits into a frame.
+/// The length of a thing that fits into a frame.
 fn length(bytes: &[u8]) -> [u8; 4] {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-/// A text with each byte that is not UTF-8 as `\xff`, cut to a short string; and whether it was all
-/// UTF-8. So two identities that differ stay different.
+/// The text, cut to a short string, with each byte that is not UTF-8 written as `\xff`; and whether
+/// all of it was UTF-8. So two different identities stay different.
 fn readable(bytes: &[u8]) -> (String, bool) {
     if let Ok(text) = str::from_utf8(bytes) {
         return (text.to_owned(), true);

@@ -15,17 +15,18 @@ const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const HEARTBEAT: u8 = 8;
 
-/// The first byte of the header of a protocol, with which a broker answers that it speaks another.
+/// The first byte of a protocol header. A broker sends one to say that it speaks another protocol.
 const PROTOCOL: u8 = b'A';
 const PROTOCOL_HEADER: usize = 8;
 
 /// The largest frame that is held, in bytes: eight times what `RabbitMQ` proposes by default.
 const MAX_HELD: usize = 1024 * 1024;
 
-/// What is read of a content header that is not held: class, weight and the size of the body.
+/// The part that is read of a content header that is not held: class, weight and the size of the
+/// body.
 const BEGINNING: usize = 12;
 
-/// The size of frames as long as the broker has not proposed one.
+/// The size of frames until the broker proposes one.
 const DEFAULT_FRAME_MAX: usize = 128 * 1024;
 
 /// The broker sent a method of a size that no method has.
@@ -35,15 +36,15 @@ pub struct Oversized {
     size: usize,
 }
 
-/// Passes the bytes of a connection on, changed where lapin could not read them.
+/// Passes on the bytes of a connection, and changes those that lapin could not read.
 pub struct Filter {
     state: State,
-    /// What has come of the frame that is held.
+    /// The part that has arrived of the frame that is held.
     held: Vec<u8>,
-    /// What the URL says about the size of frames; 0 is nothing.
+    /// The size of frames that the URL asks for; 0 if it asks for none.
     wanted_frame_max: usize,
     frame_max: usize,
-    /// By channel, how much of a body is still to come that nobody expects.
+    /// By channel, how much is still to come of a body that lapin does not expect.
     withheld: HashMap<u16, u64>,
 }
 
@@ -63,8 +64,8 @@ enum State {
 }
 
 impl Filter {
-    /// A filter for a new connection. `frame_max` is what the client asks for, 0 where it asks for
-    /// nothing.
+    /// A filter for a new connection. `frame_max` is the size that the client asks for; 0 if it
+    /// asks for none.
     #[must_use]
     pub fn new(frame_max: u32) -> Self {
         Self {
@@ -76,10 +77,10 @@ impl Filter {
         }
     }
 
-    /// Takes what has arrived and adds what lapin may see to `out`.
+    /// Takes the bytes that have arrived, and adds to `out` the bytes that lapin may see.
     ///
     /// # Errors
-    /// See [`Oversized`]. The connection is of no use then.
+    /// See [`Oversized`]. The connection cannot be used any more.
     pub fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Oversized> {
         while !input.is_empty() {
             match self.state {
@@ -121,7 +122,7 @@ impl Filter {
         Ok(())
     }
 
-    /// Holds what is missing up to `whole` bytes; whether they are all there.
+    /// Adds to the held frame up to `whole` bytes. Returns whether the frame is complete.
     fn hold(&mut self, input: &mut &[u8], whole: usize) -> bool {
         let missing = whole - self.held.len();
         self.held.extend_from_slice(take(input, missing));
@@ -132,12 +133,12 @@ impl Filter {
         self.held.get(1..).and_then(|rest| rest.first_chunk()).map_or(0, |c| u16::from_be_bytes(*c))
     }
 
-    /// What lapin takes of a payload at most.
+    /// The largest payload that lapin takes.
     fn room(&self) -> usize {
         self.frame_max - HEAD - 1
     }
 
-    /// Decides about a frame by its head, as far as that has come.
+    /// Decides about a frame by its head, if all of the head has arrived.
     fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), Oversized> {
         let kind = self.held[0];
         if ![METHOD, HEADER, BODY, HEARTBEAT].contains(&kind) {
@@ -173,7 +174,7 @@ impl Filter {
         out.append(&mut self.held);
     }
 
-    /// Whether this frame is of a body that nobody expects.
+    /// Whether this frame belongs to a body that lapin does not expect.
     fn is_withheld(&mut self, size: usize) -> bool {
         let channel = self.channel();
         let Some(left) = self.withheld.get_mut(&channel) else { return false };
@@ -222,7 +223,7 @@ impl Filter {
 
     /// The size of frames that lapin will agree on: the smaller one of what both sides ask for.
     fn agree(&mut self, proposed: u32) {
-        /// The least that AMQP allows.
+        /// The smallest size that AMQP allows.
         const FRAME_MIN: usize = 4096;
         let proposed = usize::try_from(proposed).unwrap_or(usize::MAX);
         let asked = [proposed, self.wanted_frame_max].into_iter().filter(|size| *size > 0);
@@ -230,12 +231,12 @@ impl Filter {
     }
 }
 
-/// What follows once so many bytes have come.
+/// The next state, after that many bytes.
 fn after(left: usize, more: impl FnOnce(usize) -> State) -> State {
     if left == 0 { State::Head } else { more(left) }
 }
 
-/// The first bytes of `input`, `most` of them, which are then gone from it.
+/// Takes up to `most` bytes from the front of `input`.
 fn take<'a>(input: &mut &'a [u8], most: usize) -> &'a [u8] {
     let (taken, rest) = input.split_at(most.min(input.len()));
     *input = rest;

@@ -10,12 +10,13 @@ use jiff::Timestamp;
 
 use super::UNREADABLE_HEADER;
 
-/// Which attempt a message asks for; absent means 1. Counted by us: from `RabbitMQ` 4 on, an
-/// `x-death` that a client sends is ignored.
+/// The attempt that a message asks for; 1 if absent. We count attempts ourselves, because
+/// `RabbitMQ` ignores an `x-death` that a client sends, from version 4 on.
 pub const ATTEMPT_HEADER: &str = "x-longshore-attempt";
 
-/// The first of the tries in a row of a long-running job: since that attempt all have failed by our own
-/// faults; absent means 1. A bot that has run for a year has as many tries left as a new one.
+/// The first attempt of a row of failed tries of a long-running job: the infrastructure failed at
+/// each attempt since then. 1 if absent. So a bot that has run for a year has as many tries left as
+/// a new one.
 pub const FIRST_TRY_HEADER: &str = "x-longshore-since";
 
 /// Why a message is among the dead letters.
@@ -27,28 +28,27 @@ pub const QUEUE_HEADER: &str = "x-longshore-queue";
 /// The trace that a message belongs to, as W3C Trace Context.
 pub const TRACEPARENT_HEADER: &str = "traceparent";
 
-/// Why the broker gave a message up last, as it writes itself.
+/// Why the broker gave up a message the last time, in the broker's own words.
 const LAST_DEATH_HEADER: &str = "x-last-death-reason";
 
-/// What the names of our own headers begin with. They are read of messages that a worker sent, and of
-/// no others.
+/// The prefix of our own headers. They are read only from messages that a worker sent.
 const OUR_HEADERS: &str = "x-longshore-";
 
-/// The name by which a client asks for answers without a queue. The broker puts a name of its own in
-/// its place where a client publishes by AMQP 0-9-1; a message with this one came by another
-/// protocol, and a copy of it would end our channel.
+/// The name with which a client asks for direct replies, without a queue. If a client publishes by
+/// AMQP 0-9-1, the broker replaces this name. So a message that still has it came by another
+/// protocol, and a copy of that message would end our channel.
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
-/// Headers that a copy does not take over: what the broker writes about deaths it writes itself,
-/// and `CC` and `BCC` would send the copy to more places than one.
+/// Headers that a copy does not take over. The broker itself writes those about deaths, and `CC`
+/// and `BCC` would send the copy to several places.
 const NOT_COPIED: [&str; 4] = ["x-death", "x-delivery-count", "CC", "BCC"];
 
-/// Beginnings of further headers that a copy does not take over. Ours are set anew: a copy goes by
-/// ways on which they are believed.
+/// Prefixes of further headers that a copy does not take over. Ours are set again, because readers
+/// of the copy trust them.
 const NOT_COPIED_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", OUR_HEADERS];
 
-/// Bytes of foreign headers that a copy takes over at most. Headers must fit into one frame
-/// (128 KiB), and ours come on top; a message that no longer fits would end the connection.
+/// The most bytes of foreign headers that a copy takes over. All headers, with ours on top, must
+/// fit into one frame (128 KiB). A message that does not fit would end the connection.
 const MAX_COPIED_HEADERS: usize = 96 * 1024;
 
 /// The value of a header.
@@ -60,7 +60,7 @@ pub enum HeaderValue {
     Number(i64),
 }
 
-/// A message to be published. Debugging does not show the body, for secrets may be in it.
+/// A message to publish. Its debug output leaves out the body, which may contain secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OutgoingMessage {
     /// The exchange; empty for the default one, which routes by queue name.
@@ -71,7 +71,7 @@ pub struct OutgoingMessage {
     pub body: Bytes,
     /// The body's media type.
     pub content_type: String,
-    /// The message's identity, by which a reader drops repeats.
+    /// The message's identity. Readers use it to drop repeats.
     pub message_id: Option<String>,
     /// What the message answers.
     pub correlation_id: Option<String>,
@@ -83,7 +83,7 @@ pub struct OutgoingMessage {
     pub headers: BTreeMap<String, HeaderValue>,
     /// Whether it survives a restart of the broker.
     pub persistent: bool,
-    /// Whether it is an error that no queue takes it.
+    /// Whether it is an error if no queue takes the message.
     pub mandatory: bool,
 }
 
@@ -102,7 +102,7 @@ impl fmt::Debug for OutgoingMessage {
 }
 
 impl OutgoingMessage {
-    /// A persistent message in JSON that some queue must take; where it goes is still open.
+    /// A persistent message in JSON that a queue must take. Its destination is not set yet.
     #[must_use]
     pub fn json(body: impl Into<Bytes>) -> Self {
         Self {
@@ -121,12 +121,12 @@ impl OutgoingMessage {
     }
 }
 
-/// Who sent a message, as the exchange shows that it came by.
+/// Who sent a message, according to the exchange that it came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
     /// A worker of this namespace.
     Worker,
-    /// Whoever may publish.
+    /// Anybody who may publish.
     Publisher,
 }
 
@@ -141,7 +141,7 @@ pub struct MessageProperties {
     pub reply_to: Option<String>,
     /// The body's media type.
     pub content_type: Option<String>,
-    /// How the body is compressed, or whatever else its publisher says here.
+    /// How the body is compressed. Some publishers write other things here.
     pub content_encoding: Option<String>,
     /// When it was published, to the second.
     pub timestamp: Option<Timestamp>,
@@ -149,13 +149,13 @@ pub struct MessageProperties {
     pub traceparent: Option<String>,
     /// Which attempt this is; the first is 1.
     pub attempt: u32,
-    /// The attempt from which tries in a row are counted: none has run since then; the first is 1.
+    /// The attempt from which tries in a row count: none has run since then. The first is 1.
     pub first_try: u32,
-    /// Why the broker gave the message up last, such as `expired`. It means something only of a
-    /// message that came by dead-lettering: the broker writes over what a client says.
+    /// Why the broker gave up the message the last time, such as `expired`. It is reliable only for
+    /// a message that was dead-lettered: there, the broker overwrites what a client wrote.
     pub last_death: Option<String>,
-    /// What of the message could not be read. Such a message must be refused: what else it says may
-    /// not be what its publisher wrote.
+    /// The parts of the message that could not be read. Such a message must be refused, because its
+    /// other parts may differ from what its publisher wrote.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -169,9 +169,9 @@ pub struct Unreadable {
 }
 
 impl MessageProperties {
-    /// Reads what a foreign client wrote: whatever is not of the expected type counts as absent.
-    /// Headers of ours count as absent too, unless a worker sent the message; but what the filter of the
-    /// connection says is always read.
+    /// Reads what a foreign client wrote. A value of an unexpected type counts as absent. Our own
+    /// headers count as absent, too, unless a worker sent the message. The header of the
+    /// connection's filter is always read.
     #[doc(hidden)]
     #[must_use]
     pub fn read(properties: &BasicProperties, sender: Sender) -> Self {
@@ -207,13 +207,13 @@ impl MessageProperties {
 /// The earliest time that a message can have been published, in seconds since 1970: the year 2000.
 const EARLIEST_SECOND: u64 = 946_684_800;
 
-/// How far ahead of our clock a publisher's may be, in seconds. A message from further ahead would
-/// outweigh every stop until then.
+/// How far a publisher's clock may be ahead of ours, in seconds. A message from further ahead would
+/// override every stop until then.
 const MAX_AHEAD_SECONDS: u64 = 86_400;
 
-/// When a message was published. AMQP counts seconds since 1970; many clients write milliseconds,
-/// microseconds or nanoseconds, which differ so much in size that one count fits one unit alone. What
-/// fits none counts as absent.
+/// When a message was published. AMQP counts seconds since 1970, but many clients write
+/// milliseconds, microseconds or nanoseconds. The units differ so much that a number is plausible
+/// in only one of them. A number that fits no unit counts as absent.
 fn published_at(count: u64, now: Timestamp) -> Option<Timestamp> {
     let latest = u64::try_from(now.as_second()).unwrap_or_default() + MAX_AHEAD_SECONDS;
     let units = [1, 1_000, 1_000_000, 1_000_000_000];
@@ -228,13 +228,13 @@ fn as_unreadable(line: &str) -> Option<Unreadable> {
     Some(Unreadable { property: property.to_owned(), problem: problem.to_owned() })
 }
 
-/// Whether a text could be a trace, of this version of W3C Trace Context or a later one. Anything else
-/// does not go on: every event carries it, in a frame that has room for little beside it.
+/// Whether a text could be a trace, of this version of W3C Trace Context or a later one. Any other
+/// text is dropped, because every event carries the trace, in a frame with little room.
 fn is_traceparent(text: &str) -> bool {
     (55..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-fn as_text(value: &AMQPValue) -> Option<String> {
+pub(super) fn as_text(value: &AMQPValue) -> Option<String> {
     match value {
         AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
         AMQPValue::ShortString(text) => Some(text.to_string()),
@@ -243,7 +243,7 @@ fn as_text(value: &AMQPValue) -> Option<String> {
 }
 
 /// Clients in other languages choose the width of a number by its value.
-fn as_number(value: &AMQPValue) -> Option<i64> {
+pub(super) fn as_number(value: &AMQPValue) -> Option<i64> {
     match value {
         AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
         AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),
@@ -256,7 +256,7 @@ fn as_number(value: &AMQPValue) -> Option<i64> {
     }
 }
 
-/// A short string, which AMQP limits to 255 bytes; lapin's own `From` panics beyond.
+/// A short string, at most 255 bytes in AMQP. lapin's own `From` panics on a longer one.
 pub fn short(what: &str, text: &str) -> Result<ShortString, String> {
     ShortString::try_new(text).map_err(|_| format!("the {what} is longer than 255 bytes"))
 }
@@ -297,9 +297,9 @@ pub fn properties_of(message: &OutgoingMessage) -> Result<BasicProperties, Strin
 
 /// The properties of a copy of a received message, with `extra` headers of ours.
 ///
-/// All but two properties are kept. An expiration would let a dead letter vanish, and a retry come
-/// too early. A user id is checked against the publishing connection, which is not the first
-/// publisher's.
+/// All but two properties are kept. An expiration would remove a dead letter, and let a retry come
+/// too early. The broker checks a user id against the publishing connection, and ours is not the
+/// first publisher's.
 #[must_use]
 pub fn properties_of_copy(
     original: &BasicProperties,
@@ -357,7 +357,7 @@ fn headers_of_copy(original: Option<&FieldTable>, extra: &[(&str, HeaderValue)])
     headers
 }
 
-/// About how many bytes a value takes on the wire, never too few.
+/// About how many bytes a value takes on the wire: never too low.
 fn size_of_value(value: &AMQPValue) -> usize {
     const FIXED: usize = 16;
     FIXED

@@ -1,12 +1,12 @@
 //! The short strings of the broker's methods.
 //!
-//! Routing keys and names of exchanges are a publisher's, and a text of the broker may quote them,
-//! cut in the middle of a character. lapin reads short strings as UTF-8 alone.
+//! Publishers choose routing keys and names of exchanges. A text of the broker may quote them, and
+//! cut them in the middle of a character. lapin reads only short strings that are UTF-8.
 
 /// A field of a method.
 #[derive(Clone, Copy)]
 enum Field {
-    /// So many bytes that are no text.
+    /// This many bytes that are no text.
     Fixed(usize),
     /// A short string.
     Short,
@@ -15,7 +15,7 @@ enum Field {
 /// The class and method that say how large frames may be.
 const TUNE: (u16, u16) = (10, 30);
 
-/// The fields of each method of the broker that has short strings, up to the last of those.
+/// The fields of each method of the broker that has short strings, up to the last short string.
 fn fields(class: u16, method: u16) -> &'static [Field] {
     use Field::{Fixed, Short};
     match (class, method) {
@@ -67,7 +67,7 @@ fn replace_invalid(mut text: &mut [u8]) {
     }
 }
 
-/// The largest frame that the broker proposes, where this is the method that says so; 0 is no bound.
+/// The largest frame that the broker proposes, if this is the method for it; 0 means no bound.
 pub(super) fn proposed_frame_max(payload: &[u8]) -> Option<u32> {
     let is_tune = class_and_method(payload)? == TUNE;
     let bytes = payload.get(6..)?.first_chunk()?;

@@ -1,22 +1,23 @@
-//! Whether lapin reads a table of headers, and without going deep.
+//! Checks whether lapin can read a table of headers without deep recursion.
 
 use std::collections::HashSet;
 
 use super::bytes::Reader;
 
-/// What was wrong with the properties of a message, one line each: the property, a space, the
-/// problem. Set in this folder alone; what a publisher sets under this name is taken out.
+/// The header that says what was wrong with the properties of a message, one line each: the
+/// property, a space, the problem. Only this folder sets it. A header of this name from a publisher
+/// is removed.
 pub const UNREADABLE_HEADER: &str = "x-longshore-unreadable";
 
-/// How deep tables and arrays may be nested. lapin's parser calls itself for each level, and some
-/// thousands of them overflow its stack; honest headers have two or three.
+/// How deep tables and arrays may be nested. lapin's parser calls itself for each level, and
+/// thousands of levels overflow its stack. Honest headers have two or three.
 const MAX_DEPTH: usize = 64;
 
-/// How many values the headers of a message may have. An empty value is one byte on the wire and
-/// about a hundred in memory, so that one frame of 128 KiB could take 13 MB.
+/// How many values the headers of a message may have. An empty value takes one byte on the wire and
+/// about a hundred in memory, so one frame of 128 KiB could take 13 MB.
 const MAX_VALUES: usize = 4096;
 
-/// What is wrong with a table. Reads on after "headers".
+/// What is wrong with a table, as the end of a sentence that begins with "headers".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TableFault {
     #[error("are nested more than {MAX_DEPTH} deep")]

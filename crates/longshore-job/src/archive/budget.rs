@@ -1,16 +1,16 @@
-//! A reader that gives up: zip reads an archive's whole directory into memory before anybody can
-//! count its entries, and a little input can keep a decoder busy for long.
+//! A reader with limits. The crate zip reads an archive's whole directory into memory before we can
+//! count its entries, and a small input can keep a decoder busy for a long time.
 
 use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// What one read costs beside the bytes that it gives: an entry is read in several pieces, and takes
-/// more memory than its bytes, however short its name is.
+/// The cost of one read, in addition to its bytes: an entry is read in several pieces, and takes
+/// more memory than its bytes, even if its name is short.
 const READ_COST: u64 = 48;
 
-/// What may still be read, and until when; shared with whoever looks at it from outside.
+/// How much may still be read, and until when. The reader shares it with its caller.
 #[derive(Debug, Clone)]
 pub(super) struct Budget(Rc<State>);
 
@@ -32,7 +32,7 @@ impl Budget {
         }))
     }
 
-    /// From now on only time counts.
+    /// From now on, only time is limited.
     pub(super) fn lift(&self) {
         self.0.left.set(None);
     }
@@ -41,7 +41,7 @@ impl Budget {
         self.0.left.get() == Some(0)
     }
 
-    /// Fails where the time is over, and remembers that it did.
+    /// Fails if the time is over, and remembers this.
     pub(super) fn in_time(&self) -> io::Result<()> {
         if self.0.begun.elapsed() <= self.0.max_time {
             return Ok(());

@@ -15,24 +15,24 @@ use super::plan::{Plan, PlannedFile, plan};
 use super::sniff::{HEAD_BYTES, what_it_is};
 use super::{ArchiveCaps, ArchiveError, Extracted, quoted};
 
-/// What the entries may take in the archive's own directory, each on average, in bytes: a header of
-/// 46, a name, dates, and the cost of reading them. It bounds the memory that they take.
+/// How many bytes an entry may take in the archive's own directory, on average: a header of 46, a
+/// name, dates, and the cost of reading them. This bounds the memory that the entries take.
 const ENTRY_BYTES: u64 = 384;
-/// What may be read to find that directory, in bytes; zip searches the last 64 KiB.
+/// How many bytes may be read to find that directory. The crate zip searches the last 64 KiB.
 const SEARCH_BYTES: u64 = 1024 * 1024;
-/// What is read at a time for one header, in bytes: the next one may be far away.
+/// How many bytes are read at a time for one header. The next header may be far away.
 const HEADER_BUFFER_BYTES: usize = 512;
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 64 * 1024;
 
 type Archive = ZipArchive<Budgeted<BufReader<File>>>;
 
-/// Unpacks the zip into the directory `into`, which must be empty or not there.
+/// Unpacks the zip into the directory `into`, which must be empty or missing.
 ///
-/// The work is done beside it, in `{into}.partial`, and moved when it is complete. Nothing of it
-/// stays after a failure. Files become 0644, or 0755 where the zip marks them as executable,
-/// folders 0755. A symbolic link becomes the file or the folder of the archive that it points to; those of
-/// packages of Node.js stay links within the archive.
+/// The work is done in `{into}.partial`, and moved when it is complete. A failure leaves nothing
+/// behind. Files get the mode 0644, or 0755 if the zip marks them as executable; folders get 0755.
+/// A symbolic link becomes the file or folder of the archive that it points to. Links of Node.js
+/// packages stay links within the archive.
 ///
 /// # Errors
 ///
@@ -40,7 +40,7 @@ type Archive = ZipArchive<Budgeted<BufReader<File>>>;
 pub fn extract(zip: &Path, into: &Path, caps: ArchiveCaps) -> Result<Extracted, ArchiveError> {
     let budget = budget_of(&caps);
     match unpack(zip, into, &caps, &budget) {
-        // Whatever the decoder made of it.
+        // Whatever the decoder says.
         Err(_) if budget.is_late() => Err(ArchiveError::TooSlow { max_time: caps.max_time }),
         outcome => outcome,
     }
@@ -56,7 +56,7 @@ fn unpack(
     let mut file = BufReader::with_capacity(HEADER_BUFFER_BYTES, open_file(zip)?);
     let room = Room::of(caps, file.get_ref(), zip)?;
     let staging = staging_of(into);
-    // A crash may have left one; what it holds belongs to nobody.
+    // A crash may have left one. Nobody needs what it holds.
     remove(&staging)?;
     let mut work = || {
         make_directory(&staging)?;
@@ -75,7 +75,7 @@ fn unpack(
     outcome
 }
 
-/// How many bytes may still be written, and what is said where that is too few.
+/// How many bytes may still be written, and the error if that is too few.
 #[derive(Debug, Clone, Copy)]
 struct Room {
     left: u64,
@@ -111,7 +111,7 @@ fn budget_of(caps: &ArchiveCaps) -> Budget {
     Budget::of(bytes, caps.max_time)
 }
 
-/// Where the files of `into` stand until they are complete.
+/// Where the files of `into` are until they are complete.
 #[must_use]
 pub fn staging_of(into: &Path) -> PathBuf {
     let mut name = into.as_os_str().to_owned();
@@ -140,7 +140,7 @@ fn open(zip: &Path, caps: &ArchiveCaps, budget: &Budget) -> Result<Archive, Arch
     if head.is_empty() {
         return Err(ArchiveError::not_a_zip("the file is empty"));
     }
-    // Each read of a header counts, so the buffer lies below.
+    // Each read of a header counts, so the buffer is below the counter.
     match ZipArchive::new(Budgeted::new(BufReader::new(file), budget.clone())) {
         Ok(archive) => {
             budget.lift();
@@ -181,7 +181,7 @@ fn write_all(
     }
     for linked in &plan.linked {
         in_time()?;
-        // As if it were a copy: whoever copies the directory pays for each name.
+        // It counts like a copy, because a copy of the directory needs space for each name.
         room.left =
             room.left.checked_sub(linked.bytes).ok_or_else(|| room.exceeded_at(&linked.path))?;
         bytes += linked.bytes;
@@ -196,8 +196,8 @@ fn write_all(
     Ok(Extracted { files: plan.files.len() + plan.linked.len(), bytes, notes: plan.notes })
 }
 
-/// Gives a file another name, or copies it where the file system cannot do that. A program of npm is linked to
-/// its own place, for Node.js looks beside that for the packages which it needs.
+/// Gives a file another name, or copies it if the file system cannot do that. A program of npm
+/// stays a link to its own place, because Node.js looks for its packages next to that place.
 fn link_file(linked: &LinkedFile, staging: &Path) -> Result<(), ArchiveError> {
     let (from, to) = (staging.join(&*linked.to), staging.join(&linked.path));
     let made = match linked.to_own_place() {
@@ -213,7 +213,7 @@ fn make_directory(path: &Path) -> Result<(), ArchiveError> {
     DirBuilder::new()
         .mode(mode)
         .create(path)
-        // Once more, for the umask takes bits away.
+        // Set it again, because the umask removes bits.
         .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
         .map_err(ArchiveError::io(format!("creating the directory {}", path.display())))
 }
@@ -255,7 +255,7 @@ fn write_file(
     Ok(written)
 }
 
-/// What stopped a copy; whose fault it is depends on the side.
+/// What stopped a copy. The side says whose fault it is.
 #[derive(Debug)]
 pub(super) enum CopyError {
     NoRoom,
@@ -263,7 +263,7 @@ pub(super) enum CopyError {
     Write(io::Error),
 }
 
-/// Copies to the end, counting what really comes, whatever was declared.
+/// Copies to the end, and counts the bytes that really come, whatever the header declares.
 pub(super) fn copy(from: &mut impl Read, to: &mut impl Write, room: u64) -> Result<u64, CopyError> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut total = 0;

@@ -1,23 +1,24 @@
-//! The headers of entries as they stand in the file: a zip says a name up to four times, and readers
-//! differ in which of them they believe.
+//! The headers of entries as the file has them. A zip says a name up to four times, and readers
+//! differ in which one they use.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::quoted;
 
-/// A header in the archive's directory: its fixed part, and where the lengths of what follows are.
+/// A header in the archive's directory: its fixed part, and the places of the lengths of the parts
+/// that follow.
 const CENTRAL_BYTES: usize = 46;
 const CENTRAL_LENGTHS: [usize; 3] = [28, 30, 32];
 
-/// A header before an entry's data, likewise. It has no comment.
+/// The same for a header before an entry's data, which has no comment.
 const LOCAL_BYTES: usize = 30;
 const LOCAL_LENGTHS: [usize; 2] = [26, 28];
 
-/// The extra field with the name once more, in UTF-8 (Info-ZIP's Unicode Path).
+/// The extra field that repeats the name in UTF-8 (Info-ZIP's Unicode Path).
 const UNICODE_PATH: u16 = 0x7075;
 
-/// What of that field stands before the name: a version and a checksum.
+/// The part of that field before the name: a version and a checksum.
 const UNICODE_PATH_HEAD: usize = 5;
 
 /// The systems on which a backslash separates folders: MS-DOS, NTFS, VFAT.
@@ -28,18 +29,19 @@ const BACKSLASH_SYSTEMS: [u8; 3] = [0, 10, 14];
 pub(super) struct Header {
     /// The name, whatever its encoding.
     pub(super) name: Vec<u8>,
-    /// The name once more.
+    /// The repeated name.
     pub(super) unicode_path: Option<Vec<u8>>,
-    /// The system that wrote it, in the directory alone.
+    /// The system that wrote it; only in the directory.
     system: u8,
-    /// Bytes unpacked, in the directory alone.
+    /// Bytes unpacked; only in the directory.
     size: u32,
-    /// The Unix mode, in the directory alone.
+    /// The Unix mode; only in the directory.
     mode: u32,
 }
 
 impl Header {
-    /// The header in the archive's directory that the reader is at; leaves it at the next one.
+    /// Reads the header in the archive's directory at the reader's position, and leaves the reader
+    /// at the next one.
     fn central(file: &mut (impl Read + Seek)) -> io::Result<Self> {
         let fixed = read_fixed::<CENTRAL_BYTES>(file, *b"PK\x01\x02")?;
         let [name, extra, comment] = CENTRAL_LENGTHS.map(|at| u16_at(&fixed, at));
@@ -64,7 +66,7 @@ impl Header {
         Ok(Self { name, unicode_path, ..Self::default() })
     }
 
-    /// Whether its name has backslashes where others have slashes.
+    /// Whether its name has backslashes instead of slashes.
     pub(super) fn has_backslashes(&self) -> bool {
         BACKSLASH_SYSTEMS.contains(&self.system) && self.name.contains(&b'\\')
     }
@@ -85,8 +87,8 @@ impl Header {
     }
 }
 
-/// Says where the headers of an entry give it different names: one reader would see one, another one
-/// the other.
+/// Says that the headers of an entry have different names: different readers would see different
+/// names.
 pub(super) fn check_names(central: &Header, local: &Header) -> Result<(), String> {
     let shown = |name: &[u8]| quoted(&String::from_utf8_lossy(name));
     if local.name != central.name {
@@ -106,8 +108,8 @@ pub(super) fn check_names(central: &Header, local: &Header) -> Result<(), String
     Ok(())
 }
 
-/// Whether a name in some old code page may be this one: letters beyond ASCII cannot be compared, or
-/// were replaced by a mark. All others must be the same.
+/// Whether a name in an old code page may be this one. Letters beyond ASCII cannot be compared, or
+/// were replaced by a mark. All others must be equal.
 fn is_same_text(old: &[u8], unicode: &[u8]) -> bool {
     let plain = |name: &[u8]| {
         let is_plain = |byte: &u8| byte.is_ascii() && !matches!(byte, b'?' | b'_');
@@ -116,8 +118,9 @@ fn is_same_text(old: &[u8], unicode: &[u8]) -> bool {
     old == unicode || (!unicode.is_ascii() && plain(old) == plain(unicode))
 }
 
-/// The first name that is there twice. A folder may be, for that changes nothing: zip keeps one of
-/// two entries of a name, and says only that there were two.
+/// The first name that occurs twice. The name of a folder may occur twice, because that changes
+/// nothing. Of two entries with one name, the crate zip keeps one, and says only that there were
+/// two.
 pub(super) fn first_duplicate(
     file: &mut (impl Read + Seek),
     directory_start: u64,
@@ -142,7 +145,7 @@ pub(super) fn first_duplicate(
     Ok(None)
 }
 
-/// Whether no header of an entry comes next.
+/// Whether the next bytes are no header of an entry.
 fn is_at_end(file: &mut (impl Read + Seek)) -> io::Result<bool> {
     let mut magic = Vec::new();
     let read = Read::by_ref(file).take(4).read_to_end(&mut magic)?;
@@ -160,7 +163,7 @@ fn read_fixed<const N: usize>(file: &mut impl Read, magic: [u8; 4]) -> io::Resul
     }
 }
 
-/// The name and, where it stands among the extra fields, the name once more.
+/// The name, and the repeated name if the extra fields have one.
 fn read_names(
     file: &mut impl Read,
     name: u16,

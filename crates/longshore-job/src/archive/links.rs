@@ -1,4 +1,4 @@
-//! Symbolic links inside an archive: each is replaced by what it points to. Pure.
+//! Symbolic links inside an archive. Each is replaced by what it points to. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -10,10 +10,10 @@ use super::{ArchiveCaps, ArchiveError, quoted};
 /// The longest target of a link on Linux (`PATH_MAX`), in bytes.
 pub(super) const MAX_TARGET_BYTES: usize = 4095;
 
-/// Links that lead to links, as many as Linux follows.
+/// How many links that lead to links are followed: as many as on Linux.
 const MAX_HOPS: usize = 40;
 
-/// What an entry is, by its path. Every folder above one is there, too.
+/// What each entry is, by path. Every folder above an entry is included.
 pub(super) type Nodes = BTreeMap<Rc<str>, Node>;
 
 /// What an entry is.
@@ -21,26 +21,26 @@ pub(super) type Nodes = BTreeMap<Rc<str>, Node>;
 pub(super) enum Node {
     /// A folder.
     Directory,
-    /// A file, and how many bytes it says it has.
+    /// A file, and how many bytes its header declares.
     File(u64),
-    /// A symbolic link, and what it says.
+    /// A symbolic link, and its target.
     Link(String),
 }
 
-/// What stands in the place of the links.
+/// What replaces the links.
 #[derive(Debug, Default)]
 pub(super) struct Replaced {
-    /// Folders beyond those that are there.
+    /// Folders that the archive itself does not have.
     pub(super) directories: BTreeSet<String>,
-    /// Where each further file goes, and the file that it is.
+    /// Where each further file goes, and which file it repeats.
     pub(super) files: Vec<LinkedFile>,
     /// Folders of packages that stay links.
     pub(super) packages: Vec<LinkedPackage>,
-    /// Links that point to nothing, and where to: on Linux they would be there, and lead nowhere.
+    /// Links that point to nothing, and their targets. On Linux they would exist and lead nowhere.
     pub(super) dangling: Vec<(String, String)>,
 }
 
-/// A file once more, in the place of a link.
+/// The file that replaces a link.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LinkedFile {
     pub(super) path: String,
@@ -52,12 +52,12 @@ pub(super) struct LinkedFile {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LinkedPackage {
     pub(super) path: String,
-    /// From the folder that the link is in.
+    /// The target as the link's own folder sees it.
     pub(super) target: String,
 }
 
 impl LinkedFile {
-    /// What it says where it stays a link.
+    /// Its text, if it stays a link.
     pub(super) fn to_own_place(&self) -> Option<String> {
         kept(&self.path, &self.to, false)
     }
@@ -66,14 +66,15 @@ impl LinkedFile {
 /// Where Node.js looks for packages.
 const NODE_MODULES: &str = "node_modules";
 
-/// Where their programs are linked.
+/// Where the links to their programs are.
 const PROGRAMS: &str = "node_modules/.bin";
 
-/// What the link `path` to the file or folder `to` says where it stays a link; none where it is replaced.
+/// The text of the link `path` to the file or folder `to`, if it stays a link; `None` if it is
+/// replaced.
 ///
-/// Package managers of Node.js link programs to their packages, pnpm each package to those that it needs, and
-/// workspaces their members. Node.js looks for packages beside the place that a link leads to: a copy would
-/// not find them.
+/// Package managers of Node.js link programs to their packages, pnpm links each package to those
+/// that it needs, and workspaces link their members. Node.js looks for packages next to the place
+/// that a link leads to, so a copy would not find them.
 pub(super) fn kept(path: &str, to: &str, is_folder: bool) -> Option<String> {
     let (folder, _) = path.rsplit_once('/')?;
     let (above, name) = folder.rsplit_once('/').unwrap_or(("", folder));
@@ -111,8 +112,8 @@ struct Replacing<'a> {
 }
 
 impl Replacing<'_> {
-    /// Puts what the link `link` points to at `at`. `within` are the folders that are being put
-    /// somewhere, one inside the other.
+    /// Puts the target of the link `link` at `at`. `within` are the folders that are being copied,
+    /// one inside the other.
     fn link(
         &mut self,
         at: &str,
@@ -147,7 +148,7 @@ impl Replacing<'_> {
         Ok(())
     }
 
-    /// Puts the last of the folders `within` at `at`, with all that is in it.
+    /// Puts the last of the folders `within` at `at`, with everything in it.
     fn directory(&mut self, at: &str, within: &mut Vec<String>) -> Result<(), ArchiveError> {
         let nodes = self.nodes;
         let root = within.last().map(|directory| format!("{directory}/")).unwrap_or_default();
@@ -189,7 +190,7 @@ impl Replacing<'_> {
         if is_too_many { Err(ArchiveError::too_many(self.caps)) } else { Ok(()) }
     }
 
-    /// The place of a copy keeps to what every name must keep to.
+    /// The place of a copy must follow the rules for every name.
     fn check(&self, at: &str) -> Result<(), ArchiveError> {
         entry_path(at, self.caps).map(drop).map_err(|problem| ArchiveError::bad(at, problem))
     }

@@ -1,8 +1,9 @@
-//! Zip archives: unpacked as if their authors wished us harm, packed for `longshore run DIR`.
+//! Zip archives. They are unpacked as if their authors wanted to harm us, and packed for `longshore
+//! run DIR`.
 //!
-//! Everything here blocks; callers use `spawn_blocking`. [`extract`] looks at every entry before it
+//! Everything here blocks; callers use `spawn_blocking`. [`extract`] checks every entry before it
 //! writes the first one (`plan`), counts the bytes that really come out, and leaves nothing behind
-//! when it fails. Not in here: where archives come from and whether theirs is the right hash
+//! when it fails. Not in here: where archives come from, and whether their hash is right
 //! (`CodeManager`).
 
 mod budget;
@@ -21,10 +22,10 @@ use std::time::Duration;
 
 pub use extract::extract;
 pub use extract::staging_of;
-pub use names::composed;
-pub use pack::{Packed, zip_directory};
+pub use names::{composed, is_plain_name};
+pub use pack::{Packed, Tree, zip_directory, zip_trees};
 
-/// Ours inside a job's directory: configuration, launcher, lease. No archive may write there.
+/// Our folder in a job's directory: configuration, launcher, lease. No archive may write there.
 pub const RESERVED_DIRECTORY: &str = ".longshore";
 
 /// Where the code leaves its result, at the root of the job's directory.
@@ -33,7 +34,7 @@ pub const RESULT_FILE: &str = "result.json";
 /// How much an archive may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArchiveCaps {
-    /// Files, those in the place of links included, and likewise folders.
+    /// Files, including those that replace links; and the same number of folders.
     pub max_entries: usize,
     /// Bytes of all files together, unpacked.
     pub max_extracted_bytes: u64,
@@ -52,13 +53,13 @@ impl ArchiveCaps {
     pub const DEFAULT_DEPTH: usize = 64;
     /// Bytes of one name, by default.
     pub const DEFAULT_NAME_BYTES: usize = 1024;
-    /// How many times its own size, by default: deflate's best is some thousand times, and code
-    /// comes to ten.
+    /// How many times its own size, by default. Deflate reaches about a thousand times, and code
+    /// about ten times.
     pub const DEFAULT_RATIO: u64 = 200;
     /// How long unpacking may take, by default.
     pub const DEFAULT_TIME: Duration = Duration::from_mins(2);
 
-    /// These two as given, the others as usual.
+    /// Limits with these two, and the defaults of the others.
     #[must_use]
     pub fn new(max_entries: usize, max_extracted_bytes: u64) -> Self {
         Self {
@@ -72,7 +73,7 @@ impl ArchiveCaps {
     }
 }
 
-/// What came out of an archive.
+/// What was unpacked from an archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extracted {
     /// Files written.
@@ -111,7 +112,7 @@ pub enum ArchiveError {
         /// The most that is allowed.
         max_bytes: u64,
     },
-    /// It is out of all proportion to what it holds.
+    /// It unpacks to too many times its own size.
     #[error(
         "the archive unpacks to more than {max_ratio} times its own size, as seen at {entry} \
          (CODE_MAX_RATIO)"
@@ -139,10 +140,10 @@ pub enum ArchiveError {
         /// What is wrong with it, as the end of a sentence.
         problem: String,
     },
-    /// This machine's disk failed us; no fault of the archive.
+    /// This machine's disk failed. The archive is not at fault.
     #[error("{action}: {source}")]
     Io {
-        /// What was tried, with the path.
+        /// What we tried, with the path.
         action: String,
         /// Why it failed.
         source: io::Error,
@@ -173,7 +174,7 @@ impl ArchiveError {
     }
 }
 
-/// A name as messages show it: on one line, and not long.
+/// A name as messages show it: short, and on one line.
 fn quoted(name: &str) -> String {
     const SHOWN_CHARS: usize = 160;
     match name.char_indices().nth(SHOWN_CHARS) {

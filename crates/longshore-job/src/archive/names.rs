@@ -1,4 +1,4 @@
-//! Names of entries: which are plain relative paths, and which a file system takes for the same.
+//! Names of entries: which names are plain relative paths, and which a file system treats as equal.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -18,8 +18,8 @@ pub(super) struct EntryPath {
     pub(super) is_directory: bool,
 }
 
-/// A name as a plain relative path. Refuses what another reader could take for another place,
-/// rather than to repair it.
+/// A name as a plain relative path. A name that another reader could place elsewhere is refused,
+/// not repaired.
 pub(super) fn entry_path(name: &str, caps: &ArchiveCaps) -> Result<Option<EntryPath>, String> {
     if name.len() > caps.max_name_bytes {
         let most = caps.max_name_bytes;
@@ -72,30 +72,43 @@ pub(super) fn entry_path(name: &str, caps: &ArchiveCaps) -> Result<Option<EntryP
     Ok(Some(EntryPath { path: parts.join("/"), is_directory }))
 }
 
-/// Whether a reader of a name would be misled by it: marks of direction, separators of lines, and
-/// the mark of byte order, which is seen nowhere.
+/// Whether a name is a plain relative path of a file, under these caps on its length and depth.
+///
+/// # Errors
+///
+/// What is wrong with it, as the end of a sentence that begins with the name.
+pub fn is_plain_name(name: &str, caps: &ArchiveCaps) -> Result<(), String> {
+    match entry_path(name, caps)? {
+        Some(entry) if entry.is_directory => Err("names a folder".to_owned()),
+        Some(entry) if entry.path == name => Ok(()),
+        _ => Err("is not a plain path".to_owned()),
+    }
+}
+
+/// Whether a character would mislead a person who reads the name: marks of direction, line
+/// separators, and the invisible byte order mark.
 fn hides_others(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// The composed form (NFC) of a text: `e` with an accent behind it becomes `é`. macOS writes names
-/// in the other form.
+/// The composed form (NFC) of a text: `e` followed by an accent becomes `é`. macOS writes names in
+/// the other form.
 #[must_use]
 pub fn composed(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// Which names a file system takes for the same.
+/// Which names a file system treats as equal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Folding {
-    /// Names that differ in the case of their letters alone.
+    /// Names that differ only in the case of their letters.
     pub(super) case: bool,
-    /// Names that differ in the form of their accents alone.
+    /// Names that differ only in the form of their accents.
     pub(super) form: bool,
 }
 
 impl Folding {
-    /// Tries it out in a directory.
+    /// Finds it out by trying in a directory.
     pub(super) fn of(directory: &Path) -> Result<Self, ArchiveError> {
         let probe = directory.join("longshore-prob\u{e9}");
         let failed = || ArchiveError::io(format!("creating {}", probe.display()));
@@ -116,8 +129,8 @@ impl Folding {
     }
 }
 
-/// Names as they are first spelled. Where the file system takes two of them for one file, one would
-/// stand in for the other. Everywhere else they are two files, as real packages have them.
+/// Names as they are first spelled. If the file system treats two of them as one file, one would
+/// replace the other. On other file systems they are two files, and real packages have such files.
 #[derive(Debug, Default)]
 pub(super) struct Spellings {
     folding: Folding,

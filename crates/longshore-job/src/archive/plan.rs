@@ -1,4 +1,4 @@
-//! What an archive would write, judged before anything is written.
+//! What an archive would write, checked before anything is written.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek};
@@ -13,7 +13,7 @@ use super::links::{self, LinkedFile, LinkedPackage, MAX_TARGET_BYTES, Node, Node
 use super::names::{EntryPath, Folding, Spellings, entry_path, parents};
 use super::{ArchiveCaps, ArchiveError, RESULT_FILE, quoted};
 
-/// The type bits of a Unix mode, and the types that are let through.
+/// The type bits of a Unix mode, and the types that are allowed.
 const TYPE_MASK: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
@@ -22,16 +22,16 @@ const SYMBOLIC_LINK: u32 = 0o120_000;
 /// The most notes on what is left out.
 const MAX_NOTES: usize = 20;
 
-/// Everything that is to be written. Paths are relative and plain, with `/` between their parts.
+/// Everything that will be written. Paths are relative and plain, with `/` between their parts.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// Every folder, named or implied, parents first.
     pub(super) directories: BTreeSet<String>,
     /// Every file, in the archive's order.
     pub(super) files: Vec<PlannedFile>,
-    /// Files that stand in the place of links, to be made after all others.
+    /// Files that replace links, made after all others.
     pub(super) linked: Vec<LinkedFile>,
-    /// Folders that stay links, to be made last.
+    /// Links to folders, made last.
     pub(super) packages: Vec<LinkedPackage>,
     /// What is left out, one sentence each.
     pub(super) notes: Vec<String>,
@@ -52,10 +52,10 @@ enum Kind {
     Link,
 }
 
-/// Judges every entry's name, type and place.
+/// Checks every entry's name, type and place.
 ///
-/// `file` is the archive's file once more, for what zip does not tell; `folding` says which names
-/// are one file where they are to be written.
+/// `file` is the archive's file again, for what the crate zip does not report. `folding` says which
+/// names are one file in the target file system.
 pub(super) fn plan<R: Read + Seek>(
     archive: &mut ZipArchive<R>,
     file: &mut (impl Read + Seek),
@@ -150,7 +150,7 @@ impl<'a> Planning<'a> {
         let path: Rc<str> = path.into();
         match (self.nodes.get(&path), &node) {
             (None, _) => self.insert(Rc::clone(&path), node)?,
-            // A folder that is named twice, or named after what is in it.
+            // A folder that is named twice, or named after an entry in it.
             (Some(Node::Directory), Node::Directory) => {}
             (Some(Node::Directory), _) => {
                 return Err(ArchiveError::bad(name, "is a file where others need a folder"));
@@ -174,7 +174,7 @@ impl<'a> Planning<'a> {
         Ok(())
     }
 
-    /// Replaces the links, once everything has its place.
+    /// Replaces the links, after every entry has its place.
     fn finish(mut self) -> Result<Plan, ArchiveError> {
         let replaced = links::replace(&self.nodes, self.caps)?;
         for (link, target) in &replaced.dangling {
@@ -199,7 +199,7 @@ impl<'a> Planning<'a> {
     }
 }
 
-/// What an entry's headers say, where they agree.
+/// What an entry's headers say, if they agree.
 fn headers<R: Read>(
     file: &mut (impl Read + Seek),
     entry: &ZipFile<'_, R>,
@@ -275,8 +275,8 @@ fn name_of<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> String {
     }
 }
 
-/// The Unix mode, type included, whatever system the entry claims to come from: a mode that some
-/// reader could honour is one that counts.
+/// The Unix mode, type included, whatever system the entry claims to come from: a mode counts if
+/// any reader could apply it.
 fn mode_of<R: Read>(entry: &ZipFile<'_, R>) -> u32 {
     entry.external_attributes() >> 16
 }

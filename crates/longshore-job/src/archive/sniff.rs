@@ -1,14 +1,14 @@
-//! What a file is that is not a zip, and what to do about it.
+//! Recognises a file that is not a zip, and says what to do about it.
 
-/// Bytes of a file's beginning that are looked at.
+/// How many bytes of a file's beginning are read.
 pub(super) const HEAD_BYTES: usize = 512;
 
-/// The mark of a tar archive, and where it stands.
+/// The mark of a tar archive, and its position.
 const TAR: (usize, &[u8]) = (257, b"ustar");
 
 const PACK_ANEW: &str = "unpack it and pack its content with 'zip -r code.zip .'";
 
-/// Beginnings of files, what they tell, and what to do.
+/// Beginnings of files, what each means, and what to do.
 const BEGINNINGS: [(&[u8], &str, &str); 20] = [
     (b"\x1f\x8b", "a gzip file, perhaps a .tar.gz", PACK_ANEW),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", PACK_ANEW),
@@ -36,7 +36,7 @@ const BEGINNINGS: [(&[u8], &str, &str); 20] = [
     (b"<error", "XML, perhaps a store's message of an error", "upload the zip itself"),
 ];
 
-/// What the file with this beginning is, and what to do, as the end of a sentence.
+/// What a file with this beginning is, and what to do, as the end of a sentence.
 pub(super) fn what_it_is(head: &[u8]) -> Option<String> {
     if head.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {
         return Some(format!("it is a tar archive: {PACK_ANEW}"));

@@ -2,7 +2,7 @@ use schemars::schema_for;
 use serde_json::json;
 
 use super::*;
-use crate::{Executable, StopRequest};
+use crate::{Executable, Runtime, StopRequest};
 
 fn said(message: &Value) -> Vec<String> {
     let schema = schema_for!(Executable).to_value();
@@ -19,8 +19,15 @@ fn said_of(field: &str, value: Value) -> String {
     said(&message).join("; ")
 }
 
+/// Every runtime, as the explanation lists them.
+fn runtimes() -> String {
+    let names = Runtime::ALL.map(|runtime| format!("{:?}", runtime.as_str()));
+    let (last, others) = names.split_last().unwrap();
+    format!("{} or {last}", others.join(", "))
+}
+
 #[test]
-fn nothing_is_said_about_a_good_message() {
+fn a_good_message_has_no_complaints() {
     assert_eq!(said(&good()), [""; 0]);
     let mut with_nulls = good();
     for field in ["run_id", "limits", "network", "restart", "timeout_seconds"] {
@@ -31,7 +38,7 @@ fn nothing_is_said_about_a_good_message() {
 
 #[test]
 fn a_wrong_type_names_the_field_what_came_and_what_is_allowed() {
-    let runtimes = "runtime: must be \"python3.11\" or \"nodejs20\", not ";
+    let runtimes = format!("runtime: must be {}, not ", runtimes());
     let kinds = "entrypoint: must be \"bot\" or \"backtest\", not ";
     let networks = "network: must be \"host\", \"bridge\" or \"none\", not ";
     let whens = "restart.when: must be \"on_failure\" or \"always\", not ";
@@ -81,12 +88,12 @@ fn a_wrong_type_names_the_field_what_came_and_what_is_allowed() {
 }
 
 #[test]
-fn every_missing_field_is_told_with_what_it_must_be() {
+fn every_missing_field_is_named_with_what_it_must_be() {
     let said = said(&json!({"id": "a", "config": {}, "is_long_running": false}));
     assert_eq!(
         said,
         [
-            "runtime: is missing, and must be \"python3.11\" or \"nodejs20\"",
+            format!("runtime: is missing, and must be {}", runtimes()).as_str(),
             "entrypoint: is missing, and must be \"bot\" or \"backtest\"",
             "entrypoint_files: is missing, and must be an object",
             "file_path: is missing, and must be a string",

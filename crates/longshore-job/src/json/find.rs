@@ -1,20 +1,20 @@
-//! Texts at places in a JSON text.
+//! Finds texts by their paths in a JSON text.
 
 use super::tokens::{JsonProblem, Kind, Token, Tokens};
 
-/// What stands at a place.
+/// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// Nothing.
     Nothing,
-    /// Something that is not a text.
+    /// A value that is not a text.
     NotText,
     /// A text.
     Text(String),
 }
 
-/// What stands at each of `pointers` (RFC 6901). Where an object has a name twice, the last one
-/// counts, as it does for most programs. Reads the text once, however many places there are.
+/// The value at each of `pointers` (RFC 6901). If an object has a name twice, the last one counts,
+/// as for most programs. Reads the text once, however many pointers there are.
 ///
 /// # Errors
 ///
@@ -77,7 +77,7 @@ impl<'p> Search<'p> {
         }
     }
 
-    /// Notes a value; gives the paths that lead through it.
+    /// Notes a value. Returns the paths that lead through it.
     fn value(&mut self, what: &Found) -> Vec<usize> {
         let depth = self.levels.len();
         let on = self.at_value();

@@ -1,7 +1,7 @@
 //! JSON as text: every digit and the order of keys stay as they were written.
 //!
-//! A parser that makes numbers of 64 bits and sorted maps changes what it reads. What a publisher
-//! hands to a program, and what a program gives back, is not ours to change.
+//! A parser that makes 64-bit numbers and sorted maps changes what it reads. But Longshore must not
+//! change what a publisher passes to a program, nor what a program returns.
 
 mod find;
 mod text;
@@ -13,18 +13,19 @@ pub use text::{JsonText, object};
 pub use tokens::{JsonProblem, Kind, Token, Tokens};
 pub use writer::Writer;
 
-/// The deepest lists and objects that are read at all. Many JSON parsers stop at 128, and so do ours.
+/// How deep lists and objects may be nested. Many JSON parsers stop at 128, and so do ours.
 pub const MAX_DEPTH: usize = 127;
 
-/// The deepest lists and objects of a JSON text within a message, an event or a record, where it
-/// lies some levels deeper: whoever reads at most [`MAX_DEPTH`] levels can read it there.
+/// How deep lists and objects of a JSON text may be nested within a message, an event or a record.
+/// The text is some levels deeper there, and a reader that stops at [`MAX_DEPTH`] levels can still
+/// read it.
 pub const MAX_EMBEDDED_DEPTH: usize = 100;
 
 /// The longest number within a message, an event or a record, in characters: Python refuses to
 /// read an integer of more than 4,300 digits, and with it the whole text.
 pub const MAX_EMBEDDED_NUMBER: usize = 4300;
 
-/// Why a number cannot stand in a message or an event: its readers would refuse it, or read
+/// Why a number is not allowed in a message or an event: its readers would refuse it, or read
 /// infinity. An integer of any size up to the bound is fine.
 #[must_use]
 pub fn number_problem(number: &str) -> Option<&'static str> {

@@ -13,8 +13,8 @@ use super::writer::Writer;
 use super::{MAX_EMBEDDED_DEPTH, number_problem};
 
 /// A JSON value that goes through messages, records and events as it was written: digit for digit,
-/// its keys in their order. Only the spaces between its tokens are gone, and a character that needs
-/// no escape has none. Debugging shows its size alone, for secrets may be in it.
+/// with its keys in their order. Only spaces between tokens and needless escapes are removed. Debug
+/// output shows only its size, because it may contain secrets.
 #[derive(Clone)]
 pub struct JsonText(Box<RawValue>);
 
@@ -46,14 +46,14 @@ impl JsonText {
         self.0.get()
     }
 
-    /// What stands at each of `pointers`.
+    /// The value at each of `pointers`.
     #[must_use]
     pub fn find(&self, pointers: &[impl AsRef<str>]) -> Vec<Found> {
         find_texts(self.as_str().as_bytes(), pointers, MAX_EMBEDDED_DEPTH)
             .unwrap_or_else(|_| vec![Found::Nothing; pointers.len()])
     }
 
-    /// The names of its fields, where it is an object.
+    /// The names of its fields, if it is an object.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         let mut tokens = Tokens::new(self.as_str().as_bytes(), MAX_EMBEDDED_DEPTH);
@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for JsonText {
 ///
 /// # Errors
 ///
-/// It is something else, or [`JsonText::read`] refuses it.
+/// It is no object, or [`JsonText::read`] refuses it.
 pub fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JsonText, D::Error> {
     let raw = Box::<RawValue>::deserialize(deserializer)?;
     let found = match raw.get().bytes().next() {

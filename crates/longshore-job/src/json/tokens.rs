@@ -11,10 +11,10 @@ pub enum JsonProblem {
     /// It is not JSON: what is wrong, and where.
     #[error("is not valid JSON: {0}")]
     Syntax(String),
-    /// Its lists and objects lie too deep.
+    /// Its lists and objects are nested too deeply.
     #[error("is nested more than {0} levels deep")]
     TooDeep(usize),
-    /// It holds a number that its readers could not take.
+    /// It has a number that readers could not read.
     #[error("{0}")]
     Number(&'static str),
 }
@@ -37,7 +37,7 @@ pub enum Kind {
     Object,
 }
 
-/// One token, its escapes undone.
+/// One token, without escapes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token<'a> {
     /// A list or an object begins.
@@ -58,7 +58,7 @@ pub enum Token<'a> {
 pub struct Tokens<'a> {
     parser: LowLevelJsonParser,
     text: &'a [u8],
-    /// Where the last token lies, with what separates it from the one before.
+    /// The position of the last token, with what separates it from the one before.
     place: Range<usize>,
     depth: usize,
     max_depth: usize,
@@ -71,7 +71,7 @@ impl<'a> Tokens<'a> {
         Self { parser: LowLevelJsonParser::new(), text, place: 0..0, depth: 0, max_depth }
     }
 
-    /// The next token; `None` at the end of a whole text. After a problem nothing is to be read.
+    /// The next token; `None` at the end of a complete text. Do not read on after a problem.
     pub fn read(&mut self) -> Result<Option<Token<'a>>, JsonProblem> {
         Ok(Some(match self.event()? {
             JsonEvent::String(text) => Token::Text(text),
@@ -94,7 +94,7 @@ impl<'a> Tokens<'a> {
         self.depth
     }
 
-    /// Where the last token lies in the text, with what separates it from the one before.
+    /// The position of the last token in the text, with what separates it from the one before.
     #[must_use]
     pub fn place(&self) -> Range<usize> {
         self.place.clone()

@@ -6,7 +6,7 @@ use super::tokens::{Kind, Token};
 #[derive(Debug, Default)]
 pub struct Writer {
     out: Vec<u8>,
-    /// Whether a value stands before, in the same list or object.
+    /// Whether the same list or object already has a value.
     follows: bool,
     /// For people: how many lists and objects are open.
     indent: Option<usize>,
@@ -57,7 +57,7 @@ impl Writer {
         self.out
     }
 
-    /// What stands between the token before and this one.
+    /// What goes between the previous token and this one.
     fn space(&mut self, token: &Token<'_>) {
         let is_close = matches!(token, Token::Close(_));
         if self.follows && !is_close {

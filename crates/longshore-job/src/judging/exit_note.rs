@@ -1,47 +1,78 @@
-//! The note that the entry script of a container leaves: that it began, what the kernel counted in the
-//! end, and whether the lease ran out. The engine tells what was used only while a container runs, at the price of a request
-//! or two a second, and not every engine tells of a child that ran out of memory.
+//! The note that the helper in a container leaves: that it began, what the kernel counted at
+//! the end, and whether the lease ran out. The engine reports resource use only while a container
+//! runs, which costs a request or two a second, and not every engine reports a child process that
+//! ran out of memory.
 //!
-//! The script and the code are one user, so the code can write the note anew. Nothing in it is believed
-//! where it would decide about more than the run itself: that the script began is seen from the file's own
-//! time stamp, which the kernel keeps, and whether the lease ran out is checked against what the worker
-//! granted (`lease::LeaseWatch`).
+//! The helper and the code run as one user, so the code can overwrite the note. So the note alone
+//! decides only about the run itself. The file's time stamp, which the kernel keeps, shows that the
+//! helper began. A note that the lease ran out is checked against what the worker granted
+//! (`lease::LeaseWatch`).
 
 use std::time::Duration;
 
 use crate::{Limits, ResourceUse};
 
-/// Where the note lies in the job's directory. The code can write anything there: what cannot be
-/// read as a note is none, and no note makes of a failure more than another kind of failure.
+/// The note's path in the job's directory. The code can write anything there. A file that cannot be
+/// read as a note counts as no note, and a note can turn a failure only into another kind of
+/// failure.
 pub const EXIT_NOTE: &str = ".longshore/exit-note";
 
-/// The line that the entry script writes as soon as it runs.
+/// The line that the helper writes as soon as it runs.
 pub const BEGUN: &str = "begun";
 
-/// The line that the entry script writes when the lease has run out.
+/// The line that the helper writes when the lease has run out.
 pub const LEASE_EXPIRED: &str = "lease expired";
 
-/// What a container that has ended said of itself.
+/// The line that the helper writes when somebody asks the program to end.
+pub const TERMINATED: &str = "terminated";
+
+/// What the line of a launcher begins with, before the sentence of the error that ended the program.
+pub const SAID: &str = "said ";
+
+/// The line that the helper writes last, once the program has ended.
+pub const ENDED: &str = "ended";
+
+/// What an ended container said about itself.
+#[allow(clippy::struct_excessive_bools, reason = "each is a line of the note")]
 #[derive(Debug, Default, PartialEq)]
 pub struct ExitNote {
-    /// Whether its entry script ran.
+    /// Whether its helper ran.
     pub begun: bool,
-    /// What it used. `None` where it could not say, as after SIGKILL.
+    /// What it used. `None` if it could not say, for example after SIGKILL.
     pub used: Option<ResourceUse>,
     /// Whether the kernel killed something in it for lack of memory.
     pub oom_killed: bool,
-    /// Whether it ended itself, for its lease had run out.
+    /// Whether the helper was asked to end: by the worker, or by somebody else.
+    pub terminated: bool,
+    /// Whether the helper saw the program's end. It did not where it was killed itself.
+    pub ended: bool,
+    /// Whether its own memory is known to have been short.
+    pub was_short: bool,
+    /// Whether it ended itself because its lease had run out.
     pub lease_expired: bool,
+    /// The sentence of the error that ended the program: the last one, if there are several.
+    pub said: Option<String>,
 }
 
-/// More processors than any host has, where a job has no limit of its own.
+/// More processors than any host has, for jobs without a limit of their own.
 const MOST_CPUS: f64 = 4096.0;
 
-/// How much longer than the engine says a container may have used processors: its own start counts.
+/// How much longer than the engine's figure a container may have used processors, because its own
+/// start counts.
 const CPU_MARGIN: Duration = Duration::from_secs(2);
 
 impl ExitNote {
-    /// What was used, without figures that no container with these limits can reach: the code wrote them.
+    /// Whether the kernel killed something in it although its own memory was never short: that of its host was.
+    /// Some kernels count neither; then its own memory was.
+    #[must_use]
+    pub fn is_of_host_memory(&self, limits: &Limits) -> bool {
+        let nearly_all = limits.memory_mb.saturating_mul(1 << 20) / 10 * 9;
+        let peak = self.used.as_ref().and_then(|used| used.peak_memory_bytes);
+        self.oom_killed && !self.was_short && peak.is_some_and(|peak| peak < nearly_all)
+    }
+
+    /// What was used, without figures that no container with these limits can reach. The code must
+    /// have written those.
     #[must_use]
     pub fn used_within(&self, limits: &Limits, ran: Duration) -> Option<ResourceUse> {
         let most_seconds = limits.cpus.unwrap_or(MOST_CPUS) * (ran + CPU_MARGIN).as_secs_f64();
@@ -56,7 +87,7 @@ impl ExitNote {
     }
 }
 
-/// Reads a note: one line a figure, the file of the control group that it stands in and a line of it.
+/// Reads a note: one line for each figure, with the control group's file and a line of that file.
 #[must_use]
 pub fn parse(note: &str) -> ExitNote {
     let figure = |file: &str| note.lines().find_map(|line| line.strip_prefix(file)?.parse().ok());
@@ -67,11 +98,20 @@ pub fn parse(note: &str) -> ExitNote {
         peak_memory_bytes: figure("memory.peak ")
             .or_else(|| figure("memory/memory.max_usage_in_bytes ")),
     };
+    let oom_killed = figure("oom_kill ").is_some_and(|kills| kills > 0);
     ExitNote {
         used: (used != ResourceUse::default()).then_some(used),
-        oom_killed: figure("oom_kill ").is_some_and(|kills| kills > 0),
+        oom_killed,
+        terminated: note.lines().any(|line| line == TERMINATED),
+        ended: note.lines().any(|line| line == ENDED),
+        was_short: figure("oom ").is_some_and(|times| times > 0),
         begun: note.lines().any(|line| line == BEGUN),
         lease_expired: note.lines().any(|line| line == LEASE_EXPIRED),
+        said: note
+            .lines()
+            .filter_map(|line| line.strip_prefix(SAID))
+            .next_back()
+            .map(str::to_owned),
     }
 }
 
@@ -102,7 +142,24 @@ mod tests {
     fn a_kill_for_memory_and_a_lease_that_ran_out_are_read() {
         assert!(parse("oom_kill 2\n").oom_killed);
         assert!(!parse("oom_kill 0\n").oom_killed);
+        // Its own memory was short, or that of its host.
+        let limits = Limits { memory_mb: 64, cpu_shares: 512, cpus: None, pids: 8 };
+        for (note, of_host) in [
+            ("oom 1\noom_kill 1\nmemory.peak 1000000\n", false),
+            ("oom 0\noom_kill 1\nmemory.peak 1000000\n", true),
+            ("oom 0\noom_kill 0\nmemory.peak 1000000\n", false),
+            ("oom_kill 1\nmemory/memory.max_usage_in_bytes 1000000\n", true),
+            ("oom_kill 1\nmemory/memory.max_usage_in_bytes 67108864\n", false),
+            ("oom_kill 1\n", false),
+        ] {
+            assert_eq!(parse(note).is_of_host_memory(&limits), of_host, "{note:?}");
+        }
+        let note = parse("begun\nterminated\nmemory.peak 5\nended\n");
+        assert!(note.terminated && note.ended);
+        let note = parse("begun\nsaid A: 1\nsaid B: ended\nended\n");
+        assert_eq!(note.said.as_deref(), Some("B: ended"));
         let note = parse("begun\nlease expired\nmemory.peak 5\n");
+        assert!(!note.terminated && !note.ended);
         assert!(note.begun && note.lease_expired && !note.oom_killed);
     }
 

@@ -3,10 +3,12 @@
 pub mod exit_note;
 pub mod result_text;
 mod status;
+pub mod swept;
 
+use exit_note::ExitNote;
 pub use status::{ContainerState, ContainerStatus};
 
-use crate::Verdict;
+use crate::{Limits, Verdict};
 
 /// What made a container end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +19,12 @@ pub enum EndCause {
     TimedOut(u64),
     /// Somebody asked for it, perhaps saying why.
     StopRequested(Option<String>),
-    /// It ended itself, for it had not heard of its worker for too long.
+    /// It ended itself, because it had not heard from its worker for too long.
     LeaseExpired,
     /// Its engine or its host ended it.
     EngineLost,
+    /// Somebody who is not its worker ended its container, or its host was short of memory.
+    EndedFromOutside,
 }
 
 /// What became of the run's result.json.
@@ -28,6 +32,8 @@ pub enum EndCause {
 pub enum ResultFile {
     /// None is expected of a long-running job.
     NotExpected,
+    /// None is expected, and this is the sentence of the error that ended it.
+    NotExpectedBut(String),
     /// The code wrote none.
     Absent,
     /// There is one, but it cannot be used: why.
@@ -36,7 +42,7 @@ pub enum ResultFile {
     Valid(Said),
 }
 
-/// What a verdict needs of a result: texts of the object that it is.
+/// The texts of a result object that a verdict needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Said {
     /// Its field `status`.
@@ -45,16 +51,16 @@ pub struct Said {
     pub message: Option<String>,
 }
 
-/// Everything that a verdict rests on.
+/// Everything that a verdict depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ending {
     /// What made it end.
     pub cause: EndCause,
-    /// The exit code, where the engine knew it.
+    /// The exit code, if the engine knew it.
     pub exit_code: Option<i64>,
     /// Whether the kernel killed something in it for lack of memory.
     pub oom_killed: bool,
-    /// Whether an interpreter ended itself, for its own heap was full.
+    /// Whether an interpreter ended itself because its own heap was full.
     pub heap_was_full: bool,
     /// The memory it was allowed, in MiB.
     pub memory_mb: u64,
@@ -79,12 +85,12 @@ impl Judgement {
     }
 }
 
-/// The exit codes that containers have which their engine or their host ended.
+/// The exit codes of containers that their engine or their host ended.
 const ENDED_FROM_OUTSIDE: [i64; 3] = [137, 143, 255];
 
-/// Whether a container that nobody asked to end was ended by its engine: one that went away
-/// meanwhile, or that it ended in `unseen`, while no worker was there to watch. An end with exit
-/// code 0 is the code's own where the code ends by itself.
+/// Whether the engine ended a container that nobody asked to stop: the engine went away while the
+/// worker waited, or ended the container while no worker watched (`unseen`). Exit code 0 is the
+/// code's own end, if the code is of a kind that ends by itself.
 #[must_use]
 pub fn is_lost_with_engine(status: &ContainerStatus, long_running: bool, unseen: bool) -> bool {
     if status.oom_killed {
@@ -97,8 +103,26 @@ pub fn is_lost_with_engine(status: &ContainerStatus, long_running: bool, unseen:
     unseen && from_outside
 }
 
-/// Whether it ended as it does where the engine's init finds no program to start: the image is at
-/// fault then, unless that program says that it began.
+/// Whether somebody other than the code and its worker ended a container that nobody asked to end, by what its
+/// helper noted. The code shares its user with the helper and can forge that: a bot that does is only started
+/// again, after growing pauses, and a terminating run spends its attempts.
+#[must_use]
+pub fn is_ended_from_outside(
+    note: &ExitNote,
+    status: &ContainerStatus,
+    limits: &Limits,
+    long_running: bool,
+) -> bool {
+    let was_killed = status.exit_code.is_none_or(|code| ENDED_FROM_OUTSIDE.contains(&code));
+    let without_a_word = note.begun && !note.ended;
+    (note.is_of_host_memory(limits) && was_killed)
+        || (note.terminated && (was_killed || long_running))
+        // A terminating run may have killed its helper, and would do so again.
+        || (without_a_word && was_killed && long_running && !status.oom_killed)
+}
+
+/// Whether it ended as if the engine's init had found no program to start. Then the image is at
+/// fault, unless that program says that it began.
 #[must_use]
 pub fn is_not_started(status: &ContainerStatus) -> bool {
     matches!(status.exit_code, Some(126 | 127))
@@ -107,8 +131,8 @@ pub fn is_not_started(status: &ContainerStatus) -> bool {
 /// The exit codes of a process that ended itself by SIGILL, SIGTRAP or SIGABRT, as V8 does.
 const ABORTED: std::ops::RangeInclusive<i64> = 132..=134;
 
-/// Whether the end of an output says that the heap of JavaScript was full. Code can say so, too: it
-/// makes of its failure another kind of failure.
+/// Whether the end of an output says that the heap of JavaScript was full. Code can print this,
+/// too, but it only turns its failure into another kind of failure.
 #[must_use]
 pub fn says_heap_was_full(output: &str) -> bool {
     output.contains("FATAL ERROR: ")
@@ -140,6 +164,10 @@ pub fn judge(ending: &Ending) -> Judgement {
             let message = "ended with its container engine or its host";
             return Judgement::new(Verdict::Lost, message);
         }
+        EndCause::EndedFromOutside => {
+            let message = "was ended from outside: its container was stopped or killed, or its host was short of memory";
+            return Judgement::new(Verdict::Lost, message);
+        }
         EndCause::Itself => {}
     }
     match ending.exit_code {
@@ -168,7 +196,9 @@ pub fn judge(ending: &Ending) -> Judgement {
 
 fn judge_clean_exit(result: &ResultFile) -> Judgement {
     match result {
-        ResultFile::NotExpected => Judgement::new(Verdict::Succeeded, "ended by itself"),
+        ResultFile::NotExpected | ResultFile::NotExpectedBut(_) => {
+            Judgement::new(Verdict::Succeeded, "ended by itself")
+        }
         ResultFile::Valid(said) => {
             let said = said.message.as_deref();
             Judgement::new(Verdict::Succeeded, said.map_or_else(|| "succeeded".to_owned(), clip))
@@ -185,6 +215,7 @@ fn judge_failure(code: i64, result: &ResultFile) -> Judgement {
         ResultFile::Valid(said) if said.status.as_deref() == Some("error") => {
             said.message.as_deref()
         }
+        ResultFile::NotExpectedBut(said) => Some(said.as_str()),
         _ => None,
     };
     let message = match (said, signal_of(code)) {
@@ -195,13 +226,13 @@ fn judge_failure(code: i64, result: &ResultFile) -> Judgement {
     Judgement::new(Verdict::Failed, message)
 }
 
-/// The signal that a shell's exit code above 128 stands for.
+/// The signal that a shell's exit code above 128 means.
 fn signal_of(code: i64) -> Option<&'static str> {
     let number = i32::try_from(code - 128).ok().filter(|number| *number > 0)?;
     nix::sys::signal::Signal::try_from(number).ok().map(nix::sys::signal::Signal::as_str)
 }
 
-/// Messages are sentences: what the code says is kept to this many characters.
+/// Messages are sentences, so the code's own text is cut to this many characters.
 const MAX_SAID_CHARS: usize = 1000;
 
 fn clip(text: &str) -> String {
@@ -238,7 +269,7 @@ mod tests {
 
     /// compat.md 11: an exception, `sys.exit(3)` and SIGTERM all ended as success.
     #[test]
-    fn compat_11_ends_are_told_apart() {
+    fn compat_11_ends_are_distinguished() {
         let plain = ResultFile::Valid(Said::default());
         let unusable = ResultFile::Unusable("result.json is not valid JSON".to_owned());
         let terminated = valid("terminated", "by signal");
@@ -249,6 +280,16 @@ mod tests {
             (ending(0, unusable), Verdict::Failed, "result.json is not valid"),
             (ending(1, error("ValueError: x")), Verdict::Failed, "failed with exit code 1: Val"),
             (ending(3, ResultFile::Absent), Verdict::Failed, "failed with exit code 3"),
+            (
+                ending(1, ResultFile::NotExpectedBut("ValueError: x".to_owned())),
+                Verdict::Failed,
+                "failed with exit code 1: ValueError: x",
+            ),
+            (
+                ending(0, ResultFile::NotExpectedBut("ValueError: x".to_owned())),
+                Verdict::Succeeded,
+                "ended by itself",
+            ),
             (ending(143, terminated), Verdict::Failed, "killed by SIGTERM (exit code 143)"),
             (ending(137, ResultFile::Absent), Verdict::Failed, "killed by SIGKILL (exit code 137)"),
             (ending(255, ResultFile::Absent), Verdict::Failed, "failed with exit code 255"),
@@ -257,6 +298,48 @@ mod tests {
             let judged = judge(&ending);
             assert_eq!(judged.verdict, verdict, "{ending:?}");
             assert!(judged.message.starts_with(message), "{}", judged.message);
+        }
+    }
+
+    #[test]
+    fn who_ended_a_container_is_told_by_what_its_helper_noted() {
+        let status = |exit_code: i64| ContainerStatus {
+            id: "c".to_owned(),
+            state: ContainerState::Exited,
+            exit_code: Some(exit_code),
+            oom_killed: false,
+            error: None,
+            created_at: None,
+            started_at: None,
+            finished_at: None,
+            healthy: None,
+            labels: std::collections::BTreeMap::new(),
+            engine_was_away: false,
+        };
+        let own = "begun\nended\n";
+        let stopped = "begun\nterminated\nended\n";
+        let host = "begun\nmemory.peak 1000\noom 0\noom_kill 1\nended\n";
+        let limits = Limits { memory_mb: 64, cpu_shares: 512, cpus: None, pids: 8 };
+        for (note, code, bot, terminating) in [
+            // The code's own signals and exits.
+            (own, 137, false, false),
+            (own, 143, false, false),
+            (own, 1, false, false),
+            ("begun\noom 3\noom_kill 1\nended\n", 137, false, false),
+            // `docker stop`, obeyed or not.
+            (stopped, 143, true, true),
+            (stopped, 0, true, false),
+            ("begun\nterminated\n", 137, true, true),
+            // `docker kill`, or the whole group killed.
+            ("begun\n", 137, true, false),
+            // The host's memory.
+            (host, 137, true, true),
+            (host, 1, false, false),
+        ] {
+            let note = exit_note::parse(note);
+            let told =
+                |long_running| is_ended_from_outside(&note, &status(code), &limits, long_running);
+            assert_eq!((told(true), told(false)), (bot, terminating), "{note:?} {code}");
         }
     }
 

@@ -9,31 +9,34 @@ use crate::JsonText;
 use crate::json::{JsonProblem, MAX_DEPTH, Token, Tokens, Writer};
 use crate::mask::{MASKED, Mask};
 
-/// A result over this size travels by its key alone, in bytes.
+/// A result over this size, in bytes, is not in the event, only its key.
 pub const MAX_INLINE_RESULT_BYTES: usize = 256 * 1024;
 
-/// Bytes that are kept of a text that a verdict may need.
+/// How many bytes are kept of a text that a verdict may need.
 const MAX_SAID_BYTES: usize = 8 * 1024;
 
-/// How often what spells a secret is looked for once more: what stands in for it may spell another.
+/// How often a masked text is searched again, because the mask and its neighbours may spell another
+/// secret.
 const MAX_PASSES: usize = 3;
 
-/// The mark at the beginning of a UTF-8 file, as some programs write it. It is no part of JSON.
+/// The byte order mark that some programs write at the beginning of a UTF-8 file. It is not part of
+/// JSON.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A result without the run's secrets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResultText {
-    /// The text: as the code wrote it where there are no secrets in it.
+    /// The text. If it has no secrets, it is as the code wrote it.
     pub bytes: Bytes,
-    /// What the verdict rests on.
+    /// What the verdict depends on.
     pub said: Said,
-    /// The value for the event, where it fits.
+    /// The value for the event, if it fits.
     pub inline: Option<JsonText>,
 }
 
-/// Reads a result, strict JSON and nothing after it, and masks what must not be seen: in every text
-/// and key, however their characters are escaped, in numbers, and where several values spell it.
+/// Reads a result, which must be strict JSON with nothing after it, and masks secrets: in every
+/// text and key, however their characters are escaped, in numbers, and in several values that
+/// together spell a secret.
 ///
 /// # Errors
 ///
@@ -46,7 +49,8 @@ pub fn read_result(bytes: &Bytes, mask: &Mask) -> Result<ResultText, JsonProblem
         None => bytes,
     };
     let inline = inline(&bytes);
-    // In the event there are no spaces between values: these may spell what they did not before.
+    // In the event there are no spaces between values, so values may spell a secret that they did
+    // not spell before.
     if let Some(text) = &inline
         && !mask.spelled_in(text.as_str().as_bytes()).is_empty()
         && let Some(masked) = without_secrets(text.as_str().as_bytes(), mask)?
@@ -57,15 +61,15 @@ pub fn read_result(bytes: &Bytes, mask: &Mask) -> Result<ResultText, JsonProblem
     Ok(ResultText { said: said(&bytes)?, inline, bytes })
 }
 
-/// A result as an event carries it. What is large, too deep, or has a number that not every reader
-/// takes, travels by its key alone.
+/// A result for an event. `None` if it is large, nested too deeply, or has a number that not every
+/// reader accepts: then the event has only its key.
 fn inline(text: &[u8]) -> Option<JsonText> {
     let fits = |text: &JsonText| text.as_str().len() <= MAX_INLINE_RESULT_BYTES;
     let is_small = text.len() <= MAX_INLINE_RESULT_BYTES;
     if is_small { JsonText::read(text).ok().filter(fits) } else { None }
 }
 
-/// What a verdict needs of a result: two texts of the object that it is, the last one of each name.
+/// The two texts of a result object that a verdict needs, the last one of each name.
 fn said(text: &[u8]) -> Result<Said, JsonProblem> {
     let mut said = Said::default();
     let mut tokens = Tokens::new(text, MAX_DEPTH);
@@ -91,7 +95,7 @@ fn said(text: &[u8]) -> Result<Said, JsonProblem> {
     Ok(said)
 }
 
-/// The text without secrets, where there are any in it.
+/// The text without secrets, if it has any.
 fn without_secrets(text: &[u8], mask: &Mask) -> Result<Option<Vec<u8>>, JsonProblem> {
     if mask.is_empty() || !has_secret(text, mask)? {
         return Ok(None);
@@ -117,14 +121,14 @@ fn without_secrets(text: &[u8], mask: &Mask) -> Result<Option<Vec<u8>>, JsonProb
 fn has_secret(text: &[u8], mask: &Mask) -> Result<bool, JsonProblem> {
     let mut tokens = Tokens::new(text, MAX_DEPTH);
     let mut found = !mask.spelled_in(text).is_empty();
-    // To its end, for what is not JSON is refused first.
+    // Read to its end, because a text that is not JSON is refused first.
     while let Some(token) = tokens.read()? {
         found = found || masked(&token, mask).is_some();
     }
     Ok(found)
 }
 
-/// The text with each token replaced for which there is another.
+/// The text with some of its tokens replaced.
 fn rewrite(
     text: &[u8],
     replace: impl Fn(&Token<'_>, Range<usize>) -> Option<Token<'static>>,
@@ -136,7 +140,7 @@ fn rewrite(
     Ok(writer.into_bytes())
 }
 
-/// A token without the secret that is in it.
+/// A token without its secret.
 fn masked(token: &Token<'_>, mask: &Mask) -> Option<Token<'static>> {
     let shown = |text: &str| {
         let is_hidden = mask.is_in(text.as_bytes());
@@ -150,7 +154,7 @@ fn masked(token: &Token<'_>, mask: &Mask) -> Option<Token<'static>> {
     }
 }
 
-/// What stands in for a token as a whole.
+/// What replaces a whole token.
 fn hidden(token: &Token<'_>) -> Option<Token<'static>> {
     match token {
         Token::Key(_) => Some(Token::Key(MASKED.into())),
@@ -159,7 +163,7 @@ fn hidden(token: &Token<'_>) -> Option<Token<'static>> {
     }
 }
 
-/// Whether one of `places`, which are in order, has a part in `place`.
+/// Whether one of `places`, which are in order, overlaps `place`.
 fn touches(places: &[Range<usize>], place: &Range<usize>) -> bool {
     let next = places.partition_point(|one| one.end <= place.start);
     places.get(next).is_some_and(|one| one.start < place.end)
@@ -176,7 +180,7 @@ mod tests {
         read_result(&Bytes::from(text.to_owned()), &Mask::new(secrets.iter().copied()))
     }
 
-    /// What is stored of a result, small or made large by what stands beside it.
+    /// What is stored of a result, small or large.
     fn stored(text: &str, secrets: &[&str]) -> String {
         let small = String::from_utf8(read(text, secrets).unwrap().bytes.to_vec()).unwrap();
         let large = format!("[{text},\"{}\"]", "x".repeat(MAX_INLINE_RESULT_BYTES));

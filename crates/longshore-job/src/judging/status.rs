@@ -1,4 +1,4 @@
-//! What an engine says about a container, in our own words.
+//! What an engine says about a container, in our terms.
 
 use std::collections::BTreeMap;
 
@@ -36,10 +36,12 @@ pub struct ContainerStatus {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// `Some(false)` while its health check fails; `None` without one, and before it has spoken.
+    /// `Some(false)` while its health check fails; `None` without a health check, and before its
+    /// first answer.
     pub healthy: Option<bool>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Whether the engine was away while it was waited for, so that its end may be the engine's.
+    /// Whether the engine was away while the worker waited, so that the engine may have ended the
+    /// container.
     pub engine_was_away: bool,
 }

@@ -14,15 +14,16 @@ pub use self::shared::Masks;
 use self::texts::{Texts, open_end};
 use self::view::{MAX_LAYERS, View, may_be_escaped};
 
-/// What stands in a log where a secret was written.
+/// What a log shows in place of a secret.
 pub const MASKED: &str = "[masked]";
 
-/// A longer text is looked at in parts, in bytes: with its escapes undone it takes several times
-/// as much. Longer than the longest secret with every character escaped in each layer.
+/// A longer text is searched in parts of this many bytes, because without its escapes it takes
+/// several times as much. A part is longer than the longest secret with every character escaped in
+/// each layer.
 const MAX_PART_BYTES: usize = 256 << 10;
 
-/// What must not be seen anywhere. It finds a secret as it is, and however its characters are
-/// escaped: as in JSON, in an address, in HTML, or as languages write texts.
+/// The secrets that nobody may see. It finds a secret as it is, and with its characters escaped: as
+/// in JSON, in a URL, in HTML, or as languages write texts.
 #[derive(Clone, Default)]
 pub struct Mask(Option<Arc<Patterns>>);
 
@@ -47,19 +48,19 @@ impl Patterns {
         }
         let finder = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
-            // By itself it would take a kilobyte and more for each byte of a secret.
+            // By default it would take a kilobyte and more for each byte of a secret.
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&texts.all);
         // It fails only for more text than a message can carry.
         finder.ok().map(|finder| Self { finder, texts })
     }
 
-    /// Where secrets stand in `text` as they are.
+    /// Where secrets are in `text`, without escapes.
     fn spelled(&self, text: &[u8]) -> Vec<Range<usize>> {
         self.finder.find_iter(text).map(|found| found.range()).collect()
     }
 
-    /// The text with one layer of escapes undone, with two, and so on.
+    /// The text without one layer of escapes, without two, and so on.
     fn views(&self, text: &[u8]) -> Vec<View> {
         let has_spaces = self.texts.has_spaces;
         let mut views: Vec<View> = Vec::new();
@@ -76,7 +77,7 @@ impl Patterns {
         views
     }
 
-    /// Where secrets stand in a part of a text, in order, no two over each other.
+    /// Where secrets are in a part of a text, in order, without overlaps.
     fn places(&self, part: &[u8], views: &[View]) -> Vec<Range<usize>> {
         let mut places = self.spelled(part);
         for view in views.iter().filter(|view| view.is_changed) {
@@ -102,13 +103,13 @@ impl Patterns {
         if may_be_escaped(part, has_spaces) {
             end = end.min(self.safe_in(View::of(part, has_spaces), MAX_LAYERS - 1));
         }
-        // Never within a secret that is there as a whole.
+        // Never within a complete secret.
         let within = places.iter().find(|place| place.start < end && end < place.end);
         within.map_or(end, |place| place.end)
     }
 
-    /// How much of a text may be shown, by how it looks in this and further layers. The part of an
-    /// escape at its end may become one, or stay as it is: both ways are looked at.
+    /// How much of a text may be shown, seen in this and further layers. The beginning of an escape
+    /// at its end may become an escape or stay text: both are checked.
     fn safe_in(&self, view: View, layers: usize) -> usize {
         let mut end = view.place(view.bytes.len() - open_end(&self.texts.all, &view.bytes));
         if layers > 0 && view.is_changed {
@@ -120,7 +121,7 @@ impl Patterns {
         }
     }
 
-    /// Where secrets stand in a text of any length.
+    /// Where secrets are in a text of any length.
     fn all_places(&self, text: &[u8]) -> Vec<Range<usize>> {
         if !may_be_escaped(text, self.texts.has_spaces) {
             return self.spelled(text);
@@ -132,7 +133,7 @@ impl Patterns {
             let views = self.views(part);
             let places = self.places(part, &views);
             let end = if is_last { part.len() } else { self.safe_end(part, &places) };
-            // A secret as long as a part is not waited for.
+            // A secret as long as a part does not delay the output.
             let end = if end == 0 { part.len() } else { end };
             let shown = places.into_iter().filter(|place| place.end <= end);
             all.extend(shown.map(|place| from + place.start..from + place.end));
@@ -157,21 +158,21 @@ impl Mask {
         self.0.is_none()
     }
 
-    /// Whether a secret stands in `text`, in whatever form.
+    /// Whether `text` has a secret, in any form.
     #[must_use]
     pub fn is_in(&self, text: &[u8]) -> bool {
         self.0.as_ref().is_some_and(|patterns| !patterns.all_places(text).is_empty())
     }
 
-    /// Where secrets stand in `text` as they are, byte for byte; not where we have masked one.
+    /// Where secrets are in `text`, byte for byte; not inside a mask.
     #[must_use]
     pub fn spelled_in(&self, text: &[u8]) -> Vec<Range<usize>> {
         let found = self.0.as_ref().map(|patterns| patterns.spelled(text)).unwrap_or_default();
         found.into_iter().filter(|place| !is_within_mark(text, place)).collect()
     }
 
-    /// Whether a number is a secret, or has one in it: also one that was written as a text, and
-    /// that somebody has read as a number and written again.
+    /// Whether a number is a secret or contains one. This includes a secret that was a text, and
+    /// that a program has read as a number and written again.
     #[must_use]
     pub fn is_in_number(&self, digits: &str) -> bool {
         self.0.as_ref().is_some_and(|patterns| {
@@ -187,7 +188,7 @@ impl Mask {
     /// A sentence with every secret masked.
     #[must_use]
     pub fn text(&self, text: String) -> String {
-        // What stands in for a secret is text, and a secret begins and ends with whole characters.
+        // The mask is text, and a secret begins and ends with whole characters.
         String::from_utf8(self.apply(text.into_bytes())).unwrap_or_else(|_| MASKED.to_owned())
     }
 
@@ -209,12 +210,12 @@ impl Mask {
         masked
     }
 
-    /// How much of a text that goes on may be shown now: what comes behind may be the beginning of
-    /// a secret, or of an escape in it.
+    /// How much of an unfinished text may be shown now. Its end may be the beginning of a secret,
+    /// or of an escape in a secret.
     #[must_use]
     pub fn safe_end(&self, text: &[u8]) -> usize {
         let Some(patterns) = &self.0 else { return text.len() };
-        // What lies further back than a secret can be long has no say.
+        // Text further back than the longest secret does not matter.
         let from = text.len().saturating_sub(MAX_PART_BYTES);
         let part = &text[from..];
         let views = patterns.views(part);
@@ -222,7 +223,7 @@ impl Mask {
     }
 }
 
-/// Whether a place lies within [`MASKED`].
+/// Whether a position is within [`MASKED`].
 fn is_within_mark(text: &[u8], place: &Range<usize>) -> bool {
     let mark = MASKED.as_bytes();
     let most = mark.len().saturating_sub(place.len());

@@ -1,4 +1,4 @@
-//! One mask for all who hide the same.
+//! One mask for all runs that hide the same secrets.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,11 +8,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Mask, Patterns};
 
-/// Makes masks. What a mask looks for takes some eighty times the memory of the secrets, so runs with
-/// the same ones share it.
+/// Makes masks. A mask takes some eighty times the memory of its secrets, so runs with the same
+/// secrets share one.
 #[derive(Default)]
 pub struct Masks {
-    /// What every mask hides.
+    /// The secrets that every mask hides.
     always: Vec<String>,
     known: Mutex<HashMap<[u8; 32], Weak<Patterns>>>,
 }
@@ -24,13 +24,13 @@ impl fmt::Debug for Masks {
 }
 
 impl Masks {
-    /// Masks that hide these, whatever else they hide.
+    /// Masks that hide these, in addition to a run's own secrets.
     #[must_use]
     pub fn new(always: Vec<String>) -> Self {
         Self { always, known: Mutex::default() }
     }
 
-    /// Each step leaves the map whole, so a thread that panicked with the lock has done no harm.
+    /// Each step leaves the map complete, so a thread that panicked with the lock has done no harm.
     fn known(&self) -> MutexGuard<'_, HashMap<[u8; 32], Weak<Patterns>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -52,7 +52,7 @@ impl Masks {
     }
 }
 
-/// Of the set: in which order they come makes no difference.
+/// The key is a set, because the order of secrets makes no difference.
 fn digest(secrets: &[String]) -> [u8; 32] {
     let mut sorted: Vec<_> = secrets.iter().map(String::as_str).collect();
     sorted.sort_unstable();

@@ -1,4 +1,4 @@
-//! What is looked for: the texts that a secret may be written as, once its escapes are undone.
+//! The texts to search for: how a secret may be written, without its escapes.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use memchr::memchr;
 use super::view::{MAX_LAYERS, View};
 use crate::MIN_SECRET_BYTES;
 
-/// Of a secret of several lines, such as a key in PEM, each line of this length is masked by
-/// itself, in bytes.
+/// If a secret has several lines, such as a key in PEM, each line of at least this many bytes is
+/// masked by itself.
 const MIN_SECRET_LINE_BYTES: usize = 8;
 
 /// The texts to look for, and what is known about them.
@@ -45,7 +45,7 @@ impl Texts {
     }
 }
 
-/// A secret, and of one of several lines each that is long enough.
+/// A secret, and each of its lines that is long enough.
 fn lines(secret: &str) -> Vec<&str> {
     let mut all = vec![secret];
     if secret.contains('\n') {
@@ -55,8 +55,8 @@ fn lines(secret: &str) -> Vec<&str> {
     all
 }
 
-/// A text as it is, and as it looks where escapes were undone: what looks like an escape in it
-/// was undone then, too.
+/// A text as it is, and as it looks after escapes were removed: parts of it that look like escapes
+/// were removed, too.
 fn layers(text: &str, has_spaces: bool) -> Vec<Vec<u8>> {
     let mut all = vec![text.as_bytes().to_vec()];
     for _ in 0..MAX_LAYERS {
@@ -70,7 +70,8 @@ fn layers(text: &str, has_spaces: bool) -> Vec<Vec<u8>> {
     all
 }
 
-/// Of a secret that is a number: its value, and how programs write it that have read it as one.
+/// For a secret that is a number: its value, and how programs write it after they have read it as a
+/// number.
 fn number(text: &str) -> Option<(f64, Vec<String>)> {
     let text = text.trim();
     let unsigned = text.trim_start_matches(['-', '+']);
@@ -87,7 +88,7 @@ fn number(text: &str) -> Option<(f64, Vec<String>)> {
         Some(size) => ("-", size),
         None => ("+", exponent),
     };
-    // Of an integer that is not exact as a float, each reader writes other last digits.
+    // Readers differ in the last digits of an integer that is not exact as a float.
     let mut spellings = vec![
         format!("{value}"),
         format!("{mantissa}e{exponent}"),
@@ -116,8 +117,8 @@ fn open_end_of(one: &[u8], text: &[u8]) -> usize {
     let most = one.len().saturating_sub(1);
     let end = &text[text.len().saturating_sub(most)..];
     let Some(begin) = one.first().and_then(|first| memchr(*first, end)) else { return 0 };
-    // For each beginning of it the longest shorter one with which that ends: made anew each time,
-    // for it takes more memory than the secret.
+    // For each prefix, the longest shorter prefix that is its suffix. Made again each time, because
+    // it takes more memory than the secret.
     let mut shorter: Vec<u32> = Vec::with_capacity(one.len());
     let mut matched = 0;
     for (at, byte) in one.iter().enumerate() {
@@ -129,7 +130,7 @@ fn open_end_of(one: &[u8], text: &[u8]) -> usize {
     end[begin..].iter().fold(0, |matched, byte| step(one, &shorter, matched, *byte))
 }
 
-/// How much of `one` stands at the end of what had `matched` of it, once `byte` follows.
+/// How much of `one` has matched once `byte` follows on a text that had `matched` that much of it.
 fn step(one: &[u8], shorter: &[u32], mut matched: usize, byte: u8) -> usize {
     while matched > 0 && one.get(matched) != Some(&byte) {
         matched = shorter[matched - 1] as usize;

@@ -1,14 +1,14 @@
-//! A text with one layer of escapes undone, whichever they are: a secret is written in many forms,
-//! but it is one text once they are undone.
+//! A text without one layer of escapes of any kind. A secret can be written in many forms, but
+//! without escapes it is one text.
 
 use std::ops::Range;
 
 use memchr::{memchr, memchr3};
 
-/// How many layers of escapes are looked through: JSON as a text in JSON, in an address.
+/// How many layers of escapes are removed: for example JSON as a text in JSON, in a URL.
 pub(super) const MAX_LAYERS: usize = 3;
 
-/// A text with a layer of escapes undone.
+/// A text without one layer of escapes.
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) bytes: Vec<u8>,
@@ -25,11 +25,11 @@ pub(super) fn may_be_escaped(text: &[u8], plus: bool) -> bool {
     memchr3(b'\\', b'%', b'&', text).is_some() || (plus && memchr(b'+', text).is_some())
 }
 
-/// What stands at a place.
+/// What is at a position.
 enum Step {
     /// A character of its own.
     Plain,
-    /// So many bytes that stand for a character, or for one byte.
+    /// This many bytes that mean a character, or one byte.
     Escape(usize, u32),
     Byte(usize, u8),
     /// A part of an escape, at the end of the text.
@@ -53,7 +53,7 @@ impl View {
         self.place(range.start)..self.place(range.end)
     }
 
-    /// Without the part of an escape that it ends in, where there is one.
+    /// Without the incomplete escape at its end, if there is one.
     pub(super) fn settled(mut self) -> Option<Self> {
         let open = self.open.take()?;
         self.bytes.truncate(open);
@@ -126,8 +126,8 @@ fn hex(text: &[u8], length: usize) -> Hex {
     }
 }
 
-/// `\n`, `\"`, `\/`, `\u00e9`, `\u{e9}`, `\U000000e9`, `\xe9`: JSON, and what languages and shells
-/// write besides.
+/// `\n`, `\"`, `\/`, `\u00e9`, `\u{e9}`, `\U000000e9`, `\xe9`: as in JSON, other languages and
+/// shells.
 fn backslash(text: &[u8]) -> Step {
     let Some(letter) = text.get(1) else { return Step::Open };
     match letter {
@@ -152,7 +152,7 @@ fn backslash(text: &[u8]) -> Step {
     }
 }
 
-/// A character's number in so many digits, behind so many bytes.
+/// A character's number in this many digits, after this many bytes.
 fn numbered(digits: &[u8], length: usize, behind: usize) -> Step {
     match hex(digits, length) {
         Hex::Number(code) if char::from_u32(code).is_some() => Step::Escape(behind + length, code),

@@ -1,5 +1,5 @@
-//! Whatever a publisher writes into a message's properties: lapin's parser reads what the filter
-//! passes on, on a small stack, and the message is refused with its faults named or is followed.
+//! Whatever a publisher writes into a message's properties, lapin's parser reads what the filter
+//! passes on, on a small stack. The message is accepted, or refused with its faults named.
 
 use std::panic::resume_unwind;
 use std::thread;
@@ -66,7 +66,7 @@ fn follow(bytes: &[u8], is_guarded: bool) {
     }
 }
 
-/// The bytes as what a broker sends, which need not be AMQP at all.
+/// The bytes as data from a broker, which may not even be AMQP.
 fn survive(bytes: &[u8]) {
     let passed = filtered(bytes, bytes.len().max(1));
     assert_eq!(filtered(bytes, 1), passed, "it depends on how the bytes are cut");
@@ -86,7 +86,7 @@ fn filtered(bytes: &[u8], at_a_time: usize) -> Vec<u8> {
     passed
 }
 
-/// The frames of a delivery; its routing key is of the body.
+/// The frames of a delivery. Its routing key comes from the body.
 fn delivery(properties: &[u8], body: &[u8]) -> Vec<u8> {
     let key = &body[..body.len().min(255)];
     let length = u8::try_from(key.len()).unwrap();

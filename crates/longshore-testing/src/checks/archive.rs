@@ -1,4 +1,4 @@
-//! Whatever the bytes are: they are unpacked within their caps and in their place, or refused
+//! Whatever the bytes are, they are unpacked within their limits and in their directory, or refused
 //! without a trace.
 
 use std::fs;

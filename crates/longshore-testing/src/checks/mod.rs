@@ -1,4 +1,4 @@
-//! What must hold whatever the bytes are. The fuzz targets look for bytes for which it does not; an
+//! What must hold for any bytes. The fuzz targets search for bytes for which it does not hold. An
 //! ordinary test replays their corpus.
 
 pub mod amqp_content;

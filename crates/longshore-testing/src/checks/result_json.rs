@@ -1,5 +1,5 @@
-//! Whatever a container leaves behind: its result gives a verdict and an event within its bounds,
-//! its note gives figures or none, and a secret in its output is masked.
+//! Whatever a container leaves behind, its result leads to a verdict and an event within its
+//! bounds, its note is read or ignored, and secrets in its output are masked.
 
 use bytes::Bytes;
 use longshore_job::json::{JsonProblem, MAX_DEPTH};
@@ -11,10 +11,10 @@ use longshore_job::{Event, EventData, ExecutionResult, JsonText, ResourceUse, Ve
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// What an event has beside the result that it carries, in bytes: the sentence twice, in JSON.
+/// The size of an event without its result, in bytes: the sentence twice, in JSON.
 const MAX_REST_BYTES: usize = 32 * 1024;
 
-/// What must not be in any text of a result.
+/// The secret that no text of a result may have.
 const SECRETS: [&str; 4] = ["hunter22", "a\"b\\c", "s p/%41&", "1234567"];
 
 pub fn check(bytes: &[u8]) {
@@ -29,7 +29,8 @@ pub fn check(bytes: &[u8]) {
     check_mask(bytes);
 }
 
-/// What is JSON to others is JSON to us, and what we store and publish is JSON to others.
+/// A text that other parsers accept as JSON is JSON for us, and other parsers accept what we store
+/// and publish.
 fn check_read(bytes: &[u8], read: &Result<ResultText, JsonProblem>, mask: &Mask) {
     let result = match read {
         Ok(result) => result,
@@ -68,7 +69,7 @@ fn assert_hidden(value: &Value) {
     }
 }
 
-/// How deep lists and objects lie in a text that is JSON.
+/// How deep lists and objects of a JSON text are nested.
 fn depth(text: &[u8]) -> usize {
     let (mut depth, mut most, mut in_text, mut is_escaped) = (0_usize, 0, false, false);
     for byte in text {
@@ -91,7 +92,7 @@ fn check_judged(read: Result<ResultText, JsonProblem>, exit_code: i64) {
         Ok(result) => (ResultFile::Valid(result.said), result.inline),
         Err(problem) => (ResultFile::Unusable(problem.to_string()), None),
     };
-    // In an event a field that is null is one that is not there.
+    // In an event, a null field counts as missing.
     let value = value.filter(|value| value.as_str() != "null");
     let judgement = judge(&Ending {
         cause: EndCause::Itself,
@@ -138,7 +139,7 @@ fn check_account(bytes: &[u8]) {
     assert_eq!(serde_json::from_slice::<ResourceUse>(&wire).unwrap(), used);
 }
 
-/// The first line is the secret, the rest what is said.
+/// The first line is the secret, the rest is the output.
 fn check_mask(bytes: &[u8]) {
     let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return };
     let Ok(secret) = std::str::from_utf8(&bytes[..end]) else { return };
@@ -160,7 +161,7 @@ fn check_mask(bytes: &[u8]) {
     }
 }
 
-/// No part of what is shown, between what is masked, holds the secret.
+/// No part of the shown text, between the masks, has the secret.
 fn assert_masked(shown: &[u8], secret: &str, masked: &str) {
     let (secret, masked) = (secret.as_bytes(), masked.as_bytes());
     let mut rest = shown;

@@ -1,5 +1,5 @@
-//! Whatever the bytes are: a start message is refused with its faults named, or it is a job that
-//! keeps every promise.
+//! Whatever the bytes are, a start message is refused with its faults named, or becomes a job
+//! within all bounds.
 
 use std::path::{Component, Path};
 use std::time::Duration;

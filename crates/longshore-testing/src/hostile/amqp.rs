@@ -1,12 +1,12 @@
-//! Messages whose AMQP properties are at the edge of what can be sent, as bytes, each with what is
-//! right. No client library writes most of them.
+//! Messages whose AMQP properties are at the edge of what can be sent, as bytes, each with the
+//! right outcome. No client library writes most of them.
 
-/// What becomes of a message that would be followed if its properties were plain.
+/// What happens to a message that would be accepted if its properties were plain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// It is followed.
+    /// It is accepted.
     Followed,
-    /// It is refused, and this is a part of what is said about it.
+    /// It is refused, and the error has this text.
     Refused(&'static str),
     /// The broker does not take it from its publisher.
     NotTaken,
@@ -23,7 +23,7 @@ pub struct Case {
     pub right: Right,
 }
 
-/// The places of the properties in their order, as the flags count them from the highest bit.
+/// The positions of the properties, as the flags count them from the highest bit.
 const CONTENT_TYPE: usize = 0;
 const CONTENT_ENCODING: usize = 1;
 const HEADERS: usize = 2;
@@ -39,11 +39,11 @@ const USER_ID: usize = 11;
 const APP_ID: usize = 12;
 const CLUSTER_ID: usize = 13;
 
-/// Bits of the flags that stand for no property.
+/// Bits of the flags that belong to no property.
 const CONTINUED: u16 = 1;
 const RESERVED: u16 = 2;
 
-/// Properties, by their places in rising order.
+/// Properties, by their positions in rising order.
 fn properties(values: &[(usize, Vec<u8>)]) -> Vec<u8> {
     let flags = values.iter().fold(0_u16, |flags, (place, _)| flags | 1 << (15 - place));
     let values = values.iter().flat_map(|(_, value)| value.iter().copied());
@@ -55,7 +55,7 @@ fn short(text: &[u8]) -> Vec<u8> {
     [&[length], &text[..length.into()]].concat()
 }
 
-/// What has a length of four bytes.
+/// A field with a length in four bytes.
 fn long(content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
     [&length.to_be_bytes(), content].concat()
@@ -86,7 +86,7 @@ fn case(name: &'static str, properties: Vec<u8>, right: Right) -> Case {
     Case { name, properties, key: None, right }
 }
 
-/// A text in Latin-1 in each place of a text.
+/// A text in Latin-1 in each property that is a text.
 fn texts() -> Vec<Case> {
     use Right::{Followed, NotTaken, Refused};
     let with =
@@ -258,8 +258,8 @@ fn flags() -> Vec<Case> {
     ]
 }
 
-/// A routing key that is not UTF-8 leads nowhere by itself, but a copy goes by another key and shows the
-/// first one.
+/// A routing key that is not UTF-8 leads to no queue by itself, but a copy uses another key and
+/// shows the first one.
 fn keys(key: &str) -> Vec<Case> {
     let array = sized(b'A', &sized(b'S', key.as_bytes()));
     let with_header = |header: &[u8]| with_headers(&entry(header, &array));

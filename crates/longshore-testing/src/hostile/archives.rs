@@ -1,5 +1,5 @@
-//! Archives that must be refused, each with a part of what is said about it, and archives that are
-//! odd but harmless.
+//! Archives that must be refused, each with a part of the error, and archives that are odd but
+//! harmless.
 
 mod large;
 
@@ -14,7 +14,7 @@ use super::zips::{
     zip,
 };
 
-/// What the cases are made for: a little more of each is too much.
+/// The limits for which the cases are made: a little more of each is too much.
 pub const MAX_ENTRIES: usize = 20;
 pub const MAX_BYTES: u64 = 1024 * 1024;
 pub const MAX_DEPTH: usize = 6;
@@ -26,7 +26,7 @@ pub const MAX_RATIO: u64 = 200;
 pub struct Archive {
     pub name: &'static str,
     pub bytes: Vec<u8>,
-    /// A part of what is said about it.
+    /// A part of the error.
     pub reason: &'static str,
 }
 
@@ -43,7 +43,7 @@ fn named(name: impl AsRef<[u8]>) -> Vec<u8> {
     zip(&[file("main.py", "pass"), file(name, "x")])
 }
 
-/// The same from a system on which a backslash separates folders.
+/// The same from a system where a backslash separates folders.
 fn dos(name: &str) -> Vec<u8> {
     zip(&[file("main.py", "pass"), RawEntry { system: 0, mode: 0, ..file(name, "x") }])
 }
@@ -101,7 +101,7 @@ fn names() -> Vec<Archive> {
     ]
 }
 
-/// Names that some readers, or some eyes, take for others.
+/// Names that some readers, or some people, confuse with others.
 fn spellings() -> Vec<Archive> {
     let order = "has a character in its name that hides or reorders others";
     let other_name = with(|entry| entry.local_name = Some(b"../".to_vec()));
@@ -173,7 +173,7 @@ fn kinds() -> Vec<Archive> {
 fn relations() -> Vec<Archive> {
     let shared_data =
         zip(&[file("a", [b'x'; 500]), RawEntry { header_at: Some(0), ..file("b", [b'x'; 500]) }]);
-    // The data of the first is the whole of the second, header and all.
+    // The data of the first entry is the whole second entry, with its header.
     let quoted = {
         let inner = local(&file("b", [b'x'; 100]));
         let outer = file("a", &inner);
@@ -292,7 +292,7 @@ fn links_of_links() -> Vec<u8> {
     zip(&entries)
 }
 
-/// Lies in the records at the end, and in those of zip64.
+/// False claims in the records at the end, and in those of zip64.
 fn ends() -> Vec<Archive> {
     let good = || zip(&[file("main.py", "pass"), file("b", "y")]);
     let directory_at = good().len() - END_BYTES - 2 * 46 - "main.pyb".len();
@@ -332,8 +332,8 @@ fn ends() -> Vec<Archive> {
     ]
 }
 
-/// Archives that look bad and are harmless: they unpack, and what comes out is in its place. None
-/// holds the script of a job.
+/// Archives that look bad and are harmless: they unpack, and stay in their directory. None has the
+/// script of a job.
 pub fn odd() -> Vec<Archive> {
     let good = || zip(&[file("main.py", "pass"), file("b", "y")]);
     let nested = (0..5).fold(good(), |inner, level| zip(&[file(format!("{level}.zip"), inner)]));

@@ -1,4 +1,4 @@
-//! Start messages that must be refused, each with a part of what is said about it.
+//! Start messages that must be refused, each with a part of the error.
 
 use serde_json::{Value, json};
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 pub struct Message {
     pub name: &'static str,
     pub body: Vec<u8>,
-    /// A part of what is said about it.
+    /// A part of the error.
     pub reason: &'static str,
     /// Whether its id can be read.
     pub has_id: bool,
 }
 
-/// A message that would be followed.
+/// A message that is accepted.
 pub fn good(id: &str) -> Value {
     json!({
         "id": id,
@@ -157,7 +157,7 @@ fn field(id: &str, name: &'static str, field: &str, value: Value, reason: &'stat
     Message { name, body: message.to_string().into_bytes(), reason, has_id: true }
 }
 
-/// A wrong type everywhere, and fields that are not there or there twice.
+/// A wrong type in every field, and fields that are missing or occur twice.
 fn types(id: &str) -> Vec<Message> {
     let with = |name, of, value, reason| field(id, name, of, value, reason);
     let text = |name: &str, change: fn(String) -> String| {

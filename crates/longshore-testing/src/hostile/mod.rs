@@ -1,7 +1,7 @@
 //! What a stranger could send to do harm: archives, start messages and their properties, made by code.
 //!
-//! Unit tests, integration tests and the seeds of the fuzz targets share them, each by including
-//! this folder. Nothing here imports the crate.
+//! Unit tests, integration tests and the seeds of the fuzz targets share them. Nothing here imports
+//! the product.
 
 pub mod amqp;
 pub mod archives;

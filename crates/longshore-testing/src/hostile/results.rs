@@ -1,5 +1,5 @@
-//! What a container may leave behind as its result, its account, or a secret and its output: seeds
-//! for the fuzz target.
+//! What a container may leave behind: a result, an exit note, or output with a secret. These are
+//! seeds for the fuzz target.
 
 /// A name, and the bytes.
 pub fn all() -> Vec<(&'static str, Vec<u8>)> {

@@ -1,12 +1,12 @@
-//! Zips made byte by byte: what no writer would write.
+//! Zips made byte by byte, as no tool would write them.
 
-/// One entry, with every field a lie if need be.
+/// One entry. Every field can be false.
 #[derive(Debug, Clone)]
 pub struct RawEntry {
     pub name: Vec<u8>,
     /// The name in the entry's own header; `None`: the same.
     pub local_name: Option<Vec<u8>>,
-    /// As stored: compressed by the test itself where `method` says so.
+    /// The data as stored: the test itself compresses it if `method` says so.
     pub data: Vec<u8>,
     pub method: u16,
     pub flags: u16,
@@ -14,7 +14,7 @@ pub struct RawEntry {
     pub mode: u32,
     pub crc: u32,
     pub size: u32,
-    /// How many bytes of data it says there are; `None`: as many as there are.
+    /// How many bytes of data it declares; `None`: the true number.
     pub compressed_size: Option<u32>,
     /// The system that wrote it: 3 is Unix, 0 DOS.
     pub system: u8,
@@ -130,7 +130,8 @@ pub fn with_comment(zip: Vec<u8>, comment: &[u8]) -> Vec<u8> {
     [&with_end(zip, 20, &length)[..], comment].concat()
 }
 
-/// The archive with the two records of zip64 before its last one: so many entries, at such a place.
+/// The archive with the two records of zip64 before its last one, which declare this many entries
+/// at this offset.
 pub fn with_zip64_end(zip: &[u8], count: u64, start: u64, record_at: u64) -> Vec<u8> {
     let (body, last) = zip.split_at(zip.len() - END_BYTES);
     let size = u64::from_le_bytes([last[12], last[13], last[14], last[15], 0, 0, 0, 0]);

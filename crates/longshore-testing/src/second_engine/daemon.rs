@@ -19,15 +19,15 @@ use super::remains::{FOLDER, Remains};
 /// How long it may take to end its containers and itself.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What runs in a network namespace of its own, with no way out of it: a daemon without a bridge
-/// removes `docker0` wherever it finds it, also where it is another engine's. Neither program forks,
-/// so that the process is `dockerd` in the end.
+/// The command that runs it in its own network namespace, without a way out. A daemon without a
+/// bridge removes `docker0`, even if it belongs to another engine. Neither program forks, so the
+/// process becomes `dockerd`.
 const IN_ITS_NETWORK: &str = r#"ip link set lo up && exec dockerd "$@""#;
 
-/// Where its data is in its folder.
+/// The folder of its data within its folder.
 const DATA: &str = "data";
 
-/// A second OCI runtime by this name: `runc`, and a log of what it was asked to do.
+/// A second OCI runtime of this name: `runc` with a log of its calls.
 pub(super) const RUNTIME: &str = "noted";
 const RUNTIME_SCRIPT: &str = "noted-runc";
 const RUNTIME_LOG: &str = "noted-runc.log";
@@ -69,7 +69,7 @@ impl Daemon {
         Remains::of(self.folder.path())
     }
 
-    /// Starts the process, with all that it may use of its own.
+    /// Starts the process with its own folders and sockets.
     pub(super) fn spawn(&self) {
         let path = |name: &str| self.folder.path().join(name);
         let log = File::options().create(true).append(true).open(path("dockerd.log")).unwrap();
@@ -91,7 +91,7 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
-            // A Ctrl-C at the terminal is for the test alone.
+            // A Ctrl-C at the terminal must reach only the test.
             .process_group(0);
         if self.live_restore {
             command.arg("--live-restore");
@@ -102,7 +102,7 @@ impl Daemon {
         }
     }
 
-    /// What its second OCI runtime was asked to do, a call a line.
+    /// The calls of its second OCI runtime, one on each line.
     pub(super) fn runtime_calls(&self) -> String {
         std::fs::read_to_string(self.folder.path().join(RUNTIME_LOG)).unwrap_or_default()
     }
@@ -122,7 +122,7 @@ impl Daemon {
         }
     }
 
-    /// Panics where it has ended, or should be there by now.
+    /// Panics if it has ended, or has not answered in time.
     pub(super) fn may_take_until(&self, deadline: Instant) {
         let is_hopeful = !self.has_ended() && Instant::now() < deadline;
         assert!(is_hopeful, "the second engine does not start: {}", self.last_words());
@@ -164,8 +164,8 @@ fn write_runtime(folder: &Path) {
     std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Gives the engine an id of its own. An old one would take the id in `/etc/docker/key.json`, and
-/// some newer ones copy it from there, so that two engines of a machine call themselves the same.
+/// Gives the engine its own id. Old engines use the id in `/etc/docker/key.json`, and some newer
+/// ones copy it from there, so two engines of a machine would have the same id.
 fn give_identity(folder: &Path) {
     let data = folder.join(DATA);
     std::fs::create_dir(&data).unwrap();

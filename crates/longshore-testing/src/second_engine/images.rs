@@ -1,8 +1,8 @@
-//! The images of a second engine: loaded from the machine's own, which takes many seconds, or linked
-//! from what an earlier engine loaded.
+//! The images of a second engine: loaded from the machine's own engine, which takes many seconds,
+//! or linked from what an earlier engine loaded.
 //!
-//! The cache lies under `target/tmp`. Layers are never written to, so that engines may share their
-//! files by hard links; everything that a daemon does write is a copy.
+//! The cache is under `target/tmp`. Nobody writes to layers, so engines may share their files by
+//! hard links. Everything that a daemon writes is a copy.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::servers;
 /// The images of both runtimes.
 const IMAGES: [&str; 2] = ["python:3.11-slim", "node:20-alpine"];
 
-/// What the names of caches begin with; the images' ids follow.
+/// The prefix of cache names; the images' ids follow.
 const CACHE: &str = "engine-images-";
 
 /// Characters of an image's id in the name of a cache.
@@ -44,7 +44,7 @@ impl Images {
         Self { cache: crate::kept().join(name) }
     }
 
-    /// Puts what is in the cache into the data of an engine that has not started.
+    /// Puts the cache into the data of an engine that has not started.
     pub(super) async fn link(&self, data: &Path) {
         if self.cache.exists() && !copy(&self.cache, data).await {
             // Perhaps on another disk. It is loaded then.
@@ -54,7 +54,7 @@ impl Images {
         }
     }
 
-    /// Makes sure that an engine has them; gives whether they had to be loaded.
+    /// Makes sure that an engine has them. Returns whether they had to be loaded.
     pub(super) async fn provide(&self, docker: &Docker) -> bool {
         let are_there = ids(docker).await.is_ok();
         if !are_there {
@@ -68,7 +68,7 @@ impl Images {
         let new = self.cache.with_extension(uuid::Uuid::new_v4().simple().to_string());
         std::fs::create_dir_all(&new).unwrap();
         self.forget_others();
-        // Whoever is faster makes the cache.
+        // The faster one makes the cache.
         if !copy(data, &new).await || std::fs::rename(&new, &self.cache).is_err() {
             let _gone = std::fs::remove_dir_all(&new);
         }
@@ -79,7 +79,7 @@ impl Images {
         let folder = self.cache.parent().into_iter();
         for entry in folder.flat_map(std::fs::read_dir).flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            // One that is being made has a suffix.
+            // An unfinished cache has a suffix.
             let is_cache = name.starts_with(CACHE) && !name.contains('.');
             if is_cache && entry.path() != self.cache {
                 let _gone = std::fs::remove_dir_all(entry.path());
@@ -88,7 +88,7 @@ impl Images {
     }
 }
 
-/// The images' ids, shortened, where all are there.
+/// The images' ids, shortened, if the engine has all of them.
 async fn ids(docker: &Docker) -> Result<Vec<String>, String> {
     let mut ids = Vec::new();
     for image in IMAGES {
@@ -114,7 +114,7 @@ async fn copy(from: &Path, to: &Path) -> bool {
 
 async fn load(docker: &Docker) {
     let first = servers::engine().await;
-    // What is being loaded must not borrow from here, so the images come through a pipe.
+    // The loading task must not borrow from here, so the images come through a pipe.
     let (mut ours, theirs) = tokio::io::duplex(PIPE_BYTES);
     let saving = async move {
         let images = first.export_images(&IMAGES).map_err(std::io::Error::other);

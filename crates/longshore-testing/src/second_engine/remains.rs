@@ -1,6 +1,7 @@
-//! What is left of a second engine when its daemon is gone: processes, mounts, cgroups, sockets.
+//! Removes what is left of a second engine when its daemon is gone: processes, mounts, cgroups,
+//! sockets.
 //!
-//! All of it is found by the engine's folder or its cgroup, which no other engine has.
+//! The engine's folder or its cgroup, which no other engine has, identifies all of it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,10 +16,10 @@ pub(super) const FOLDER: &str = "longshore-engine-";
 /// An engine's own programs, by the names that the kernel has for them (15 bytes at most).
 const PROGRAMS: [&str; 4] = ["dockerd", "containerd", "containerd-shim", "runc"];
 
-/// How long killed processes may take to be gone.
+/// How long killed processes may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Ends engines whose test was killed before it could, and removes what they had.
+/// Ends engines whose test was killed before it could end them, and removes their files.
 pub(super) fn of_dead_tests() {
     for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -60,7 +61,7 @@ impl<'a> Remains<'a> {
         }
     }
 
-    /// Its programs first, so that none of them starts anything, then what its containers run.
+    /// Its programs first, so that they start nothing more, then the processes of its containers.
     pub(super) fn end_processes(&self) {
         end("processes of a second engine", || self.programs(&PROGRAMS));
         end("containers of a second engine", || {
@@ -72,7 +73,8 @@ impl<'a> Remains<'a> {
         end("containerd of a second engine", || self.programs(&["containerd"]));
     }
 
-    /// What a killed daemon leaves in its folder, and the next would mistake for a living one.
+    /// Files that a killed daemon leaves in its folder, and that the next would take for signs of a
+    /// live daemon.
     pub(super) fn clear_sockets(&self) {
         remove_file(&self.folder.join("dockerd.pid"));
         remove_file(&self.folder.join("docker.sock"));
@@ -84,8 +86,8 @@ impl<'a> Remains<'a> {
         }
     }
 
-    /// Every process of its containers, with the container's id: what the kernel knows, whether the
-    /// daemon answers or not.
+    /// Every process of its containers, with the container's id. It asks the kernel, so it works
+    /// without the daemon.
     pub(super) fn processes(&self) -> Vec<(String, i32)> {
         let Some(group) = self.cgroups().into_iter().next() else { return Vec::new() };
         let containers = children(&group).into_iter().filter(|path| path.is_dir());
@@ -96,7 +98,7 @@ impl<'a> Remains<'a> {
         named.flat_map(|(id, all)| all.into_iter().map(move |one| (id.clone(), one))).collect()
     }
 
-    /// The processes of this name that were told of the folder.
+    /// The processes of this name that have the folder in their arguments.
     fn programs(&self, names: &[&str]) -> Vec<i32> {
         let folder = self.folder.to_string_lossy();
         let is_one = |process: &Path| {
@@ -107,7 +109,7 @@ impl<'a> Remains<'a> {
         processes.filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect()
     }
 
-    /// Its cgroup in every hierarchy: there is one in version 2, one for each controller in 1.
+    /// Its cgroup in every hierarchy: version 2 has one, version 1 one for each controller.
     fn cgroups(&self) -> Vec<PathBuf> {
         let root = Path::new("/sys/fs/cgroup");
         let hierarchies = children(root).into_iter().chain([root.to_owned()]);
@@ -116,7 +118,7 @@ impl<'a> Remains<'a> {
         groups.filter(|group| group.is_dir()).collect()
     }
 
-    /// Shims listen in a folder of the whole machine, and say in theirs where.
+    /// Shims listen in a folder of the whole machine, and note the path in their own folder.
     fn sockets_of_shims(&self) -> Vec<PathBuf> {
         let tasks = self.folder.join("run/containerd/daemon/io.containerd.runtime.v2.task/moby");
         let addresses = children(&tasks).into_iter().map(|task| task.join("address"));
@@ -124,7 +126,7 @@ impl<'a> Remains<'a> {
         read.filter_map(|url| Some(PathBuf::from(url.trim().strip_prefix("unix://")?))).collect()
     }
 
-    /// Unmounts what lies in the folder, the innermost first.
+    /// Unmounts everything in the folder, the innermost first.
     pub(super) fn unmount(&self) {
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let points = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
@@ -137,7 +139,7 @@ impl<'a> Remains<'a> {
     }
 }
 
-/// Kills what is found until nothing is.
+/// Kills processes until none is found.
 fn end(what: &str, find: impl Fn() -> Vec<i32>) {
     let begun = Instant::now();
     loop {
@@ -150,7 +152,7 @@ fn end(what: &str, find: impl Fn() -> Vec<i32>) {
             return;
         }
         for process in found {
-            // One that is gone meanwhile is what we want.
+            // If a process is already gone, that is fine.
             let _gone = kill(Pid::from_raw(process), Signal::SIGKILL);
         }
         #[allow(clippy::disallowed_methods, reason = "a drop cannot await")]

@@ -4,6 +4,7 @@
 use super::*;
 use crate::job::{Listening, LogLines};
 use crate::logs::reader::stored_up_to;
+use crate::metrics::Metrics;
 
 struct Heard {
     fixture: Fixture,
@@ -14,8 +15,12 @@ impl Heard {
     fn new() -> Self {
         let store = Arc::new(MemoryStore::default());
         let (feed, messages) = LiveFeed::new();
-        let collector =
-            LogCollector::with(Arc::clone(&store) as Arc<dyn ObjectStore>, settings(), Some(feed));
+        let collector = LogCollector::with(
+            Arc::clone(&store) as Arc<dyn ObjectStore>,
+            settings(),
+            Some(feed),
+            Metrics::default(),
+        );
         collector.start();
         Self { fixture: Fixture { store, collector }, messages }
     }

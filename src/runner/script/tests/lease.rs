@@ -1,4 +1,5 @@
-//! The lease watcher of the entry script, run on this host by each shell that an image may have.
+//! The lease of a bot, watched by the helper that the entry script starts: run on this host by each shell that an
+//! image may have.
 
 use std::fs;
 use std::io::Read as _;
@@ -12,7 +13,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
-use super::Mount;
+use super::{HELPER, Mount};
 use crate::job::Runtime;
 use crate::job::judging::exit_note::{EXIT_NOTE, LEASE_EXPIRED};
 use crate::runner::lease::{self, Grant, Uptime};
@@ -115,14 +116,16 @@ impl Bot {
         note.lines().any(|line| line == LEASE_EXPIRED)
     }
 
-    /// How many of its processes run the entry script: the shell itself, and the watcher.
-    fn shells(&self) -> usize {
-        let script = self.mount.shell_script();
-        let is_shell = |process: &&PathBuf| {
-            fs::read(process.join("cmdline"))
-                .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == bytes(&script)))
+    /// How many of its processes are ours: shells that run the entry script, and helpers.
+    fn ours(&self) -> usize {
+        let helper = self.mount.directory.root().join(HELPER);
+        let ours = [self.mount.shell_script(), helper];
+        let is_ours = |process: &&PathBuf| {
+            fs::read(process.join("cmdline")).is_ok_and(|line| {
+                line.split(|byte| *byte == 0).any(|word| ours.iter().any(|our| word == bytes(our)))
+            })
         };
-        self.processes().iter().filter(is_shell).count()
+        self.processes().iter().filter(is_ours).count()
     }
 
     /// Its processes that have not ended, as folders of `/proc`.
@@ -262,12 +265,12 @@ async fn a_lease_counts_from_its_proof_and_from_when_it_is_seen_where_the_clock_
 }
 
 #[tokio::test]
-async fn only_a_bot_with_a_lease_is_watched() {
+async fn one_process_of_ours_stands_beside_a_bot_whether_it_is_watched_or_not() {
     in_each_shell(async |shell| {
-        for (granted, shells) in [(None, 1), (Some(Duration::from_mins(1)), 2)] {
+        for granted in [None, Some(Duration::from_mins(1))] {
             let mut bot = Bot::start(shell, POLITE, "{}", granted).await;
             bot.until("it runs", |bot| bot.said("tick") > 0).await;
-            bot.until("its shells run", |bot| bot.shells() == shells).await;
+            bot.until("only the helper is left of what started it", |bot| bot.ours() == 1).await;
             kill(bot.group(), Signal::SIGTERM).unwrap();
             assert_eq!(bot.end().await.code(), Some(7), "{shell}");
             assert!(!bot.says_expired(), "{shell}");

@@ -1,5 +1,11 @@
 //! The programs, and how each must end.
 
+mod resources;
+mod results;
+
+pub(super) use resources::RESOURCES;
+pub(super) use results::RESULTS;
+
 /// A program that means no good.
 #[derive(Clone, Copy)]
 pub(super) struct Hostile {
@@ -33,263 +39,8 @@ const fn giving(result: &'static str, hostile: Hostile) -> Hostile {
     Hostile { result: Some(result), ..hostile }
 }
 
+/// Programs that do not end, end badly, write too much, or try to break out.
 pub(super) const PYTHON: &[Hostile] = &[
-    within(
-        10,
-        hostile(
-            "fork-bomb",
-            "timed_out",
-            137,
-            "10 s",
-            r"
-import os, signal, time
-def main(id, config):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    while True:
-        try:
-            os.fork()
-        except OSError:
-            time.sleep(0.01)
-",
-        ),
-    ),
-    hostile(
-        "thread-bomb",
-        "failed",
-        1,
-        "can't start new thread",
-        r"
-import threading, time
-def main(id, config):
-    while True:
-        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-",
-    ),
-    giving(
-        r#"{"buried":300}"#,
-        hostile(
-            "orphans",
-            "succeeded",
-            0,
-            "",
-            r"
-import os, time
-def main(id, config):
-    # More orphans than processes are allowed: each is buried by whoever is process 1.
-    for number in range(300):
-        if os.fork() == 0:
-            while True:
-                try:
-                    if os.fork() == 0:
-                        os._exit(0)
-                    os._exit(0)
-                except OSError:
-                    time.sleep(0.01)
-        os.wait()
-    return {'buried': 300}
-",
-        ),
-    ),
-    hostile(
-        "memory-hog",
-        "out_of_memory",
-        137,
-        "96 MiB",
-        r"
-def main(id, config):
-    kept = []
-    while True: kept.append(bytearray(4 << 20))
-",
-    ),
-    hostile(
-        "memory-hog-child",
-        "out_of_memory",
-        1,
-        "in a process that it had started",
-        r"
-import subprocess, sys
-def main(id, config):
-    hog = 'kept = []\nwhile True: kept.append(bytearray(4 << 20))'
-    subprocess.run([sys.executable, '-c', hog], check=True)
-",
-    ),
-    hostile(
-        "memory-in-shm",
-        "failed",
-        1,
-        "No space left on device",
-        r"
-def main(id, config):
-    for number in range(1000):
-        with open(f'/dev/shm/{number}', 'wb') as file: file.write(bytes(8 << 20))
-",
-    ),
-    hostile(
-        "disk-filler-tmp",
-        "failed",
-        1,
-        "No space left on device",
-        r"
-def main(id, config):
-    for number in range(1000):
-        with open(f'/tmp/{number}', 'wb') as file: file.write(bytes(1 << 20))
-",
-    ),
-    hostile(
-        "disk-filler-code",
-        "failed",
-        1,
-        "Read-only file system",
-        r"
-def main(id, config):
-    with open('/backtest/filler', 'wb') as file: file.write(bytes(1 << 20))
-",
-    ),
-    hostile(
-        "disk-filler-root",
-        "failed",
-        1,
-        "Read-only file system",
-        r"
-def main(id, config):
-    with open('/var/tmp/filler', 'wb') as file: file.write(bytes(1 << 20))
-",
-    ),
-    hostile(
-        "one-large-file",
-        "failed",
-        1,
-        "File too large",
-        r"
-def main(id, config):
-    with open('/tmp/large', 'wb') as file:
-        for megabyte in range(14): file.write(bytes(1 << 20)); file.flush()
-",
-    ),
-    hostile(
-        "million-files",
-        "failed",
-        1,
-        "No space left on device",
-        r"
-def main(id, config):
-    for number in range(1000000): open(f'/tmp/{number}', 'w').close()
-",
-    ),
-    hostile(
-        "result-filler",
-        "failed",
-        1,
-        "File too large",
-        r"
-def main(id, config):
-    with open('/backtest/result.json', 'wb') as file:
-        while True: file.write(bytes(1 << 20)); file.flush()
-",
-    ),
-    hostile(
-        "result-oversized",
-        "failed",
-        0,
-        "more than the 1048576 allowed",
-        r"
-def main(id, config):
-    return 'x' * (2 << 20)
-",
-    ),
-    hostile(
-        "result-of-holes",
-        "failed",
-        0,
-        "more than the 1048576 allowed",
-        r"
-import os
-def main(id, config):
-    os.truncate('/backtest/result.json', 10 << 20)
-    os._exit(0)
-",
-    ),
-    hostile(
-        "result-too-deep",
-        "failed",
-        0,
-        "result.json is nested more than 127 levels deep",
-        r"
-import os
-def main(id, config):
-    with open('/backtest/result.json', 'w') as file: file.write('[' * 100000 + ']' * 100000)
-    os._exit(0)
-",
-    ),
-    hostile(
-        "result-no-unicode",
-        "failed",
-        0,
-        "result.json is not valid JSON",
-        r#"
-import os
-def main(id, config):
-    with open('/backtest/result.json', 'wb') as file: file.write(b'"\xff\xfe"')
-    os._exit(0)
-"#,
-    ),
-    hostile(
-        "result-two-values",
-        "failed",
-        0,
-        "result.json is not valid JSON",
-        r"
-import os
-def main(id, config):
-    with open('/backtest/result.json', 'w') as file: file.write('{} {}')
-    os._exit(0)
-",
-    ),
-    hostile(
-        "result-none",
-        "failed",
-        0,
-        "wrote no result.json",
-        r"
-import os
-def main(id, config): os._exit(0)
-",
-    ),
-    hostile(
-        "result-a-link",
-        "failed",
-        1,
-        "Read-only file system",
-        r"
-import os
-def main(id, config):
-    os.symlink('/etc/passwd', '/backtest/link')
-",
-    ),
-    hostile(
-        "result-replaced",
-        "failed",
-        1,
-        "result.json",
-        r"
-import os
-def main(id, config):
-    os.remove('/backtest/result.json')
-",
-    ),
-    hostile(
-        "verdict-forged",
-        "failed",
-        1,
-        "exit code 1",
-        r#"
-import os
-def main(id, config):
-    with open('/backtest/result.json', 'w') as file: file.write('{"status": "success"}')
-    with open('/backtest/.longshore/exit-note', 'wb') as file: file.write(b'\xff\xfe' * 100000)
-    os._exit(1)
-"#,
-    ),
     within(
         10,
         hostile(
@@ -461,7 +212,8 @@ def main(id, config):
     with open('/proc/mounts') as file:
         for line in file:
             place = line.split()[1]
-            if place.startswith('/backtest') and place not in ('/backtest', '/backtest/result.json', '/backtest/.longshore/exit-note'):
+            known = ('/backtest', '/backtest/result.json', '/backtest/.longshore/exit-note', '/backtest/.longshore/init')
+            if place.startswith('/backtest') and place not in known:
                 found.append(place)
     return {'found': found}
 ",
@@ -542,6 +294,7 @@ def main(id, config):
         'own-code': lambda: write('/backtest/backtest.py'),
         'launcher': lambda: write('/backtest/.longshore/launch.py'),
         'entry-script': lambda: write('/backtest/entrypoint.sh'),
+        'helper': lambda: write('/backtest/.longshore/init'),
         'config': lambda: write('/backtest/.longshore/config.json'),
         'lease': lambda: write('/backtest/.longshore/lease'),
         'new-file-in-code': lambda: write('/backtest/new'),

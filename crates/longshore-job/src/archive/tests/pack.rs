@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::super::{Packed, zip_directory};
+use super::super::{Packed, Tree, zip_directory, zip_trees};
 use super::{ArchiveCaps, ArchiveError, CAPS, extract, tree};
 
 struct Project {
@@ -48,7 +48,7 @@ impl Project {
 }
 
 #[test]
-fn a_directory_is_packed_without_history_and_caches() {
+fn a_directory_is_packed_without_history_caches_and_secrets() {
     let project = Project::new(&[
         "main.py",
         "lib/a.py",
@@ -58,9 +58,10 @@ fn a_directory_is_packed_without_history_and_caches() {
         "lib/__pycache__/a.pyc",
         ".longshore/config.json",
         ".env",
+        ".env.production",
     ]);
+    project.link(".env", "settings");
     let expected = [
-        ".env",
         "lib/",
         "lib/a.py",
         "main.py",
@@ -193,4 +194,25 @@ fn an_archive_that_lies_in_its_own_directory_does_not_hold_itself() {
     let out = project.dir.path().join("out");
     extract(&zip, &out, CAPS).unwrap();
     assert_eq!(tree(&out), ["main.py"]);
+}
+
+#[test]
+fn several_directories_become_one_archive_without_what_each_does_not_keep() {
+    let code = Project::new(&["main.py", "vendor/old.py", "notes.txt"]);
+    let installed = Project::new(&["vendor/new.py"]);
+    code.link("notes.txt", "link.txt");
+    let (dir, more) = (code.path(), installed.path());
+    let is_ours = |path: &Path| !path.starts_with("vendor") && path != Path::new("notes.txt");
+    let pack = |keeps: &dyn Fn(&Path) -> bool| {
+        let trees = [Tree { dir: &dir, keeps }, Tree { dir: &more, keeps: &|_| true }];
+        zip_trees(&trees, &code.zip(), CAPS)
+    };
+    assert_eq!(pack(&is_ours).unwrap().files, 2);
+    let out = code.dir.path().join("out");
+    extract(&code.zip(), &out, CAPS).unwrap();
+    assert_eq!(tree(&out), ["main.py", "vendor/", "vendor/new.py"]);
+    fs::remove_file(code.zip()).unwrap();
+    fs::write(dir.join("vendor/new.py"), "").unwrap();
+    let error = pack(&|_| true).unwrap_err().to_string();
+    assert!(error.contains(r#""vendor/new.py" cannot be packed"#), "{error}");
 }

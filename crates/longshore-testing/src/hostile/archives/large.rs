@@ -1,4 +1,4 @@
-//! Archives, and parts of them, that are large or become so.
+//! Archives, and parts of them, that are large or become large.
 
 use std::io::{Cursor, Write};
 
@@ -23,7 +23,7 @@ pub(super) fn zeros(files: &[(String, usize)], method: CompressionMethod) -> Vec
     zip.finish().unwrap().into_inner()
 }
 
-/// Compressed data alone, taken out of an archive.
+/// Only the compressed data of an archive.
 pub(super) fn deflate_of_zeros(bytes: usize) -> Vec<u8> {
     let whole = zeros(&[("z".to_owned(), bytes)], CompressionMethod::Deflated);
     let mut archive = zip::ZipArchive::new(Cursor::new(&whole)).unwrap();
@@ -34,13 +34,13 @@ pub(super) fn deflate_of_zeros(bytes: usize) -> Vec<u8> {
     whole[start..start + length].to_vec()
 }
 
-/// So many entries with names of such a length.
+/// This many entries with names of this length.
 pub fn crowd(count: usize, name_bytes: usize) -> Vec<u8> {
     let name = |number| format!("{number:0name_bytes$}");
     zip(&(0..count).map(|number| file(name(number), "")).collect::<Vec<_>>())
 }
 
-/// Entries with as much beside their names as there can be.
+/// Entries with the largest possible extra fields and comments.
 pub fn talkers(count: usize) -> Vec<u8> {
     let talker = |number| RawEntry {
         extra: extra(0xcafe, &vec![0; 0xfff0]),
@@ -49,7 +49,7 @@ pub fn talkers(count: usize) -> Vec<u8> {
     zip(&(0..count).map(talker).collect::<Vec<_>>())
 }
 
-/// Four gigabytes of zeros in four megabytes: nothing but work.
+/// Four gigabytes of zeros in four megabytes: only work.
 pub fn slow() -> Vec<u8> {
     let bytes = 1 << 20;
     let plain = file("", vec![0; bytes]);

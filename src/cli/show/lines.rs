@@ -1,0 +1,156 @@
+//! A job's story, for people and for scripts. Pure.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::story::{Story, result_of, verdict_of};
+use crate::cli::output::{columns, fact};
+use crate::cli::terminal::one_line;
+use crate::cli::time::{ago, second, took};
+use crate::job::{EventData, ExecutionResult};
+use crate::storage::{Bucket, EndRecord, JobRecord, ObjectStore, RecordState, Tombstone};
+
+/// The story as text: a sentence, facts, and the earlier runs.
+pub(super) fn text(story: &Story, buckets: &dyn ObjectStore, now: Timestamp) -> String {
+    let mut text = format!("{}: {}\n", story.id, one_line(&story.sentence()));
+    let mut facts = Vec::new();
+    if let Some(record) = &story.record {
+        facts.extend(facts_of(story, record, now));
+        facts.extend(places_of(record, buckets));
+    }
+    facts.extend(story.stops.iter().map(|stop| ("stop", stop_line(stop))));
+    for (name, value) in facts {
+        text.push_str(&fact(name, &value));
+    }
+    if !story.earlier.is_empty() {
+        let head = ["EARLIER RUN", "VERDICT", "ATTEMPT", "ENDED", "TOOK"];
+        let rows = story.earlier.iter().filter_map(|end| row(end, now)).collect();
+        text.push('\n');
+        text.push_str(&columns(head, rows));
+    }
+    if story.left_out > 0 {
+        text.push_str(&fact("older", &format!("{} runs", story.left_out)));
+    }
+    text
+}
+
+fn facts_of(story: &Story, record: &JobRecord, now: Timestamp) -> Vec<(&'static str, String)> {
+    let result = result_of(record);
+    let worker = match (result, &story.owner) {
+        (Some(result), _) => Some(&result.worker),
+        (None, owner) => owner.as_ref().map(|owner| &owner.worker),
+    };
+    let time = |at: Timestamp| format!("{} ({})", second(at), ago(at, now));
+    let mut facts = vec![
+        ("run", record.run_id.to_string()),
+        ("attempt", record.attempt.to_string()),
+        ("worker", worker.map_or_else(|| "-".to_owned(), Clone::clone)),
+        ("segment", record.segment.to_string()),
+    ];
+    facts.extend(record.message.published_at.map(|at| ("sent", time(at))));
+    facts.push(("taken", time(record.claimed_at)));
+    let Some(result) = result else { return facts };
+    facts.extend(result.started_at.map(|at| ("started", time(at))));
+    let lasted = took(result.duration_seconds);
+    facts.push(("ended", format!("{}, after {lasted}", time(result.finished_at))));
+    facts.extend(result.exit_code.map(|code| ("exit code", code.to_string())));
+    if story.is_indexed && record.state == RecordState::Finished {
+        facts.push(("event", "the broker has not confirmed the result event yet".to_owned()));
+    }
+    facts
+}
+
+/// Where result, output and logs are.
+fn places_of(record: &JobRecord, buckets: &dyn ObjectStore) -> Vec<(&'static str, String)> {
+    let id = &record.id;
+    let mut places = Vec::new();
+    let place = |bucket, key: &str| format!("{} in {}", key, buckets.bucket_name(bucket));
+    if let Some(result) = result_of(record) {
+        if result.result.is_some() || result.objects.result_key.is_some() {
+            places.push(("result", format!("longshore result {id}")));
+        }
+        let objects = &result.objects;
+        for key in objects.result_key.iter().chain(&objects.output_key) {
+            places.push(("object", place(Bucket::Results, key)));
+        }
+        places.extend(objects.log_keys.iter().map(|key| ("log", place(Bucket::Logs, key))));
+    }
+    places.push(("logs", format!("longshore logs {id}")));
+    places
+}
+
+fn stop_line(stop: &Tombstone) -> String {
+    let which = stop.run_id.as_ref().map_or("every run".to_owned(), |run| format!("run {run}"));
+    let reason = stop.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    let done = if stop.is_spent { "carried out" } else { "noted" };
+    format!("{} of {which}{reason}: {done}", second(stop.at))
+}
+
+fn end_of(end: &EndRecord) -> Option<&ExecutionResult> {
+    match &end.event.data {
+        EventData::Result(result) => Some(result),
+        EventData::Status(_) => None,
+    }
+}
+
+fn row(end: &EndRecord, now: Timestamp) -> Option<[String; 5]> {
+    let result = end_of(end)?;
+    Some([
+        result.run_id.as_ref().map_or_else(String::new, ToString::to_string),
+        verdict_of(result).to_owned(),
+        result.attempt.to_string(),
+        ago(result.finished_at, now),
+        took(result.duration_seconds),
+    ])
+}
+
+/// The story for scripts.
+pub(super) fn object(story: &Story, buckets: &dyn ObjectStore) -> Value {
+    let record = story.record.as_ref();
+    let result = record.and_then(result_of);
+    let owner = story.owner.as_ref();
+    let worker = result.map(|result| &result.worker).or(owner.map(|owner| &owner.worker));
+    let state = record.map(|record| match record.state {
+        RecordState::Active => "active",
+        RecordState::Waiting => "waiting",
+        RecordState::Finished => "finished",
+    });
+    let mut object = json!({
+        "id": story.id,
+        "said": story.sentence(),
+        "state": state,
+        "run_id": record.map(|record| &record.run_id),
+        "attempt": record.map(|record| record.attempt),
+        "segment": record.map(|record| record.segment),
+        "is_held": story.queues.as_ref().and_then(|queues| queues.is_held),
+        "worker": record.and(worker),
+        "published_at": record.and_then(|record| record.message.published_at),
+        "begun_at": record.map(|record| record.claimed_at),
+        "stops": story.stops,
+        "earlier_runs": story.earlier.iter().filter_map(end_of).map(ended).collect::<Vec<_>>(),
+        "earlier_runs_left_out": story.left_out,
+        "buckets": {
+            "results": buckets.bucket_name(Bucket::Results),
+            "logs": buckets.bucket_name(Bucket::Logs),
+        },
+    });
+    object["end"] = result.map_or(Value::Null, ended);
+    object
+}
+
+/// An end without its output and its result, which have commands of their own.
+fn ended(result: &ExecutionResult) -> Value {
+    json!({
+        "run_id": result.run_id,
+        "verdict": result.verdict,
+        "message": result.message,
+        "exit_code": result.exit_code,
+        "attempt": result.attempt,
+        "worker": result.worker,
+        "started_at": result.started_at,
+        "finished_at": result.finished_at,
+        "duration_seconds": result.duration_seconds,
+        "has_result": result.result.is_some() || result.objects.result_key.is_some(),
+        "objects": result.objects,
+    })
+}

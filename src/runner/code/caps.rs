@@ -1,0 +1,55 @@
+//! How much code one job may bring.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::job::archive::ArchiveCaps;
+use crate::settings::RunnerSettings;
+
+/// Changes when a zip is unpacked in another way than before, so that no older entry is used.
+const LAYOUT: u32 = 1;
+
+/// How much code one job may bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeCaps {
+    /// Bytes of the zip.
+    pub max_archive_bytes: u64,
+    /// What it may unpack to.
+    pub archive: ArchiveCaps,
+}
+
+impl From<&RunnerSettings> for CodeCaps {
+    fn from(settings: &RunnerSettings) -> Self {
+        Self {
+            max_archive_bytes: settings.max_archive_bytes,
+            archive: ArchiveCaps {
+                max_entries: settings.max_entries,
+                max_extracted_bytes: settings.max_extracted_bytes,
+                max_depth: settings.max_depth,
+                max_name_bytes: settings.max_name_bytes,
+                max_ratio: settings.max_ratio,
+                max_time: settings.unpack_timeout,
+            },
+        }
+    }
+}
+
+impl CodeCaps {
+    /// What unpacking under these caps makes of a zip, as a part of a name: under others it may be
+    /// refused. How long it may take decides only whether there is anything.
+    pub(super) fn variant(&self) -> String {
+        let Self { max_archive_bytes, archive } = self;
+        let ArchiveCaps {
+            max_entries,
+            max_extracted_bytes,
+            max_depth,
+            max_name_bytes,
+            max_ratio,
+            max_time: _,
+        } = archive;
+        let text = format!(
+            "{LAYOUT} {max_archive_bytes} {max_entries} {max_extracted_bytes} {max_depth} \
+             {max_name_bytes} {max_ratio}"
+        );
+        format!("code-{}", hex::encode(&Sha256::digest(text)[..8]))
+    }
+}
