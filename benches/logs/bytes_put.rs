@@ -174,6 +174,7 @@ fn source() -> LogSource {
         interval: TICK,
         terminating: false,
         resume: false,
+        is_new_job: false,
         mask: Mask::default(),
     }
 }

@@ -98,6 +98,12 @@ impl Delivery {
         }
     }
 
+    /// Whether nobody can have had it before: it has not been tried, and the broker has not delivered it.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        !self.redelivered && self.properties.attempt == 1
+    }
+
     /// A delivery of a message that no channel of RabbitMQ brought, from an inbox and its queue.
     #[cfg(test)]
     pub(crate) fn in_memory(

@@ -44,7 +44,7 @@ pub(super) async fn run(arguments: &SegmentsArguments, context: &Context) -> Out
     for OwnedSegment { segment: number, .. } in journal.owned_segments().await? {
         if let Some((owner, _)) = journal.owner(number).await? {
             let is_held = client.broker.is_locked(number).await?;
-            let jobs = journal.segment_index(number).await?.jobs.len();
+            let jobs = journal.segment_index(number).await?.entries.len();
             segments.push(Segment { owner, is_held, jobs });
         }
     }

@@ -79,7 +79,7 @@ async fn read(journal: &Journal, id: &JobId) -> Result<Story, Failure> {
     story.stops = journal.stops(id).await?;
     if let Some(record) = record {
         story.owner = journal.owner(record.segment).await?.map(|(owner, _)| owner);
-        story.is_indexed = journal.is_in_segment(record.segment, id).await?;
+        story.is_indexed = journal.is_entered(&record).await?;
         story.record = Some(record);
     }
     let mut runs = journal.earlier_runs(id, MAX_LISTED).await?;

@@ -43,7 +43,7 @@ pub(super) async fn list(store: &dyn ObjectStore, job: &JobId) -> Result<Vec<Log
 /// The keys of a job's log objects, and the last stored range of `origin`.
 ///
 /// Chunks and markers say it in their names. A log that was [written at once](store_whole) has
-/// neither. It was the job's first, and its record says it.
+/// neither. It was the last thing that its run stored, and its record says it.
 pub(super) async fn locate(
     store: &dyn ObjectStore,
     job: &JobId,
@@ -51,12 +51,12 @@ pub(super) async fn locate(
 ) -> Result<(Vec<LogKey>, Option<FrameRange>), StoreError> {
     let keys = list(store, job).await?;
     let last = last_stored(&keys, origin).cloned();
-    let oldest = keys.iter().find(|key| matches!(key, LogKey::Daily(..)));
-    let (None, Some(oldest)) = (&last, oldest) else {
+    let newest = keys.iter().rfind(|key| matches!(key, LogKey::Daily(..)));
+    let (None, Some(newest)) = (&last, newest) else {
         return Ok((keys, last));
     };
     let mut covered = Covered::default();
-    covered.read(&store.get(Bucket::Logs, &oldest.key(job), MAX_READ_BYTES).await?.bytes);
+    covered.read(&store.get(Bucket::Logs, &newest.key(job), MAX_READ_BYTES).await?.bytes);
     let last = covered.0.remove(origin);
     Ok((keys, last))
 }
@@ -176,7 +176,8 @@ pub async fn compact(store: &dyn ObjectStore, job: &JobId, day: Day) -> Result<(
 }
 
 /// Stores the whole log of a job that has none yet as its daily log: the same result as a chunk,
-/// its compaction and its deletion. Returns `false` if there is a log already.
+/// its compaction and its deletion. Returns `false` if there is a log already; that is not asked for a
+/// job that `is_new`.
 ///
 /// # Errors
 ///
@@ -187,8 +188,9 @@ pub(super) async fn store_whole(
     day: Day,
     range: &FrameRange,
     bytes: &[u8],
+    is_new: bool,
 ) -> Result<bool, StoreError> {
-    if !list(store, job).await?.is_empty() {
+    if !is_new && !list(store, job).await?.is_empty() {
         return Ok(false);
     }
     let mut body = bytes.to_vec();

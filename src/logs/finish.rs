@@ -57,7 +57,8 @@ impl Shipper {
         let Some((chunk, bytes)) = self.backlog.only() else { return false };
         let left = deadline.saturating_duration_since(Instant::now());
         let (job, day, range) = (&self.source.job, chunk.day, &chunk.range);
-        let storing = store_whole(&*self.shared.store, job, day, range, bytes);
+        let is_new = self.source.is_new_job;
+        let storing = store_whole(&*self.shared.store, job, day, range, bytes, is_new);
         match timeout_at(deadline - left / 2, storing).await {
             Ok(Ok(true)) => {
                 self.note_stored();

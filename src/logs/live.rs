@@ -189,6 +189,7 @@ mod tests {
             interval: Duration::from_secs(1),
             terminating: false,
             resume: false,
+            is_new_job: false,
             mask: Mask::default(),
         }
     }

@@ -26,6 +26,8 @@ pub struct LogSource {
     /// Whether an earlier worker made the container, so some of its output may be stored. `false`
     /// saves a request to the store, and is right only for a new container.
     pub resume: bool,
+    /// Whether nothing of the job can be stored yet, which saves another request.
+    pub is_new_job: bool,
     /// The secrets to mask in its log.
     pub mask: Mask,
 }

@@ -68,7 +68,7 @@ impl Managed {
 
     /// Where the output of its container comes from; `resume`: some of it may have been read before.
     pub(super) fn log_source(&self, resume: bool, mask: Mask) -> LogSource {
-        let Run { job, attempt, .. } = &self.run;
+        let Run { job, attempt, is_new, .. } = &self.run;
         LogSource {
             job: job.id.clone(),
             run: job.run_id.clone(),
@@ -77,6 +77,7 @@ impl Managed {
             interval: job.log_interval,
             terminating: !job.is_long_running,
             resume,
+            is_new_job: *is_new,
             mask,
         }
     }

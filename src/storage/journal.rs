@@ -1,7 +1,7 @@
 //! The journal: who runs what, in the state bucket.
 //!
 //! A typed layer over [`ObjectStore`]: `jobs/{id}.json`, `ended/{id}/{run}.json`,
-//! `stops/{id}.json`, the index `segments/{n}/{id}`, `segments/{n}/unconfirmed/` and
+//! `stops/{id}.json`, the index `segments/{n}/claims/{id}/{claim}`, `segments/{n}/unconfirmed/` and
 //! `owners/{n}.json`, all below the namespace, so that two namespaces may share a bucket. The
 //! worker decides when to write what.
 
@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 
 pub use self::listing::{Noted, OwnedSegment};
 pub use self::record::{
-    EndRecord, JobRecord, OwnerRecord, Place, RecordState, SegmentIndex, Stops, StoredMessage,
-    Tombstone, Unconfirmed,
+    EndRecord, IndexEntry, JobRecord, OwnerRecord, Place, RecordState, Seen, SegmentIndex, Stops,
+    StoredMessage, Tombstone, Unconfirmed,
 };
-use super::{Bucket, Condition, ETag, ObjectStore, StoreError};
+use super::{Bucket, Condition, ETag, Object, ObjectStore, StoreError};
 use crate::job::{Event, JobId, RunId};
 use crate::settings::MAX_MESSAGE_KB;
 
@@ -33,6 +33,12 @@ const MAX_EVENT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The folder, below a segment, of results that the broker has not confirmed.
 const UNCONFIRMED: &str = "unconfirmed/";
+
+/// The folder, below a segment, of the claims that are not settled.
+const CLAIMS: &str = "claims/";
+
+/// What is in the place of a job's record if there was only a stop so far.
+const STOPPED: &[u8] = br#"{"stopped":true}"#;
 
 /// How often a change is tried again that somebody else's crossed.
 const MAX_CROSSINGS: usize = 10;
@@ -119,11 +125,45 @@ impl Journal {
 
     /// The record of a job with its version, if there is one.
     pub async fn read(&self, id: &JobId) -> Result<Option<(JobRecord, ETag)>, JournalError> {
-        self.read_json(&self.job_key(id)).await
+        Ok(match self.look(id).await? {
+            Seen::Record(record, version) => Some((*record, version)),
+            Seen::Nothing | Seen::Stopped(_) => None,
+        })
     }
 
-    /// Writes the first record of a job. Returns its version, or `None` if another writer's record
-    /// exists.
+    /// What is in the place of a job's record.
+    pub async fn look(&self, id: &JobId) -> Result<Seen, JournalError> {
+        let key = self.job_key(id);
+        Ok(match self.get(&key).await? {
+            None => Seen::Nothing,
+            Some(object) if object.bytes == STOPPED => Seen::Stopped(object.etag),
+            Some(object) => Seen::Record(Box::new(parsed(&key, &object.bytes)?), object.etag),
+        })
+    }
+
+    /// The record of a job, for a stop that is noted already. If there is none, a mark takes its place,
+    /// and keeps a claim that comes later from [creating](Self::create) the record without looking for
+    /// stops.
+    pub async fn read_or_mark_stopped(
+        &self,
+        id: &JobId,
+    ) -> Result<Option<JobRecord>, JournalError> {
+        for _ in 0..MAX_CROSSINGS {
+            match self.look(id).await? {
+                Seen::Record(record, _) => return Ok(Some(*record)),
+                Seen::Stopped(_) => return Ok(None),
+                Seen::Nothing => {}
+            }
+            if self.put_json(&self.job_key(id), STOPPED.into(), Condition::Absent).await?.is_some()
+            {
+                return Ok(None);
+            }
+        }
+        Err(JournalError::Contended { id: id.clone() })
+    }
+
+    /// Writes the first record of a job. Returns its version, or `None` if another writer's record or the
+    /// mark of a stop exists.
     pub async fn create(&self, record: &JobRecord) -> Result<Option<ETag>, JournalError> {
         self.write_json(&self.job_key(&record.id), record, Condition::Absent).await
     }
@@ -139,17 +179,27 @@ impl Journal {
         self.write_json(&self.job_key(&record.id), record, condition).await
     }
 
-    /// Adds a job to a segment's index.
-    pub async fn add_to_segment(&self, segment: u32, id: &JobId) -> Result<(), JournalError> {
-        let key = self.segment_key(segment, id);
+    /// Enters a claim in a segment's index.
+    pub async fn enter(&self, segment: u32, entry: &IndexEntry) -> Result<(), JournalError> {
+        let key = self.entry_key(segment, entry);
         let (body, condition) = (Bytes::new(), Condition::None);
         self.store.put(Bucket::State, &key, body, "text/plain", condition).await?;
         Ok(())
     }
 
-    /// Removes a job from a segment's index. A missing entry is not an error.
-    pub async fn remove_from_segment(&self, segment: u32, id: &JobId) -> Result<(), JournalError> {
-        Ok(self.store.delete(Bucket::State, &self.segment_key(segment, id)).await?)
+    /// Removes a claim from a segment's index. A missing entry is not an error.
+    pub async fn leave(&self, segment: u32, entry: &IndexEntry) -> Result<(), JournalError> {
+        Ok(self.store.delete(Bucket::State, &self.entry_key(segment, entry)).await?)
+    }
+
+    /// Whether a record's claim is in the index of its segment.
+    pub async fn is_entered(&self, record: &JobRecord) -> Result<bool, JournalError> {
+        let key = self.entry_key(record.segment, &record.entry());
+        match self.store.get(Bucket::State, &key, 0).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The entries of a segment's index.
@@ -158,8 +208,8 @@ impl Journal {
         let mut index = SegmentIndex::default();
         for key in self.store.list(Bucket::State, &prefix).await? {
             let Some(name) = key.strip_prefix(&prefix) else { continue };
-            if let Ok(id) = name.parse() {
-                index.jobs.push(id);
+            if let Some(entry) = entry_of(name) {
+                index.entries.push(entry);
             } else if name.starts_with(UNCONFIRMED) {
                 index.unconfirmed.push(key);
             }
@@ -188,15 +238,6 @@ impl Journal {
     /// Removes a result that the broker has confirmed. A missing one is not an error.
     pub async fn remove_unconfirmed(&self, key: &str) -> Result<(), JournalError> {
         Ok(self.store.delete(Bucket::State, key).await?)
-    }
-
-    /// Whether a job is in a segment's index.
-    pub async fn is_in_segment(&self, segment: u32, id: &JobId) -> Result<bool, JournalError> {
-        match self.store.get(Bucket::State, &self.segment_key(segment, id), 0).await {
-            Ok(_) => Ok(true),
-            Err(StoreError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// The owner of a segment, or its last owner, with the record's version.
@@ -307,23 +348,25 @@ impl Journal {
         format!("{}/segments/{segment}/", self.namespace)
     }
 
-    fn segment_key(&self, segment: u32, id: &JobId) -> String {
-        format!("{}{id}", self.segment_prefix(segment))
+    fn entry_key(&self, segment: u32, entry: &IndexEntry) -> String {
+        let IndexEntry { job, claim } = entry;
+        format!("{}{CLAIMS}{job}/{}", self.segment_prefix(segment), claim.simple())
     }
 
     async fn read_json<T: DeserializeOwned>(
         &self,
         key: &str,
     ) -> Result<Option<(T, ETag)>, JournalError> {
-        let object = match self.store.get(Bucket::State, key, MAX_RECORD_BYTES).await {
-            Ok(object) => object,
-            Err(StoreError::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let mut json = serde_json::Deserializer::from_slice(&object.bytes);
-        let value = serde_path_to_error::deserialize(&mut json)
-            .map_err(|source| JournalError::Corrupt { key: key.to_owned(), source })?;
-        Ok(Some((value, object.etag)))
+        let Some(object) = self.get(key).await? else { return Ok(None) };
+        Ok(Some((parsed(key, &object.bytes)?, object.etag)))
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Object>, JournalError> {
+        match self.store.get(Bucket::State, key, MAX_RECORD_BYTES).await {
+            Ok(object) => Ok(Some(object)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn write_json<T: Serialize>(
@@ -338,12 +381,34 @@ impl Journal {
         if u64::try_from(bytes).is_ok_and(|bytes| bytes > MAX_RECORD_BYTES) {
             return Err(JournalError::TooLarge { key: key.to_owned(), bytes });
         }
-        match self.store.put(Bucket::State, key, body.into(), JSON, condition).await {
+        self.put_json(key, body.into(), condition).await
+    }
+
+    /// Writes JSON as it is. `None`: the condition does not hold.
+    async fn put_json(
+        &self,
+        key: &str,
+        body: Bytes,
+        condition: Condition,
+    ) -> Result<Option<ETag>, JournalError> {
+        match self.store.put(Bucket::State, key, body, JSON, condition).await {
             Ok(etag) => Ok(Some(etag)),
             Err(StoreError::ConditionFailed { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn parsed<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, JournalError> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut json)
+        .map_err(|source| JournalError::Corrupt { key: key.to_owned(), source })
+}
+
+/// The entry that a key below a segment's prefix names.
+fn entry_of(name: &str) -> Option<IndexEntry> {
+    let (job, claim) = name.strip_prefix(CLAIMS)?.split_once('/')?;
+    Some(IndexEntry { job: job.parse().ok()?, claim: claim.parse().ok()? })
 }
 
 /// An event's id as a part of a key.

@@ -22,8 +22,8 @@ use jiff::Timestamp;
 pub use directory::DirectoryStore;
 pub use error::StoreError;
 pub use journal::{
-    EndRecord, JobRecord, Journal, JournalError, OwnerRecord, Place, RecordState, Stops,
-    StoredMessage, Tombstone,
+    EndRecord, IndexEntry, JobRecord, Journal, JournalError, OwnerRecord, Place, RecordState, Seen,
+    Stops, StoredMessage, Tombstone,
 };
 pub use journal::{Noted, OwnedSegment, SegmentIndex, Unconfirmed};
 pub use s3::S3Store;

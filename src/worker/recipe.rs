@@ -84,8 +84,7 @@ pub(super) async fn follow_start(
 
 /// Notes how long a message waited in its queue. One that was taken before says nothing about that.
 fn note_wait(ctx: &Context, delivery: &Delivery) {
-    let is_new = !delivery.redelivered && delivery.properties.attempt == 1;
-    if let Some(at) = delivery.properties.timestamp.filter(|_| is_new) {
+    if let Some(at) = delivery.properties.timestamp.filter(|_| delivery.is_first()) {
         let queue = ctx.tools.broker.topology().inbox(delivery.inbox());
         ctx.tools.metrics.taken(&queue, at, ctx.tools.machine.now());
     }

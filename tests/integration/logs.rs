@@ -75,6 +75,7 @@ async fn a_log_survives_its_worker(store: Arc<dyn ObjectStore>) {
         interval: Duration::from_secs(1),
         terminating: true,
         resume: false,
+        is_new_job: false,
         mask: Mask::default(),
     };
     let written = frames(500);

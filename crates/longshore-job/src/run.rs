@@ -13,4 +13,7 @@ pub struct Run {
     pub attempt: u32,
     /// The segment that owns it.
     pub segment: u32,
+    /// Whether nothing of the job can be stored yet: the journal has never known it, and no attempt has
+    /// begun. A hint that spares requests to the store; `false` is always right.
+    pub is_new: bool,
 }

@@ -1,6 +1,7 @@
 //! A proxy to an HTTP server that holds single requests until a test lets them pass.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -36,11 +37,13 @@ enum Stage {
     Answered,
 }
 
-/// Holds every request with a method and the end of a path until it is opened.
+/// Holds every request with a method and a part of a path until it is opened.
 #[derive(Debug)]
 pub struct Gate {
     method: &'static str,
-    suffix: String,
+    part: String,
+    /// How many requests pass before one is held.
+    ahead: AtomicUsize,
     stage: watch::Sender<Stage>,
 }
 
@@ -58,6 +61,11 @@ impl Gate {
         self.until(Stage::Answered).await;
     }
 
+    /// Holds no request any more.
+    pub fn open(&self) {
+        self.advance(Stage::Open);
+    }
+
     fn advance(&self, to: Stage) {
         self.stage.send_if_modified(|stage| {
             let is_news = *stage < to;
@@ -70,7 +78,7 @@ impl Gate {
         let mut stage = self.stage.subscribe();
         let reached = stage.wait_for(|stage| *stage >= wanted);
         let in_time = tokio::time::timeout(PATIENCE, reached).await;
-        assert!(in_time.is_ok(), "{} …{} was not {wanted:?} in time", self.method, self.suffix);
+        assert!(in_time.is_ok(), "{} …{}… was not {wanted:?} in time", self.method, self.part);
     }
 }
 
@@ -114,10 +122,15 @@ impl GatedLine {
         self.addr
     }
 
-    /// Holds the requests with `method` whose path ends with `suffix`.
-    pub fn hold(&self, method: &'static str, suffix: &str) -> Arc<Gate> {
-        let stage = watch::Sender::new(Stage::Closed);
-        let gate = Arc::new(Gate { method, suffix: suffix.to_owned(), stage });
+    /// Holds the requests with `method` whose path has `part`.
+    pub fn hold(&self, method: &'static str, part: &str) -> Arc<Gate> {
+        self.hold_after(0, method, part)
+    }
+
+    /// The same, once so many of them have passed.
+    pub fn hold_after(&self, ahead: usize, method: &'static str, part: &str) -> Arc<Gate> {
+        let (stage, ahead) = (watch::Sender::new(Stage::Closed), AtomicUsize::new(ahead));
+        let gate = Arc::new(Gate { method, part: part.to_owned(), ahead, stage });
         self.line.gates.lock().unwrap().push(Arc::clone(&gate));
         gate
     }
@@ -242,8 +255,12 @@ impl Line {
     fn gate_of(&self, buffer: &[u8]) -> Option<Arc<Gate>> {
         let (method, path) = method_and_path(buffer)?;
         let gates = self.gates.lock().unwrap();
-        let is_meant = |gate: &&Arc<Gate>| gate.method == method && path.ends_with(&gate.suffix);
-        gates.iter().find(is_meant).cloned()
+        let is_meant = |gate: &&Arc<Gate>| gate.method == method && path.contains(&gate.part);
+        let gate = gates.iter().find(is_meant)?;
+        let passes = gate
+            .ahead
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |ahead| ahead.checked_sub(1));
+        passes.is_err().then(|| Arc::clone(gate))
     }
 
     /// Whether the first request of `buffer` is a write whose failed condition must be hidden.

@@ -290,6 +290,7 @@ pub fn sample_record(id: &str, segment: u32) -> JobRecord {
         id: id.parse().unwrap(),
         run_id: "run-1".parse().unwrap(),
         message_id: Some("m-1".to_owned()),
+        claim: uuid::Uuid::new_v4(),
         segment,
         epoch: 1,
         place: None,
@@ -366,16 +367,15 @@ pub async fn journal_keeps_its_promises(store: Arc<dyn ObjectStore>, segment: u3
     ends_are_kept(&journal, &*store, &record).await;
 
     for _ in 0..2 {
-        journal.add_to_segment(segment, &id).await.unwrap();
+        journal.enter(segment, &record.entry()).await.unwrap();
     }
-    assert!(journal.segment_index(segment).await.unwrap().jobs.contains(&id));
-    assert!(journal.is_in_segment(segment, &id).await.unwrap());
-    assert!(!journal.is_in_segment(segment + 1, &id).await.unwrap());
+    assert!(journal.segment_index(segment).await.unwrap().entries.contains(&record.entry()));
+    let both = [journal.is_entered(&record).await, journal.is_entered(&other).await];
+    assert_eq!(both.map(Result::unwrap), [true, false]);
     for _ in 0..2 {
-        journal.remove_from_segment(segment, &id).await.unwrap();
+        journal.leave(segment, &record.entry()).await.unwrap();
     }
-    assert!(!journal.segment_index(segment).await.unwrap().jobs.contains(&id));
-
+    assert!(!journal.is_entered(&record).await.unwrap());
     owners_follow_one_another(&journal, &*store, segment).await;
 
     assert!(journal.stops(&id).await.unwrap().is_empty());

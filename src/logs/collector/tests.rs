@@ -82,6 +82,7 @@ fn source(job: &str, terminating: bool) -> LogSource {
         interval: Duration::from_secs(30),
         terminating,
         resume: false,
+        is_new_job: false,
         mask: Mask::default(),
     }
 }

@@ -80,7 +80,7 @@ impl Fixture {
         });
         let executable = parse_executable(message.to_string().as_bytes()).unwrap();
         let job = Job::validate(executable, &bounds(&self.settings, &self.logs), None).unwrap();
-        Run { job: Arc::new(job), attempt: 1, segment: 3 }
+        Run { job: Arc::new(job), attempt: 1, segment: 3, is_new: false }
     }
 
     /// Whether any job has left a directory.

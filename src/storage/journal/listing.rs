@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{Journal, JournalError};
+use super::{Journal, JournalError, entry_of};
 use crate::job::{JobId, RunId};
 use crate::storage::{Bucket, ETag};
 
@@ -64,7 +64,8 @@ impl Journal {
         self.noted(&format!("{}/ended/{id}/", self.namespace), max).await
     }
 
-    /// The jobs in the index of a segment, or of every segment: the first `max`.
+    /// The jobs in the index of a segment, or of every segment: of the first `max` entries. A job may be in
+    /// it more than once.
     pub async fn unsettled(
         &self,
         segment: Option<u32>,
@@ -74,8 +75,8 @@ impl Journal {
         let prefix = segment.map_or_else(|| all.clone(), |number| self.segment_prefix(number));
         let listed = self.store.list_dated(Bucket::State, &prefix, max).await?;
         let noted = listed.into_iter().filter_map(|object| {
-            let (_, id) = object.key.strip_prefix(&all)?.split_once('/')?;
-            Some(Noted { id: id.parse().ok()?, written_at: object.written_at })
+            let (_, name) = object.key.strip_prefix(&all)?.split_once('/')?;
+            Some(Noted { id: entry_of(name)?.job, written_at: object.written_at })
         });
         Ok(noted.collect())
     }

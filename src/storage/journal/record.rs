@@ -4,8 +4,10 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::job::{Event, JobId, RunId};
+use crate::storage::ETag;
 
 /// A result that the broker has not confirmed. It is published again until it does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,8 +25,8 @@ pub struct Unconfirmed {
 /// The entries of a segment's index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SegmentIndex {
-    /// The jobs that are not settled, by id.
-    pub jobs: Vec<JobId>,
+    /// The claims that are not settled, in the order of the jobs' ids.
+    pub entries: Vec<IndexEntry>,
     /// The keys of results that the broker has not confirmed.
     pub unconfirmed: Vec<String>,
 }
@@ -33,8 +35,49 @@ impl SegmentIndex {
     /// Whether nothing is left to do for the segment.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.unconfirmed.is_empty()
+        self.entries.is_empty() && self.unconfirmed.is_empty()
     }
+}
+
+/// What is in the place of a job's record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen {
+    /// Nothing: neither a start nor a stop of the job has come.
+    Nothing,
+    /// The mark that only a stop of the job has come, in this version.
+    Stopped(ETag),
+    /// The record, in this version.
+    Record(Box<JobRecord>, ETag),
+}
+
+impl Seen {
+    /// The record.
+    #[must_use]
+    pub fn record(&self) -> Option<&JobRecord> {
+        match self {
+            Self::Record(record, _) => Some(record),
+            Self::Nothing | Self::Stopped(_) => None,
+        }
+    }
+
+    /// The version of what is there.
+    #[must_use]
+    pub fn version(&self) -> Option<&ETag> {
+        match self {
+            Self::Record(_, version) | Self::Stopped(version) => Some(version),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// A claim of a job in a segment's index. Each claim has an entry of its own. So entering one says nothing
+/// about earlier ones, and removing one never takes another's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IndexEntry {
+    /// The job.
+    pub job: JobId,
+    /// Which claim: see [`JobRecord::claim`].
+    pub claim: Uuid,
 }
 
 /// The record of a job's latest run.
@@ -47,6 +90,10 @@ pub struct JobRecord {
     /// The `message_id` of the start message: the run's identity across redeliveries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
+    /// The claim that wrote the first record of this run, or of its latest try that came back through the
+    /// broker. The index of the segment has it until the run is settled.
+    #[serde(default)]
+    pub claim: Uuid,
     /// The segment that owns the run.
     pub segment: u32,
     /// The epoch of the owner that wrote this: see [`OwnerRecord::epoch`].
@@ -72,6 +119,14 @@ pub struct JobRecord {
     /// The whole result event, once the run has ended, to publish it again unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Event>,
+}
+
+impl JobRecord {
+    /// Its entry in the index of its segment.
+    #[must_use]
+    pub fn entry(&self) -> IndexEntry {
+        IndexEntry { job: self.id.clone(), claim: self.claim }
+    }
 }
 
 fn first() -> u32 {

@@ -46,11 +46,18 @@ async fn the_largest_message_can_be_kept_and_read_again() {
 async fn what_is_about_the_segment_itself_is_no_job() {
     let root = tempfile::tempdir().unwrap();
     let (journal, store) = journal(root.path()).await;
-    for key in ["ns/segments/4/owner.json", "ns/segments/4/deeper/job-2", "ns/segments/41/job-3"] {
+    for key in
+        ["ns/segments/4/owner.json", "ns/segments/4/claims/job-2", "ns/segments/4/claims/job-4/x"]
+    {
         store.put(Bucket::State, key, "{}".into(), JSON, Condition::None).await.unwrap();
     }
-    journal.add_to_segment(4, &"job-1".parse().unwrap()).await.unwrap();
+    let entry = |claim| IndexEntry { job: "unconfirmed".parse().unwrap(), claim };
+    let entries = [uuid::Uuid::from_u128(1), uuid::Uuid::from_u128(2)].map(entry);
+    for entry in &entries {
+        journal.enter(4, entry).await.unwrap();
+        journal.enter(41, entry).await.unwrap();
+    }
     let found = journal.segment_index(4).await.unwrap();
-    assert_eq!(found.jobs, ["job-1".parse::<JobId>().unwrap()]);
+    assert_eq!(found.entries, entries);
     assert!(found.unconfirmed.is_empty());
 }

@@ -84,10 +84,11 @@ pub(in crate::worker) fn undelivered(reason: Option<&str>) -> (Verdict, String) 
 }
 
 /// Whether the found record shows that `ours` was written by a try that got no answer. It does if
-/// it has our epoch, because nobody else writes under our ownership. The record of the job's next
+/// it has our claim and our epoch, because nobody else writes under our ownership. The record of the job's next
 /// run shows nothing: another owner may have ended our run before it. If we ended it, the worker
 /// that took the job has reported that end.
 #[must_use]
 pub(in crate::worker) fn follows(found: &JobRecord, ours: &JobRecord) -> bool {
-    found.run_id == ours.run_id && (found.segment, found.epoch) == (ours.segment, ours.epoch)
+    let written_by = |record: &JobRecord| (record.claim, record.segment, record.epoch);
+    found.run_id == ours.run_id && written_by(found) == written_by(ours)
 }

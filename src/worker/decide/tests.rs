@@ -43,6 +43,7 @@ pub(in crate::worker) fn record(run_id: &str, segment: u32, state: RecordState) 
         id: "job".parse().unwrap(),
         run_id: run(run_id),
         message_id: None,
+        claim: uuid::Uuid::nil(),
         segment,
         epoch: 1,
         place: None,

@@ -277,7 +277,7 @@ pub(in crate::worker) async fn unavailable(
     }
     let tries = tries(job.is_long_running, attempt, first_try);
     let segment = ctx.known.home_segment().unwrap_or(0);
-    let run = Run { job: Arc::new(job.clone()), attempt, segment };
+    let run = Run { job: Arc::new(job.clone()), attempt, segment, is_new: false };
     let why = sentence::gave_up(tries, reason);
     let result =
         ExecutionResult::failed(&run, ctx.tools.runner.worker(), Verdict::Unavailable, why);

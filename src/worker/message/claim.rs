@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use uuid::Uuid;
 
 use super::earlier_runs;
 use super::validate::Start;
 use crate::broker::Delivery;
 use crate::job::{Event, Run, body_sha256};
-use crate::storage::{JobRecord, Journal, JournalError, RecordState, StoredMessage, Tombstone};
+use crate::storage::{
+    JobRecord, Journal, JournalError, RecordState, Seen, StoredMessage, Tombstone,
+};
 use crate::worker::context::{Context, Tools};
 use crate::worker::decide::{self, ClaimDecision, Standing};
 use crate::worker::drain::Drain;
@@ -40,8 +43,9 @@ pub(in crate::worker) const MAX_CROSSINGS: usize = 10;
 
 /// Claims the job of a start for the segment of `tenure`.
 ///
-/// A claim is written before it looks for a stop, and a stop is noted before it looks for the job.
-/// So at least one of them sees the other. A claim is also written before it makes sure that the
+/// A claim is written before it looks for a stop, and a stop is noted before it looks for the job. So at
+/// least one of them sees the other. Where a stop finds no record, it leaves a mark in its place, so a
+/// claim that creates the record need not look. A claim is also written before it makes sure that the
 /// segment is still ours, and a new owner notes itself before it lists the jobs. So if the ownership
 /// has ended, the new owner sees the job, or we do not run it.
 pub(in crate::worker) async fn claim(
@@ -52,15 +56,20 @@ pub(in crate::worker) async fn claim(
 ) -> Result<Claim, JournalError> {
     let Context { tools, drain, .. } = ctx;
     let (journal, job) = (&tools.journal, &start.job);
+    let claim = tools.machine.random_id();
+    let mut seen = match delivery.is_first() {
+        // Most such starts are of jobs that the journal does not know. If it does, the write says so.
+        true => Seen::Nothing,
+        false => journal.look(&job.id).await?,
+    };
     let mut is_entered = false;
     for _ in 0..MAX_CROSSINGS {
-        let seen = journal.read(&job.id).await?;
-        let old = seen.as_ref().map(|(old, _)| old);
+        let old = seen.record();
+        let record = new_record(tools, tenure, start, delivery, old, claim);
         if let Some(old) = old {
             if let Some(answer) = already_known(journal, old, start).await? {
-                // Another worker was faster, after we had entered the job.
-                if is_entered && old.segment != tenure.segment {
-                    journal.remove_from_segment(tenure.segment, &job.id).await?;
+                if is_entered {
+                    journal.leave(tenure.segment, &record.entry()).await?;
                 }
                 return Ok(answer);
             }
@@ -68,20 +77,28 @@ pub(in crate::worker) async fn claim(
                 earlier_runs::keep_end(tools, tenure, old, &job.run_id).await?;
             }
         }
-        let record = new_record(tools, tenure, start, delivery, old);
         // The index first: a record without an index entry would not be found again.
-        journal.add_to_segment(tenure.segment, &job.id).await?;
-        is_entered = true;
-        let etag = seen.as_ref().map(|(_, etag)| etag);
-        let written = insist(drain, tenure, || write(journal, &record, etag));
+        if !is_entered {
+            journal.enter(tenure.segment, &record.entry()).await?;
+            is_entered = true;
+        }
+        let written = insist(drain, tenure, || write(journal, &record, seen.version()));
         let Some(written) = written.await? else { return Ok(Claim::TooLate) };
-        let Some(etag) = written else { continue };
+        let Some(etag) = written else {
+            seen = journal.look(&job.id).await?;
+            continue;
+        };
+        let is_new = matches!(seen, Seen::Nothing);
         let looked = insist(drain, tenure, || async {
-            tokio::try_join!(is_still_ours(tools, tenure), stopped_before(tools, start, old))
+            let stopped = async {
+                // A stop that came before would have put its mark there.
+                if is_new { Ok(None) } else { stopped_before(tools, start, old).await }
+            };
+            tokio::try_join!(is_still_ours(tools, tenure), stopped)
         });
         let Some((true, stop)) = looked.await? else { return Ok(Claim::TooLate) };
         let (job, attempt) = (Arc::new(job.clone()), record.attempt);
-        let run = Run { job, attempt, segment: tenure.segment };
+        let run = Run { job, attempt, segment: tenure.segment, is_new };
         let claimed = Box::new(Claimed { run, tenure: Arc::clone(tenure), record, etag });
         return Ok(match stop {
             Some(tombstone) => Claim::Cancelled(claimed, tombstone),
@@ -157,7 +174,7 @@ pub(in crate::worker) fn is_same_start(stored: Option<&str>, text: &str) -> bool
 
 /// Who is responsible for a record; asked only if that matters.
 async fn standing(journal: &Journal, record: &JobRecord) -> Result<Standing, JournalError> {
-    let is_indexed = || journal.is_in_segment(record.segment, &record.id);
+    let is_indexed = || journal.is_entered(record);
     Ok(match record.state {
         RecordState::Active => {
             let owner = journal.owner(record.segment).await?;
@@ -191,6 +208,7 @@ pub(in crate::worker) fn new_record(
     start: &Start,
     delivery: &Delivery,
     old: Option<&JobRecord>,
+    claim: Uuid,
 ) -> JobRecord {
     let Start { job, text, .. } = start;
     let properties = &delivery.properties;
@@ -201,6 +219,7 @@ pub(in crate::worker) fn new_record(
         id: job.id.clone(),
         run_id: job.run_id.clone(),
         message_id: properties.message_id.clone(),
+        claim,
         segment: tenure.segment,
         epoch: tenure.epoch,
         place: Some(tools.place.clone()),

@@ -29,7 +29,7 @@ pub(in crate::worker) async fn keep_end(
 ) -> Result<(), JournalError> {
     if let Some(event) = &old.result {
         tools.journal.keep_end(old, event).await?;
-        if tools.journal.is_in_segment(old.segment, &old.id).await? {
+        if tools.journal.is_entered(old).await? {
             ending::publish_again(tools, tenure, old).await;
         }
         return Ok(());
@@ -46,7 +46,7 @@ pub(in crate::worker) async fn keep_end(
 
 fn cancelled(tools: &Tools, old: &JobRecord, by: &RunId) -> Result<Event, MessageError> {
     let (job, _) = job_of(tools, old)?;
-    let run = Run { job: Arc::new(job), attempt: old.attempt, segment: old.segment };
+    let run = Run { job: Arc::new(job), attempt: old.attempt, segment: old.segment, is_new: false };
     let result = ExecutionResult::failed(
         &run,
         tools.runner.worker(),

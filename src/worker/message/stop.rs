@@ -26,7 +26,8 @@ enum StopError {
 /// One stop message, from the shared queue or from our mailbox.
 ///
 /// First it asks the run on this worker, which needs no server. Then it is noted, and then it looks
-/// for the job. A job is noted before it looks for a stop. So at least one of them sees the other.
+/// for the job. A job is noted before it looks for a stop. So at least one of them sees the other: see
+/// [`claim`](super::claim::claim).
 pub(super) struct StopMessage {
     delivery: Delivery,
     stop: StopRequest,
@@ -93,8 +94,8 @@ async fn carry_out(ctx: &Context, message: &StopMessage) -> Result<(), StopError
         }
         return Ok(());
     }
-    let owner = match ctx.tools.journal.read(&stop.id).await? {
-        Some((record, _)) if record.state == RecordState::Active => {
+    let owner = match ctx.tools.journal.read_or_mark_stopped(&stop.id).await? {
+        Some(record) if record.state == RecordState::Active => {
             let published_at = record.message.published_at;
             let is_next = asked.as_ref().is_some_and(|(run, _)| run.run_id != record.run_id);
             let is_late = is_next || was_put_aside(delivery);

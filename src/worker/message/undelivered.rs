@@ -66,8 +66,8 @@ async fn end(
     let job = &start.job;
     let event = event(&ctx.tools, tenure, job, delivery);
     for _ in 0..MAX_CROSSINGS {
-        let seen = ctx.tools.journal.read(&job.id).await?;
-        let old = seen.as_ref().map(|(old, _)| old);
+        let seen = ctx.tools.journal.look(&job.id).await?;
+        let old = seen.record();
         if let Some(old) = old {
             if let Some(answer) = already_known(&ctx.tools.journal, old, start).await? {
                 return Ok(answer);
@@ -76,12 +76,13 @@ async fn end(
                 earlier_runs::keep_end(&ctx.tools, tenure, old, &job.run_id).await?;
             }
         }
-        let mut record = new_record(&ctx.tools, tenure, start, delivery, old);
+        // It never enters the index, for there is nothing left to do.
+        let claim = ctx.tools.machine.random_id();
+        let mut record = new_record(&ctx.tools, tenure, start, delivery, old, claim);
         record.state = RecordState::Finished;
         record.finished_at = Some(ctx.tools.machine.now());
         record.result = Some(event.clone());
-        let seen = seen.as_ref().map(|(_, etag)| etag);
-        if write(&ctx.tools.journal, &record, seen).await?.is_some() {
+        if write(&ctx.tools.journal, &record, seen.version()).await?.is_some() {
             return Ok(Claim::Republish(Some(Box::new(event))));
         }
     }
@@ -91,7 +92,7 @@ async fn end(
 fn event(tools: &Tools, tenure: &Tenure, job: &Job, delivery: &Delivery) -> Event {
     let (verdict, why) = decide::undelivered(delivery.properties.last_death.as_deref());
     let attempt = delivery.properties.attempt;
-    let run = Run { job: Arc::new(job.clone()), attempt, segment: tenure.segment };
+    let run = Run { job: Arc::new(job.clone()), attempt, segment: tenure.segment, is_new: false };
     let result = ExecutionResult::failed(&run, tools.runner.worker(), verdict, why);
     let traceparent = delivery.properties.traceparent.clone();
     Reporter::new(tools.publisher.clone(), run, traceparent).result_event(result)

@@ -93,7 +93,7 @@ async fn announce(tools: &Tools, record: &JobRecord, event: &Event) -> bool {
 }
 
 /// Removes a settled run from the journal's indexes. From the segment's index only while the
-/// segment is ours, because a later owner may have entered the job's next run.
+/// segment is ours, because a later owner may be about to settle it too.
 async fn forget(
     journal: &Journal,
     tenure: &Tenure,
@@ -106,7 +106,7 @@ async fn forget(
             journal.spend_stops(&record.id, &record.run_id).await?;
         }
         if published && tenure.proven().await.is_ok() {
-            journal.remove_from_segment(record.segment, &record.id).await?;
+            journal.leave(record.segment, &record.entry()).await?;
             return Ok(Change::Ended);
         }
         Ok::<_, JournalError>(Change::Unfinished)

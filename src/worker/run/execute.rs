@@ -97,6 +97,7 @@ pub async fn execute(
         }
         last = Some(result);
         run.attempt = run.attempt.saturating_add(1);
+        run.is_new = false;
         reporter.set_attempt(run.attempt);
         begin = Begin::Launch;
     }

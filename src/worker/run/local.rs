@@ -112,7 +112,7 @@ pub async fn run_local(
         tracker: TaskTracker::new(),
         machine: Arc::new(ThisMachine::default()),
     };
-    let run = Run { job: Arc::new(local.job), attempt: 1, segment: 0 };
+    let run = Run { job: Arc::new(local.job), attempt: 1, segment: 0, is_new: false };
     let reporter = Reporter::new(publisher, run.clone(), None).with_live_tap(local.live);
     let result = to_its_end(&runner, &run, &reporter, stop_timeout, stop).await;
     runner.release(&run.job.id).await;

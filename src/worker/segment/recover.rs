@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, stream};
 use super::patience::Patience;
 use super::take_up::{Found, RecoverError, take_up};
 use crate::job::{JobId, Run, RunId};
-use crate::storage::{JobRecord, RecordState, SegmentIndex};
+use crate::storage::{IndexEntry, JobRecord, RecordState, SegmentIndex};
 use crate::worker::context::{Context, Tools};
 use crate::worker::message::validate::job_of;
 use crate::worker::ownership::tenure::Tenure;
@@ -33,7 +33,7 @@ pub(super) async fn look_again(
 ) -> Result<bool, RecoverError> {
     let index = patience.within(ctx.tools.journal.segment_index(tenure.segment)).await?;
     remember_unconfirmed(&ctx.tools.outbox, tenure, &index);
-    if index.jobs.iter().any(|id| !ctx.known.active.has(id)) {
+    if index.entries.iter().any(|entry| !ctx.known.active.has(&entry.job)) {
         recover(ctx, tenure).await?;
     }
     Ok(index.is_empty())
@@ -55,10 +55,13 @@ pub(in crate::worker) async fn recover(
     }
     let index = tools.journal.segment_index(segment).await?;
     remember_unconfirmed(&tools.outbox, tenure, &index);
-    let inactive: Vec<_> = index.jobs.into_iter().filter(|id| !known.active.has(id)).collect();
-    let each = inactive.into_iter().map(|id| {
+    let mut entered: BTreeMap<JobId, Vec<IndexEntry>> = BTreeMap::new();
+    for entry in index.entries.into_iter().filter(|entry| !known.active.has(&entry.job)) {
+        entered.entry(entry.job.clone()).or_default().push(entry);
+    }
+    let each = entered.into_iter().map(|(id, entries)| {
         let left = containers.remove(&id).unwrap_or_default();
-        recover_job(ctx, tenure, id, left)
+        recover_job(ctx, tenure, id, entries, left)
     });
     let mut recovering = stream::iter(each).buffer_unordered(AT_A_TIME);
     let mut failed = None;
@@ -93,11 +96,13 @@ enum Recovered {
     LaterOwner,
 }
 
-/// Adopts one job that is not active here, of which these containers are left.
+/// Adopts one job that is not active here, of which the index has these entries, and of which these
+/// containers are left.
 async fn recover_job(
     ctx: &Arc<Context>,
     tenure: &Arc<Tenure>,
     id: JobId,
+    entries: Vec<IndexEntry>,
     mut left: BTreeMap<RunId, Found>,
 ) -> Result<Recovered, RecoverError> {
     let (segment, tools) = (tenure.segment, &ctx.tools);
@@ -113,11 +118,15 @@ async fn recover_job(
         tracing::info!(segment, job.id = %id, "left a job to the segment's next owner");
         return Ok(Recovered::LaterOwner);
     }
-    let ours = found.filter(|(record, _)| record.segment == segment);
+    // A record of another claim is another segment's, or of a run that has ended or is about to begin. A
+    // claim without a record was not finished: its start comes again.
+    let is_entered = |record: &JobRecord| entries.contains(&record.entry());
+    let ours = found.filter(|(record, _)| record.segment == segment && is_entered(record));
     // The listing may be older than the end of the run. A run of ours is removed from the index
     // before it is no longer active. So a run that is not in the index needs nothing.
-    if ours.as_ref().is_some_and(|(record, _)| record.state != RecordState::Active)
-        && !tools.journal.is_in_segment(segment, &id).await?
+    if let Some((record, _)) = &ours
+        && record.state != RecordState::Active
+        && !tools.journal.is_entered(record).await?
     {
         return Ok(Recovered::Done);
     }
@@ -141,11 +150,13 @@ async fn recover_job(
             {
                 return Ok(Recovered::Done);
             }
-            // We must not remove what another worker enters after us.
+            // The next owner looks after what is left.
             if tenure.proven().await.is_err() {
                 return Ok(Recovered::LaterOwner);
             }
-            tools.journal.remove_from_segment(segment, &id).await?;
+            for entry in &entries {
+                tools.journal.leave(segment, entry).await?;
+            }
         }
     }
     Ok(Recovered::Done)
@@ -176,7 +187,12 @@ fn remember_unconfirmed(outbox: &Outbox, tenure: &Arc<Tenure>, index: &SegmentIn
 /// event. Returns whether the event is safe.
 async fn tidy_finished(tools: &Tools, tenure: &Arc<Tenure>, record: &JobRecord) -> bool {
     if let Ok((job, _)) = job_of(tools, record) {
-        let run = Run { job: Arc::new(job), attempt: record.attempt, segment: record.segment };
+        let run = Run {
+            job: Arc::new(job),
+            attempt: record.attempt,
+            segment: record.segment,
+            is_new: false,
+        };
         tools.runner.remove_leftover_directories(&run, None).await;
     }
     ending::publish_again(tools, tenure, record).await

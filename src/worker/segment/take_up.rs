@@ -80,7 +80,7 @@ pub(super) async fn take_up(
     }
     tracing::info!(job.id = %job.id, continuation = ?next, "took up a job");
     let segment = tenure.segment;
-    let before = Run { job: Arc::clone(&job), attempt: record.attempt, segment };
+    let before = Run { job: Arc::clone(&job), attempt: record.attempt, segment, is_new: false };
     let kept = match &next {
         Continuation::Adopt { attempt, .. } => Some(*attempt),
         Continuation::Launch { .. } | Continuation::Lost => None,
@@ -107,7 +107,7 @@ pub(super) async fn take_up(
             return Ok(());
         }
     };
-    let run = Run { job: Arc::clone(&job), attempt, segment };
+    let run = Run { job: Arc::clone(&job), attempt, segment, is_new: false };
     let claimed = Claimed { run, tenure: Arc::clone(tenure), record, etag };
     go_on(ctx, claimed, begin, guard);
     Ok(())

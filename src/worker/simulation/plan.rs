@@ -201,7 +201,8 @@ impl Plan {
             }
             if rng.u32(0..100) < mix.stops {
                 let is_named = mix.has_second_runs && rng.bool();
-                let stop = at + seconds(rng, 0..90);
+                // Often while the start is still on its way.
+                let stop = at + if rng.bool() { seconds(rng, 0..2) } else { seconds(rng, 0..90) };
                 let what = Happening::Stop(job.to_owned(), is_named.then_some(run));
                 self.happenings.push((stop.min(LENGTH), what));
             }

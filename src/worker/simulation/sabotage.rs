@@ -8,10 +8,14 @@ use super::world::Sabotage;
 
 /// Breaks something on purpose: one of the first histories must say so.
 fn expect_to_see(sabotage: Sabotage, kinds: Vec<Kind>, said: &str) {
-    let mix = Mix { kinds, ..survived() };
+    expect_to_see_in(sabotage, &Mix { kinds, ..survived() }, said);
+}
+
+/// The same, in histories of a mix.
+fn expect_to_see_in(sabotage: Sabotage, mix: &Mix, said: &str) {
     let mut seen = Vec::new();
     for seed in 0..20 {
-        let history = play(seed, Plan::draw(seed, &mix), false, Some(sabotage));
+        let history = play(seed, Plan::draw(seed, mix), false, Some(sabotage));
         seen.extend(history.violations);
         if seen.iter().any(|one| one.contains(said)) {
             return;
@@ -43,6 +47,12 @@ fn a_lock_that_is_left_is_seen() {
 #[test]
 fn a_run_that_begins_although_it_was_stopped_is_seen() {
     expect_to_see(Sabotage::ForgetsStops, vec![Kind::EngineFails, Kind::Kill], "begins, although");
+}
+
+#[test]
+fn a_start_that_does_not_see_an_earlier_stop_is_seen() {
+    let mix = Mix { kinds: vec![], stops: 100, has_room: false, ..survived() };
+    expect_to_see_in(Sabotage::ForgetsMarks, &mix, "begins, although");
 }
 
 #[test]

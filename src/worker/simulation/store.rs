@@ -233,7 +233,9 @@ impl SimulatedStore {
     fn is_forgotten(&self, ask: &Ask) -> bool {
         let Ask::Put(key, bytes, _) = ask else { return false };
         let is_end = || bytes.windows(10).any(|part| part == b"\"finished\"");
+        let is_mark = || !bytes.windows(8).any(|part| part == b"\"run_id\"");
         (self.world.is(Sabotage::ForgetsStops) && key.contains("/stops/"))
+            || (self.world.is(Sabotage::ForgetsMarks) && key.contains("/jobs/") && is_mark())
             || (self.world.is(Sabotage::ForgetsEnds) && key.contains("/jobs/") && is_end())
     }
 

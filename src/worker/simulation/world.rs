@@ -27,6 +27,8 @@ pub(super) enum Sabotage {
     KeepsLocks,
     /// The store confirms stops, and keeps none.
     ForgetsStops,
+    /// The store confirms the mark that only a stop of a job has come, and keeps none.
+    ForgetsMarks,
     /// The store confirms the end of a run, and does not write it.
     ForgetsEnds,
     /// Bots run on without a lease.

@@ -39,6 +39,7 @@ async fn a_gap_is_reported_and_the_rest_is_complete() {
         interval: Duration::from_secs(1),
         terminating: false,
         resume: false,
+        is_new_job: false,
         mask: Mask::default(),
     };
     let first = LogCollector::new(Arc::clone(&store), log_settings());

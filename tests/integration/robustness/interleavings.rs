@@ -1,12 +1,12 @@
 //! A stop that crosses its start, in every order in which that can happen.
 //!
-//! One worker claims the job: it notes it, then looks for a stop. Another one follows the stop: it
-//! notes it, then looks for the job. Each of the four steps is one request to the store, held until
-//! its turn has come.
+//! One worker claims the job: it notes it, then looks for a stop, unless the job is new. Another one
+//! follows the stop: it notes it, then looks for the job, and leaves a mark if there is none. Each of
+//! these steps is one request to the store, held until its turn has come.
 
 use std::sync::Arc;
 
-use longshore::storage::Bucket;
+use longshore::storage::{Bucket, Journal, S3Store};
 use serde_json::json;
 
 use super::stops::{at, now};
@@ -25,7 +25,8 @@ use self::Step::{FindJob, FindStop, NoteJob, NoteStop, Run};
 enum Step {
     /// The start's worker writes the job's record.
     NoteJob,
-    /// The start's worker looks for a stop.
+    /// The start's worker looks for a stop. It does not if it has made the record, because there was
+    /// no mark of a stop.
     FindStop,
     /// The stop's worker notes it.
     NoteStop,
@@ -66,14 +67,23 @@ impl Stage {
         Self { scene, starts, stops, hears_stops }
     }
 
-    fn hold(&self, id: &str) -> Held {
+    /// If the job `is_known`, the first write of its record fails.
+    fn hold(&self, id: &str, is_known: bool) -> Held {
         let (job, stop) = (format!("/jobs/{id}.json"), format!("/stops/{id}.json"));
         Held {
-            note_job: self.starts.hold("PUT", &job),
+            note_job: self.starts.hold_after(usize::from(is_known), "PUT", &job),
             find_stop: self.starts.hold("GET", &stop),
             note_stop: self.stops.hold("PUT", &stop),
             find_job: self.stops.hold("GET", &job),
         }
+    }
+
+    /// Leaves the mark of an earlier stop in the place of the job's record.
+    async fn mark_stopped(&self, id: &str) {
+        let store = Arc::new(S3Store::new(&s3::settings()).unwrap());
+        let journal = Journal::new(store, self.scene.namespace.clone());
+        let marked = journal.read_or_mark_stopped(&id.parse().unwrap()).await.unwrap();
+        assert!(marked.is_none());
     }
 
     /// Publishes a stop and the start that it is meant for, and waits until each stands before its
@@ -113,15 +123,26 @@ pub(super) const PATIENT: (&str, &str) = ("STORE_TIMEOUT_SECONDS", "180");
 
 const _: () = assert!(PATIENCE.as_secs() < 180);
 
-/// Lets the steps happen in `order`, for a backtest and for a bot; each has to end with `verdict`.
-/// Where a stop has been found, the end comes without the steps that are left.
+/// Lets the steps happen in `order`, for a backtest and for a bot, of which the journal knows nothing
+/// or has the mark of a stop; each has to end with `verdict`. Where a stop has been found, the end comes
+/// without the steps that are left.
 async fn play(order: &[Step], verdict: &str) {
     let stage = Stage::new().await;
     let events = &stage.scene.events;
-    for (name, program) in [("backtest", PYTHON_BACKTEST), ("bot", PYTHON_BOT)] {
+    for (name, program, is_known) in [
+        ("backtest", PYTHON_BACKTEST, true),
+        ("bot", PYTHON_BOT, true),
+        ("new-backtest", PYTHON_BACKTEST, false),
+        ("new-bot", PYTHON_BOT, false),
+    ] {
         let message = stage.scene.job(name, &program, PYTHON_TICKER).await;
         let id = stage.scene.id(name);
-        let held = stage.hold(&id);
+        if is_known {
+            stage.mark_stopped(&id).await;
+        }
+        let held = stage.hold(&id, is_known);
+        let place = |step: Step| order.iter().position(|one| *one == step);
+        let looks = is_known || place(FindJob) < place(NoteJob);
         let mut worker = stage.cross(&message, &held).await;
         let mut noted = false;
         for step in order {
@@ -129,20 +150,26 @@ async fn play(order: &[Step], verdict: &str) {
                 NoteJob => held.note_job.pass().await,
                 NoteStop => held.note_stop.pass().await,
                 FindJob => held.find_job.pass().await,
-                FindStop => held.find_stop.pass().await,
+                FindStop if looks => held.find_stop.pass().await,
+                FindStop => held.find_stop.open(),
                 Run => drop(events.wait_state(&id, "running").await),
             }
             noted |= *step == NoteStop;
-            if *step == FindStop && noted {
+            if *step == FindStop && noted && looks {
                 events.result_of(&id).await;
             }
         }
         let result = events.result_of(&id).await;
+        // A run that did not look for the stop may be about to begin when it hears of it.
+        let has_begun = !looks && result.data()["verdict"] == "stopped";
+        let verdict = if has_begun { "stopped" } else { verdict };
         let data = result.expect(verdict);
         assert_eq!(data["attempt"], 1, "{:#}", result.event);
         result.expect_message(&["crossed"]);
-        let states = events.states_of(&id);
-        assert_eq!(states.contains(&"running".to_owned()), order.contains(&Run), "{states:?}");
+        if looks {
+            let states = events.states_of(&id);
+            assert_eq!(states.contains(&"running".to_owned()), order.contains(&Run), "{states:?}");
+        }
         stage.scene.is_tidy().await;
         // Its mailbox is empty as well once it has ended well.
         worker.stop().await;
@@ -187,11 +214,11 @@ async fn a_stop_that_comes_after_the_claim_but_before_the_container_cancels_the_
     for (name, program) in [("backtest", PYTHON_BACKTEST), ("bot", PYTHON_BOT)] {
         let message = stage.scene.job(name, &program, PYTHON_TICKER).await;
         let id = stage.scene.id(name);
-        let held = stage.hold(&id);
+        let held = stage.hold(&id, false);
         let code = stage.starts.hold("GET", message["file_path"].as_str().unwrap());
         let mut worker = stage.cross(&message, &held).await;
         held.note_job.pass().await;
-        held.find_stop.pass().await;
+        held.find_stop.open();
         code.reached().await;
         held.note_stop.pass().await;
         held.find_job.pass().await;

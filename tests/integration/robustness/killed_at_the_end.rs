@@ -58,15 +58,14 @@ async fn a_result_that_was_published_and_is_still_in_the_index_comes_once_more_a
     let message = scene.job("ends", &PYTHON_BACKTEST, QUICK).await;
     let id = scene.id("ends");
     // The first worker of a namespace has the first segment.
-    let index = format!("segments/0/{id}");
-    let leave_index = store.hold("DELETE", &format!("/{index}"));
+    let index = format!("{}/segments/0/claims/{id}/", scene.namespace);
+    let leave_index = store.hold("DELETE", &index);
     scene.start(&message).await;
     leave_index.reached().await;
     let first = scene.events.result_of(&id).await;
     kill(&mut worker).await;
     assert_one_result(&scene, &id, "succeeded");
-    let key = format!("{}/{index}", scene.namespace);
-    assert_eq!(scene.objects(Bucket::State, &key).await, [key]);
+    assert_eq!(scene.objects(Bucket::State, &index).await.len(), 1);
 
     let next = scene.worker().await;
     let is_result = |seen: &Seen| seen.is_result() && seen.subject() == Some(&id);

@@ -28,7 +28,7 @@ fn counted(asked: &[Asked], jobs: &str) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test]
-async fn a_backtest_takes_eleven_requests_an_idle_worker_two_a_minute_and_an_idle_bot_none() {
+async fn a_backtest_takes_eight_requests_an_idle_worker_two_a_minute_and_an_idle_bot_none() {
     let scene = Scene::new().await;
     let store = HttpProxy::start(s3::addr().await).await;
     let worker = scene.worker_with(&[("MINIO_ENDPOINT", &store.endpoint())]).await;
@@ -54,7 +54,7 @@ async fn a_backtest_takes_eleven_requests_an_idle_worker_two_a_minute_and_an_idl
     }
     let asked = store.asked().split_off(before);
     let per_job = counted(&asked, &scene.namespace);
-    assert!(asked.len() <= BACKTESTS * 11 + 4, "{} requests: {per_job:#?}", asked.len());
+    assert!(asked.len() <= BACKTESTS * 8 + 4, "{} requests: {per_job:#?}", asked.len());
 
     scene
         .start(
