@@ -57,11 +57,8 @@ pub(in crate::worker) async fn claim(
     let Context { tools, drain, .. } = ctx;
     let (journal, job) = (&tools.journal, &start.job);
     let claim = tools.machine.random_id();
-    let mut seen = match delivery.is_first() {
-        // Most such starts are of jobs that the journal does not know. If it does, the write says so.
-        true => Seen::Nothing,
-        false => journal.look(&job.id).await?,
-    };
+    // Most first deliveries are of jobs that the journal does not know. If it does, the write says so.
+    let mut seen = if delivery.is_first() { Seen::Nothing } else { journal.look(&job.id).await? };
     let mut is_entered = false;
     for _ in 0..MAX_CROSSINGS {
         let old = seen.record();
