@@ -16,6 +16,7 @@ pub mod storage;
 pub mod runner;
 pub mod worker;
 
+pub mod facts;
 pub mod http;
 
 pub mod cli;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use super::fleet::{Fleet, Obstacle};
 use super::output::warn;
 use super::terminal::one_line;
-use crate::broker::{Binding, Broker, BrokerError, Feed, Inbox, Subscription};
+use crate::broker::{Binding, Broker, BrokerError, Feed, Subscription};
+use crate::facts::{self, FactsError, Fleet, Obstacle};
 use crate::job::{Event, JobId};
 use crate::settings::BrokerSettings;
 
@@ -67,9 +67,8 @@ impl Client {
     }
 
     /// What the queues that all workers share say about the workers.
-    pub(super) async fn fleet(&self) -> Result<Fleet, Failure> {
-        let inboxes = [&Inbox::SHARED[..], &[Inbox::Undelivered]].concat();
-        Ok(Fleet::new(self.broker.inspect(&inboxes).await?))
+    async fn fleet(&self) -> Result<Fleet, FactsError> {
+        facts::look_at_fleet(&self.broker).await
     }
 
     /// Closes the connection.

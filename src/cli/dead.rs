@@ -1,19 +1,18 @@
 //! `longshore dead`: messages that could not be processed.
 
 mod letter;
-mod origin;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use self::letter::{Entry, Key, rows};
-use self::origin::{body_of_a_new_run, origin};
+use self::letter::rows;
 use super::client::Client;
 use super::output::{Format, columns, print, print_bytes, print_json, warn};
 use super::telemetry::Voice;
 use super::terminal::one_line;
 use super::{Context, Failure, Outcome};
-use crate::broker::{DeadLetter, DeadLetters, SettleError};
+use crate::broker::{DeadLetter, DeadLetters};
+use crate::facts::{self, DeadReport, FactsError, Key, Replayed};
 use crate::settings::Reader;
 
 /// Look at the dead letters, and replay or remove them.
@@ -93,10 +92,6 @@ struct Which {
     all: bool,
 }
 
-/// How many letters are looked through for one, and replayed at once: by default, the queue keeps as
-/// many (`DEAD_LETTERS_MAX`).
-const MAX_SEARCHED: usize = 10_000;
-
 pub(super) async fn run(arguments: &DeadArguments, context: &Context) -> Outcome {
     let settings = context.settings(Voice::Tool, Reader::broker)?;
     if let DeadCommand::Purge { yes: false, .. } = &arguments.command {
@@ -105,18 +100,13 @@ pub(super) async fn run(arguments: &DeadArguments, context: &Context) -> Outcome
         return Err(Failure::Usage(why.to_owned()));
     }
     let client = Client::connect(&settings).await?;
-    let Some(mut letters) = client.broker.dead_letters().await? else {
-        let queue = client.broker.topology().dead();
-        return Err(Failure::of(format!(
-            "there is no queue {queue}: a worker declares it when it starts"
-        )));
-    };
+    let mut letters = facts::open_letters(&client.broker).await?;
     let done = Box::pin(do_it(&arguments.command, &client, &mut letters)).await;
     // Whatever went wrong, the letters go back in their order.
     let back = letters.put_back().await;
     client.close().await;
     let code = done?;
-    back.map_err(failed)?;
+    back.map_err(FactsError::from)?;
     Ok(code)
 }
 
@@ -124,14 +114,14 @@ async fn do_it(command: &DeadCommand, client: &Client, letters: &mut DeadLetters
     match command {
         DeadCommand::List { limit, output } => list(letters, *limit, *output).await,
         DeadCommand::Show { key, body, output } => {
-            let letter = find(letters, key).await?;
+            let letter = facts::find_letter(letters, key).await?;
             let shown = show(client, &letter, *body, *output);
             letters.hold(letter);
             shown
         }
         DeadCommand::Replay { which, same_run, output } => match &which.key {
             Some(key) => {
-                let letter = find(letters, key).await?;
+                let letter = facts::find_letter(letters, key).await?;
                 let again = replay(client, letters, &letter, (*same_run, *output)).await;
                 if let Err(failure) = again {
                     letters.hold(letter);
@@ -143,8 +133,8 @@ async fn do_it(command: &DeadCommand, client: &Client, letters: &mut DeadLetters
         },
         DeadCommand::Purge { which, output, .. } => {
             let removed = if let Some(key) = &which.key {
-                let letter = find(letters, key).await?;
-                letters.remove(&letter).await.map_err(failed)?;
+                let letter = facts::find_letter(letters, key).await?;
+                letters.remove(&letter).await.map_err(FactsError::from)?;
                 1
             } else {
                 letters.purge().await?
@@ -158,25 +148,14 @@ async fn do_it(command: &DeadCommand, client: &Client, letters: &mut DeadLetters
     }
 }
 
-fn failed(error: SettleError) -> Failure {
-    anyhow::Error::from(error).into()
-}
-
 async fn list(letters: &mut DeadLetters, limit: usize, output: Format) -> Outcome {
-    let mut entries = Vec::new();
-    while entries.len() < limit {
-        let Some(letter) = letters.next().await? else { break };
-        entries.push(Entry::of(&letter));
-        letters.hold(letter);
-    }
+    let entries = facts::list_letters(letters, limit).await?;
     match output {
         Format::Text => {
             let head = ["KEY", "FROM", "JOB", "REASON"];
             print(&columns(head, rows(&entries)))?;
         }
-        Format::Json => {
-            print_json(&entries.iter().map(Entry::object).collect::<Vec<_>>())?;
-        }
+        Format::Json => print_json(&entries)?,
     }
     let (shown, all) = (entries.len(), letters.waiting());
     if usize::try_from(all).is_ok_and(|all| all > shown) {
@@ -185,31 +164,15 @@ async fn list(letters: &mut DeadLetters, limit: usize, output: Format) -> Outcom
     Ok(0)
 }
 
-async fn find(letters: &mut DeadLetters, key: &Key) -> Result<DeadLetter, Failure> {
-    for _ in 0..MAX_SEARCHED {
-        let Some(letter) = letters.next().await? else { break };
-        if Key::of(&letter) == *key {
-            return Ok(letter);
-        }
-        letters.hold(letter);
-    }
-    let among = letters.waiting();
-    Err(Failure::of(format!(
-        "there is no dead letter {key} among the oldest {MAX_SEARCHED} of {among}; longshore dead \
-         list shows their keys"
-    )))
-}
-
 fn show(client: &Client, letter: &DeadLetter, body: bool, output: Format) -> Outcome {
     if body {
         print_bytes(&letter.body)?;
         return Ok(0);
     }
-    let goes_to =
-        origin(client.broker.topology(), letter).map(|inbox| client.broker.topology().inbox(inbox));
+    let goes_to = facts::goes_to(client.broker.topology(), letter);
     match output {
         Format::Text => print(&letter::text(letter, &goes_to))?,
-        Format::Json => print_json(&letter::object(letter, &goes_to))?,
+        Format::Json => print_json(&DeadReport::of(letter, &goes_to))?,
     }
     Ok(0)
 }
@@ -222,36 +185,36 @@ async fn replay(
     (same_run, output): (bool, Format),
 ) -> Result<(), Failure> {
     let topology = client.broker.topology();
-    let key = Key::of(letter);
-    let inbox = origin(topology, letter)
-        .map_err(|why| Failure::of(format!("{key} cannot be replayed: {why}")))?;
-    let body = if same_run { letter.body.clone() } else { body_of_a_new_run(letter, inbox) };
-    letters.replay(letter, inbox, &key.message_id(), &body).await.map_err(failed)?;
-    let queue = topology.inbox(inbox);
+    tell(&facts::replay(topology, letters, letter, same_run).await?, output)
+}
+
+fn tell(replayed: &Replayed, output: Format) -> Result<(), Failure> {
     match output {
-        Format::Text => print(&format!("{key} is in {queue} again")),
-        Format::Json => {
-            print_json(&json!({ "key": key, "queue": queue, "message_id": key.message_id() }))
-        }
+        Format::Text => print(&format!("{} is in {} again", replayed.key, replayed.queue)),
+        Format::Json => print_json(replayed),
     }
 }
 
 /// Publishes all again that were there in the beginning. What cannot be replayed stays.
-async fn replay_all(client: &Client, letters: &mut DeadLetters, how: (bool, Format)) -> Outcome {
-    let mut left = 0;
-    for _ in 0..MAX_SEARCHED {
-        let Some(letter) = letters.next().await? else { break };
-        if let Err(failure) = replay(client, letters, &letter, how).await {
-            let is_over = matches!(failure, Failure::ReaderGone);
-            if is_over {
-                return Err(failure);
+async fn replay_all(
+    client: &Client,
+    letters: &mut DeadLetters,
+    (same_run, output): (bool, Format),
+) -> Outcome {
+    let (mut left, mut unprinted) = (0, None);
+    let mut told = |replayed: Result<Replayed, FactsError>| {
+        match replayed {
+            Ok(replayed) => unprinted = tell(&replayed, output).err(),
+            Err(error) => {
+                left += 1;
+                warn(&one_line(&error.to_string()));
             }
-            left += 1;
-            if let Failure::Failed { error, .. } = &failure {
-                warn(&one_line(&format!("{error:#}")));
-            }
-            letters.hold(letter);
         }
+        unprinted.is_none()
+    };
+    facts::replay_all(client.broker.topology(), letters, same_run, &mut told).await?;
+    match unprinted {
+        Some(failure) => Err(failure),
+        None => Ok(u8::from(left > 0)),
     }
-    Ok(u8::from(left > 0))
 }

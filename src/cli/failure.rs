@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::terminal::one_line;
 use crate::broker::{BrokerError, PublishError};
+use crate::facts::FactsError;
 use crate::runner::orchestrator::EngineError;
 use crate::settings::SettingsErrors;
 use crate::storage::{JournalError, StoreError};
@@ -89,6 +90,21 @@ impl From<JournalError> for Failure {
         match error {
             JournalError::Store(error) => error.into(),
             other => Self::Failed { error: other.into(), remedy: None },
+        }
+    }
+}
+
+impl From<FactsError> for Failure {
+    fn from(error: FactsError) -> Self {
+        match error {
+            FactsError::Broker(error) => error.into(),
+            FactsError::Journal(error) => error.into(),
+            FactsError::Store(error) => error.into(),
+            FactsError::Publish(error) => error.into(),
+            FactsError::Output(error) => error.into(),
+            FactsError::Log(error) => anyhow::Error::from(error).into(),
+            FactsError::Settle(error) => anyhow::Error::from(error).into(),
+            FactsError::Missing(sentence) | FactsError::Refused(sentence) => Self::of(sentence),
         }
     }
 }

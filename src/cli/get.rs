@@ -7,9 +7,9 @@ use clap::Args;
 use sha2::{Digest as _, Sha256};
 
 use super::output::{Format, columns, print, print_bytes, print_json, warn};
-use super::result::{Known, find};
 use super::telemetry::Voice;
 use super::{Context, Failure, Outcome};
+use crate::facts::{Known, find_outcome};
 use crate::job::artifacts::Artifact;
 use crate::job::{EventData, JobId, RunId};
 use crate::storage::{Bucket, Journal, ObjectStore as _, S3Store};
@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: &GetArguments, context: &Context) -> Outcome 
     let store = std::sync::Arc::new(S3Store::new(&settings)?);
     let journal = Journal::new(std::sync::Arc::clone(&store) as _, namespace);
     let id = &arguments.id;
-    let (artifacts, problem) = match find(&journal, id, arguments.run_id.as_ref()).await? {
+    let (artifacts, problem) = match find_outcome(&journal, id, arguments.run_id.as_ref()).await? {
         Known::Ended { event, .. } => match event.data {
             EventData::Result(result) => {
                 (result.objects.artifacts, result.metadata.get("artifacts").cloned())

@@ -1,6 +1,5 @@
 //! `longshore logs`: stored lines, and new ones.
 
-mod follow;
 mod shown;
 
 use std::sync::Arc;
@@ -14,10 +13,11 @@ use super::output::{Format, print};
 use super::telemetry::Voice;
 use super::time::since;
 use super::{Context, Failure, Outcome};
+use crate::facts::{self, Following, Tracked};
 use crate::job::JobId;
 use crate::logs::{Day, LogQuery, Stream, list_days};
 use crate::settings::Reader;
-use crate::storage::{Bucket, ObjectStore as _, S3Store};
+use crate::storage::{Bucket, ObjectStore, S3Store};
 
 /// Print the log of a job from the object store, and follow it.
 #[derive(Debug, Args)]
@@ -94,14 +94,17 @@ pub(super) async fn run(arguments: &LogsArguments, context: &Context) -> Outcome
         stream: arguments.stream,
         since: arguments.since,
     };
-    let mut shown = Shown::new(arguments.shape.form(), arguments.shape.raw);
+    let mut shown = Tracked::new(Shown::new(arguments.shape.form(), arguments.shape.raw));
     if arguments.follow {
         let sections = |reader: &Reader<'_>| (reader.store(), reader.broker());
         let (store, broker) = context.settings(Voice::Tool, sections)?;
-        let (store, client) = (Arc::new(S3Store::new(&store)?), Client::connect(&broker).await?);
-        let ended = follow::follow(id, &store, &client, &mut query, &mut shown).await;
+        let store: Arc<dyn ObjectStore> = Arc::new(S3Store::new(&store)?);
+        let client = Client::connect(&broker).await?;
+        let what = Following { id, store: &store, broker: &client.broker };
+        let ended = Box::pin(facts::follow(what, &mut query, &mut shown)).await;
         client.close().await;
-        return ended;
+        ended?;
+        return Ok(0);
     }
     let store = S3Store::new(&context.settings(Voice::Tool, Reader::store)?)?;
     if arguments.days {

@@ -10,7 +10,6 @@ mod dead;
 mod doctor;
 mod event_line;
 mod failure;
-mod fleet;
 mod get;
 mod init;
 mod jobs;

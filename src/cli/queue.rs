@@ -1,13 +1,12 @@
 //! `longshore queue`.
 
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::client::Client;
-use super::fleet::Fleet;
 use super::output::{Format, columns, print, print_json};
 use super::telemetry::Voice;
 use super::{Context, Outcome};
+use crate::facts::{self, QueueReport};
 use crate::settings::Reader;
 
 /// Show what waits in the queues, and why.
@@ -29,45 +28,23 @@ pub struct QueueArguments {
 pub(super) async fn run(arguments: &QueueArguments, context: &Context) -> Outcome {
     let settings = context.settings(Voice::Tool, Reader::broker)?;
     let client = Client::connect(&settings).await?;
-    let fleet = client.fleet().await?;
-    let aside = client.broker.count_set_aside().await?;
+    let looked = facts::look_at_queues(&client.broker).await;
     client.close().await;
+    let (_, report) = looked?;
     match arguments.output {
         Format::Text => {
-            if !fleet.backlogs().is_empty() {
+            if report.queues.iter().any(|queue| queue.consumers.is_some()) {
                 let head = ["QUEUE", "WAITING", "CONSUMERS"];
-                print(&columns(head, rows(&fleet, &aside)))?;
+                print(&columns(head, report.queues.iter().map(row).collect()))?;
             }
-            print(&fleet.sentence())?;
+            print(&report.said)?;
         }
-        Format::Json => print_json(&object(&fleet, &aside))?,
+        Format::Json => print_json(&report)?,
     }
     Ok(0)
 }
 
-fn rows(fleet: &Fleet, aside: &[(String, u32)]) -> Vec<[String; 3]> {
-    let inboxes = fleet.backlogs().iter().map(|backlog| {
-        [backlog.queue.clone(), backlog.messages.to_string(), backlog.consumers.to_string()]
-    });
-    let aside =
-        aside.iter().map(|(queue, waiting)| [queue.clone(), waiting.to_string(), "-".to_owned()]);
-    inboxes.chain(aside).collect()
-}
-
-fn object(fleet: &Fleet, aside: &[(String, u32)]) -> Value {
-    let inboxes = fleet.backlogs().iter().map(|backlog| {
-        json!({
-            "queue": backlog.queue,
-            "waiting": backlog.messages,
-            "consumers": backlog.consumers,
-        })
-    });
-    let aside = aside
-        .iter()
-        .map(|(queue, waiting)| json!({ "queue": queue, "waiting": waiting, "consumers": null }));
-    json!({
-        "said": fleet.sentence(),
-        "workers": fleet.workers().unwrap_or(0),
-        "queues": inboxes.chain(aside).collect::<Vec<_>>(),
-    })
+fn row(queue: &QueueReport) -> [String; 3] {
+    let consumers = queue.consumers.map_or_else(|| "-".to_owned(), |many| many.to_string());
+    [queue.queue.clone(), queue.waiting.to_string(), consumers]
 }

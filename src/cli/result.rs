@@ -9,7 +9,8 @@ use super::output::{print_json, warn};
 use super::telemetry::Voice;
 use super::terminal::one_line;
 use super::{Context, Failure, Outcome};
-use crate::job::{Event, EventData, ExecutionResult, JobId, RunId, Verdict};
+use crate::facts::{Known, find_outcome};
+use crate::job::{EventData, ExecutionResult, JobId, RunId, Verdict};
 use crate::storage::{Bucket, Journal, ObjectStore as _, RecordState, S3Store, StoreError};
 
 /// Print the result of a job's latest run as JSON.
@@ -36,19 +37,6 @@ pub struct ResultArguments {
 /// The exit code while a run goes on.
 const NOT_YET: u8 = 3;
 
-/// What the journal knows of a run.
-pub(super) enum Known {
-    /// It has ended.
-    Ended {
-        event: Box<Event>,
-        /// Whether it is the job's latest run: the objects in the store are of that one.
-        is_latest: bool,
-    },
-    /// It goes on.
-    GoesOn(RecordState),
-    Nothing,
-}
-
 pub(super) async fn run(arguments: &ResultArguments, context: &Context) -> Outcome {
     let (settings, namespace, max_bytes) = context.settings(Voice::Tool, |reader| {
         (reader.store(), reader.namespace(), reader.max_result_bytes())
@@ -56,7 +44,7 @@ pub(super) async fn run(arguments: &ResultArguments, context: &Context) -> Outco
     let store = Arc::new(S3Store::new(&settings)?);
     let journal = Journal::new(Arc::clone(&store) as _, namespace);
     let id = &arguments.id;
-    match find(&journal, id, arguments.run_id.as_ref()).await? {
+    match find_outcome(&journal, id, arguments.run_id.as_ref()).await? {
         Known::Ended { event, is_latest } => {
             let EventData::Result(result) = event.data else {
                 return Err(Failure::of(format!("the end of {id} in the journal is no result")));
@@ -78,29 +66,6 @@ pub(super) async fn run(arguments: &ResultArguments, context: &Context) -> Outco
             }
         })),
     }
-}
-
-/// What the journal knows of a run of a job: the latest, where none is named.
-pub(super) async fn find(
-    journal: &Journal,
-    id: &JobId,
-    run: Option<&RunId>,
-) -> Result<Known, Failure> {
-    let record = journal.read(id).await?.map(|(record, _)| record);
-    let is_asked_for = |other: &RunId| run.is_none_or(|asked| asked == other);
-    Ok(match (record, run) {
-        (Some(record), _) if is_asked_for(&record.run_id) => match (record.state, record.result) {
-            (RecordState::Finished, Some(event)) => {
-                Known::Ended { event: Box::new(event), is_latest: true }
-            }
-            (state, _) => Known::GoesOn(state),
-        },
-        (_, Some(run)) => match journal.ended(id, run).await? {
-            Some(end) => Known::Ended { event: Box::new(end.event), is_latest: false },
-            None => Known::Nothing,
-        },
-        (_, None) => Known::Nothing,
-    })
 }
 
 /// Prints the result, or says why there is none. Returns the exit code.

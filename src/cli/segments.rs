@@ -1,14 +1,14 @@
 //! `longshore segments`.
 
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::client::Client;
 use super::output::{Format, columns, print, print_json};
 use super::telemetry::Voice;
 use super::time::second;
 use super::{Context, Outcome};
-use crate::storage::{Journal, OwnedSegment, OwnerRecord, S3Store};
+use crate::facts::{self, SegmentReport, SegmentState};
+use crate::storage::{Journal, S3Store};
 
 /// List the segments: who owns each, and how many jobs it has.
 #[derive(Debug, Args)]
@@ -27,34 +27,21 @@ pub struct SegmentsArguments {
     output: Format,
 }
 
-/// One segment.
-struct Segment {
-    owner: OwnerRecord,
-    is_held: bool,
-    jobs: usize,
-}
-
 pub(super) async fn run(arguments: &SegmentsArguments, context: &Context) -> Outcome {
     let (broker, store) =
         context.settings(Voice::Tool, |reader| (reader.broker(), reader.store()))?;
     let store = std::sync::Arc::new(S3Store::new(&store)?);
     let journal = Journal::new(store, broker.namespace.clone());
     let client = Client::connect(&broker).await?;
-    let mut segments = Vec::new();
-    for OwnedSegment { segment: number, .. } in journal.owned_segments().await? {
-        if let Some((owner, _)) = journal.owner(number).await? {
-            let is_held = client.broker.is_locked(number).await?;
-            let jobs = journal.segment_index(number).await?.entries.len();
-            segments.push(Segment { owner, is_held, jobs });
-        }
-    }
+    let segments = facts::look_at_segments(&client.broker, &journal).await;
     client.close().await;
+    let segments = segments?;
     match arguments.output {
         Format::Text => {
             let head = ["SEGMENT", "STATE", "WORKER", "JOBS", "EPOCH", "SINCE", "ENGINE"];
-            print(&columns(head, segments.iter().map(Segment::row).collect()))?;
+            print(&columns(head, segments.iter().map(row).collect()))?;
         }
-        Format::Json => print_json(&segments.iter().map(Segment::object).collect::<Vec<_>>())?,
+        Format::Json => print_json(&segments)?,
     }
     Ok(0)
 }
@@ -62,70 +49,37 @@ pub(super) async fn run(arguments: &SegmentsArguments, context: &Context) -> Out
 /// The part of an engine's id that distinguishes two engines.
 const SHORT_ID: usize = 12;
 
-impl Segment {
-    fn state(&self) -> &'static str {
-        match (self.is_held, self.owner.released_at) {
-            (true, _) => "held",
-            (false, Some(_)) => "left",
-            (false, None) => "free",
-        }
-    }
-
-    fn row(&self) -> [String; 7] {
-        let since = self.owner.released_at.filter(|_| !self.is_held);
-        [
-            self.owner.segment.to_string(),
-            self.state().to_owned(),
-            self.owner.worker.clone(),
-            self.jobs.to_string(),
-            self.owner.epoch.to_string(),
-            second(since.unwrap_or(self.owner.claimed_at)),
-            self.owner.place.engine.chars().take(SHORT_ID).collect(),
-        ]
-    }
-
-    fn object(&self) -> Value {
-        json!({
-            "segment": self.owner.segment,
-            "state": self.state(),
-            "worker": self.owner.worker,
-            "jobs": self.jobs,
-            "epoch": self.owner.epoch,
-            "claimed_at": self.owner.claimed_at,
-            "released_at": self.owner.released_at,
-            "host": self.owner.place.host,
-            "engine": self.owner.place.engine,
-            "temp_dir": self.owner.place.temp_dir,
-        })
-    }
+fn row(segment: &SegmentReport) -> [String; 7] {
+    let since = segment.released_at.filter(|_| segment.state != SegmentState::Held);
+    [
+        segment.segment.to_string(),
+        segment.state.as_str().to_owned(),
+        segment.worker.clone(),
+        segment.jobs.to_string(),
+        segment.epoch.to_string(),
+        second(since.unwrap_or(segment.claimed_at)),
+        segment.engine.chars().take(SHORT_ID).collect(),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::Place;
-
-    fn segment(is_held: bool, released: bool) -> Segment {
-        let at = "2026-03-02T09:15:03.5Z".parse().unwrap();
-        let (host, engine) = ("h".to_owned(), "AB:CD:EF:01:23:45".to_owned());
-        let owner = OwnerRecord {
-            segment: 3,
-            epoch: 7,
-            worker: "w-1".to_owned(),
-            place: Place { host, engine, temp_dir: "/t".to_owned() },
-            claimed_at: at,
-            lease_seconds: 15,
-            regained_at: None,
-            released_at: released.then_some(at),
-        };
-        Segment { owner, is_held, jobs: 2 }
-    }
 
     #[test]
-    fn a_segment_is_held_free_or_left() {
-        let held = segment(true, false);
-        assert_eq!(held.row().join(" "), "3 held w-1 2 7 2026-03-02T09:15:03Z AB:CD:EF:01:");
-        assert_eq!(segment(false, false).state(), "free");
-        assert_eq!(segment(false, true).object()["state"], "left");
+    fn a_row_is_for_people() {
+        let segment = SegmentReport {
+            segment: 3,
+            state: SegmentState::Held,
+            worker: "w-1".to_owned(),
+            jobs: 2,
+            epoch: 7,
+            claimed_at: "2026-03-02T09:15:03.5Z".parse().unwrap(),
+            released_at: None,
+            host: "h".to_owned(),
+            engine: "AB:CD:EF:01:23:45".to_owned(),
+            temp_dir: "/t".to_owned(),
+        };
+        assert_eq!(row(&segment).join(" "), "3 held w-1 2 7 2026-03-02T09:15:03Z AB:CD:EF:01:");
     }
 }

@@ -1,23 +1,21 @@
 //! `longshore show`.
 
 mod lines;
-mod story;
 
 use std::sync::Arc;
 
 use clap::Args;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
-use self::story::{Queues, Story};
 use super::client::Client;
 use super::output::{Format, print, print_json, warn};
 use super::telemetry::Voice;
 use super::terminal::one_line;
 use super::{Context, Failure, Outcome};
+use crate::facts::{self, Queues, StoryReport};
 use crate::job::JobId;
 use crate::settings::BrokerSettings;
-use crate::storage::{EndRecord, Journal, JournalError, RecordState, S3Store};
+use crate::storage::{Journal, S3Store};
 
 /// Tell all about one job: its runs, who has it, and why it does not run.
 #[derive(Debug, Args)]
@@ -38,15 +36,6 @@ pub struct ShowArguments {
     output: Format,
 }
 
-/// How many earlier runs of a job are listed at most, to find the latest of them.
-const MAX_LISTED: usize = 10_000;
-
-/// How many earlier runs are told.
-const MAX_TOLD: usize = 10;
-
-/// How many records are read at a time.
-const CONCURRENCY: usize = 4;
-
 pub(super) async fn run(arguments: &ShowArguments, context: &Context) -> Outcome {
     let has_broker = context.loader.is_set("AMQP_URL");
     let (settings, namespace, broker) = context.settings(Voice::Tool, |reader| {
@@ -54,7 +43,10 @@ pub(super) async fn run(arguments: &ShowArguments, context: &Context) -> Outcome
     })?;
     let buckets = Arc::new(S3Store::new(&settings)?);
     let journal = Journal::new(Arc::clone(&buckets) as _, namespace);
-    let mut story = read(&journal, &arguments.id).await?;
+    let mut story = facts::read_story(&journal, &arguments.id).await?;
+    for why in &story.unreadable {
+        warn(&one_line(why));
+    }
     match broker {
         None => warn("AMQP_URL is not set, so the broker was not asked"),
         Some(broker) => {
@@ -67,60 +59,15 @@ pub(super) async fn run(arguments: &ShowArguments, context: &Context) -> Outcome
     }
     match arguments.output {
         Format::Text => print(&lines::text(&story, &*buckets, Timestamp::now()))?,
-        Format::Json => print_json(&lines::object(&story, &*buckets))?,
+        Format::Json => print_json(&StoryReport::of(&story, &*buckets))?,
     }
     Ok(u8::from(story.record.is_none()))
-}
-
-/// What the journal knows.
-async fn read(journal: &Journal, id: &JobId) -> Result<Story, Failure> {
-    let record = journal.read(id).await?.map(|(record, _)| record);
-    let mut story = Story::of(id.clone());
-    story.stops = journal.stops(id).await?;
-    if let Some(record) = record {
-        story.owner = journal.owner(record.segment).await?.map(|(owner, _)| owner);
-        story.is_indexed = journal.is_entered(&record).await?;
-        story.record = Some(record);
-    }
-    let mut runs = journal.earlier_runs(id, MAX_LISTED).await?;
-    let current = story.record.as_ref().map(|record| record.run_id.clone());
-    runs.retain(|run| Some(&run.id) != current.as_ref());
-    runs.sort_by_key(|run| std::cmp::Reverse(run.written_at));
-    story.left_out = runs.len().saturating_sub(MAX_TOLD);
-    let ends: Vec<Option<EndRecord>> = stream::iter(runs.iter().take(MAX_TOLD))
-        .map(|run| async move {
-            match journal.ended(id, &run.id).await {
-                Err(error) if error.is_corrupt() => {
-                    warn(&one_line(&error.to_string()));
-                    Ok(None)
-                }
-                read => read,
-            }
-        })
-        .buffered(CONCURRENCY)
-        .try_collect()
-        .await
-        .map_err(|error: JournalError| Failure::from(error))?;
-    story.earlier = ends.into_iter().flatten().collect();
-    Ok(story)
 }
 
 /// What the broker knows.
 async fn ask(broker: &BrokerSettings, segment: Option<u32>) -> Result<Queues, Failure> {
     let client = Client::connect(broker).await?;
-    let fleet = client.fleet().await?;
-    let is_held = match segment {
-        Some(segment) => Some(client.broker.is_locked(segment).await?),
-        None => None,
-    };
+    let asked = facts::ask(&client.broker, segment).await;
     client.close().await;
-    Ok(Queues { fleet, is_held })
-}
-
-impl Story {
-    /// The segment of a run that goes on.
-    fn segment_that_matters(&self) -> Option<u32> {
-        let record = self.record.as_ref()?;
-        (record.state == RecordState::Active).then_some(record.segment)
-    }
+    Ok(asked?)
 }

@@ -7,7 +7,6 @@ use clap::Args;
 use serde_json::json;
 
 use super::client::{Client, Followed};
-use super::fleet::Obstacle;
 use super::order::{OrderArguments, checked, message_of};
 use super::output::{Format, print, print_json, print_raw, warn};
 use super::package::Package;
@@ -17,6 +16,7 @@ use super::telemetry::Voice;
 use super::terminal::one_line;
 use super::{Context, Failure, Outcome, event_line};
 use crate::broker::{Binding, Feed, MessageOptions};
+use crate::facts::Obstacle;
 use crate::job::{
     Event, EventData, Executable, ExecutionResult, RunId, State, Status, Verdict, refusal_id,
 };

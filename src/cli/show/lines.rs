@@ -1,12 +1,11 @@
-//! A job's story, for people and for scripts. Pure.
+//! A job's story, for people. Pure.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
-use super::story::{Story, result_of, verdict_of};
 use crate::cli::output::{columns, fact};
 use crate::cli::terminal::one_line;
 use crate::cli::time::{ago, second, took};
+use crate::facts::{Story, result_of, verdict_of};
 use crate::job::{EventData, ExecutionResult};
 use crate::storage::{Bucket, EndRecord, JobRecord, ObjectStore, RecordState, Tombstone};
 
@@ -102,55 +101,4 @@ fn row(end: &EndRecord, now: Timestamp) -> Option<[String; 5]> {
         ago(result.finished_at, now),
         took(result.duration_seconds),
     ])
-}
-
-/// The story for scripts.
-pub(super) fn object(story: &Story, buckets: &dyn ObjectStore) -> Value {
-    let record = story.record.as_ref();
-    let result = record.and_then(result_of);
-    let owner = story.owner.as_ref();
-    let worker = result.map(|result| &result.worker).or(owner.map(|owner| &owner.worker));
-    let state = record.map(|record| match record.state {
-        RecordState::Active => "active",
-        RecordState::Waiting => "waiting",
-        RecordState::Finished => "finished",
-    });
-    let mut object = json!({
-        "id": story.id,
-        "said": story.sentence(),
-        "state": state,
-        "run_id": record.map(|record| &record.run_id),
-        "attempt": record.map(|record| record.attempt),
-        "segment": record.map(|record| record.segment),
-        "is_held": story.queues.as_ref().and_then(|queues| queues.is_held),
-        "worker": record.and(worker),
-        "published_at": record.and_then(|record| record.message.published_at),
-        "begun_at": record.map(|record| record.claimed_at),
-        "stops": story.stops,
-        "earlier_runs": story.earlier.iter().filter_map(end_of).map(ended).collect::<Vec<_>>(),
-        "earlier_runs_left_out": story.left_out,
-        "buckets": {
-            "results": buckets.bucket_name(Bucket::Results),
-            "logs": buckets.bucket_name(Bucket::Logs),
-        },
-    });
-    object["end"] = result.map_or(Value::Null, ended);
-    object
-}
-
-/// An end without its output and its result, which have commands of their own.
-fn ended(result: &ExecutionResult) -> Value {
-    json!({
-        "run_id": result.run_id,
-        "verdict": result.verdict,
-        "message": result.message,
-        "exit_code": result.exit_code,
-        "attempt": result.attempt,
-        "worker": result.worker,
-        "started_at": result.started_at,
-        "finished_at": result.finished_at,
-        "duration_seconds": result.duration_seconds,
-        "has_result": result.result.is_some() || result.objects.result_key.is_some(),
-        "objects": result.objects,
-    })
 }

@@ -15,6 +15,8 @@ pub struct Noted<Id> {
     pub id: Id,
     /// When that was last written, to the second, if the store says it.
     pub written_at: Option<Timestamp>,
+    /// The version of what was listed, if the store's listing says it.
+    pub version: Option<ETag>,
 }
 
 /// A segment that has, or had, an owner.
@@ -76,7 +78,11 @@ impl Journal {
         let listed = self.store.list_dated(Bucket::State, &prefix, max).await?;
         let noted = listed.into_iter().filter_map(|object| {
             let (_, name) = object.key.strip_prefix(&all)?.split_once('/')?;
-            Some(Noted { id: entry_of(name)?.job, written_at: object.written_at })
+            Some(Noted {
+                id: entry_of(name)?.job,
+                written_at: object.written_at,
+                version: object.etag,
+            })
         });
         Ok(noted.collect())
     }
@@ -89,7 +95,11 @@ impl Journal {
         let listed = self.store.list_dated(Bucket::State, prefix, max).await?;
         let noted = listed.into_iter().filter_map(|object| {
             let name = object.key.strip_prefix(prefix)?.strip_suffix(".json")?;
-            Some(Noted { id: name.parse().ok()?, written_at: object.written_at })
+            Some(Noted {
+                id: name.parse().ok()?,
+                written_at: object.written_at,
+                version: object.etag,
+            })
         });
         Ok(noted.collect())
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -171,7 +172,7 @@ pub struct OwnerRecord {
 }
 
 /// Whether a run goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordState {
     /// It will run, or runs.
@@ -180,6 +181,18 @@ pub enum RecordState {
     Waiting,
     /// It has ended.
     Finished,
+}
+
+impl RecordState {
+    /// As a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Waiting => "waiting",
+            Self::Finished => "finished",
+        }
+    }
 }
 
 /// A start message as it came. Its debug output leaves out the body, which may contain secrets.
@@ -227,7 +240,7 @@ pub struct EndRecord {
 }
 
 /// The stop of a job. It outlives the stop message, so a start that comes later finds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tombstone {
     /// The job.
     pub id: JobId,

@@ -1,40 +1,64 @@
-//! What is known of a job, and what that means. Pure.
+//! What is known of a job, and what that means: what became of it, or why it does not run.
 
-use crate::cli::fleet::{Fleet, Obstacle};
+pub(super) mod report;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::FactsError;
+use super::fleet::{self, Fleet, Obstacle};
+use crate::broker::Broker;
 use crate::job::{EventData, ExecutionResult, JobId, Verdict, parse_executable};
-use crate::storage::{EndRecord, JobRecord, OwnerRecord, RecordState, Tombstone};
+use crate::storage::{
+    EndRecord, JobRecord, Journal, JournalError, OwnerRecord, RecordState, Tombstone,
+};
 use crate::worker::{Standing, ends, standing};
+
+/// How many earlier runs of a job are listed at most, to find the latest of them.
+const MAX_LISTED: usize = 10_000;
+
+/// How many earlier runs are told.
+const MAX_TOLD: usize = 10;
+
+/// How many records are read at a time.
+const CONCURRENCY: usize = 4;
 
 /// How much later than its lease a bot has ended, in seconds, for a worker elsewhere.
 const LEASE_MARGIN_SECONDS: u64 = 6;
 
 /// Everything that is known of a job.
-pub(super) struct Story {
-    pub(super) id: JobId,
+pub struct Story {
+    /// The job.
+    pub id: JobId,
     /// Its latest run.
-    pub(super) record: Option<JobRecord>,
+    pub record: Option<JobRecord>,
     /// The owner of its segment, or the last one.
-    pub(super) owner: Option<OwnerRecord>,
+    pub owner: Option<OwnerRecord>,
     /// Whether its segment's index has it.
-    pub(super) is_indexed: bool,
-    pub(super) stops: Vec<Tombstone>,
+    pub is_indexed: bool,
+    /// The stops that were noted.
+    pub stops: Vec<Tombstone>,
     /// The ends of earlier runs, the latest first.
-    pub(super) earlier: Vec<EndRecord>,
+    pub earlier: Vec<EndRecord>,
     /// How many earlier runs are not among them.
-    pub(super) left_out: usize,
+    pub left_out: usize,
     /// `None` if the broker was not asked.
-    pub(super) queues: Option<Queues>,
+    pub queues: Option<Queues>,
+    /// What is wrong with records that could not be read.
+    pub unreadable: Vec<String>,
 }
 
 /// What the broker says.
-pub(super) struct Queues {
-    pub(super) fleet: Fleet,
+pub struct Queues {
+    /// The queues that all workers share.
+    pub fleet: Fleet,
     /// Whether a worker holds the job's segment; asked only if the run goes on.
-    pub(super) is_held: Option<bool>,
+    pub is_held: Option<bool>,
 }
 
 impl Story {
-    pub(super) fn of(id: JobId) -> Self {
+    /// A story of which nothing is known yet.
+    #[must_use]
+    pub fn of(id: JobId) -> Self {
         Self {
             id,
             record: None,
@@ -44,11 +68,20 @@ impl Story {
             earlier: Vec::new(),
             left_out: 0,
             queues: None,
+            unreadable: Vec::new(),
         }
     }
 
+    /// The segment of a run that goes on.
+    #[must_use]
+    pub fn segment_that_matters(&self) -> Option<u32> {
+        let record = self.record.as_ref()?;
+        (record.state == RecordState::Active).then_some(record.segment)
+    }
+
     /// What became of the job, or why it does not run, as a sentence.
-    pub(super) fn sentence(&self) -> String {
+    #[must_use]
+    pub fn sentence(&self) -> String {
         let Some(record) = &self.record else { return self.unknown() };
         match record.state {
             RecordState::Finished => match result_of(record) {
@@ -124,15 +157,68 @@ impl Story {
     }
 }
 
+/// What the journal knows.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub async fn read(journal: &Journal, id: &JobId) -> Result<Story, FactsError> {
+    let mut story = Story::of(id.clone());
+    story.record = journal.read(id).await?.map(|(record, _)| record);
+    story.stops = journal.stops(id).await?;
+    if let Some(record) = &story.record {
+        story.owner = journal.owner(record.segment).await?.map(|(owner, _)| owner);
+        story.is_indexed = journal.is_entered(record).await?;
+    }
+    let mut runs = journal.earlier_runs(id, MAX_LISTED).await?;
+    let current = story.record.as_ref().map(|record| record.run_id.clone());
+    runs.retain(|run| Some(&run.id) != current.as_ref());
+    runs.sort_by_key(|run| std::cmp::Reverse(run.written_at));
+    story.left_out = runs.len().saturating_sub(MAX_TOLD);
+    let ends: Vec<Result<Option<EndRecord>, String>> = stream::iter(runs.iter().take(MAX_TOLD))
+        .map(|run| async move {
+            match journal.ended(id, &run.id).await {
+                Err(error) if error.is_corrupt() => Ok(Err(error.to_string())),
+                read => read.map(Ok),
+            }
+        })
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await
+        .map_err(|error: JournalError| FactsError::from(error))?;
+    for end in ends {
+        match end {
+            Ok(end) => story.earlier.extend(end),
+            Err(why) => story.unreadable.push(why),
+        }
+    }
+    Ok(story)
+}
+
+/// What the broker knows of a job whose run goes on in `segment`, if one does.
+///
+/// # Errors
+/// When there is no connection, or the broker refuses.
+pub async fn ask(broker: &Broker, segment: Option<u32>) -> Result<Queues, FactsError> {
+    let fleet = fleet::look(broker).await?;
+    let is_held = match segment {
+        Some(segment) => Some(broker.is_locked(segment).await?),
+        None => None,
+    };
+    Ok(Queues { fleet, is_held })
+}
+
 /// How a run ended, as far as its record says it.
-pub(super) fn result_of(record: &JobRecord) -> Option<&ExecutionResult> {
+#[must_use]
+pub fn result_of(record: &JobRecord) -> Option<&ExecutionResult> {
     match &record.result.as_ref()?.data {
         EventData::Result(result) => Some(result),
         EventData::Status(_) => None,
     }
 }
 
-pub(super) fn verdict_of(result: &ExecutionResult) -> &'static str {
+/// The verdict of a run as a word.
+#[must_use]
+pub fn verdict_of(result: &ExecutionResult) -> &'static str {
     result.verdict.map_or("running", Verdict::as_str)
 }
 

@@ -1,4 +1,4 @@
-//! What the queues say about the workers. Pure.
+//! What the queues say about the workers.
 //!
 //! Every worker consumes the queue of stops for as long as it is connected. It consumes a queue of
 //! starts only while it has a free slot for that kind. So the consumers of these queues are the
@@ -6,35 +6,49 @@
 
 use std::fmt;
 
-use crate::broker::{Backlog, Inbox};
+use super::FactsError;
+use crate::broker::{Backlog, Broker, Inbox};
 
 /// The queues that all workers share, at one moment.
-pub(super) struct Fleet {
+pub struct Fleet {
     backlogs: Vec<Backlog>,
 }
 
 /// Why no worker takes a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Obstacle {
+pub enum Obstacle {
     /// Nobody has declared the queues.
     QueuesMissing,
     /// No worker is connected.
     WorkersAway,
     /// Workers are connected, and starts of this kind wait, but no worker takes them.
     WorkersFull {
+        /// Which kind.
         long_running: bool,
         /// How many starts wait.
         waiting: u32,
     },
 }
 
+/// Looks at the queues that all workers share. Nothing is taken from them.
+///
+/// # Errors
+/// When there is no connection, or the broker refuses.
+pub async fn look(broker: &Broker) -> Result<Fleet, FactsError> {
+    let inboxes = [&Inbox::SHARED[..], &[Inbox::Undelivered]].concat();
+    Ok(Fleet::new(broker.inspect(&inboxes).await?))
+}
+
 impl Fleet {
-    pub(super) fn new(backlogs: Vec<Backlog>) -> Self {
+    /// What was found.
+    #[must_use]
+    pub fn new(backlogs: Vec<Backlog>) -> Self {
         Self { backlogs }
     }
 
     /// The queues that exist.
-    pub(super) fn backlogs(&self) -> &[Backlog] {
+    #[must_use]
+    pub fn backlogs(&self) -> &[Backlog] {
         &self.backlogs
     }
 
@@ -43,18 +57,21 @@ impl Fleet {
     }
 
     /// How many workers are connected; `None` if there are no queues yet.
-    pub(super) fn workers(&self) -> Option<u32> {
+    #[must_use]
+    pub fn workers(&self) -> Option<u32> {
         self.of(Inbox::Stop).map(|backlog| backlog.consumers)
     }
 
     /// How many starts wait.
-    pub(super) fn waiting(&self) -> u32 {
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
         let starts = [false, true].map(|long_running| self.of(Inbox::of_start(long_running)));
         starts.into_iter().flatten().map(|backlog| backlog.messages).sum()
     }
 
     /// Why a start of a kind waits, if one does.
-    pub(super) fn obstacle(&self, long_running: bool) -> Option<Obstacle> {
+    #[must_use]
+    pub fn obstacle(&self, long_running: bool) -> Option<Obstacle> {
         match self.workers() {
             None => return Some(Obstacle::QueuesMissing),
             Some(0) => return Some(Obstacle::WorkersAway),
@@ -67,7 +84,8 @@ impl Fleet {
     }
 
     /// What is wrong with all of it, or that nothing is, in one sentence.
-    pub(super) fn sentence(&self) -> String {
+    #[must_use]
+    pub fn sentence(&self) -> String {
         let (waiting, starts) = (self.waiting(), starts(self.waiting()));
         match self.workers() {
             None => Obstacle::QueuesMissing.to_string(),

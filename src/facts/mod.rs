@@ -1,0 +1,32 @@
+//! What can be known about workers, jobs, queues and dead letters, from the journal, the broker and
+//! the store. The command line and the HTTP API show it: they are two faces of this room.
+//!
+//! Nothing here prints, and nothing here knows HTTP. What is shown as JSON is a type with a schema.
+
+mod dead;
+mod error;
+mod fleet;
+mod follow;
+mod index;
+mod jobs;
+mod outcome;
+mod queues;
+mod segments;
+mod story;
+
+pub use dead::{
+    DeadEntry, DeadReport, Key, MAX_SEARCHED, Replayed, body_text, find as find_letter, goes_to,
+    list as list_letters, open as open_letters, replay, replay_all,
+};
+pub use error::FactsError;
+pub use fleet::{Fleet, Obstacle, look as look_at_fleet};
+pub use follow::{Following, LineSink, Tracked, follow};
+pub use index::{JobIndex, Looked};
+pub use jobs::{
+    Found, JobReport, JobsQuery, MAX_LISTED, candidates, find as find_jobs, has_failed,
+};
+pub use outcome::{Known, find as find_outcome};
+pub use queues::{QueueReport, QueuesReport, look as look_at_queues};
+pub use segments::{SegmentReport, SegmentState, look as look_at_segments};
+pub use story::report::{EndReport, StoryReport};
+pub use story::{Queues, Story, ask, read as read_story, result_of, verdict_of};
