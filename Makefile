@@ -12,6 +12,10 @@ help: ## This list
 demo: ## Set up everything and run real jobs, from message to result
 	@scripts/demo.sh
 
+.PHONY: dashboard
+dashboard: ## A page with what runs on the local stack, and a bot with a live log
+	@scripts/dashboard.sh
+
 .PHONY: check
 check: ## The inner loop: formatting, lints and unit tests, without servers
 	@scripts/check.sh

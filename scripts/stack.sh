@@ -55,6 +55,7 @@ Usage: scripts/stack.sh VERB [OPTIONS]
       --quiet            say only what was done, not what was there
   registry-package       provide the docker-registry binary for tests, and print its path
   prometheus-package     provide prometheus and promtool for tests, and print promtool's path
+  chromium-package       provide Chromium and its driver for tests, and print the driver's path
   help                   this text
 
 Examples:
@@ -183,6 +184,12 @@ verb_prometheus_package() {
     provide_binaries prometheus prometheus promtool
 }
 
+# The tests of the dashboard need a real browser. Its package starts no service, so it is installed whole.
+verb_chromium_package() {
+    provide chromedriver chromium-driver chromium >&2
+    command -v chromedriver
+}
+
 # provide_binaries PACKAGE BINARY...: takes the binaries alone, because the package would also install a system
 # service that starts by itself. Prints the path of the last one.
 provide_binaries() {
@@ -210,7 +217,7 @@ main() {
         usage
         return
         ;;
-    up | down | images | worker-image | registry-package | prometheus-package) ;;
+    up | down | images | worker-image | registry-package | prometheus-package | chromium-package) ;;
     status)
         verb_status
         return

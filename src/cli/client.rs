@@ -8,18 +8,11 @@ use super::Failure;
 use super::output::warn;
 use super::terminal::one_line;
 use crate::broker::{Binding, Broker, BrokerError, Feed, Subscription};
-use crate::facts::{self, FactsError, Fleet, Obstacle};
 use crate::job::{Event, JobId};
 use crate::settings::BrokerSettings;
 
 /// How long a new connection may take if one was possible a moment ago.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a start that is published already waits for a look at the queues.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The pause before a second look, where the first one shows no worker with room.
-const SECOND_LOOK: Duration = Duration::from_millis(300);
 
 /// A connection for one command.
 pub(super) struct Client {
@@ -49,26 +42,6 @@ impl Client {
     pub(super) async fn follow_job(&self, id: &JobId) -> Result<Followed, Failure> {
         let feeds = [Feed::Status, Feed::Results];
         self.follow(feeds.map(|feed| Binding::of_job(feed, id)).into()).await
-    }
-
-    /// Why a start that was published just now waits, as far as its publisher may know. A broker that
-    /// does not answer soon is not waited for: the start is safe.
-    pub(super) async fn obstacle(&self, long_running: bool) -> Option<Obstacle> {
-        let looking = async {
-            let first = self.fleet().await.ok()?.obstacle(long_running)?;
-            if !matches!(first, Obstacle::WorkersFull { .. }) {
-                return Some(first);
-            }
-            // A worker that takes a message takes no other one meanwhile.
-            tokio::time::sleep(SECOND_LOOK).await;
-            self.fleet().await.ok()?.obstacle(long_running)
-        };
-        tokio::time::timeout(LOOK_TIMEOUT, Box::pin(looking)).await.ok()?
-    }
-
-    /// What the queues that all workers share say about the workers.
-    async fn fleet(&self) -> Result<Fleet, FactsError> {
-        facts::look_at_fleet(&self.broker).await
     }
 
     /// Closes the connection.

@@ -6,6 +6,7 @@
 mod client;
 mod completions;
 mod context;
+mod dashboard;
 mod dead;
 mod doctor;
 mod event_line;
@@ -114,6 +115,8 @@ pub enum Command {
     Ps(ps::PsArguments),
     /// List the segments: who owns each, and how many jobs it has
     Segments(segments::SegmentsArguments),
+    /// Serve a page that shows workers, jobs, live logs and dead letters
+    Dashboard(dashboard::DashboardArguments),
     /// Check everything that a worker needs, and suggest fixes
     Doctor(doctor::DoctorArguments),
     /// Print or write the JSON Schemas of all messages
@@ -143,6 +146,7 @@ impl Command {
             Self::Sweep(arguments) => Box::pin(sweep::run(&arguments, context)).await,
             Self::Ps(arguments) => ps::run(&arguments, context).await,
             Self::Segments(arguments) => segments::run(&arguments, context).await,
+            Self::Dashboard(arguments) => Box::pin(dashboard::run(&arguments, context)).await,
             Self::Doctor(arguments) => Box::pin(doctor::run(&arguments, context)).await,
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),

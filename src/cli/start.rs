@@ -15,11 +15,9 @@ use super::project::{draft_of, told};
 use super::telemetry::Voice;
 use super::terminal::one_line;
 use super::{Context, Failure, Outcome, event_line};
-use crate::broker::{Binding, Feed, MessageOptions};
-use crate::facts::Obstacle;
-use crate::job::{
-    Event, EventData, Executable, ExecutionResult, RunId, State, Status, Verdict, refusal_id,
-};
+use crate::broker::{Binding, Feed};
+use crate::facts::{self, Obstacle, Start};
+use crate::job::{Event, EventData, Executable, ExecutionResult, RunId, State, Status, Verdict};
 
 /// Publish a start message.
 #[derive(Debug, Args)]
@@ -78,11 +76,11 @@ pub(super) async fn run(arguments: &StartArguments, context: &Context) -> Outcom
         upload(package, &executable.file_path, store).await?;
     }
     let client = Client::connect(&settings.0).await?;
-    let sent = Sent::new(executable)?;
+    let sent = Start::new(executable)?;
     let followed =
         if arguments.wait { Some(follow(&client, &sent.executable).await?) } else { None };
-    sent.publish(&client).await?;
-    let obstacle = client.obstacle(sent.executable.is_long_running).await;
+    sent.publish(&client.broker).await?;
+    let obstacle = facts::obstacle(&client.broker, sent.executable.is_long_running).await;
     let code = if let Some(events) = followed {
         if let Some(obstacle) = obstacle {
             warn(&format!("queued: {obstacle}"));
@@ -94,37 +92,6 @@ pub(super) async fn run(arguments: &StartArguments, context: &Context) -> Outcom
     };
     client.close().await;
     Ok(code)
-}
-
-/// A start to publish, and how to distinguish its events from those of other messages.
-struct Sent {
-    executable: Executable,
-    message_id: String,
-    /// The id of the event that would refuse this message.
-    refusal: String,
-    /// The trace of every event about it.
-    trace: String,
-}
-
-impl Sent {
-    fn new(executable: Executable) -> Result<Self, Failure> {
-        let message_id = uuid::Uuid::now_v7().to_string();
-        let executable = with_run_id(executable, &message_id);
-        let body =
-            serde_json::to_vec(&executable).map_err(|error| Failure::of(error.to_string()))?;
-        let refusal = refusal_id(Some(&message_id), &body);
-        Ok(Self { executable, message_id, refusal, trace: new_trace() })
-    }
-
-    async fn publish(&self, client: &Client) -> Result<(), Failure> {
-        let options = MessageOptions {
-            message_id: self.message_id.clone(),
-            traceparent: Some(self.trace.clone()),
-            ..MessageOptions::default()
-        };
-        client.broker.publish_start(&self.executable, &options).await?;
-        Ok(())
-    }
 }
 
 /// Follows the job, and the refusals that name no job: ours may be one of them.
@@ -148,10 +115,10 @@ pub(super) async fn to_its_end(
         context.settings(Voice::Tool, |reader| (reader.broker(), reader.store()))?;
     upload(package, &executable.file_path, &store).await?;
     let client = Client::connect(&broker).await?;
-    let sent = Sent::new(executable)?;
+    let sent = Start::new(executable)?;
     let followed = follow(&client, &sent.executable).await?;
-    sent.publish(&client).await?;
-    if let Some(obstacle) = client.obstacle(false).await {
+    sent.publish(&client.broker).await?;
+    if let Some(obstacle) = facts::obstacle(&client.broker, false).await {
         warn(&format!("queued: {obstacle}"));
     }
     let ended = until_settled(followed, &sent, show).await?;
@@ -169,7 +136,11 @@ fn tell_progress(event: &Event) {
     }
 }
 
-async fn wait(arguments: &StartArguments, events: Followed, sent: &Sent) -> Result<Ended, Failure> {
+async fn wait(
+    arguments: &StartArguments,
+    events: Followed,
+    sent: &Start,
+) -> Result<Ended, Failure> {
     let limit = arguments.wait_timeout.map_or(Duration::MAX, Duration::from_secs);
     tokio::time::timeout(limit, until_settled(events, sent, &tell_progress)).await.map_err(
         |_| {
@@ -217,23 +188,9 @@ async fn read(
     Ok((executable, Some(package)))
 }
 
-/// A run that is named here can be distinguished from others in the events.
-fn with_run_id(mut executable: Executable, message_id: &str) -> Executable {
-    let derived = RunId::derived(&executable.id, message_id);
-    executable.run_id.get_or_insert(derived);
-    executable
-}
-
-/// A new trace for a message, as W3C Trace Context. Every event about the message carries it, and
-/// nobody else can know it before.
-fn new_trace() -> String {
-    let id = || uuid::Uuid::new_v4().simple().to_string();
-    format!("00-{}-{}-01", id(), &id()[..16])
-}
-
 async fn until_settled(
     mut events: Followed,
-    sent: &Sent,
+    sent: &Start,
     show: &(dyn Fn(&Event) + Sync),
 ) -> Result<Ended, Failure> {
     let executable = &sent.executable;
@@ -275,7 +232,7 @@ async fn until_settled(
     Err(Failure::of("the broker's connection has ended"))
 }
 
-fn tell_sent(sent: &Sent, obstacle: Option<Obstacle>, format: Format) -> Result<(), Failure> {
+fn tell_sent(sent: &Start, obstacle: Option<Obstacle>, format: Format) -> Result<(), Failure> {
     let executable = &sent.executable;
     let run = executable.run_id.as_ref().map(RunId::as_str);
     let obstacle = obstacle.map(|obstacle| obstacle.to_string());

@@ -10,8 +10,8 @@ use super::output::{Format, print, print_json, warn};
 use super::telemetry::Voice;
 use super::terminal::one_line;
 use super::{Context, Failure, Outcome, event_line};
-use crate::broker::MessageOptions;
-use crate::job::{EventData, ExecutionResult, JobId, RunId, State, StopRequest, parse_stop};
+use crate::facts;
+use crate::job::{EventData, ExecutionResult, JobId, RunId, State, StopRequest};
 use crate::settings::Reader;
 
 /// Publish a stop message.
@@ -50,9 +50,7 @@ pub(super) async fn run(arguments: &StopArguments, context: &Context) -> Outcome
     let settings = context.settings(Voice::Tool, Reader::broker)?;
     let client = Client::connect(&settings).await?;
     let followed = if arguments.wait { Some(client.follow_job(&request.id).await?) } else { None };
-    let message_id = uuid::Uuid::now_v7().to_string();
-    let options = MessageOptions { message_id: message_id.clone(), ..MessageOptions::default() };
-    client.broker.publish_stop(&request, &options).await?;
+    let message_id = facts::publish_stop(&client.broker, &request).await?;
     match followed {
         Some(events) => {
             let limit = Duration::from_secs(arguments.wait_timeout);
@@ -87,8 +85,7 @@ fn request(arguments: &StopArguments) -> Result<StopRequest, Failure> {
         reason: arguments.reason.clone(),
         timeout_seconds: arguments.timeout,
     };
-    let body = serde_json::to_vec(&request).map_err(anyhow::Error::from)?;
-    parse_stop(&body).map_err(|error| Failure::Usage(format!("the stop message is wrong: {error}")))
+    facts::checked_stop(&request).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 async fn until_ended(

@@ -140,8 +140,8 @@ pub async fn find(
 ) -> Result<Found, FactsError> {
     let mut found = Found::default();
     // Each record is reduced at once: a whole one may have many megabytes.
-    let mut read = stream::iter(candidates.iter().take(query.scan))
-        .map(|job| read_one(journal, &job.id))
+    let mut read = stream::iter(candidates.iter().take(query.scan).cloned())
+        .map(|job| async move { read_one(journal, &job.id).await })
         .buffered(CONCURRENCY);
     while found.jobs.len() < query.limit {
         let Some(job) = read.next().await else { break };

@@ -9,6 +9,7 @@ mod fleet;
 mod follow;
 mod index;
 mod jobs;
+mod orders;
 mod outcome;
 mod queues;
 mod segments;
@@ -25,6 +26,7 @@ pub use index::{JobIndex, Looked};
 pub use jobs::{
     Found, JobReport, JobsQuery, MAX_LISTED, candidates, find as find_jobs, has_failed,
 };
+pub use orders::{Start, checked_stop, obstacle, publish_stop};
 pub use outcome::{Known, find as find_outcome};
 pub use queues::{QueueReport, QueuesReport, look as look_at_queues};
 pub use segments::{SegmentReport, SegmentState, look as look_at_segments};

@@ -174,17 +174,18 @@ pub async fn read(journal: &Journal, id: &JobId) -> Result<Story, FactsError> {
     runs.retain(|run| Some(&run.id) != current.as_ref());
     runs.sort_by_key(|run| std::cmp::Reverse(run.written_at));
     story.left_out = runs.len().saturating_sub(MAX_TOLD);
-    let ends: Vec<Result<Option<EndRecord>, String>> = stream::iter(runs.iter().take(MAX_TOLD))
-        .map(|run| async move {
-            match journal.ended(id, &run.id).await {
-                Err(error) if error.is_corrupt() => Ok(Err(error.to_string())),
-                read => read.map(Ok),
-            }
-        })
-        .buffered(CONCURRENCY)
-        .try_collect()
-        .await
-        .map_err(|error: JournalError| FactsError::from(error))?;
+    let ends: Vec<Result<Option<EndRecord>, String>> =
+        stream::iter(runs.into_iter().take(MAX_TOLD))
+            .map(|run| async move {
+                match journal.ended(id, &run.id).await {
+                    Err(error) if error.is_corrupt() => Ok(Err(error.to_string())),
+                    read => read.map(Ok),
+                }
+            })
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await
+            .map_err(|error: JournalError| FactsError::from(error))?;
     for end in ends {
         match end {
             Ok(end) => story.earlier.extend(end),

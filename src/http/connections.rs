@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +21,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection may last, its answer included.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a connection may last whose answer is live. A client that wants more connects again.
+const LIVE_TIMEOUT: Duration = Duration::from_hours(12);
 
 /// How long answers under way may take when the server ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,9 +67,17 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 async fn serve_one(client: TcpStream, routes: Router, seat: Seat) {
     let (gives_way, routes) = (seat.gives_way(), TowerToHyperService::new(routes));
+    let (says_live, live) = watch::channel(false);
     let service = service_fn(move |request| {
         seat.leave();
-        routes.call(request)
+        let (answer, says_live) = (routes.call(request), says_live.clone());
+        async move {
+            let answer = answer.await;
+            if let Ok(answer) = &answer {
+                says_live.send_replace(is_live(answer));
+            }
+            answer
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -73,13 +87,28 @@ async fn serve_one(client: TcpStream, routes: Router, seat: Seat) {
         .keep_alive(false)
         .serve_connection(TokioIo::new(client), service);
     tokio::select! {
-        served = tokio::time::timeout(CONNECTION_TIMEOUT, serving) => match served {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "could not answer a health check"),
-            Err(_) => tracing::debug!("closed a health check that took too long"),
-        },
+        served = serving => {
+            if let Err(error) = served {
+                tracing::debug!(%error, "could not answer a request");
+            }
+        }
+        () = time_is_up(live) => tracing::debug!("closed a connection that took too long"),
         () = gives_way.cancelled() => {
             tracing::debug!("closed the connection of an idle client, because too many are open");
         }
+    }
+}
+
+/// Whether an answer goes on and on.
+fn is_live(answer: &Response) -> bool {
+    let kind = answer.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes() == b"text/event-stream")
+}
+
+/// Returns when a connection has lasted too long for its answer.
+async fn time_is_up(live: watch::Receiver<bool>) {
+    tokio::time::sleep(CONNECTION_TIMEOUT).await;
+    if *live.borrow() {
+        tokio::time::sleep(LIVE_TIMEOUT.saturating_sub(CONNECTION_TIMEOUT)).await;
     }
 }

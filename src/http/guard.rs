@@ -9,14 +9,16 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::api::{self, Refusal};
 use super::hosts::Hosts;
-use crate::settings::HttpSettings;
+use super::page;
+use crate::settings::{HttpSettings, MAX_MESSAGE_BYTES};
 
 /// The path that everybody may ask: it says only that the process is alive.
 pub(super) const LIVENESS: &str = "/healthz";
 
-/// The largest body of a request, in bytes. Nothing here reads one.
-const MAX_BODY_BYTES: u64 = 1024;
+/// The largest body of a request outside the API, in bytes. Nothing there reads one.
+const MAX_BODY_BYTES: usize = 1024;
 
 /// The rules for a request.
 #[derive(Clone)]
@@ -52,9 +54,15 @@ fn digest(token: &str) -> [u8; 32] {
 /// Lets a request through, or says what it lacks.
 pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION);
-    let is_open = request.uri().path() == LIVENESS;
+    let path = request.uri().path();
+    // The page is the same for everybody. What it shows, it asks the API for.
+    let is_open = path == LIVENESS || page::has(path);
+    let is_api = api::has(path);
     if !is_open && !guard.admits(authorization.map(axum::http::HeaderValue::as_bytes)) {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"longshore\"")];
+        if is_api {
+            return (challenge, Refusal::Unauthorized).into_response();
+        }
         let words = "unauthorized: send the header Authorization: Bearer <HTTP_TOKEN>\n";
         return (StatusCode::UNAUTHORIZED, challenge, words).into_response();
     }
@@ -65,7 +73,8 @@ pub(super) async fn admit(State(guard): State<Guard>, request: Request, next: Ne
             "this is not the host that was asked for: HTTP_ALLOWED_HOSTS names more of them\n";
         return (StatusCode::MISDIRECTED_REQUEST, words).into_response();
     }
-    if request.body().size_hint().lower() > MAX_BODY_BYTES {
+    let max_bytes = if is_api { MAX_MESSAGE_BYTES } else { MAX_BODY_BYTES };
+    if usize::try_from(request.body().size_hint().lower()).is_ok_and(|bytes| bytes > max_bytes) {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
     next.run(request).await

@@ -1,17 +1,22 @@
 //! Health and metrics over HTTP: `/healthz` says that the process is alive, `/readyz` whether it can
-//! work, and what is missing if it cannot. `/metrics` has numbers for Prometheus. No request changes
-//! anything.
+//! work, and what is missing if it cannot. `/metrics` has numbers for Prometheus. `/api/v1` has the
+//! facts about the whole fleet, `/` a page that shows them. Only requests to the API that carry the
+//! token change anything.
 
+mod api;
 mod check;
 mod connections;
 mod guard;
 mod hosts;
 mod inboxes;
 mod latest;
+mod page;
 mod queues;
 mod readiness;
 mod scrape;
 mod waiting;
+
+use std::net::SocketAddr;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -41,26 +46,47 @@ pub async fn serve(
     closing: CancellationToken,
 ) -> std::io::Result<impl Future<Output = ()> + use<>> {
     let listener = TcpListener::bind(settings.listen).await?;
-    tracing::info!(http.address = %listener.local_addr()?, "serving health checks and metrics");
-    let routes = routes(&readiness, &metrics, tasks, settings);
-    Ok(connections::serve(listener, routes, closing))
+    tracing::info!(http.address = %listener.local_addr()?, "serving health checks, metrics and the API");
+    let scrape = Scrape::of(readiness.clone(), metrics, tasks.clone());
+    let of_worker = Router::new()
+        .route("/readyz", get(ready).with_state(Latest::of(readiness.clone())))
+        .route("/metrics", get(metrics_text).with_state(scrape));
+    let routes = of_worker.merge(common(settings, &readiness, tasks, &closing));
+    Ok(connections::serve(listener, guarded(routes, settings), closing))
 }
 
-fn routes(
-    readiness: &Readiness,
-    metrics: &Metrics,
-    tasks: &TaskTracker,
+/// The same without a worker: only the API and the page. Returns the address, too.
+///
+/// # Errors
+/// When the address cannot be used.
+pub async fn serve_dashboard(
     settings: &HttpSettings,
+    readiness: &Readiness,
+    tasks: &TaskTracker,
+    closing: CancellationToken,
+) -> std::io::Result<(SocketAddr, impl Future<Output = ()> + use<>)> {
+    let listener = TcpListener::bind(settings.listen).await?;
+    let address = listener.local_addr()?;
+    let routes = guarded(common(settings, readiness, tasks, &closing), settings);
+    Ok((address, connections::serve(listener, routes, closing)))
+}
+
+fn common(
+    settings: &HttpSettings,
+    readiness: &Readiness,
+    tasks: &TaskTracker,
+    closing: &CancellationToken,
 ) -> Router {
-    let scrape = Scrape::of(readiness.clone(), metrics.clone(), tasks.clone());
-    let guard = middleware::from_fn_with_state(Guard::new(settings), guard::admit);
-    Router::new()
-        .route(LIVENESS, get(async || "ok\n"))
-        .route("/readyz", get(ready).with_state(Latest::of(readiness.clone())))
-        .route("/metrics", get(metrics_text).with_state(scrape))
-        // It also guards the fallback: without the token, nobody learns which paths exist.
+    let api = api::routes(readiness, settings.token.is_some(), tasks, closing.clone());
+    Router::new().route(LIVENESS, get(async || "ok\n")).merge(page::routes()).nest(api::ROOT, api)
+}
+
+fn guarded(routes: Router, settings: &HttpSettings) -> Router {
+    routes
+        // The guard also stands before the fallback: without the token, nobody learns which paths exist.
         .fallback(async || StatusCode::NOT_FOUND)
-        .layer(guard)
+        .layer(middleware::from_fn_with_state(Guard::new(settings), guard::admit))
+        .layer(middleware::map_response(page::guarded))
 }
 
 async fn metrics_text(State(scrape): State<Scrape>) -> Response {

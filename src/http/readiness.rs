@@ -79,6 +79,11 @@ impl Readiness {
         self.watched.lock().broker.clone()
     }
 
+    /// The object store, once it is set up.
+    pub(super) fn store(&self) -> Option<Arc<dyn ObjectStore>> {
+        self.watched.lock().store.clone()
+    }
+
     /// The segment for new jobs, if there is one now.
     pub(super) fn home(&self) -> Option<u32> {
         let segment = self.watched.lock().segment.clone();

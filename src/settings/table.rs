@@ -346,7 +346,7 @@ settings! {
     /// needs `HTTP_TOKEN`.
     HTTP_LISTEN = "http.listen", Value("127.0.0.1:8080"), Address;
     /// The token that a request must carry as `Authorization: Bearer …`, except for `/healthz`, which
-    /// says only that the process lives.
+    /// says only that the process lives, and for the files of the dashboard. Without it, the API is off.
     HTTP_TOKEN = "http.token", Unset("none is wanted"), Token;
     /// More host names under which a request without a token is answered, such as the name of a proxy
     /// on this machine. A request with another name in its header `Host` is refused, because a

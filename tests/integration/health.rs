@@ -69,9 +69,18 @@ async fn with_a_token_only_liveness_is_public_and_nothing_can_be_changed() {
     let right = Some(bearer.as_str());
 
     assert_eq!(ask(address, Method::GET, "/healthz", None).await, 200);
-    for path in
-        ["/readyz", "/metrics", "/", "/nowhere", "/healthz/", "//healthz", "/healthz/../readyz"]
-    {
+    // The page is the same for everybody.
+    assert_eq!(ask(address, Method::GET, "/", None).await, 200);
+    for path in [
+        "/readyz",
+        "/metrics",
+        "/nowhere",
+        "/healthz/",
+        "//healthz",
+        "/healthz/../readyz",
+        "/page/",
+        "/api/v1/jobs",
+    ] {
         for wrong in
             [None, Some("Bearer hush-0123456789abcdeF"), Some("Basic aHVzaA=="), Some(TOKEN)]
         {

@@ -21,6 +21,7 @@ mod clients;
 mod cluster;
 mod code_cache;
 mod compat;
+mod dashboard;
 mod delivery;
 mod engine;
 mod examples;

@@ -15,6 +15,8 @@ pub mod archive;
 #[cfg(feature = "servers")]
 pub mod bench;
 #[cfg(feature = "servers")]
+pub mod browser;
+#[cfg(feature = "servers")]
 pub mod certificates;
 #[cfg(feature = "servers")]
 pub mod engine;

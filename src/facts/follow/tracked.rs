@@ -40,6 +40,11 @@ impl<S: LineSink> Tracked<S> {
         Self { sink, reached: Reached::default() }
     }
 
+    /// The sink.
+    pub fn into_sink(self) -> S {
+        self.sink
+    }
+
     /// Passes on stored lines that were not passed on yet. Returns how many.
     ///
     /// # Errors
