@@ -56,20 +56,19 @@ pub(super) async fn run(arguments: &DashboardArguments, context: &Context) -> Ou
     let (address, serving) = serving.map_err(|error| {
         Failure::of(format!("cannot listen on {} (--listen): {error}", arguments.listen))
     })?;
-    let url = match is_given {
-        // The operator has it already, and it would stay in the terminal's history.
-        true => format!("http://{address}/"),
-        false => format!("http://{address}/#token={token}"),
+    // The operator has HTTP_TOKEN already, and it would stay in the terminal's history.
+    let url = if is_given {
+        format!("http://{address}/")
+    } else {
+        format!("http://{address}/#token={token}")
     };
     match arguments.output {
         Format::Text => print(&url)?,
         Format::Json => print_json_line(&json!({ "url": url, "address": address }))?,
     }
     if arguments.output == Format::Text {
-        warn(match is_given {
-            true => "open this address and enter HTTP_TOKEN; Ctrl-C ends it",
-            false => "open this address; Ctrl-C ends it",
-        });
+        let token = if is_given { " and enter HTTP_TOKEN" } else { "" };
+        warn(&format!("open this address{token}; Ctrl-C ends it"));
     }
     let ending = async {
         interrupted().await;

@@ -86,7 +86,7 @@ fn guarded(routes: Router, settings: &HttpSettings) -> Router {
         // The guard also stands before the fallback: without the token, nobody learns which paths exist.
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(middleware::from_fn_with_state(Guard::new(settings), guard::admit))
-        .layer(middleware::map_response(page::guarded))
+        .layer(middleware::map_response(async |answer: Response| page::guarded(answer)))
 }
 
 async fn metrics_text(State(scrape): State<Scrape>) -> Response {

@@ -55,7 +55,7 @@ pub(super) fn routes() -> Router {
 }
 
 /// Adds what keeps a browser from misusing an answer, unless the answer says it itself.
-pub(super) async fn guarded(mut answer: Response) -> Response {
+pub(super) fn guarded(mut answer: Response) -> Response {
     let headers: [(HeaderName, &'static str); 5] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -36,11 +36,13 @@ pub struct Tracked<S> {
 
 impl<S: LineSink> Tracked<S> {
     /// Passes lines on to `sink`.
+    #[must_use]
     pub fn new(sink: S) -> Self {
         Self { sink, reached: Reached::default() }
     }
 
     /// The sink.
+    #[must_use]
     pub fn into_sink(self) -> S {
         self.sink
     }

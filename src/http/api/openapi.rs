@@ -110,7 +110,7 @@ fn make() -> Value {
     let mut paths = Map::new();
     for operation in OPERATIONS {
         let mut parameters = in_path(operation.path);
-        parameters.extend(operation.query.map(|query| in_query(query)).unwrap_or_default());
+        parameters.extend(operation.query.map(in_query).unwrap_or_default());
         let (kind, schema) = match operation.answer {
             Answer::Json(answer) => ("application/json", json!(answer(&mut told))),
             Answer::Any(kind) => (kind, json!(true)),
