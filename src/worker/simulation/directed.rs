@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::engine::Program;
+use super::engine::{EngineWeather, Program};
 use super::plan::{Kind, Mix, Plan, StartPlan};
 use super::play::Stage;
 use super::store::StoreWeather;
@@ -92,6 +92,31 @@ pub(super) fn beside_free_segments(sabotage: Option<Sabotage>) -> u64 {
 fn free_segments_and_bots_cost_no_requests() {
     let requests = beside_free_segments(None);
     assert!(requests <= 20, "{requests} in ten minutes");
+}
+
+/// How many jobs the worker below takes at once.
+pub(super) const SICK_SLOTS: usize = 4;
+
+/// How many attempts a worker begins whose engine starts nothing, while more jobs wait than it has slots.
+pub(super) fn attempts_of_a_sick_worker(sabotage: Option<Sabotage>) -> usize {
+    let capacity = Capacity { terminating: SICK_SLOTS, long_running: 0 };
+    let plan = Plan { sites: 1, workers: vec![(0, capacity)], happenings: Vec::new() };
+    on_a_stage_with(sabotage, plan, async |stage: Arc<Stage>| {
+        seconds(30).await;
+        *stage.sites[0].engine.weather.lock() = EngineWeather::FailsStarts;
+        for number in 0..40 {
+            let ends_after = Some(Duration::from_secs(2));
+            stage.publish_start(&start(format!("test-{number}"), ends_after));
+        }
+        seconds(600).await;
+        stage.world.ledger.lock().launches.len()
+    })
+}
+
+#[test]
+fn a_worker_that_can_start_nothing_leaves_the_jobs_to_others() {
+    let attempts = attempts_of_a_sick_worker(None);
+    assert!((1..=SICK_SLOTS + 2).contains(&attempts), "{attempts}");
 }
 
 #[test]

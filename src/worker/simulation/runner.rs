@@ -14,7 +14,7 @@ use super::engine::{Container, Engine, EngineWeather};
 use super::machine::uptime;
 use super::process::Process;
 use super::store::StoreWeather;
-use super::world::World;
+use super::world::{Sabotage, World};
 use crate::job::{ExecutionResult, JobId, Run, State};
 use crate::runner::labels::Identity;
 use crate::runner::orchestrator::{ContainerInfo, ContainerState, EngineError};
@@ -212,7 +212,7 @@ impl JobRunner for SimulatedRunner {
         let reads_only =
             [StoreWeather::Hangs, StoreWeather::Refuses, StoreWeather::ReadOnly].contains(&weather);
         let starts = *self.engine.weather.lock() != EngineWeather::FailsStarts;
-        if starts && !reads_only { Ok(()) } else { Err(unreachable().into()) }
+        if (starts && !reads_only) || self.world.is(Sabotage::RehearsesNothing) { Ok(()) } else { Err(unreachable().into()) }
     }
 
     async fn launch(&self, run: &Run, observer: &dyn RunObserver) -> Result<(), RunFailure> {

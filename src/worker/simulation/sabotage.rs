@@ -1,6 +1,6 @@
 //! Each thing that a history must show is broken on purpose once, to see that it is noticed.
 
-use super::directed::beside_free_segments;
+use super::directed::{SICK_SLOTS, attempts_of_a_sick_worker, beside_free_segments};
 use super::plan::{Kind, Mix, Plan};
 use super::play;
 use super::tests::survived;
@@ -79,6 +79,12 @@ fn an_attempt_too_many_is_seen() {
 fn requests_for_free_segments_are_seen() {
     let requests = beside_free_segments(Some(Sabotage::HidesVersions));
     assert!(requests > 100, "only {requests} in ten minutes");
+}
+
+#[test]
+fn attempts_of_a_worker_that_starts_nothing_are_seen() {
+    let attempts = attempts_of_a_sick_worker(Some(Sabotage::RehearsesNothing));
+    assert!(attempts > SICK_SLOTS + 2, "only {attempts}");
 }
 
 #[test]

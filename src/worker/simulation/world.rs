@@ -39,6 +39,8 @@ pub(super) enum Sabotage {
     RunsOnceMore,
     /// The store's listings do not tell versions.
     HidesVersions,
+    /// A worker finds that it can run jobs, although its engine starts nothing.
+    RehearsesNothing,
     /// The engine removes nothing.
     RemovesNothing,
     /// Once all faults are over, all containers are gone, and no start comes to its end.
