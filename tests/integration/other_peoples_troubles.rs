@@ -185,6 +185,12 @@ def main(id, config):
         "bins": [pd.Interval(0, 1), pd.Period("2024-01", "M"), pd.Categorical(["a"])],
         "frame": frame,
         "array": np.array([[1, 2], [3, 4]], dtype=np.int8),
+        "moments": np.array(["2024-01-02T00:00:00.5"], dtype="M8[ns]"),
+        "while": np.timedelta64(90, "s"),
+        "gaps": pd.Series([1.5, np.nan]),
+        "twice": pd.Series([1, 2], index=["a", "a"]),
+        "levels": pd.Series([1], index=pd.MultiIndex.from_tuples([("BTC", 1)])),
+        "row": pd.DataFrame({"a": [1]}).iloc[-1],
     }
 "#;
     let data = run(&PYTHON_BACKTEST, packages, &[("backtest.py", script)]).await;
@@ -201,6 +207,12 @@ def main(id, config):
             { "index": second, "price": null, "side": null },
         ],
         "array": [[1, 2], [3, 4]],
+        "moments": ["2024-01-02T00:00:00.500000"],
+        "while": "PT90S",
+        "gaps": [1.5, null],
+        "twice": [["a", 1], ["a", 2]],
+        "levels": { "[\"BTC\",1]": 1 },
+        "row": { "a": 1 },
     });
     assert_eq!(data["result"], expected, "{data:#}");
 }

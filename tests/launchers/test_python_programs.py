@@ -5,7 +5,6 @@ python3 -m unittest discover tests/launchers
 
 import json
 import os
-import shutil
 import subprocess
 import time
 import unittest
@@ -13,7 +12,7 @@ import unittest
 import test_python_launcher as launcher
 
 LauncherCase, SUCCESS, TERMINATED = launcher.LauncherCase, launcher.SUCCESS, launcher.TERMINATED
-PROMPT = 5  # seconds: a stop that waits for something takes 20 or more
+PROMPT = 15  # seconds: a stop that waits for something takes 20 or more
 READY = "import pathlib, threading, time\nready = pathlib.Path('ready').touch\n"
 
 
@@ -355,29 +354,6 @@ class Scalar:  # as of pyarrow
     def test_a_returned_exception_is_a_failure(self):
         ended = self.run_main("def main(id, config): return ValueError('no prices')")
         self.assertEqual((ended.code, ended.result["message"]), (1, "ValueError: no prices"))
-
-
-@unittest.skipUnless(shutil.which("python3") and __import__("importlib.util").util.find_spec("pandas"), "pandas is not installed")
-class Pandas(LauncherCase):
-    def test_values_of_numpy_and_pandas(self):
-        setup = "import numpy as np, pandas as pd\ndays = pd.to_datetime(['2024-01-02', '2024-01-03'])"
-        for value, expected in {
-            "{np.int64(1): np.float32(0.5), np.bool_(False): np.array([1, 2])}": {"1": 0.5, "false": [1, 2]},
-            "[np.datetime64('2024-01-02'), np.datetime64('NaT'), np.array(['2024-01-02T00:00:00.5'], dtype='M8[ns]')]": ["2024-01-02T00:00:00", None, ["2024-01-02T00:00:00.500000"]],
-            "[np.timedelta64(90, 's'), np.float64('nan')]": ["PT90S", None],
-            "[pd.Timestamp('2024-01-02'), pd.NaT, pd.NA, pd.Timedelta('90s')]": ["2024-01-02T00:00:00", None, None, "P0DT0H1M30S"],
-            "pd.Series([1.5, float('nan')])": [1.5, None],
-            "pd.Series([1, 2], index=days)": {"2024-01-02T00:00:00": 1, "2024-01-03T00:00:00": 2},
-            "pd.Series([1, 2], index=['a', 'a'])": [["a", 1], ["a", 2]],
-            "pd.DataFrame({'a': [1, 2], 'b': [1.5, None]})": [{"a": 1, "b": 1.5}, {"a": 2, "b": None}],
-            "pd.DataFrame({'a': [1]}, index=days[:1])": [{"index": "2024-01-02T00:00:00", "a": 1}],
-            "days": ["2024-01-02T00:00:00", "2024-01-03T00:00:00"],
-            "pd.Series([1], index=pd.MultiIndex.from_tuples([('BTC', 1)]))": {'["BTC",1]': 1},
-            "{'last': pd.DataFrame({'a': [1]}).iloc[-1]}": {"last": {"a": 1}},
-        }.items():
-            with self.subTest(value):
-                ended = self.run_main(f"{setup}\ndef main(id, config): return {value}")
-                self.assertEqual((ended.code, ended.result), (0, expected), ended.stderr)
 
 
 class Reasons(LauncherCase):

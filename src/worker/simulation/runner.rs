@@ -212,7 +212,11 @@ impl JobRunner for SimulatedRunner {
         let reads_only =
             [StoreWeather::Hangs, StoreWeather::Refuses, StoreWeather::ReadOnly].contains(&weather);
         let starts = *self.engine.weather.lock() != EngineWeather::FailsStarts;
-        if (starts && !reads_only) || self.world.is(Sabotage::RehearsesNothing) { Ok(()) } else { Err(unreachable().into()) }
+        if (starts && !reads_only) || self.world.is(Sabotage::RehearsesNothing) {
+            Ok(())
+        } else {
+            Err(unreachable().into())
+        }
     }
 
     async fn launch(&self, run: &Run, observer: &dyn RunObserver) -> Result<(), RunFailure> {
