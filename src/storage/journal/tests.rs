@@ -1,4 +1,5 @@
 use super::*;
+use crate::settings::MAX_MESSAGE_KB;
 use crate::storage::DirectoryStore;
 
 async fn journal(root: &std::path::Path) -> (Journal, Arc<dyn ObjectStore>) {
