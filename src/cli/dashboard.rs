@@ -28,7 +28,7 @@ It prints an address. Open it in a browser: the token that the page needs is beh
 token is made each time, unless HTTP_TOKEN is set. It needs the broker and the store, and no engine.
 A worker with HTTP_TOKEN serves the same page on HTTP_LISTEN.")]
 pub struct DashboardArguments {
-    /// Where to listen; beyond the loopback it needs HTTP_TOKEN
+    /// Where to listen; an address beyond the loopback needs a token
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
     /// How to print the address

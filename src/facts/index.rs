@@ -249,8 +249,8 @@ impl Held {
     fn is_time_to_list(&self, is_heard: bool) -> bool {
         let Some(last) = &self.listed else { return true };
         let usual = if is_heard { LIST_PAUSE } else { DEAF_LIST_PAUSE };
-        let least = (last.took * PAUSE_FACTOR).max(LEAST_PAUSE);
-        let pause = if self.is_behind && is_heard { least } else { usual.max(least) };
+        let shortest = (last.took * PAUSE_FACTOR).max(LEAST_PAUSE);
+        let pause = if self.is_behind && is_heard { shortest } else { usual.max(shortest) };
         !last.is_whole || last.at.elapsed() >= pause
     }
 

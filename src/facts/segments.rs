@@ -88,10 +88,10 @@ impl SegmentReport {
 /// # Errors
 /// When the broker or the journal cannot be asked.
 pub async fn look(broker: &Broker, journal: &Journal) -> Result<Vec<SegmentReport>, FactsError> {
-    let owned = journal.owned_segments().await?;
-    stream::iter(owned)
-        .map(|owned| async move {
-            let number = owned.segment;
+    let segments = journal.owned_segments().await?;
+    stream::iter(segments)
+        .map(|one| async move {
+            let number = one.segment;
             let Some((owner, _)) = journal.owner(number).await? else { return Ok(None) };
             let is_held = broker.is_locked(number).await?;
             let jobs = journal.segment_index(number).await?.entries.len();

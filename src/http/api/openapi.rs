@@ -67,10 +67,10 @@ fn of<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 }
 
 const OPERATIONS: &[Operation] = &[
-    read("/workers", "The workers that are connected", Answer::Json(of::<reads::Workers>)),
+    read("/workers", "The workers that are connected", Answer::Json(of::<reads::WorkerList>)),
     read("/segments", "The segments and their owners", Answer::Json(of::<Vec<SegmentReport>>)),
     read("/queues", "What waits in the queues, and why", Answer::Json(of::<QueuesReport>)),
-    read("/jobs", "The jobs of the journal, the newest first", Answer::Json(of::<reads::Jobs>))
+    read("/jobs", "The jobs of the journal, the newest first", Answer::Json(of::<reads::JobList>))
         .with(of::<reads::Wanted>),
     read("/jobs/{id}", "All about one job, and why it does not run", Answer::Json(of::<StoryReport>)),
     read("/jobs/{id}/logs", "The last lines of a job's log, or its log as it is written", Answer::Json(of::<live::Log>))

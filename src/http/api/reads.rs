@@ -28,7 +28,7 @@ const MAX_TEXT: usize = 200;
 
 /// The workers that are connected.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Workers {
+pub(super) struct WorkerList {
     /// What is wrong with the fleet, or that nothing is, in one sentence.
     pub(super) said: String,
     /// How many workers are connected. One that waits for a segment is not in the list.
@@ -63,7 +63,7 @@ pub(super) async fn workers(State(sources): State<Sources>) -> Result<Body, ApiE
         let (broker, journal) = (sources.broker()?, sources.journal()?);
         let (_, queues) = facts::look_at_queues(&broker).await?;
         let segments = facts::look_at_segments(&broker, &journal).await?;
-        Body::of(&Workers {
+        Body::of(&WorkerList {
             said: queues.said,
             connected: queues.workers,
             free_for_terminating: queues.free_for_terminating,
@@ -136,7 +136,7 @@ pub(super) struct Wanted {
 
 /// A list of jobs.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Jobs {
+pub(super) struct JobList {
     /// The jobs, the last to begin first.
     pub(super) jobs: Vec<JobReport>,
     /// How many jobs fit, those beyond the limit included.
@@ -168,7 +168,7 @@ impl Wanted {
     }
 
     /// The part of a look that is wanted.
-    fn of(&self, looked: &Looked) -> Jobs {
+    fn of(&self, looked: &Looked) -> JobList {
         let text = self.text.as_deref().map(str::to_lowercase);
         let since = self.since_version.as_deref().and_then(|version| looked.number_of(version));
         let fitting = looked
@@ -185,7 +185,7 @@ impl Wanted {
                 jobs.push(job.clone());
             }
         }
-        Jobs {
+        JobList {
             jobs,
             matching,
             known: looked.jobs.len(),
