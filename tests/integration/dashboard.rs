@@ -81,7 +81,7 @@ impl Dashboard {
         };
         match timeout(PATIENCE, asking).await {
             Ok(value) => value,
-            Err(_) => panic!("{path}: {:#?}", self.get(path).await),
+            Err(late) => panic!("{path}: {late}: {:#?}", self.get(path).await),
         }
     }
 }
