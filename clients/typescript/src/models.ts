@@ -8,8 +8,27 @@ export interface ArtifactsRequest {
   max_mb?: number | null;
 }
 
+/**
+ * Which rows are the best. Only configs that succeeded count. Of equal values, the lower number comes first, and
+ * rows without the value come last.
+ */
+export interface BestRequest {
+  /** A number of the result: the name of a field, or a JSON Pointer. */
+  by: string;
+  /** Whether the largest or the smallest is best. */
+  goal?: Goal;
+  /** How many rows the result event names. */
+  keep?: number;
+}
+
 /** The two kinds of program. The kind is also the name of the code's directory. */
 export type Entrypoint = 'bot' | 'backtest';
+
+/** Whether the largest or the smallest value is best. */
+export type Goal = 'max' | 'min';
+
+/** The values of one key of a grid: a list, or a range of numbers, both ends included. */
+export type GridAxis = unknown[] | { [key: string]: unknown };
 
 /** A command that the engine runs inside the container to tell whether it is well. */
 export interface HealthCheck {
@@ -24,6 +43,9 @@ export interface HealthCheck {
   /** Seconds after which a check counts as failed. */
   timeout_seconds?: number;
 }
+
+/** How the configs of a sweep are kept apart. */
+export type Isolation = 'fork' | 'process';
 
 /** 1 to 128 letters, digits, '_' and '-'; the first is a letter or a digit. */
 export type JobId = string;
@@ -61,6 +83,56 @@ export type RunId = string;
 
 /** What a job's script runs in. */
 export type Runtime = 'python3.11' | 'nodejs20';
+
+/** From where a key takes its random values. */
+export type SampleAxis = { [key: string]: unknown };
+
+/** Random configs. */
+export interface SampleRequest {
+  /** From where each key takes its values. A key is written as in a grid. */
+  keys: { [key: string]: SampleAxis };
+  /** How many. */
+  n: number;
+  /** What the values depend on, together with a config's number and the key. */
+  seed?: number;
+}
+
+/**
+ * Runs the code once for each of many configs. Exactly one of `grid`, `configs`, `sample` and `configs_key` says
+ * which. Each is laid over the message's `config` by RFC 7396 (JSON Merge Patch): objects are merged, any other
+ * value replaces the one there, and null removes it.
+ */
+export interface SweepRequest {
+  /** Which rows are the best. */
+  best?: BestRequest | null;
+  /** These configs, one after the other. */
+  configs?: ({ [key: string]: unknown })[] | null;
+  /**
+   * The key of an object in the code bucket with a config on each line (JSON Lines). It must not change while the
+   * sweep runs.
+   */
+  configs_key?: string | null;
+  /** SHA-256 of that object, in hexadecimal. Checked when given. */
+  configs_sha256?: string | null;
+  /**
+   * Every combination of these values. The last key changes fastest. A key is a field of `config`, or a JSON
+   * Pointer through objects, such as `/risk/stop`.
+   */
+  grid?: { [key: string]: GridAxis } | null;
+  /** How configs are kept apart. By default `fork`. */
+  isolation?: Isolation | null;
+  /** After how many configs that did not succeed the sweep ends as `failed`. By default never. */
+  max_failures?: number | null;
+  /** How many configs run at a time. By default as many as the container has processors. */
+  parallel?: number | null;
+  /** Random configs. The same seed gives the same configs everywhere. */
+  sample?: SampleRequest | null;
+  /**
+   * Seconds after which a config is ended as `timed_out`. By default only the run's own `timeout_seconds` holds,
+   * for all configs together.
+   */
+  timeout_seconds?: number | null;
+}
 
 /** A start message: what to run, and how. Debug output shows no values of config and environment. */
 export interface StartMessage {
@@ -111,6 +183,8 @@ export interface StartMessage {
    * `config` as JSON Pointers, such as `/exchange/api_key`. Each text must have 4 to 8,192 bytes.
    */
   secrets?: string[];
+  /** Runs the code once for each of many configs. Only for runs that end by themselves. */
+  sweep?: SweepRequest | null;
   /**
    * Seconds after which the run is ended as `timed_out`. By default the worker's setting for terminating runs, and
    * none for long-running ones.
@@ -142,6 +216,29 @@ export interface Artifact {
   path: string;
   /** Its SHA-256, in hexadecimal. */
   sha256: string;
+}
+
+/**
+ * One of the best rows. Of config and result only the numbers, texts and truth values; the names of those in
+ * objects are joined by dots.
+ */
+export interface BestRow {
+  /** What differs from the message's `config`. */
+  config: { [key: string]: unknown };
+  /** The config's number. */
+  index: number;
+  /** What its code returned. */
+  result: { [key: string]: unknown };
+  /** The value by which it is ranked. Absent if the result has none. */
+  value?: number;
+}
+
+/** The best row so far. */
+export interface BestSoFar {
+  /** The config's number. */
+  index: number;
+  /** The value by which it is the best. */
+  value: number;
 }
 
 /** Everything that is known about a run when it has ended. */
@@ -190,6 +287,8 @@ export interface ExecutionResult {
   started_at?: string;
   /** Coarse status. */
   status: ResultStatus;
+  /** What came of a sweep. */
+  sweep?: SweepSummary;
   /** How the run ended. Absent only while it runs. */
   verdict?: Verdict;
   /** The name of the worker. */
@@ -222,6 +321,8 @@ export interface Status {
   id: JobId;
   /** More about it, in one sentence. */
   message?: string;
+  /** How far a sweep is, in state `running`, at most once a second. */
+  progress?: SweepProgress;
   /** The run, if the message named one or it is known. */
   run_id?: RunId;
   /** The segment that owns the run. */
@@ -238,12 +339,46 @@ export interface Status {
 export interface StoredObjects {
   /** The files that the program left as artifacts, in the results bucket. */
   artifacts?: Artifact[];
+  /** The same as a table, in CSV: a column for each number or text of config and result. */
+  csv_key?: string;
   /** The daily logs, in the logs bucket. */
   log_keys?: string[];
   /** The whole output of a terminating run, in the results bucket. */
   output_key?: string;
   /** The whole result.json, in the results bucket. */
   result_key?: string;
+  /** The rows of a sweep in the order of its configs, as JSON Lines, in the results bucket. */
+  rows_key?: string;
+}
+
+/** How far a sweep is. */
+export interface SweepProgress {
+  /** The best row so far, if the message says what is best. */
+  best?: BestSoFar;
+  /** How many configs have a row. */
+  done: number;
+  /** How many of these did not succeed. */
+  failed: number;
+  /** Rows a second, of late. */
+  per_second: number;
+  /** How many seconds the rest may take. Absent until that can be said. */
+  seconds_left?: number;
+  /** How many there are. */
+  total: number;
+}
+
+/** What came of a sweep. */
+export interface SweepSummary {
+  /** The best rows, the best first, as far as they fit into 64 KiB. */
+  best?: BestRow[];
+  /** How many have a row. */
+  done: number;
+  /** How many of these did not succeed. */
+  failed: number;
+  /** How many configs there are. 0 if that is not known. */
+  total: number;
+  /** How many rows there are of each verdict. */
+  verdicts: { [key: string]: number };
 }
 
 /** How a run ended. Every run ends in exactly one. */

@@ -19,13 +19,15 @@ const WITH_ALL_FIELDS: [(&str, &str); 7] = [
 ];
 
 /// Fields without an upper bound in the schema: a setting of the worker, or a sum over the list, bounds them.
-const BOUNDED_BY_THE_WORKER: [&str; 6] = [
+const BOUNDED_BY_THE_WORKER: [&str; 8] = [
     "/timeout_seconds",
     "/limits/memory_mb",
     "/limits/cpu_shares",
     "/limits/cpus",
     "/limits/pids",
     "/health_check/command/0",
+    "/artifacts/max_mb",
+    "/artifacts/max_files",
 ];
 
 fn example(stem: &str) -> Value {

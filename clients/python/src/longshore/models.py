@@ -8,6 +8,15 @@ from typing import Any, Literal, NotRequired, TypedDict
 Entrypoint = Literal["bot", "backtest"]
 """The two kinds of program. The kind is also the name of the code's directory."""
 
+Goal = Literal["max", "min"]
+"""Whether the largest or the smallest value is best."""
+
+GridAxis = list[Any] | dict[str, Any]
+"""The values of one key of a grid: a list, or a range of numbers, both ends included."""
+
+Isolation = Literal["fork", "process"]
+"""How the configs of a sweep are kept apart."""
+
 JobId = str
 """1 to 128 letters, digits, '_' and '-'; the first is a letter or a digit."""
 
@@ -22,6 +31,9 @@ RunId = str
 
 Runtime = Literal["python3.11", "nodejs20"]
 """What a job's script runs in."""
+
+SampleAxis = dict[str, Any]
+"""From where a key takes its random values."""
 
 ResultStatus = Literal["running", "success", "error"]
 """A coarse status, for readers that do not need the verdict."""
@@ -65,6 +77,19 @@ class ArtifactsRequest(TypedDict):
     """What they may hold together, in MiB. They lie in the container's memory until it ends."""
 
 
+class BestRequest(TypedDict):
+    """Which rows are the best. Only configs that succeeded count. Of equal values, the lower number comes first,
+    and rows without the value come last.
+    """
+
+    by: str
+    """A number of the result: the name of a field, or a JSON Pointer."""
+    goal: NotRequired[Goal]
+    """Whether the largest or the smallest is best."""
+    keep: NotRequired[int]
+    """How many rows the result event names."""
+
+
 class HealthCheck(TypedDict):
     """A command that the engine runs inside the container to tell whether it is well."""
 
@@ -102,6 +127,51 @@ class RestartPolicy(TypedDict):
     """How often at most."""
     when: RestartWhen
     """After which ends."""
+
+
+class SampleRequest(TypedDict):
+    """Random configs."""
+
+    keys: dict[str, SampleAxis]
+    """From where each key takes its values. A key is written as in a grid."""
+    n: int
+    """How many."""
+    seed: NotRequired[int]
+    """What the values depend on, together with a config's number and the key."""
+
+
+class SweepRequest(TypedDict):
+    """Runs the code once for each of many configs. Exactly one of `grid`, `configs`, `sample` and `configs_key`
+    says which. Each is laid over the message's `config` by RFC 7396 (JSON Merge Patch): objects are merged, any
+    other value replaces the one there, and null removes it.
+    """
+
+    best: NotRequired[BestRequest | None]
+    """Which rows are the best."""
+    configs: NotRequired[list[dict[str, Any]] | None]
+    """These configs, one after the other."""
+    configs_key: NotRequired[str | None]
+    """The key of an object in the code bucket with a config on each line (JSON Lines). It must not change while
+    the sweep runs.
+    """
+    configs_sha256: NotRequired[str | None]
+    """SHA-256 of that object, in hexadecimal. Checked when given."""
+    grid: NotRequired[dict[str, GridAxis] | None]
+    """Every combination of these values. The last key changes fastest. A key is a field of `config`, or a JSON
+    Pointer through objects, such as `/risk/stop`.
+    """
+    isolation: NotRequired[Isolation | None]
+    """How configs are kept apart. By default `fork`."""
+    max_failures: NotRequired[int | None]
+    """After how many configs that did not succeed the sweep ends as `failed`. By default never."""
+    parallel: NotRequired[int | None]
+    """How many configs run at a time. By default as many as the container has processors."""
+    sample: NotRequired[SampleRequest | None]
+    """Random configs. The same seed gives the same configs everywhere."""
+    timeout_seconds: NotRequired[int | None]
+    """Seconds after which a config is ended as `timed_out`. By default only the run's own `timeout_seconds` holds,
+    for all configs together.
+    """
 
 
 class StartMessage(TypedDict):
@@ -151,6 +221,8 @@ class StartMessage(TypedDict):
     """What must not be seen in logs, results and events: names of variables in `env`, and places of texts in
     `config` as JSON Pointers, such as `/exchange/api_key`. Each text must have 4 to 8,192 bytes.
     """
+    sweep: NotRequired[SweepRequest | None]
+    """Runs the code once for each of many configs. Only for runs that end by themselves."""
     timeout_seconds: NotRequired[int | None]
     """Seconds after which the run is ended as `timed_out`. By default the worker's setting for terminating runs,
     and none for long-running ones.
@@ -183,6 +255,30 @@ class Artifact(TypedDict):
     """Its path in the directory of artifacts."""
     sha256: str
     """Its SHA-256, in hexadecimal."""
+
+
+class BestRow(TypedDict):
+    """One of the best rows. Of config and result only the numbers, texts and truth values; the names of those in
+    objects are joined by dots.
+    """
+
+    config: dict[str, Any]
+    """What differs from the message's `config`."""
+    index: int
+    """The config's number."""
+    result: dict[str, Any]
+    """What its code returned."""
+    value: NotRequired[float]
+    """The value by which it is ranked. Absent if the result has none."""
+
+
+class BestSoFar(TypedDict):
+    """The best row so far."""
+
+    index: int
+    """The config's number."""
+    value: float
+    """The value by which it is the best."""
 
 
 class ExecutionResult(TypedDict):
@@ -230,6 +326,8 @@ class ExecutionResult(TypedDict):
     """When the container started."""
     status: ResultStatus
     """Coarse status."""
+    sweep: NotRequired[SweepSummary]
+    """What came of a sweep."""
     verdict: NotRequired[Verdict]
     """How the run ended. Absent only while it runs."""
     worker: str
@@ -258,6 +356,8 @@ class Status(TypedDict):
     """The job."""
     message: NotRequired[str]
     """More about it, in one sentence."""
+    progress: NotRequired[SweepProgress]
+    """How far a sweep is, in state `running`, at most once a second."""
     run_id: NotRequired[RunId]
     """The run, if the message named one or it is known."""
     segment: NotRequired[int]
@@ -275,12 +375,48 @@ class StoredObjects(TypedDict):
 
     artifacts: NotRequired[list[Artifact]]
     """The files that the program left as artifacts, in the results bucket."""
+    csv_key: NotRequired[str]
+    """The same as a table, in CSV: a column for each number or text of config and result."""
     log_keys: NotRequired[list[str]]
     """The daily logs, in the logs bucket."""
     output_key: NotRequired[str]
     """The whole output of a terminating run, in the results bucket."""
     result_key: NotRequired[str]
     """The whole result.json, in the results bucket."""
+    rows_key: NotRequired[str]
+    """The rows of a sweep in the order of its configs, as JSON Lines, in the results bucket."""
+
+
+class SweepProgress(TypedDict):
+    """How far a sweep is."""
+
+    best: NotRequired[BestSoFar]
+    """The best row so far, if the message says what is best."""
+    done: int
+    """How many configs have a row."""
+    failed: int
+    """How many of these did not succeed."""
+    per_second: float
+    """Rows a second, of late."""
+    seconds_left: NotRequired[float]
+    """How many seconds the rest may take. Absent until that can be said."""
+    total: int
+    """How many there are."""
+
+
+class SweepSummary(TypedDict):
+    """What came of a sweep."""
+
+    best: NotRequired[list[BestRow]]
+    """The best rows, the best first, as far as they fit into 64 KiB."""
+    done: int
+    """How many have a row."""
+    failed: int
+    """How many of these did not succeed."""
+    total: int
+    """How many configs there are. 0 if that is not known."""
+    verdicts: dict[str, int]
+    """How many rows there are of each verdict."""
 
 
 class StatusEvent(TypedDict):
