@@ -17,6 +17,10 @@ use longshore_testing::second_engine::SecondEngine;
 /// What a bot may run on without a word from its worker, in these tests.
 const GRACE: (&str, &str) = ("SEGMENT_GRACE_SECONDS", "10");
 
+/// A backtest that has no end on the second engine, whose only network interface is a loopback.
+const ENDS_HERE: &str = "import socket, time\ndef main(id, config):\n    \
+                         while len(socket.if_nameindex()) == 1: time.sleep(0.1)\n";
+
 /// A directory for jobs on the second engine.
 fn other_temp_dir(scene: &Scene) -> PathBuf {
     let path = scene.folder().join("other");
@@ -48,10 +52,7 @@ async fn a_bot_whose_host_lost_its_worker_ends_itself_before_it_runs_elsewhere()
     let mut a = scene.worker_with(&there).await;
     let (bot, backtest) = (scene.id("bot"), scene.id("backtest"));
     scene.start(&scene.job("bot", &PYTHON_BOT, STAMPER).await).await;
-    let sleeper = "import time\ndef main(id, config): time.sleep(config['seconds'])";
-    let mut message = scene.job("backtest", &PYTHON_BACKTEST, sleeper).await;
-    message["config"] = json!({ "seconds": 8 });
-    scene.start(&message).await;
+    scene.start(&scene.job("backtest", &PYTHON_BACKTEST, ENDS_HERE).await).await;
     let old = runs_under(&scene, &bot, "there").await;
     runs_under(&scene, &backtest, "there").await;
     let b = scene.worker_with(&[GRACE, ("WORKER_NAME", "here")]).await;
