@@ -29,8 +29,8 @@ step "compiling with lints" cargo test --locked --workspace --all-targets --no-r
 # The local stack's documented defaults, where nothing else is set.
 export MINIO_ENDPOINT=${MINIO_ENDPOINT:-127.0.0.1:${S3_PORT:-8333}}
 export MINIO_ACCESS_KEY=${MINIO_ACCESS_KEY:-longshore} MINIO_SECRET_KEY=${MINIO_SECRET_KEY:-longshore-secret}
-# Integration tests mostly wait: more threads than processors.
-step "unit, schema and integration tests" cargo test --locked --workspace -- --test-threads 6
+step "unit, schema and integration tests" scripts/run-tests.sh target/flaky
+while read -r name; do STEP_TIMES+=("        passed only alone: $name"); done <target/flaky
 step "three workers in their image" scripts/check-stack.sh
 step "client packages for Python and TypeScript, AsyncAPI, tutorial" scripts/clients.sh
 step "documentation as a site, links" scripts/book.sh
