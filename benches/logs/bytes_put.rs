@@ -244,6 +244,15 @@ impl ObjectStore for Counting {
         Ok(())
     }
 
+    async fn delete_unchanged(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        _: &ETag,
+    ) -> Result<bool, StoreError> {
+        self.delete(bucket, key).await.map(|()| true)
+    }
+
     async fn ensure_buckets(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -1,25 +1,19 @@
 //! Retention: removes logs that are older than a number of days. One worker of a namespace does it,
 //! once a day, a bounded piece at a time.
 //!
-//! One object says whose turn it is and how far the last turn came. It is written by
-//! compare-and-set. If a worker dies during its turn, the rest is left for the next day. The pass
-//! also compacts chunks of past days that a dead host left.
+//! The pass also compacts chunks of past days that a dead host left.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::{Timestamp, ToSpan as _};
-use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::compact::compact;
 use super::key::{Day, LogKey};
 use crate::job::JobId;
-use crate::storage::{
-    Bucket, Condition, ETag, Journal, JournalError, ObjectStore, RecordState, StoreError,
-};
+use crate::storage::{Bucket, Journal, JournalError, ObjectStore, RecordState, StoreError, Turn};
 
 /// How often a worker checks whether a new day has begun that no worker has taken.
 const LOOK: Duration = Duration::from_hours(1);
@@ -29,9 +23,6 @@ const PAGE: usize = 1000;
 
 /// Objects in a row that may fail before a pass ends: it is the store then, and not an object.
 const MAX_FAILED_IN_A_ROW: usize = 20;
-
-/// The largest size of the object that says whose turn it is, in bytes.
-const MAX_TURN_BYTES: u64 = 64 << 10;
 
 /// How long logs are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,14 +53,6 @@ pub enum RetentionError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
-}
-
-/// Which worker has which day, and how far it came.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Turn {
-    day: String,
-    /// The key after which to go on; empty at the beginning.
-    after: String,
 }
 
 /// Takes a turn whenever a new day has begun that no worker has taken. Never ends.
@@ -106,60 +89,28 @@ pub async fn sweep(
 ) -> Result<Option<Swept>, RetentionError> {
     let today = Day::of(now);
     let key = format!("{namespace}/log-retention.json");
-    let (turn, condition) = read_turn(store, &key).await?;
-    if turn.day == today.to_string() {
-        return Ok(None);
-    }
-    let mut turn = Turn { day: today.to_string(), ..turn };
-    let Some(mut etag) = write_turn(store, &key, &turn, condition).await? else {
+    let Some(mut turn) = Turn::take(store, key, today.to_string()).await? else {
         return Ok(None);
     };
     let mut swept = Swept::default();
     while swept.seen < retention.max_keys {
         let most = PAGE.min(retention.max_keys - swept.seen);
-        let keys = store.list_page(Bucket::Logs, "logs/", &turn.after, most).await?;
+        let page = store.list_page(Bucket::Logs, "logs/", turn.after(), most).await?;
+        let keys: Vec<_> = page.into_iter().map(|object| object.key).collect();
         swept.seen += keys.len();
         let (removed, failed) = sweep_page(store, journal, &keys, retention.days, now).await?;
         swept.removed += removed;
         swept.failed += failed;
         let is_last = keys.len() < most;
-        turn.after = keys.into_iter().next_back().filter(|_| !is_last).unwrap_or_default();
-        match write_turn(store, &key, &turn, Condition::Unchanged(etag)).await? {
-            Some(written) => etag = written,
-            None => return Ok(None),
+        let after = keys.into_iter().next_back().filter(|_| !is_last).unwrap_or_default();
+        if !turn.advance(after).await? {
+            return Ok(None);
         }
         if is_last {
             break;
         }
     }
     Ok(Some(swept))
-}
-
-async fn read_turn(store: &dyn ObjectStore, key: &str) -> Result<(Turn, Condition), StoreError> {
-    match store.get(Bucket::State, key, MAX_TURN_BYTES).await {
-        // If it cannot be read, begin again.
-        Ok(object) => {
-            let turn = serde_json::from_slice(&object.bytes).unwrap_or_default();
-            Ok((turn, Condition::Unchanged(object.etag)))
-        }
-        Err(StoreError::NotFound { .. }) => Ok((Turn::default(), Condition::Absent)),
-        Err(error) => Err(error),
-    }
-}
-
-/// `None`: another worker has written it.
-async fn write_turn(
-    store: &dyn ObjectStore,
-    key: &str,
-    turn: &Turn,
-    condition: Condition,
-) -> Result<Option<ETag>, StoreError> {
-    let body = Bytes::from(serde_json::json!(turn).to_string());
-    match store.put(Bucket::State, key, body, "application/json", condition).await {
-        Ok(etag) => Ok(Some(etag)),
-        Err(StoreError::ConditionFailed { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// Returns how many objects it removed, and how many it left because they failed.

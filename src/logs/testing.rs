@@ -209,6 +209,22 @@ impl ObjectStore for MemoryStore {
         Ok(())
     }
 
+    async fn delete_unchanged(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        seen: &ETag,
+    ) -> Result<bool, StoreError> {
+        self.enter(Op::Delete, key).await?;
+        let mut state = self.0.lock().unwrap();
+        let place = (name(bucket), key.to_owned());
+        let is_same = state.objects.get(&place).is_none_or(|(_, now)| now.to_string() == seen.0);
+        if is_same {
+            state.objects.remove(&place);
+        }
+        Ok(is_same)
+    }
+
     async fn ensure_buckets(&self) -> Result<(), StoreError> {
         Ok(())
     }

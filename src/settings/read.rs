@@ -283,6 +283,8 @@ impl Reader<'_> {
             max_message_bytes: self.count(&t::MESSAGE_MAX_KB),
             drain_grace: self.seconds(&t::DRAIN_GRACE_SECONDS),
             publish_retry_max: self.seconds(&t::PUBLISH_RETRY_MAX_SECONDS),
+            record_retention_days: self.parsed(&t::RECORD_RETENTION_DAYS),
+            record_retention_keys: self.count(&t::RECORD_RETENTION_KEYS_PER_DAY),
         }
     }
 

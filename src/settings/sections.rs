@@ -291,6 +291,10 @@ pub struct WorkerSettings {
     /// `PUBLISH_RETRY_MAX_SECONDS` (300): the longest pause before a result that the broker did not
     /// confirm is published again.
     pub publish_retry_max: Duration,
+    /// `RECORD_RETENTION_DAYS` (for ever): how many days the journal keeps what nobody needs any more.
+    pub record_retention_days: Option<u32>,
+    /// `RECORD_RETENTION_KEYS_PER_DAY` (1000000): keys that are checked in one day for that.
+    pub record_retention_keys: usize,
 }
 
 /// Container logs.

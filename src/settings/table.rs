@@ -306,6 +306,14 @@ settings! {
     /// pause is 5 seconds, and each doubles. Subscribers get the result again each time, with the
     /// same event id.
     PUBLISH_RETRY_MAX_SECONDS = "worker.publish_retry_max_seconds", Value("300"), seconds(1, DAY);
+    /// How many days the journal keeps what nobody needs any more: records of jobs that have ended, stops,
+    /// refusals. A start that comes again later than that runs again, so it must be longer than messages may
+    /// wait in the broker.
+    RECORD_RETENTION_DAYS = "worker.record_retention_days", Unset("for ever"), count(1, 36_500);
+    /// How many keys of the journal are checked in one day for records that are too old. The rest is left for
+    /// the next day.
+    RECORD_RETENTION_KEYS_PER_DAY = "worker.record_retention_keys_per_day", Value("1000000"),
+        count(1, 1_000_000_000);
 
     /// Time between two shipments of log lines if the message names none.
     LOG_INTERVAL_SECONDS = "logs.interval_seconds", Value("30"), seconds(1, 3600);

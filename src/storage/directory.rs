@@ -227,6 +227,23 @@ impl ObjectStore for DirectoryStore {
         files::remove(&path, &self.bucket_path(bucket)).map_err(failed("removing", &path))
     }
 
+    async fn delete_unchanged(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        seen: &ETag,
+    ) -> Result<bool, StoreError> {
+        let path = self.path(bucket, key)?;
+        self.require_bucket(bucket)?;
+        let _lock = self.lock().await?;
+        let is_same = self.holds(&path, &Condition::Unchanged(seen.clone())).await;
+        if !is_same.map_err(failed("reading", &path))? {
+            return Ok(false);
+        }
+        files::remove(&path, &self.bucket_path(bucket)).map_err(failed("removing", &path))?;
+        Ok(true)
+    }
+
     async fn ensure_buckets(&self) -> Result<(), StoreError> {
         for bucket in Bucket::ALL {
             let path = self.bucket_path(bucket);

@@ -8,10 +8,12 @@
 mod error;
 mod listing;
 mod record;
+mod retention;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,6 +24,7 @@ pub use self::record::{
     EndRecord, IndexEntry, JobRecord, OwnerRecord, Place, RecordState, Seen, SegmentIndex, Stops,
     StoredMessage, Tombstone, Unconfirmed,
 };
+pub use self::retention::RecordRetention;
 use super::{Bucket, Condition, ETag, Object, ObjectStore, StoreError};
 use crate::job::{Event, JobId, RunId};
 
@@ -31,8 +34,8 @@ const UNCONFIRMED: &str = "unconfirmed/";
 /// The folder, below a segment, of the claims that are not settled.
 const CLAIMS: &str = "claims/";
 
-/// What is in the place of a job's record if there was only a stop so far.
-const STOPPED: &[u8] = br#"{"stopped":true}"#;
+/// How the mark begins that is in the place of a job's record if there was only a stop so far.
+const STOPPED: &[u8] = br#"{"stopped":""#;
 
 /// How often a change is tried again that somebody else's crossed.
 const MAX_CROSSINGS: usize = 10;
@@ -66,26 +69,32 @@ impl Journal {
         let key = self.job_key(id);
         Ok(match self.get(&key).await? {
             None => Seen::Nothing,
-            Some(object) if object.bytes == STOPPED => Seen::Stopped(object.etag),
+            Some(object) if object.bytes.starts_with(STOPPED) => Seen::Stopped(object.etag),
             Some(object) => Seen::Record(Box::new(parsed(&key, &object.bytes)?), object.etag),
         })
     }
 
     /// The record of a job, for a stop that is noted already. If there is none, a mark takes its place,
     /// and keeps a claim that comes later from [creating](Self::create) the record without looking for
-    /// stops.
+    /// stops. The mark says the day of the latest stop, so it is not removed as an old one.
     pub async fn read_or_mark_stopped(
         &self,
         id: &JobId,
+        now: Timestamp,
     ) -> Result<Option<JobRecord>, JournalError> {
+        let (key, mut mark) = (self.job_key(id), STOPPED.to_vec());
+        mark.extend_from_slice(format!("{}\"}}", day_of(now)).as_bytes());
+        let mark = Bytes::from(mark);
         for _ in 0..MAX_CROSSINGS {
-            match self.look(id).await? {
-                Seen::Record(record, _) => return Ok(Some(*record)),
-                Seen::Stopped(_) => return Ok(None),
-                Seen::Nothing => {}
-            }
-            if self.put_json(&self.job_key(id), STOPPED.into(), Condition::Absent).await?.is_some()
-            {
+            let condition = match self.get(&key).await? {
+                None => Condition::Absent,
+                Some(object) if object.bytes == mark => return Ok(None),
+                Some(object) if object.bytes.starts_with(STOPPED) => {
+                    Condition::Unchanged(object.etag)
+                }
+                Some(object) => return parsed(&key, &object.bytes).map(Some),
+            };
+            if self.put_json(&key, mark.clone(), condition).await?.is_some() {
                 return Ok(None);
             }
         }
@@ -327,6 +336,11 @@ impl Journal {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The day of a time, in UTC: `YYYY-MM-DD`.
+fn day_of(time: Timestamp) -> String {
+    jiff::tz::Offset::UTC.to_datetime(time).date().to_string()
 }
 
 fn parsed<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, JournalError> {

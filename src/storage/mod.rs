@@ -11,6 +11,7 @@ mod key;
 mod part_file;
 pub mod probe;
 mod s3;
+mod turn;
 
 use std::fmt;
 use std::path::Path;
@@ -25,8 +26,9 @@ pub use journal::{
     EndRecord, IndexEntry, JobRecord, Journal, JournalError, OwnerRecord, Place, RecordState, Seen,
     Stops, StoredMessage, Tombstone,
 };
-pub use journal::{Noted, OwnedSegment, SegmentIndex, Unconfirmed};
+pub use journal::{Noted, OwnedSegment, RecordRetention, SegmentIndex, Unconfirmed};
 pub use s3::S3Store;
+pub use turn::Turn;
 
 /// The four buckets, by their purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -194,21 +196,30 @@ pub trait ObjectStore: Send + Sync {
         Ok(keys.into_iter().take(max).map(Listed::new).collect())
     }
 
-    /// The first keys that begin with `prefix` and come after `after`, in ascending order: at most
-    /// `max`, and fewer only if there are no more.
+    /// The first objects whose keys begin with `prefix` and come after `after`, in ascending order: at
+    /// most `max`, and fewer only if there are no more.
     async fn list_page(
         &self,
         bucket: Bucket,
         prefix: &str,
         after: &str,
         max: usize,
-    ) -> Result<Vec<String>, StoreError> {
-        let keys = self.list(bucket, prefix).await?;
-        Ok(keys.into_iter().filter(|key| key.as_str() > after).take(max).collect())
+    ) -> Result<Vec<Listed>, StoreError> {
+        let listed = self.list_dated(bucket, prefix, usize::MAX).await?;
+        Ok(listed.into_iter().filter(|object| object.key.as_str() > after).take(max).collect())
     }
 
     /// Removes an object. A missing one is not an error.
     async fn delete(&self, bucket: Bucket, key: &str) -> Result<(), StoreError>;
+
+    /// Removes an object if it still has the version `seen` (`If-Match`). `false` means that it has
+    /// another version. One that is gone already may give either: stores differ there.
+    async fn delete_unchanged(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        seen: &ETag,
+    ) -> Result<bool, StoreError>;
 
     /// Creates the buckets that are missing.
     async fn ensure_buckets(&self) -> Result<(), StoreError>;

@@ -73,6 +73,31 @@ pub async fn conditional_writes(
     outcome
 }
 
+/// Whether the store keeps an object that is to be removed in another version than it has.
+///
+/// # Errors
+/// [`StoreError`] if the store could not be asked.
+pub async fn conditional_deletes(
+    store: &dyn ObjectStore,
+    namespace: &str,
+) -> Result<bool, StoreError> {
+    let key = format!("{namespace}/probes/{}", uuid::Uuid::new_v4());
+    let write = async |body: &'static str| {
+        let body = Bytes::from_static(body.as_bytes());
+        store.put(Bucket::State, &key, body, "text/plain", Condition::None).await
+    };
+    let first = write("1").await?;
+    write("2").await?;
+    let is_refused = !store.delete_unchanged(Bucket::State, &key, &first).await?;
+    let is_there = match store.get(Bucket::State, &key, MAX_PROBE_BYTES).await {
+        Ok(_) => true,
+        Err(StoreError::NotFound { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    store.delete(Bucket::State, &key).await?;
+    Ok(is_refused && is_there)
+}
+
 /// How many of several writes at once a store takes: one, if it keeps its promise.
 async fn race(
     store: &dyn ObjectStore,

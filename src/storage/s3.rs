@@ -3,6 +3,7 @@
 //! This file has the operations. [`request`] makes one attempt of each, and [`fault`] says what a
 //! failure means.
 
+mod buckets;
 mod endpoint;
 mod fault;
 mod request;
@@ -10,7 +11,7 @@ mod retry;
 mod transport;
 mod upload;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,31 +178,21 @@ impl S3Store {
         move |(fault, attempts)| fault.into_error(&call, attempts)
     }
 
-    async fn ensure_bucket(&self, bucket: Bucket) -> Result<(), StoreError> {
+    /// Returns whether the object is gone; it stays if it no longer has the version `seen`.
+    async fn remove(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        seen: Option<&ETag>,
+    ) -> Result<bool, StoreError> {
+        key::check(key)?;
         let place = self.place(bucket);
-        let is_there = |_| place.list_page("", None, None, Some(1));
-        let looked =
-            self.retrying("list", is_there).await.map_err(self.failed("looking for", bucket, None));
-        match looked {
-            Ok(_) => return Ok(()),
-            Err(StoreError::NoBucket { .. }) => {}
-            Err(error) => return Err(error),
+        let removed = self.retrying("delete", |_| place.delete(key, seen)).await;
+        match removed.map_err(self.failed("deleting", bucket, Some(key))) {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(true),
+            Err(StoreError::ConditionFailed { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
-        let created = self.retrying("create_bucket", |_| place.create()).await;
-        match created {
-            Ok(()) => {
-                tracing::info!(bucket = self.bucket_name(bucket), "created a bucket");
-                return Ok(());
-            }
-            // Another worker was faster, or another account owns the name. Looking again tells
-            // which.
-            Err((fault, _)) if fault.is_bucket_there() => {}
-            Err(failure) => return Err(self.failed("creating", bucket, None)(failure)),
-        }
-        self.retrying("list", is_there)
-            .await
-            .map_err(self.failed("looking for", bucket, None))
-            .map(drop)
     }
 }
 
@@ -317,11 +308,11 @@ impl ObjectStore for S3Store {
         prefix: &str,
         after: &str,
         max: usize,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         let place = self.place(bucket);
-        let mut keys = BTreeSet::new();
+        let mut found = BTreeMap::new();
         let mut after = after.to_owned();
-        while keys.len() < max {
+        while found.len() < max {
             let start = (!after.is_empty()).then(|| after.clone());
             let attempt = |_| place.list_page(prefix, start.clone(), None, Some(max));
             let page = self
@@ -329,32 +320,30 @@ impl ObjectStore for S3Store {
                 .await
                 .map_err(self.failed("listing", bucket, None))?;
             // A store that begins with the key itself, or anywhere before it, never moves on.
-            let page_keys: Vec<_> = page.objects.into_iter().map(|object| object.key).collect();
-            let Some(last) = page_keys.iter().max().filter(|last| **last > after).cloned() else {
-                break;
-            };
-            let is_new = |key: &String| *key > after && !key.ends_with('/');
-            keys.extend(page_keys.into_iter().filter(is_new));
+            let last = page.objects.iter().map(|object| &object.key).max().cloned();
+            let Some(last) = last.filter(|last| *last > after) else { break };
+            let is_new = |object: &Listed| object.key > after && !object.key.ends_with('/');
+            let new = page.objects.into_iter().filter(is_new);
+            found.extend(new.map(|object| (object.key.clone(), object)));
             after = last;
             if page.next.is_none() {
                 break;
             }
         }
-        Ok(keys.into_iter().take(max).collect())
+        Ok(found.into_values().take(max).collect())
     }
 
     async fn delete(&self, bucket: Bucket, key: &str) -> Result<(), StoreError> {
-        key::check(key)?;
-        let place = self.place(bucket);
-        let deleted = self.retrying("delete", |_| place.delete(key)).await.map_err(self.failed(
-            "deleting",
-            bucket,
-            Some(key),
-        ));
-        match deleted {
-            Err(StoreError::NotFound { .. }) => Ok(()),
-            deleted => deleted,
-        }
+        self.remove(bucket, key, None).await.map(drop)
+    }
+
+    async fn delete_unchanged(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        seen: &ETag,
+    ) -> Result<bool, StoreError> {
+        self.remove(bucket, key, Some(seen)).await
     }
 
     async fn ensure_buckets(&self) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use longshore::storage::{
 
 use longshore_testing::proxy::Proxy;
 use longshore_testing::s3::{self, addr, settings, unique};
-use longshore_testing::store_cases;
+use longshore_testing::{journal_cases, store_cases};
 
 const TEXT: &str = "text/plain";
 
@@ -58,7 +58,19 @@ async fn the_directory_keeps_the_contract_of_a_store() {
 async fn the_journal_keeps_its_promises_in_a_directory() {
     let root = tempfile::tempdir().unwrap();
     let (_, store) = journal_in(root.path()).await;
-    store_cases::journal_keeps_its_promises(store, 3, "job-1").await;
+    journal_cases::journal_keeps_its_promises(store, 3, "job-1").await;
+}
+
+#[tokio::test]
+async fn old_records_go_from_a_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let (_, store) = journal_in(root.path()).await;
+    journal_cases::old_records_go(store, "ns").await;
+}
+
+#[tokio::test]
+async fn old_records_go_from_s3() {
+    journal_cases::old_records_go(Arc::new(store().await), &unique("old")).await;
 }
 
 #[tokio::test]
@@ -66,7 +78,8 @@ async fn one_of_many_claims_wins() {
     let root = tempfile::tempdir().unwrap();
     let (journal, _) = journal_in(root.path()).await;
     let claims = (0..8).map(|segment| {
-        let (journal, mut record) = (journal.clone(), store_cases::sample_record("job-1", segment));
+        let (journal, mut record) =
+            (journal.clone(), journal_cases::sample_record("job-1", segment));
         record.segment = segment;
         async move { journal.create(&record).await.unwrap() }
     });
@@ -78,7 +91,7 @@ async fn one_of_many_claims_wins() {
 async fn a_field_of_a_later_version_is_read_over() {
     let root = tempfile::tempdir().unwrap();
     let (journal, store) = journal_in(root.path()).await;
-    let record = store_cases::sample_record("job-1", 1);
+    let record = journal_cases::sample_record("job-1", 1);
     let mut json = serde_json::to_value(&record).unwrap();
     json["colour"] = "blue".into();
     json["message"]["priority"] = 9.into();
@@ -100,7 +113,7 @@ async fn s3_keeps_the_contract_of_a_store() {
 async fn the_journal_keeps_its_promises_in_s3() {
     let segment = u32::from(uuid::Uuid::new_v4().as_bytes()[0]) + 1_000_000;
     let store = Arc::new(store().await);
-    store_cases::journal_keeps_its_promises(store, segment, &unique("job")).await;
+    journal_cases::journal_keeps_its_promises(store, segment, &unique("job")).await;
 }
 
 #[tokio::test]

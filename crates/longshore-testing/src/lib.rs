@@ -29,6 +29,8 @@ pub mod gates;
 #[cfg(feature = "servers")]
 pub mod http_proxy;
 #[cfg(feature = "servers")]
+pub mod journal_cases;
+#[cfg(feature = "servers")]
 pub mod least_rights;
 #[cfg(feature = "servers")]
 pub mod messages;

@@ -97,6 +97,10 @@ impl ObjectStore for Answers {
         unreachable!()
     }
 
+    async fn delete_unchanged(&self, _: Bucket, _: &str, _: &ETag) -> Result<bool, StoreError> {
+        unreachable!()
+    }
+
     async fn ensure_buckets(&self) -> Result<(), StoreError> {
         unreachable!()
     }

@@ -144,12 +144,15 @@ fn of_the_worker() {
         max_message_bytes,
         drain_grace,
         publish_retry_max,
+        record_retention_days,
+        record_retention_keys,
     } = settings().worker;
     assert_eq!((name.as_str(), max_segments), ("host-1", 1000));
     assert_eq!((segment_grace.as_secs(), handover_grace.as_secs()), (15, 120));
     assert_eq!((max_terminating, max_long_running), (4, 50));
     assert_eq!(max_message_bytes, 2 << 20);
     assert_eq!((drain_grace.as_secs(), publish_retry_max.as_secs()), (60, 300));
+    assert_eq!((record_retention_days, record_retention_keys), (None, 1_000_000));
 }
 
 #[test]

@@ -60,6 +60,18 @@ impl ObjectStore for Careless {
         self.store.delete(bucket, key).await
     }
 
+    async fn delete_unchanged(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        seen: &ETag,
+    ) -> Result<bool, StoreError> {
+        if self.ignores.if_unchanged {
+            return self.store.delete(bucket, key).await.map(|()| true);
+        }
+        self.store.delete_unchanged(bucket, key, seen).await
+    }
+
     async fn ensure_buckets(&self) -> Result<(), StoreError> {
         self.store.ensure_buckets().await
     }
@@ -118,4 +130,17 @@ fn only_a_condition_that_failed_is_a_write_that_was_not_taken() {
     assert!(!was_taken(Err(failed)).unwrap());
     let missing = was_taken(Err(StoreError::NotFound { bucket, key }));
     assert!(matches!(missing, Err(StoreError::NotFound { .. })), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_deletes_whatever_the_version_is_seen() {
+    for if_unchanged in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::new(root.path());
+        store.ensure_buckets().await.unwrap();
+        let ignores = Broken { if_absent: false, if_unchanged };
+        let store = Careless { store, ignores, in_races_alone: false };
+        assert_eq!(conditional_deletes(&store, "ns").await.unwrap(), !if_unchanged);
+        assert!(store.list(Bucket::State, "").await.unwrap().is_empty());
+    }
 }

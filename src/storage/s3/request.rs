@@ -141,8 +141,16 @@ impl Place {
         }
     }
 
-    pub(super) async fn delete(&self, key: &str) -> Result<(), Fault> {
-        self.send(&path(key), Command::DeleteObject, self.timeout).await.map(drop)
+    /// Removes an object; with `seen`, only if it still has this version.
+    pub(super) async fn delete(&self, key: &str, seen: Option<&ETag>) -> Result<(), Fault> {
+        let Some(seen) = seen else {
+            return self.send(&path(key), Command::DeleteObject, self.timeout).await.map(drop);
+        };
+        let only = [(header::IF_MATCH, version(&seen.0)?)];
+        let handle = self.handle.with_extra_headers(HeaderMap::from_iter(only))?;
+        let path = path(key);
+        let sent = self.transport.send(&handle, &path, Command::DeleteObject);
+        within(self.timeout, sent).await?.map(drop)
     }
 
     pub(super) async fn create(&self) -> Result<(), Fault> {

@@ -1,4 +1,4 @@
-//! This worker's share in removing old logs.
+//! This worker's share in removing what is old: logs, and records of the journal.
 
 use std::sync::Arc;
 
@@ -7,22 +7,30 @@ use tokio_util::task::TaskTracker;
 
 use crate::logs::{Retention, keep};
 use crate::settings::Settings;
-use crate::storage::{Journal, ObjectStore};
+use crate::storage::{Journal, ObjectStore, RecordRetention};
 
-/// Removes old logs when it is this worker's turn, until `closing`. Does nothing if logs are kept
-/// for ever.
+/// Removes old logs and records when it is this worker's turn, until `closing`. Does nothing about what is
+/// kept for ever.
 pub(in crate::worker) fn serve(
     tasks: &TaskTracker,
     store: &Arc<dyn ObjectStore>,
     settings: &Settings,
     closing: &CancellationToken,
 ) {
-    let Some(days) = settings.logs.retention_days else { return };
-    let retention = Retention { days, max_keys: settings.logs.retention_keys };
-    let (store, namespace) = (Arc::clone(store), settings.broker.namespace.clone());
-    let closing = closing.clone();
-    tasks.spawn(async move {
-        let journal = Journal::new(Arc::clone(&store), namespace.clone());
-        closing.run_until_cancelled(keep(&*store, &journal, &namespace, retention)).await;
-    });
+    let namespace = settings.broker.namespace.clone();
+    let journal = Journal::new(Arc::clone(store), namespace.clone());
+    if let Some(days) = settings.worker.record_retention_days {
+        let retention = RecordRetention { days, max_keys: settings.worker.record_retention_keys };
+        let (journal, closing) = (journal.clone(), closing.clone());
+        tasks.spawn(async move {
+            closing.run_until_cancelled(journal.keep_young(retention)).await;
+        });
+    }
+    if let Some(days) = settings.logs.retention_days {
+        let retention = Retention { days, max_keys: settings.logs.retention_keys };
+        let (store, closing) = (Arc::clone(store), closing.clone());
+        tasks.spawn(async move {
+            closing.run_until_cancelled(keep(&*store, &journal, &namespace, retention)).await;
+        });
+    }
 }

@@ -94,7 +94,8 @@ async fn carry_out(ctx: &Context, message: &StopMessage) -> Result<(), StopError
         }
         return Ok(());
     }
-    let owner = match ctx.tools.journal.read_or_mark_stopped(&stop.id).await? {
+    let now = ctx.tools.machine.now();
+    let owner = match ctx.tools.journal.read_or_mark_stopped(&stop.id, now).await? {
         Some(record) if record.state == RecordState::Active => {
             let published_at = record.message.published_at;
             let is_next = asked.as_ref().is_some_and(|(run, _)| run.run_id != record.run_id);

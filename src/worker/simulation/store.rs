@@ -371,6 +371,10 @@ impl ObjectStore for SimulatedStore {
         self.ask(Ask::Delete(key.to_owned())).await.map(drop)
     }
 
+    async fn delete_unchanged(&self, _: Bucket, _: &str, _: &ETag) -> Result<bool, StoreError> {
+        unreachable!("nothing that is simulated is that old")
+    }
+
     async fn ensure_buckets(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -82,7 +82,8 @@ impl Stage {
     async fn mark_stopped(&self, id: &str) {
         let store = Arc::new(S3Store::new(&s3::settings()).unwrap());
         let journal = Journal::new(store, self.scene.namespace.clone());
-        let marked = journal.read_or_mark_stopped(&id.parse().unwrap()).await.unwrap();
+        let (job, now) = (id.parse().unwrap(), jiff::Timestamp::now());
+        let marked = journal.read_or_mark_stopped(&job, now).await.unwrap();
         assert!(marked.is_none());
     }
 
