@@ -33,3 +33,7 @@ if [[ $held != 3 ]]; then
     exit 1
 fi
 "$WORKER_BINARY" start examples/ma-crossover --id stack-check --wait
+if docker compose logs --no-log-prefix worker | grep -E '"level":"(WARN|ERROR)"'; then
+    echo "a worker that should have had nothing to warn of did (above)" >&2
+    exit 1
+fi

@@ -165,8 +165,8 @@ async fn prepare(
         let script = scripts
             .prepare(runtime, &root)
             .map_err(|error: ScriptError| RunFailure::from(error))?;
-        // The helper reads the one and writes the other, whoever its user is.
-        pipe_at(&own(&root, BELL), 0o444).map_err(making())?;
+        // The helper reads the one and writes the other, whoever its user is. The worker, the owner, does the reverse.
+        pipe_at(&own(&root, BELL), 0o644).map_err(making())?;
         pipe_at(&own(&root, DONE), 0o622).map_err(making())?;
         Ok::<_, RunFailure>((script, own(&root, DONE)))
     });
