@@ -20,14 +20,14 @@ fn alone() -> Plan {
     Plan { sites: 1, workers: vec![(0, capacity)], happenings: Vec::new() }
 }
 
-fn start(job: String, ends_after: Option<Duration>) -> StartPlan {
+pub(super) fn start(job: String, ends_after: Option<Duration>) -> StartPlan {
     let reaction = Duration::from_millis(100);
     let program = Program { ends_after, exit_code: 0, reaction };
     let (run, is_long_running) = (format!("{job}-r1"), ends_after.is_none());
     StartPlan { job, run, is_long_running, is_broken: false, program }
 }
 
-async fn seconds(count: u64) {
+pub(super) async fn seconds(count: u64) {
     sleep(Duration::from_secs(count)).await;
 }
 
@@ -92,6 +92,26 @@ pub(super) fn beside_free_segments(sabotage: Option<Sabotage>) -> u64 {
 fn free_segments_and_bots_cost_no_requests() {
     let requests = beside_free_segments(None);
     assert!(requests <= 20, "{requests} in ten minutes");
+}
+
+/// Ten minutes of two workers on one engine, the first of which runs twenty bots.
+#[test]
+fn bots_of_a_neighbour_on_the_same_engine_cost_hardly_a_request() {
+    let [running, idle] =
+        [20, 0].map(|long_running| (0, Capacity { terminating: 5, long_running }));
+    let plan = Plan { sites: 1, workers: vec![running, idle], happenings: Vec::new() };
+    on_stage(plan, async |stage: Arc<Stage>| {
+        seconds(30).await;
+        bots(&stage, 20).await;
+        seconds(300).await;
+        let asked = || stage.world.ledger.lock().requests.all();
+        let before = asked();
+        seconds(600).await;
+        let requests = asked() - before;
+        println!("store requests: {requests} in ten minutes of two workers with twenty bots");
+        // Each worker lists what it must, and one look at each bot.
+        assert!(requests <= 60, "{requests} in ten minutes");
+    });
 }
 
 /// How many jobs the worker below takes at once.

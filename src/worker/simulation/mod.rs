@@ -22,6 +22,7 @@ mod process;
 mod reckoning;
 mod runner;
 mod sabotage;
+mod scale;
 mod store;
 mod tests;
 mod worker;

@@ -23,6 +23,9 @@ use crate::job::{RunId, refusal_id};
 const RETRY_DELAYS: [Duration; 3] =
     [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(20)];
 
+/// So many segments there are, or as many as workers.
+const MIN_SEGMENTS: u32 = 8;
+
 /// The timeline's servers, sites and workers.
 pub(super) struct Stage {
     pub(super) world: Arc<World>,
@@ -51,6 +54,7 @@ impl Stage {
             broker: Server::new(world, Topology::new(NAMESPACE, &RETRY_DELAYS)),
             objects: Arc::default(),
             marks: Arc::default(),
+            max_segments: u32::try_from(plan.workers.len()).unwrap().max(MIN_SEGMENTS),
         };
         let site = |number: usize| Site {
             engine: Engine::new(world, format!("site{number}"), &programs),

@@ -57,6 +57,8 @@ pub(super) struct Servers {
     pub(super) broker: Arc<Server>,
     pub(super) objects: Arc<Mutex<Objects>>,
     pub(super) marks: Arc<Marks>,
+    /// How many segments there are at most.
+    pub(super) max_segments: u32,
 }
 
 /// How many runs a worker takes, and how it drains.
@@ -112,7 +114,7 @@ pub(super) fn start(
     });
     let mut settings = DEFAULTS.0.clone();
     name.clone_into(&mut settings.name);
-    settings.max_segments = 8;
+    settings.max_segments = servers.max_segments;
     settings.handover_grace = Duration::from_secs(60);
     settings.drain_grace = Duration::from_secs(20);
     settings.publish_retry_max = Duration::from_secs(20);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -74,6 +75,8 @@ pub(in crate::worker::simulation) struct Server {
     pub(super) world: Arc<World>,
     pub(super) topology: Topology,
     contents: Mutex<Contents>,
+    /// How many requests of workers there were: what they publish, settle, declare and look for.
+    pub(in crate::worker::simulation) asked: AtomicU64,
     /// Told when connections come and go, and when an alarm is over.
     pub(super) changed: Notify,
 }
@@ -131,7 +134,13 @@ impl Server {
             counter: 0,
         };
         let (world, contents) = (Arc::clone(world), Mutex::new(contents));
-        Arc::new(Self { world, topology, contents, changed: Notify::new() })
+        Arc::new(Self {
+            world,
+            topology,
+            contents,
+            asked: AtomicU64::new(0),
+            changed: Notify::new(),
+        })
     }
 
     pub(in crate::worker::simulation) fn contents(&self) -> MutexGuard<'_, Contents> {

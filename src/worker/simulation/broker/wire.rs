@@ -143,6 +143,7 @@ impl Wires {
             if !self.server.is_connected(live.connection) {
                 std::future::pending::<()>().await;
             }
+            self.server.asked.fetch_add(1, Ordering::Relaxed);
             let done = effect(&self.server);
             self.world.pause(1, 2).await;
             if live.is_stalled.load(Ordering::Relaxed) {
