@@ -6,7 +6,7 @@ SHELL := bash
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Set up everything and run real jobs, from message to result
@@ -54,6 +54,10 @@ chaos: ## Break everything for twenty minutes while jobs run, then check every r
 .PHONY: simulate
 simulate: ## Play histories of the worker under simulation: SEEDS of them from SEED on, MINUTES at most
 	cargo test --locked --profile simulation --lib -- simulation::tests::many_histories --ignored --nocapture
+
+.PHONY: simulate-scale
+simulate-scale: ## Let a million starts wait for a hundred workers under simulation, and count what a job costs
+	cargo test --locked --profile simulation --lib -- simulation::scale --include-ignored --nocapture
 
 .PHONY: fuzz
 fuzz: ## Fuzz archives, messages, their properties and results, an hour each (FUZZ_SECONDS, FUZZ_TARGETS)
