@@ -55,6 +55,7 @@ async fn run_to(
 }
 
 #[tokio::test]
+#[ignore = "it installs 200 MB of packages: make test-long"]
 async fn scikit_learn_in_parallel_finds_its_packages_in_its_own_processes() {
     let packages = python_vendor("scikit-learn", &["scikit-learn", "joblib"]).await;
     let script = r#"
@@ -84,6 +85,7 @@ def main(id, config):
 }
 
 #[tokio::test]
+#[ignore = "it installs many packages: make test-long"]
 async fn ccxt_for_python_is_imported_and_computes() {
     let packages = python_vendor("ccxt", &["ccxt"]).await;
     let script = r#"
@@ -125,6 +127,7 @@ module.exports = async () => {
 }
 
 #[tokio::test]
+#[ignore = "it installs 100 MB of packages: make test-long"]
 async fn a_backtesting_library_draws_its_plot_and_its_statistics_are_kept() {
     let packages = python_vendor("backtesting", &["backtesting"]).await;
     let script = r#"
