@@ -4,7 +4,7 @@
 //! `make chaos` runs the long round: twenty minutes, three workers on two engines. `CHAOS_SECONDS`,
 //! `CHAOS_SEED`, `CHAOS_WORKERS`, `CHAOS_ENGINES`, `CHAOS_BACKTESTS`, `CHAOS_BOTS`, `CHAOS_FAULTS` and
 //! `CHAOS_KINDS` (`kill,lose,deploy,broker,store,engine,network,disk`, and the sick ones
-//! `alarm,frozen,sick-store,sick-engine,standstill,outside`) change it. The same seed plans
+//! `alarm,frozen,sick-store,sick-engine,standstill,outside,memory`) change it. The same seed plans
 //! the same round; what the machine makes of it may differ.
 //!
 //! A target of its own, for a round wants the machine for itself; and one with the usual harness, so

@@ -134,6 +134,11 @@ impl Stage {
                 engine::end_one(self.engines[engine].docker(), &self.namespace, way == Way::Killed)
                     .await;
             }
+            Fault::Memory { engine, away } => {
+                self.engines[engine].squeeze_memory();
+                tokio::time::sleep(away).await;
+                self.engines[engine].release_memory();
+            }
             Fault::Disk { engine, away } => {
                 self.spools[engine].fill();
                 tokio::time::sleep(away).await;

@@ -12,6 +12,7 @@
 
 mod daemon;
 mod images;
+mod memory;
 mod remains;
 
 use std::sync::{Arc, Weak};
@@ -127,6 +128,17 @@ impl SecondEngine {
         self.daemon.signal(Signal::SIGKILL);
         self.daemon.ended().await;
         self.daemon.remains().end_processes();
+    }
+
+    /// Leaves its containers no more memory than they hold, all together, like a host that is short of
+    /// it. The kernel ends one of them if any asks for more.
+    pub fn squeeze_memory(&self) {
+        memory::squeeze(&self.daemon.remains().cgroups());
+    }
+
+    /// Gives the memory back.
+    pub fn release_memory(&self) {
+        memory::release(&self.daemon.remains().cgroups());
     }
 
     /// Starts it again after one of these, and waits until it answers.

@@ -72,10 +72,12 @@ pub(crate) enum Kind {
     Standstill,
     /// A job's container is ended by somebody else.
     Outside,
+    /// A host is short of memory, and its kernel ends processes of whichever container.
+    Memory,
 }
 
 impl Kind {
-    pub(crate) const ALL: [(&str, Self); 14] = [
+    pub(crate) const ALL: [(&str, Self); 15] = [
         ("kill", Self::Kill),
         ("lose", Self::Lose),
         ("deploy", Self::Deploy),
@@ -90,6 +92,7 @@ impl Kind {
         ("sick-engine", Self::SickEngine),
         ("standstill", Self::Standstill),
         ("outside", Self::Outside),
+        ("memory", Self::Memory),
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -121,6 +124,7 @@ pub(crate) enum Fault {
     Standstill { worker: usize, away: Duration },
     Outside { engine: usize, way: Way },
     Disk { engine: usize, away: Duration },
+    Memory { engine: usize, away: Duration },
 }
 
 /// What one fault keeps busy, so that no other touches it meanwhile.
@@ -145,7 +149,8 @@ impl Fault {
             | Self::SickStore { away, .. }
             | Self::SickEngine { away, .. }
             | Self::Standstill { away, .. }
-            | Self::Disk { away, .. } => away,
+            | Self::Disk { away, .. }
+            | Self::Memory { away, .. } => away,
             Self::Outside { .. } => Duration::ZERO,
         }
     }
@@ -159,7 +164,9 @@ impl Fault {
             | Self::Standstill { worker, .. } => Target::Worker(worker),
             Self::Broker { .. } | Self::Alarm { .. } => Target::Broker,
             Self::Store { .. } => Target::Store,
-            Self::Engine { engine, .. } | Self::Outside { engine, .. } => Target::Engine(engine),
+            Self::Engine { engine, .. }
+            | Self::Outside { engine, .. }
+            | Self::Memory { engine, .. } => Target::Engine(engine),
             Self::Disk { engine, .. } => Target::Disk(engine),
         }
     }
@@ -260,5 +267,6 @@ fn fault(kind: Kind, scale: &Scale, random: &mut Random) -> Fault {
         Kind::Standstill => Fault::Standstill { worker, away: seconds(1, 30) },
         Kind::Outside => Fault::Outside { engine, way },
         Kind::Disk => Fault::Disk { engine, away: seconds(3, 8) },
+        Kind::Memory => Fault::Memory { engine, away: seconds(5, 15) },
     }
 }

@@ -112,4 +112,5 @@ fn a_round_with_as_many_faults_as_kinds_has_each_kind_once() {
     assert!(is_there(|fault| matches!(fault, Fault::SickEngine { .. })));
     assert!(is_there(|fault| matches!(fault, Fault::Standstill { .. })));
     assert!(is_there(|fault| matches!(fault, Fault::Outside { .. })));
+    assert!(is_there(|fault| matches!(fault, Fault::Memory { .. })));
 }

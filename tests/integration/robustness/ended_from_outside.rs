@@ -1,17 +1,31 @@
 //! Bots that somebody other than their code and their worker ends: they are started again.
 
+use std::time::Duration;
+
+use longshore_testing::events::Seen;
 use longshore_testing::program::{PYTHON_BOT, PYTHON_TICKER};
 use longshore_testing::scene::Scene;
+use longshore_testing::second_engine::SecondEngine;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use tokio::process::Command;
+use tokio::time::sleep;
 
 /// A bot that obeys SIGTERM with exit code 0.
 const GRACEFUL: &str = "import signal, sys, time
 def main(id, config):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     time.sleep(600)
+";
+
+/// A bot that asks for more memory until it has 100 MB.
+const GROWING: &str = "import time
+def main(id, config):
+    held = []
+    while True:
+        time.sleep(0.2)
+        if len(held) < 50: held.append(bytes([1]) * (2 << 20))
 ";
 
 /// Runs `docker`, which must go well.
@@ -65,6 +79,42 @@ async fn a_bot_whose_container_is_stopped_or_killed_is_started_again() {
         scene.stop(&json!({ "id": id })).await;
         scene.events.result_of(&id).await.expect("stopped");
     }
+    scene.finish([worker]).await;
+}
+
+#[tokio::test]
+async fn a_bot_that_is_killed_because_its_host_is_short_of_memory_is_started_again() {
+    let scene = Scene::new().await;
+    // Of its own, because a shared one has others' containers.
+    let engine = SecondEngine::start().await;
+    let host = engine.docker_host();
+    let temp_dir = scene.folder().join("jobs");
+    std::fs::create_dir_all(&temp_dir).unwrap();
+    let temp_dir = temp_dir.to_str().unwrap();
+    let worker = scene
+        .worker_with(&[
+            ("DOCKER_HOST", &host),
+            ("TEMP_DIR", temp_dir),
+            ("BOT_MEMORY_LIMIT_MB", "256"),
+        ])
+        .await;
+    let id = scene.id("bot");
+    scene.start(&scene.job("bot", &PYTHON_BOT, GROWING).await).await;
+    scene.events.wait_state(&id, "running").await;
+    // Until it is larger than its interpreter, and far from its end.
+    sleep(Duration::from_secs(3)).await;
+    engine.squeeze_memory();
+    // It would have got its memory from its own limit.
+    scene.events.wait_state(&id, "restarting").await.expect_message(&["ended from outside"]);
+    engine.release_memory();
+    let runs_again = |seen: &Seen| {
+        seen.subject() == Some(&id)
+            && seen.state() == Some("running")
+            && seen.data()["attempt"] == 2
+    };
+    scene.events.wait_for("the bot again", runs_again).await;
+    scene.stop(&json!({ "id": id })).await;
+    scene.events.result_of(&id).await.expect("stopped");
     scene.finish([worker]).await;
 }
 

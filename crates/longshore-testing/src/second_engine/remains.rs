@@ -110,7 +110,7 @@ impl<'a> Remains<'a> {
     }
 
     /// Its cgroup in every hierarchy: version 2 has one, version 1 one for each controller.
-    fn cgroups(&self) -> Vec<PathBuf> {
+    pub(super) fn cgroups(&self) -> Vec<PathBuf> {
         let root = Path::new("/sys/fs/cgroup");
         let hierarchies = children(root).into_iter().chain([root.to_owned()]);
         let name = self.cgroup();
