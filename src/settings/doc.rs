@@ -9,7 +9,7 @@ const SECTIONS: [(&str, &str); 8] = [
     ("broker", "RabbitMQ"),
     ("store", "Object store"),
     ("runner", "Containers"),
-    ("pack", "Packages, for authors"),
+    ("pack", "Packages and local runs, for authors"),
     ("worker", "Worker"),
     ("logs", "Container logs"),
     ("http", "Health"),

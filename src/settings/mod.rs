@@ -121,5 +121,7 @@ pub fn bounds(runner: &RunnerSettings, logs: &LogSettings) -> Bounds {
                 .min((runner.profile.max_file_bytes >> 20).saturating_sub(1)),
             max_files: runner.artifacts.max_files,
         },
+        // Its file has two copies, each with a line about it.
+        state_max_kb: runner.state_max_kb.min((runner.profile.max_file_bytes >> 11) - 1),
     }
 }

@@ -196,6 +196,7 @@ impl Reader<'_> {
                 max_mb: self.parsed(&t::ARTIFACTS_MAX_MB).unwrap_or_default(),
                 max_files: self.small(&t::ARTIFACTS_MAX_FILES),
             },
+            state_max_kb: self.parsed(&t::STATE_MAX_KB).unwrap_or_default(),
             engine_log: EngineLog {
                 file_mb: self.parsed(&t::LOG_ENGINE_FILE_MB).unwrap_or_default(),
                 files: self.small(&t::LOG_ENGINE_FILES),
@@ -228,11 +229,13 @@ impl Reader<'_> {
     #[must_use]
     pub fn pack(&self) -> PackSettings {
         let usual = || PackSettings::usual_cache_dir(self.variable("HOME"));
+        let usual_state = || PackSettings::usual_state_dir(self.variable("HOME"));
         PackSettings {
             cache_dir: self.optional(&t::PACK_CACHE_DIR).map_or_else(usual, Into::into),
             cache_max_bytes: self.whole(&t::PACK_CACHE_MAX_MB),
             network: network(&self.text(&t::PACK_NETWORK)),
             timeout: self.seconds(&t::PACK_TIMEOUT_SECONDS),
+            run_state_dir: self.optional(&t::RUN_STATE_DIR).map_or_else(usual_state, Into::into),
         }
     }
 

@@ -178,6 +178,8 @@ pub struct RunnerSettings {
     pub sweep: SweepBounds,
     /// `ARTIFACTS_MAX_MB` (32) and `ARTIFACTS_MAX_FILES` (200): what a run may leave as artifacts.
     pub artifacts: ArtifactBounds,
+    /// `STATE_MAX_KB` (256): the largest state of a bot, in KiB.
+    pub state_max_kb: u64,
     /// The engine's own log of each container.
     pub engine_log: EngineLog,
 }
@@ -229,16 +231,28 @@ pub struct PackSettings {
     pub network: Network,
     /// `PACK_TIMEOUT_SECONDS` (900): how long installing may take.
     pub timeout: Duration,
+    /// `RUN_STATE_DIR` (in the home directory): where local runs keep the states of bots.
+    pub run_state_dir: PathBuf,
 }
 
 impl PackSettings {
     /// Where the packages of a user are who has this home.
     pub(super) fn usual_cache_dir(home: Option<&str>) -> PathBuf {
-        match home.filter(|home| !home.is_empty()) {
-            Some(home) => PathBuf::from(home).join(".cache/longshore/packages"),
-            None => {
-                std::env::temp_dir().join(format!("longshore-packages-{}", nix::unistd::geteuid()))
-            }
+        usual_dir(home, ".cache/longshore/packages", "packages")
+    }
+
+    /// Where the states of a user's bots are.
+    pub(super) fn usual_state_dir(home: Option<&str>) -> PathBuf {
+        usual_dir(home, ".local/state/longshore", "state")
+    }
+}
+
+fn usual_dir(home: Option<&str>, below_home: &str, otherwise: &str) -> PathBuf {
+    match home.filter(|home| !home.is_empty()) {
+        Some(home) => PathBuf::from(home).join(below_home),
+        None => {
+            let name = format!("longshore-{otherwise}-{}", nix::unistd::geteuid());
+            std::env::temp_dir().join(name)
         }
     }
 }

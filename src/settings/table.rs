@@ -273,6 +273,10 @@ settings! {
     /// The most files that a run may leave as artifacts. Each takes some 300 bytes of the result event.
     ARTIFACTS_MAX_FILES = "runner.artifacts_max_files", Value("200"), count(1, 1000);
 
+    /// The largest state of a bot, as JSON, which is also what a message gets that asks for a state and does
+    /// not say how large. Its file has two copies, so it stays below half of `BOT_FILE_SIZE_LIMIT_MB`.
+    STATE_MAX_KB = "runner.state_max_kb", Value("256"), kilobytes(1, 4096);
+
     /// The directory of the cache of installed packages, which `longshore pack`, `run` and `start` keep
     /// on the machine of a program's author. The engine must see it under the same path.
     PACK_CACHE_DIR = "pack.cache_dir", Unset("`.cache/longshore/packages` in the home directory"),
@@ -283,6 +287,8 @@ settings! {
     PACK_NETWORK = "pack.network", Value("bridge"), Choice(&["bridge", "host"]);
     /// How long installing the packages of a program may take.
     PACK_TIMEOUT_SECONDS = "pack.timeout_seconds", Value("900"), seconds(1, DAY);
+    /// The directory in which `longshore run` keeps the states of bots. No worker uses it.
+    RUN_STATE_DIR = "pack.run_state_dir", Unset("`.local/state/longshore` in the home directory"), Directory;
 
     /// This worker's name in events and logs.
     WORKER_NAME = "worker.name", HostName, Text;

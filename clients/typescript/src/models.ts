@@ -97,6 +97,17 @@ export interface SampleRequest {
   seed?: number;
 }
 
+/** The state that a bot keeps across attempts, runs and workers. */
+export interface StateRequest {
+  /** The most that it may have as JSON, in KiB. By default, and at most, the worker's setting. */
+  max_kb?: number | null;
+  /**
+   * Whether this run begins without what earlier runs of the job kept. Its own later attempts have what it keeps
+   * itself.
+   */
+  reset?: boolean;
+}
+
 /**
  * Runs the code once for each of many configs. Exactly one of `grid`, `configs`, `sample` and `configs_key` says
  * which. Each is laid over the message's `config` by RFC 7396 (JSON Merge Patch): objects are merged, any other
@@ -183,6 +194,11 @@ export interface StartMessage {
    * `config` as JSON Pointers, such as `/exchange/api_key`. Each text must have 4 to 8,192 bytes.
    */
   secrets?: string[];
+  /**
+   * Asks for a state: the program finds what it kept last in the file `STATE_FILE`, and keeps there what its next
+   * attempt, or the next run of the job, is to find. Only for runs that last until they are stopped.
+   */
+  state?: StateRequest | null;
   /** Runs the code once for each of many configs. Only for runs that end by themselves. */
   sweep?: SweepRequest | null;
   /**

@@ -28,6 +28,9 @@ pub struct Bounds {
     pub sweep: SweepBounds,
     /// Artifacts of a run that asks for them and does not say how many. A message may ask for less.
     pub artifacts: ArtifactBounds,
+    /// The state of a bot that asks for one and does not say how large it may be, in KiB. A message may
+    /// ask for less.
+    pub state_max_kb: u64,
 }
 
 /// How large a sweep may be.
@@ -84,6 +87,7 @@ impl Default for Bounds {
             min_health_interval: Duration::from_secs(5),
             sweep: SweepBounds::default(),
             artifacts: ArtifactBounds { max_mb: 32, max_files: 200 },
+            state_max_kb: 256,
         }
     }
 }
@@ -118,6 +122,9 @@ impl Bounds {
             let bounds = &mut bounds.artifacts;
             bounds.max_mb = bounds.max_mb.max(asked.max_mb.unwrap_or_default());
             bounds.max_files = bounds.max_files.max(asked.max_files.unwrap_or_default());
+        }
+        if let Some(asked) = &message.state {
+            bounds.state_max_kb = bounds.state_max_kb.max(asked.max_kb.unwrap_or_default());
         }
         bounds
     }

@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 /// What the container's environment says already.
-const OURS: [&str; 16] = [
+const OURS: [&str; 18] = [
     "ID",
     "CONFIG",
     "CONFIG_FILE",
@@ -25,6 +25,8 @@ const OURS: [&str; 16] = [
     "ARTIFACTS_DIR",
     "ARTIFACTS_MAX_MB",
     "ARTIFACTS_MAX_FILES",
+    "STATE_FILE",
+    "STATE_MAX_KB",
 ];
 
 /// What the dynamic loader and the C library load, and what a shell runs when it starts.

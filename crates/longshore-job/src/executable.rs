@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::json::{self, JsonText};
+use super::state::StateRequest;
 use super::sweep::SweepRequest;
 use super::{JobId, RunId, Runtime, env};
 
@@ -36,7 +37,9 @@ use super::{JobId, RunId, Runtime, env};
         },
         {
             "if": {"properties": {"is_long_running": {"const": false}}},
-            "then": {"properties": {"restart": {"type": "null"}, "health_check": {"type": "null"}}}
+            "then": {"properties": {
+                "restart": {"type": "null"}, "health_check": {"type": "null"}, "state": {"type": "null"}
+            }}
         },
         {
             "if": {"properties": {"is_long_running": {"const": true}}},
@@ -122,6 +125,11 @@ pub struct Executable {
     /// it ends, and listed in the result event.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "only_object")]
     pub artifacts: Option<ArtifactsRequest>,
+    /// Asks for a state: the program finds what it kept last in the file `STATE_FILE`, and keeps there what
+    /// its next attempt, or the next run of the job, is to find. Only for runs that last until they are
+    /// stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "only_object")]
+    pub state: Option<StateRequest>,
 }
 
 /// An object or null. serde would also read a struct from an array, field by field.

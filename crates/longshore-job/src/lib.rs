@@ -28,6 +28,7 @@ mod result;
 mod run;
 mod runtime;
 mod secrets;
+pub mod state;
 mod stored;
 pub mod sweep;
 mod validate;

@@ -10,6 +10,7 @@ use super::artifacts::ArtifactBounds;
 use super::bounds::{Bounds, Limits};
 use super::env;
 use super::secrets::find_secrets;
+use super::state::KeptState;
 use super::sweep::Sweep;
 use super::violation::{MAX_VIOLATIONS, MessageError, Violation, quoted, violation};
 use super::{
@@ -63,6 +64,8 @@ pub struct Job {
     pub sweep: Option<Sweep>,
     /// How many artifacts it may leave, if any.
     pub artifacts: Option<ArtifactBounds>,
+    /// What it keeps across attempts and runs, if anything.
+    pub state: Option<KeptState>,
 }
 
 impl fmt::Debug for Job {
@@ -99,6 +102,7 @@ impl Job {
         let timeout = check_timeout(&executable, bounds, &mut found);
         check_policies(&executable, bounds, &mut found);
         let artifacts = check_artifacts(&executable, bounds.artifacts, &mut found);
+        let state = KeptState::check(&executable, bounds.state_max_kb, &mut found);
         let secrets = find_secrets(&executable, &mut found);
         let sweep = Sweep::check(&executable, &bounds.sweep, timeout, &mut found);
         if !found.is_empty() {
@@ -137,6 +141,7 @@ impl Job {
             health_check: executable.health_check,
             sweep,
             artifacts,
+            state,
         })
     }
 }

@@ -55,14 +55,19 @@ fn of_the_store() {
 
 #[test]
 fn of_packages() {
-    let PackSettings { cache_dir, cache_max_bytes, network, timeout } = settings().pack;
+    let PackSettings { cache_dir, cache_max_bytes, network, timeout, run_state_dir } =
+        settings().pack;
     let own = format!("longshore-packages-{}", nix::unistd::geteuid());
     assert_eq!(cache_dir, std::env::temp_dir().join(own));
+    let own = format!("longshore-state-{}", nix::unistd::geteuid());
+    assert_eq!(run_state_dir, std::env::temp_dir().join(own));
     assert_eq!((cache_max_bytes, network), (4096 << 20, Network::Bridge));
     assert_eq!(timeout.as_secs(), 900);
     let with_home = Settings::load(sources(&[("HOME", "/home/me")])).unwrap();
     let expected = std::path::Path::new("/home/me/.cache/longshore/packages");
     assert_eq!(with_home.pack.cache_dir, expected);
+    let expected = std::path::Path::new("/home/me/.local/state/longshore");
+    assert_eq!(with_home.pack.run_state_dir, expected);
 }
 
 #[test]
@@ -82,6 +87,7 @@ fn of_containers() {
         stop_timeout,
         min_health_interval,
         artifacts,
+        state_max_kb,
         max_concurrent_starts,
         max_archive_bytes,
         max_extracted_bytes,
@@ -117,7 +123,7 @@ fn of_containers() {
     assert_eq!((pull_timeout.as_secs(), timeout.as_secs()), (600, 3600));
     assert_eq!((max_timeout.as_secs(), stop_timeout.as_secs()), (86_400, 30));
     assert_eq!((min_health_interval.as_secs(), unpack_timeout.as_secs()), (5, 120));
-    assert_eq!((artifacts.max_mb, artifacts.max_files), (32, 200));
+    assert_eq!((artifacts.max_mb, artifacts.max_files, state_max_kb), (32, 200, 256));
     assert_eq!((max_attempts, max_concurrent_starts), (3, 4));
     assert_eq!((max_archive_bytes, max_extracted_bytes), (256 << 20, 1 << 30));
     assert_eq!((max_entries, max_ratio), (50_000, 200));

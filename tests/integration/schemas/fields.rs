@@ -19,7 +19,7 @@ const WITH_ALL_FIELDS: [(&str, &str); 7] = [
 ];
 
 /// Fields without an upper bound in the schema: a setting of the worker, or a sum over the list, bounds them.
-const BOUNDED_BY_THE_WORKER: [&str; 8] = [
+const BOUNDED_BY_THE_WORKER: [&str; 9] = [
     "/timeout_seconds",
     "/limits/memory_mb",
     "/limits/cpu_shares",
@@ -28,6 +28,7 @@ const BOUNDED_BY_THE_WORKER: [&str; 8] = [
     "/health_check/command/0",
     "/artifacts/max_mb",
     "/artifacts/max_files",
+    "/state/max_kb",
 ];
 
 fn example(stem: &str) -> Value {

@@ -140,6 +140,17 @@ class SampleRequest(TypedDict):
     """What the values depend on, together with a config's number and the key."""
 
 
+class StateRequest(TypedDict):
+    """The state that a bot keeps across attempts, runs and workers."""
+
+    max_kb: NotRequired[int | None]
+    """The most that it may have as JSON, in KiB. By default, and at most, the worker's setting."""
+    reset: NotRequired[bool]
+    """Whether this run begins without what earlier runs of the job kept. Its own later attempts have what it keeps
+    itself.
+    """
+
+
 class SweepRequest(TypedDict):
     """Runs the code once for each of many configs. Exactly one of `grid`, `configs`, `sample` and `configs_key`
     says which. Each is laid over the message's `config` by RFC 7396 (JSON Merge Patch): objects are merged, any
@@ -220,6 +231,10 @@ class StartMessage(TypedDict):
     secrets: NotRequired[list[str]]
     """What must not be seen in logs, results and events: names of variables in `env`, and places of texts in
     `config` as JSON Pointers, such as `/exchange/api_key`. Each text must have 4 to 8,192 bytes.
+    """
+    state: NotRequired[StateRequest | None]
+    """Asks for a state: the program finds what it kept last in the file `STATE_FILE`, and keeps there what its
+    next attempt, or the next run of the job, is to find. Only for runs that last until they are stopped.
     """
     sweep: NotRequired[SweepRequest | None]
     """Runs the code once for each of many configs. Only for runs that end by themselves."""
