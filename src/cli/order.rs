@@ -251,7 +251,8 @@ fn shown(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The content of a file, or of standard input for `-`, of which some is read as JSON.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     let read = if path == Path::new("-") {
         std::io::stdin().lock().take(MAX_JSON_BYTES).read_to_end(&mut body)

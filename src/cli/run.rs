@@ -72,7 +72,7 @@ pub(super) async fn run(arguments: &RunArguments, context: &Context) -> Outcome 
         print_json(&executable)?;
         return Ok(0);
     }
-    let (job, runner, logs) = validated(executable, context)?;
+    let Validated { job, runner, logs, states } = validated(executable, context)?;
     let kept = Kept::new(arguments.keep_results.as_deref())?;
     let stop = CancellationToken::new();
     packer.hand_over_signals();
@@ -82,6 +82,7 @@ pub(super) async fn run(arguments: &RunArguments, context: &Context) -> Outcome 
         job,
         archive: package.path(),
         directory: kept.path(),
+        states: &states,
         runner,
         logs,
         progress: pull_progress(),
@@ -106,16 +107,21 @@ pub(super) async fn run(arguments: &RunArguments, context: &Context) -> Outcome 
     Ok(result.verdict.map_or(1, Verdict::process_exit_code))
 }
 
+/// A job and what a local run of it needs of the settings.
+pub(super) struct Validated {
+    pub(super) job: Job,
+    pub(super) runner: RunnerSettings,
+    pub(super) logs: LogSettings,
+    pub(super) states: PathBuf,
+}
+
 /// The job, held to the bounds of this machine's settings.
-pub(super) fn validated(
-    executable: Executable,
-    context: &Context,
-) -> Result<(Job, RunnerSettings, LogSettings), Failure> {
-    let sections = |reader: &Reader<'_>| (reader.runner(), reader.logs());
-    let (runner, logs) = context.settings(Voice::Tool, sections)?;
+pub(super) fn validated(executable: Executable, context: &Context) -> Result<Validated, Failure> {
+    let sections = |reader: &Reader<'_>| (reader.runner(), reader.logs(), reader.pack());
+    let (runner, logs, pack) = context.settings(Voice::Tool, sections)?;
     let job = Job::validate(executable, &bounds(&runner, &logs), None)
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    Ok((job, runner, logs))
+    Ok(Validated { job, runner, logs, states: pack.run_state_dir })
 }
 
 /// How many lines may wait for a slow terminal. Then reading of the container's output stops.

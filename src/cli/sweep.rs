@@ -17,7 +17,7 @@ use super::order::JobArguments;
 use super::output::{Format, print, print_json, say, warn};
 use super::package::Package;
 use super::packing::{PackOptions, Packer};
-use super::run::{self, Kept};
+use super::run::{self, Kept, Validated};
 use super::signals::drain_then_leave;
 use super::start;
 use super::terminal::one_line;
@@ -144,7 +144,7 @@ async fn here(
     package: &Package,
     context: &Context,
 ) -> Result<ExecutionResult, Failure> {
-    let (job, runner, logs) = run::validated(executable, context)?;
+    let Validated { job, runner, logs, states } = run::validated(executable, context)?;
     let kept = Kept::new(arguments.keep_results.as_deref())?;
     let stop = CancellationToken::new();
     drain_then_leave(stop.clone())?;
@@ -157,6 +157,7 @@ async fn here(
         runner,
         logs,
         progress: run::pull_progress(),
+        states: &states,
         sink: Arc::new(ProgressSink(bar.clone())),
         live,
     };

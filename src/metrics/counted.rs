@@ -101,6 +101,35 @@ impl StoreOutcome {
     }
 }
 
+/// What became of a state that was to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateOutcome {
+    /// It is in the store.
+    Saved,
+    /// It is too large, or no JSON.
+    Refused,
+    /// Another run has the job's state now.
+    Superseded,
+    /// The store failed.
+    Failed,
+}
+
+impl StateOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Saved, Self::Refused, Self::Superseded, Self::Failed];
+
+    /// The value of the label `outcome`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Saved => "saved",
+            Self::Refused => "refused",
+            Self::Superseded => "superseded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Counts what a worker does. Clones count together; two made by [`Metrics::default`] do not.
 #[derive(Clone)]
 pub struct Metrics {
@@ -117,6 +146,7 @@ struct Inner {
     engine_seconds: Histogram,
     log_bytes: Counter,
     warm_runs: Counter,
+    states: Counter,
     gauges: Gauges,
     sources: Mutex<Vec<Source>>,
     /// The timestamp of the message that was last taken from a queue.
@@ -135,6 +165,7 @@ impl Default for Metrics {
             engine_seconds: families.histogram(&table::ENGINE_SECONDS),
             log_bytes: families.counter(&table::LOG_BYTES),
             warm_runs: families.counter(&table::WARM_RUNS),
+            states: families.counter(&table::STATES),
             gauges: Gauges::new(&families),
             families,
             sources: Mutex::default(),
@@ -167,6 +198,9 @@ impl Metrics {
             }
         }
         metrics.inner.runs.add(&[Verdict::Rejected.as_str(), NONE, NONE], 0);
+        for outcome in StateOutcome::ALL {
+            metrics.inner.states.add(&[outcome.as_str()], 0);
+        }
         for connection in ["work", "locks"] {
             metrics.inner.reconnects.add(&["rabbitmq", connection], 0);
         }
@@ -236,6 +270,11 @@ impl Metrics {
     /// A run began that may take a waiting container, and took one or not.
     pub fn warm_run(&self, was_warm: bool) {
         self.inner.warm_runs.add(&[if was_warm { "warm" } else { "cold" }], 1);
+    }
+
+    /// The state of a bot was to be stored.
+    pub fn state(&self, outcome: StateOutcome) {
+        self.inner.states.add(&[outcome.as_str()], 1);
     }
 
     /// Has `source` read gauges whenever somebody asks for them. It must not wait for anything. It

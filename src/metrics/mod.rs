@@ -14,5 +14,5 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
-pub use counted::{Metrics, Stage, StoreOutcome};
+pub use counted::{Metrics, Stage, StateOutcome, StoreOutcome};
 pub use gauges::Gauges;

@@ -136,6 +136,10 @@ metrics! {
     /// Runs that began in one.
     WARM_RUNS: "longshore_warm_runs_total", Kind::Counter, [label("outcome", "`warm`, `cold`")],
         "Runs that could begin in a waiting container, and whether one was there";
+    /// States of bots.
+    STATES: "longshore_states_total", Kind::Counter,
+        [label("outcome", "`saved`, `refused` (too large, or no JSON), `superseded` (another run has the job's state now), `failed`")],
+        "States of bots that were to be stored, and what became of them. An unchanged state is not counted";
     /// The build.
     BUILD: "longshore_build_info", Kind::Gauge, [label("version", "the version of Longshore")],
         "Always 1";

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::labels::{self, Assignment};
-use super::script::HELPER;
+use super::script::{HELPER, NODE_MODULE};
+use crate::job::archive::RESERVED_DIRECTORY;
 use crate::job::artifacts::ARTIFACTS_DIR;
+use crate::job::state::STATE_FILE;
 use crate::job::{Entrypoint, HealthCheck, Job, Language, Limits, Network};
 use crate::settings::{Profile, User, Users};
 
@@ -289,6 +291,20 @@ pub(super) fn helper_at(host: &Path, entrypoint: Entrypoint) -> Bind {
     Bind { host: host.to_path_buf(), container, read_only: true }
 }
 
+/// Where every script of Node.js finds the module `longshore`, unless its program brings one.
+const NODE_MODULE_PLACE: &str = "/node_modules/longshore/index.js";
+
+/// The mount of the module `longshore` of a job's directory, for the language that finds modules by their
+/// folder alone.
+#[must_use]
+pub fn module_bind(root: &Path, language: Language) -> Option<Bind> {
+    (language == Language::JavaScript).then(|| Bind {
+        host: root.join(RESERVED_DIRECTORY).join(NODE_MODULE),
+        container: NODE_MODULE_PLACE.to_owned(),
+        read_only: true,
+    })
+}
+
 /// The most memory that Node.js leaves outside its heap: for its own code and stacks, buffers,
 /// `/tmp`.
 const NODE_REST_MB: u64 = 1024;
@@ -337,6 +353,10 @@ pub(super) fn environment(job: &Job) -> BTreeMap<String, String> {
         set("ARTIFACTS_DIR", ARTIFACTS_DIR.to_owned());
         set("ARTIFACTS_MAX_MB", artifacts.max_mb.to_string());
         set("ARTIFACTS_MAX_FILES", artifacts.max_files.to_string());
+    }
+    if let Some(state) = &job.state {
+        set("STATE_FILE", format!("/{entrypoint}/{STATE_FILE}"));
+        set("STATE_MAX_KB", state.max_kb.to_string());
     }
     if config.len() <= MAX_CONFIG_ENV_BYTES {
         set("CONFIG", config.to_owned());

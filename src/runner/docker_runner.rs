@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::cache::Key;
 use super::cleanup;
 use super::code::{CachePlan, CodeCaps, CodeError, CodeManager, Compilable, Compiler};
-use super::container::{ContainerBuilder, code_binds, container_name, helper_bind};
+use super::container::{ContainerBuilder, code_binds, container_name, helper_bind, module_bind};
 use super::creation::{self, Prepared};
 use super::directory::{DirectoryError, JobDirectory};
 use super::failure::RunFailure;
@@ -27,6 +27,7 @@ use super::outcome;
 use super::rehearsal::{self, RehearsalError};
 use super::script::ScriptManager;
 use super::site::Site;
+use super::state;
 use super::stopping;
 use super::sweep;
 use super::temp_dir;
@@ -211,6 +212,7 @@ impl DockerRunner {
         let (settings, image) = (&site.settings, site.image_of(run));
         let script = self.scripts.create(&run.job, directory).await?;
         sweep::prepare(site, run, directory).await?;
+        state::restore(site, managed, directory, observer).await?;
         if run.job.is_long_running {
             renewal::write_first(site, managed, directory.root(), observer.proven_at())?;
         }
@@ -225,6 +227,7 @@ impl DockerRunner {
             .with_profile(profile)
             .with_binds(binds)
             .with_binds([helper_bind(&script.helper, &run.job)])
+            .with_binds(module_bind(directory.root(), run.job.runtime.language()))
             .with_binds(names::binds(directory.root()))
             .with_stop_timeout(settings.stop_timeout)
             .build();

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::directory::JobDirectory;
 use super::failure::RunFailure;
 use super::lease::LeaseWatch;
+use super::state::Kept;
 use super::warm::Done;
 use crate::job::{JobId, Run};
 use crate::logs::{LogHandle, LogSource, Mask};
@@ -35,6 +36,8 @@ pub(super) struct Managed {
     pub(super) stop: CancellationToken,
     /// What we know about a bot's lease.
     pub(super) lease: Mutex<LeaseWatch>,
+    /// The state of a bot, once it is ours.
+    pub(super) state: tokio::sync::Mutex<Option<Kept>>,
     stop_reason: OnceLock<StopReason>,
     container: OnceLock<String>,
     launched_at: OnceLock<Instant>,
@@ -56,6 +59,7 @@ impl Managed {
             run,
             stop: CancellationToken::new(),
             lease: Mutex::default(),
+            state: tokio::sync::Mutex::default(),
             stop_reason: OnceLock::new(),
             container: OnceLock::new(),
             launched_at: OnceLock::new(),

@@ -36,6 +36,7 @@ mod rehearsal;
 mod result_file;
 pub mod script;
 mod site;
+mod state;
 mod stopping;
 mod sweep;
 pub mod temp_dir;

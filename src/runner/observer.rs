@@ -10,11 +10,20 @@ pub trait RunObserver: Send + Sync {
     /// The run is in `state`; `container` is the engine's id, once there is one.
     fn state(&self, state: State, container: Option<&str>);
 
+    /// Something that the publisher of a run in `state` should know, as a sentence.
+    fn note(&self, _: State, _: Option<&str>, _: String) {}
+
+    /// The epoch under which the run's segment is ours.
+    fn epoch(&self) -> u64 {
+        0
+    }
+
     /// How far a sweep is.
     fn progress(&self, _: SweepProgress) {}
 
     /// Whether the container may still start. The run asks at the last moment before the start, and
-    /// again when the container runs. A sweep asks before it stores its tables.
+    /// again when the container runs. A sweep asks before it stores its tables, and a bot's state is
+    /// made ours only then.
     fn may_start(&self) -> bool {
         true
     }

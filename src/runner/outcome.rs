@@ -16,6 +16,7 @@ use super::observer::RunObserver;
 use super::orchestrator::{ContainerState, ContainerStatus, EngineError};
 use super::result_file::{self, CollectedResult};
 use super::site::Site;
+use super::state::Keeping;
 use super::stopping;
 use super::sweep::{self, Gathering};
 use super::warm;
@@ -46,12 +47,24 @@ pub(super) async fn wait_and_collect(
     let Some(container) = managed.container().map(str::to_owned) else {
         return Err(RunFailure::Unavailable("the container was never started".to_owned()));
     };
+    let mut keeping = Keeping::of(site, managed, observer);
     let mut gathering = Gathering::of(site, &managed.run, observer.mask(&managed.run.job));
     let watched = async {
-        match &mut gathering {
-            Some(gathering) => gathering.follow(observer).await,
-            None => watch_health(site, managed, &container, observer).await,
-        }
+        let (never, _) = tokio::join!(
+            async {
+                match &mut gathering {
+                    Some(gathering) => gathering.follow(observer).await,
+                    None => watch_health(site, managed, &container, observer).await,
+                }
+            },
+            async {
+                match &mut keeping {
+                    Some(keeping) => keeping.follow().await,
+                    None => std::future::pending().await,
+                }
+            }
+        );
+        never
     };
     let (mut status, timed_out) = wait_within_timeout(site, managed, &container, watched).await?;
     let ended_at = Instant::now();
@@ -77,8 +90,14 @@ pub(super) async fn wait_and_collect(
         }
     };
     let artifacts = artifacts::collect(site, run, &directory);
-    let (value, note, summary, gathered, artifacts) =
-        tokio::join!(collected, note, finished, gathered, artifacts);
+    let kept = async {
+        match keeping {
+            Some(keeping) => keeping.finish().await,
+            None => None,
+        }
+    };
+    let (value, note, summary, gathered, artifacts, not_kept) =
+        tokio::join!(collected, note, finished, gathered, artifacts, kept);
     if !note.begun && judging::is_not_started(&status) {
         let image = site.image_of(run);
         let said = summary.tail.trim();
@@ -105,6 +124,9 @@ pub(super) async fn wait_and_collect(
     result.objects.artifacts = artifacts.stored;
     if let Some(problem) = artifacts.problem {
         result.metadata.insert("artifacts".to_owned(), problem);
+    }
+    if let Some(problem) = not_kept {
+        result.metadata.insert("state".to_owned(), problem);
     }
     result.resources = note.used_within(&run.job.limits, ran);
     site.metrics.stage(Stage::Run, ran);

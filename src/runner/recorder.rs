@@ -22,7 +22,7 @@ use super::site::Site;
 use crate::logs::{Frame, LogCollector};
 use crate::metrics::Metrics;
 use crate::settings::{Loader, Reader, Sources};
-use crate::storage::ObjectStore;
+use crate::storage::{Journal, ObjectStore};
 
 /// One call to the engine. A started container's id is its name.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,6 +142,7 @@ pub(crate) fn site(engine: Arc<Recorder>, store: Arc<dyn ObjectStore>, temp_dir:
     Site {
         engine,
         logs: Arc::new(LogCollector::new(Arc::clone(&store), logs)),
+        states: Journal::new(Arc::clone(&store), "ns".to_owned()),
         store,
         settings,
         namespace: "ns".to_owned(),

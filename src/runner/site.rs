@@ -11,7 +11,7 @@ use crate::job::Run;
 use crate::logs::LogCollector;
 use crate::metrics::Metrics;
 use crate::settings::RunnerSettings;
-use crate::storage::ObjectStore;
+use crate::storage::{Journal, ObjectStore};
 
 /// What every step of a run needs. It decides nothing.
 pub struct Site {
@@ -19,6 +19,8 @@ pub struct Site {
     pub engine: Arc<dyn ContainerOrchestrator>,
     /// Where code comes from, and results go to.
     pub store: Arc<dyn ObjectStore>,
+    /// Where the states of bots are.
+    pub states: Journal,
     /// Where the output of containers goes to.
     pub logs: Arc<LogCollector>,
     /// The settings of containers and their directories.

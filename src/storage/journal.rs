@@ -1,7 +1,7 @@
 //! The journal: who runs what, in the state bucket.
 //!
 //! A typed layer over [`ObjectStore`]: `jobs/{id}.json`, `ended/{id}/{run}.json`,
-//! `stops/{id}.json`, the index `segments/{n}/claims/{id}/{claim}`, `segments/{n}/unconfirmed/` and
+//! `stops/{id}.json`, `state/{id}.json`, the index `segments/{n}/claims/{id}/{claim}`, `segments/{n}/unconfirmed/` and
 //! `owners/{n}.json`, all below the namespace, so that two namespaces may share a bucket. The
 //! worker decides when to write what.
 
@@ -9,6 +9,7 @@ mod error;
 mod listing;
 mod record;
 mod retention;
+mod state;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use self::record::{
     StoredMessage, Tombstone, Unconfirmed,
 };
 pub use self::retention::RecordRetention;
+pub use self::state::StateRecord;
 use super::{Bucket, Condition, ETag, Object, ObjectStore, StoreError};
 use crate::job::{Event, JobId, RunId};
 

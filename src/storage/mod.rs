@@ -26,7 +26,7 @@ pub use journal::{
     EndRecord, IndexEntry, JobRecord, Journal, JournalError, OwnerRecord, Place, RecordState, Seen,
     Stops, StoredMessage, Tombstone,
 };
-pub use journal::{Noted, OwnedSegment, RecordRetention, SegmentIndex, Unconfirmed};
+pub use journal::{Noted, OwnedSegment, RecordRetention, SegmentIndex, StateRecord, Unconfirmed};
 pub use s3::S3Store;
 pub use turn::Turn;
 

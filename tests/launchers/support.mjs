@@ -16,7 +16,7 @@ export const READY = "require('fs').writeFileSync('ready', '');";
 export const waiting = { isWarm: false };
 
 /** Lays out a job directory, runs it to its end, and answers how it ended. */
-export async function run(t, source, { script = 'main.js', config = {}, configText = JSON.stringify(config), bot = false, scheduled = false, files = {}, signals = 0, onStart } = {}) {
+export async function run(t, source, { script = 'main.js', config = {}, configText = JSON.stringify(config), bot = false, scheduled = false, files = {}, env = {}, signals = 0, onStart } = {}) {
   const root = fs.mkdtempSync(path.join(os.tmpdir(), 'launcher-'));
   t.after(() => fs.rmSync(root, { recursive: true }));
   const put = (name, text) => {
@@ -26,6 +26,7 @@ export async function run(t, source, { script = 'main.js', config = {}, configTe
   for (const name of fs.readdirSync(SCRIPTS).filter((it) => /\.[mc]js$/.test(it))) {
     put(`.longshore/${name}`, fs.readFileSync(path.join(SCRIPTS, name)));
   }
+  put('node_modules/longshore/index.js', fs.readFileSync(path.join(SCRIPTS, 'longshore.cjs'))); // mounted in a container
   put('.longshore/config.json', configText);
   for (const [name, text] of Object.entries(files)) put(name, text);
   if (source !== null) put(script, source);
@@ -38,6 +39,7 @@ export async function run(t, source, { script = 'main.js', config = {}, configTe
     SCRIPT_PATH: path.join(root, script),
     CONFIG_FILE: path.join(root, '.longshore/config.json'),
     IS_LONG_RUNNING: String(bot),
+    ...(typeof env === 'function' ? env(root) : env),
   };
   const child = spawn(process.execPath, [path.join(root, '.longshore/launch.mjs')], {
     cwd: os.tmpdir(),

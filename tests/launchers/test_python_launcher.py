@@ -53,7 +53,7 @@ class LauncherCase(unittest.TestCase):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(source))
 
-    def start(self, source, *, script="main.py", config=None, long_running=False, entrypoint="backtest"):
+    def start(self, source, *, script="main.py", config=None, long_running=False, entrypoint="backtest", env=None):
         if source is not None:
             self.write(script, source)
         config_file = self.root / ".longshore/config.json"
@@ -66,6 +66,7 @@ class LauncherCase(unittest.TestCase):
             "CONFIG_FILE": str(config_file),
             "IS_LONG_RUNNING": "true" if long_running else "false",
             "PYTHONDONTWRITEBYTECODE": "1",
+            **(env or {}),
         }
         read, write = os.pipe()
         at_start = {"LONGSHORE_WARM": str(read)} if self.is_warm else job

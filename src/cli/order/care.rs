@@ -1,7 +1,7 @@
-//! The flags for bots that must go on: restarts and health checks.
+//! The flags for bots that must go on: restarts, health checks and their state.
 
 use clap::{Args, ValueEnum};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::fields::{insert_below, set};
 use crate::cli::Failure;
@@ -15,7 +15,7 @@ pub(in crate::cli) enum When {
     Always,
 }
 
-/// Restarts and health checks. Only for long-running jobs.
+/// Restarts, health checks and the state. Only for long-running jobs.
 #[derive(Debug, Default, Args)]
 pub(in crate::cli) struct CareArguments {
     /// Start a long-running program again when it ends by itself
@@ -34,6 +34,10 @@ pub(in crate::cli) struct CareArguments {
     /// Seconds between two checks; by default 30
     #[arg(long, value_name = "SECONDS")]
     pub(super) health_interval: Option<u64>,
+    /// Hand the state of a long-running program on from attempt to attempt and from run to run (see
+    /// longshore state)
+    #[arg(long)]
+    pub(super) state: bool,
 }
 
 impl CareArguments {
@@ -57,13 +61,19 @@ impl CareArguments {
                 insert_below(message, field, name, value);
             }
         }
+        if self.state {
+            if message.get("state").is_some_and(Value::is_null) {
+                message.remove("state");
+            }
+            message.entry("state").or_insert_with(|| json!({}));
+        }
         set(message, "is_long_running", self.is_for_bots(message).then_some(Value::Bool(true)));
         Ok(())
     }
 
     /// Whether the flags mean a bot, where nothing says what it is.
     fn is_for_bots(&self, message: &Map<String, Value>) -> bool {
-        let is_asked = self.restart.is_some() || self.health_check.is_some();
+        let is_asked = self.restart.is_some() || self.health_check.is_some() || self.state;
         is_asked && !message.contains_key("is_long_running")
     }
 }

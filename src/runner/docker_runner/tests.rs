@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::runner::orchestrator::{ContainerInfo, ContainerOrchestrator, ContainerState};
 use crate::runner::recorder::{Call, Recorder, Script};
 use crate::settings::{Loader, LogSettings, Reader, RunnerSettings, Sources, Users, bounds};
-use crate::storage::{Bucket, DirectoryStore, ObjectStore};
+use crate::storage::{Bucket, DirectoryStore, Journal, ObjectStore};
 
 const LEASE: Duration = Duration::from_secs(15);
 
@@ -61,6 +61,7 @@ impl Fixture {
         let shared: Arc<dyn ContainerOrchestrator> = Arc::<Recorder>::clone(&engine);
         let runner = DockerRunner::new(Site {
             engine: shared,
+            states: Journal::new(Arc::clone(&store), "ns".to_owned()),
             store,
             logs: collector,
             settings: settings.clone(),

@@ -73,6 +73,8 @@ class Script:
         """The import system asks for this, for it stands in `sys.meta_path`."""
         if name == self.name:
             return importlib.util.spec_from_file_location(name, self.path, loader=Loader(name, self.path))
+        if name == "longshore" and not importlib.machinery.PathFinder.find_spec(name):  # or it is the program's own
+            return importlib.util.spec_from_file_location(name, f"{OWN}/longshore.py")
         if name == PACKAGE:
             spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
             spec.submodule_search_locations.append(os.path.dirname(self.path))
@@ -205,6 +207,7 @@ class Run:
     def give(self, main, config):
         """Calls main, and answers what it gives."""
         given = os.environ["ID"], config
+        Run.given = config
         if takes_two(main):
             value = main(*given)
         else:

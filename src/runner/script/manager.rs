@@ -11,6 +11,7 @@ use super::write::{ScriptError, write_new};
 use crate::job::archive::RESULT_FILE;
 use crate::job::artifacts::ARTIFACTS_FILE;
 use crate::job::judging::exit_note::EXIT_NOTE;
+use crate::job::state::STATE_FILE;
 use crate::job::sweep::ROWS_FILE;
 use crate::job::{Entrypoint, Job, Runtime};
 use crate::runner::directory::JobDirectory;
@@ -70,6 +71,7 @@ impl ScriptManager {
         writes.extend((!job.is_long_running).then_some(RESULT_FILE));
         writes.extend(job.sweep.is_some().then_some(ROWS_FILE));
         writes.extend(job.artifacts.map(|_| ARTIFACTS_FILE));
+        writes.extend(job.state.map(|_| STATE_FILE));
         let empty = writes.clone();
         let turn = directory.turn().await;
         let written = tokio::task::spawn_blocking(move || {

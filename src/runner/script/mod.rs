@@ -18,5 +18,5 @@ pub use bash::BashEntrypointFactory;
 pub use code::CodeEntrypointFactory;
 pub use helper::HELPER;
 pub use manager::{EntryScript, ScriptManager};
-pub use runtimes::RuntimeScripts;
+pub use runtimes::{NODE_MODULE, RuntimeScripts};
 pub use write::ScriptError;

@@ -2,6 +2,9 @@
 
 use crate::job::{Language, Runtime};
 
+/// The file of the module `longshore` of Node.js, which is mounted where every script finds it.
+pub const NODE_MODULE: &str = "longshore.cjs";
+
 /// How the runtimes of a language start a job.
 #[derive(Debug, Clone, Copy)]
 pub struct RuntimeScripts {
@@ -39,6 +42,7 @@ const PYTHON: RuntimeScripts = RuntimeScripts {
         ("artifacts.py", include_str!("artifacts.py")),
         ("call.py", include_str!("call.py")),
         ("errors.py", include_str!("errors.py")),
+        ("longshore.py", include_str!("longshore.py")),
         ("result.py", include_str!("result.py")),
         ("stop.py", include_str!("stop.py")),
         ("sweep.py", include_str!("sweep.py")),
@@ -57,6 +61,7 @@ const JAVASCRIPT: RuntimeScripts = RuntimeScripts {
         ("artifacts.cjs", include_str!("artifacts.cjs")),
         ("call.cjs", include_str!("call.cjs")),
         ("errors.cjs", include_str!("errors.cjs")),
+        (NODE_MODULE, include_str!("longshore.cjs")),
         ("result.cjs", include_str!("result.cjs")),
     ],
 };

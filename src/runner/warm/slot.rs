@@ -19,7 +19,7 @@ use super::stand_in::waiting_name;
 use crate::job::{Entrypoint, Runtime};
 use crate::runner::cleanup;
 use crate::runner::container::{
-    ContainerBuilder, ContainerSpec, binds_at, environment_of, helper_at,
+    ContainerBuilder, ContainerSpec, binds_at, environment_of, helper_at, module_bind,
 };
 use crate::runner::creation::{self, Prepared};
 use crate::runner::directory::JobDirectory;
@@ -211,6 +211,7 @@ fn spec(site: &Site, runtime: Runtime, root: &Path, script: &EntryScript) -> Con
         .with_command(script.shell, &script.container_path)
         .with_profile(&settings.profile)
         .with_binds(names::binds(root))
+        .with_binds(module_bind(root, runtime.language()))
         .with_stop_timeout(settings.stop_timeout);
     for entrypoint in [Entrypoint::Backtest, Entrypoint::Bot] {
         let read_only = settings.profile.read_only_code;

@@ -213,6 +213,7 @@ fn tools(
         DockerRunner::new(Site {
             engine,
             store: Arc::clone(&store),
+            states: Journal::new(Arc::clone(&store), namespace.clone()),
             logs: Arc::clone(logs),
             settings: settings.runner.clone(),
             namespace: namespace.clone(),

@@ -21,7 +21,7 @@ use crate::runner::orchestrator::EngineError;
 use crate::runner::temp_dir::{self, TEMP_DIR, TempDirError};
 use crate::runner::{self, DockerRunner, Ground, Progress, Site, Uptime};
 use crate::settings::{LogSettings, RunnerSettings};
-use crate::storage::{Bucket, DirectoryStore, ObjectStore, StoreError};
+use crate::storage::{Bucket, DirectoryStore, Journal, ObjectStore, StoreError};
 use crate::worker::active::{ActiveRun, StopOrder};
 use crate::worker::ownership::machine::ThisMachine;
 
@@ -48,6 +48,9 @@ pub enum LocalError {
     TempDir(#[from] TempDirError),
 }
 
+/// The namespace of the states that local runs keep.
+pub const LOCAL_STATES: &str = "local";
+
 /// What a local run needs.
 pub struct LocalRun<'a> {
     /// What to run. Its `code_key` is where the zip is put.
@@ -56,6 +59,8 @@ pub struct LocalRun<'a> {
     pub archive: &'a Path,
     /// Where code, results and logs go, in the layout of the buckets.
     pub directory: &'a Path,
+    /// Where the states of bots are kept from run to run, in the layout of the buckets.
+    pub states: &'a Path,
     /// How containers are made.
     pub runner: RunnerSettings,
     /// How output is kept.
@@ -84,6 +89,13 @@ pub async fn run_local(
     store.ensure_buckets().await?;
     let key = &local.job.code_key;
     store.upload(Bucket::Code, key, local.archive, "application/zip").await?;
+    let states: Arc<dyn ObjectStore> = if local.job.state.is_some() {
+        let states = DirectoryStore::new(local.states);
+        states.ensure_buckets().await?;
+        Arc::new(states)
+    } else {
+        Arc::clone(&store)
+    };
     let engine = runner::connect(&local.runner, local.progress, &Metrics::default()).await?;
     let ground = Ground::of(engine.root().await?);
     // Any user may run jobs here, and users must not disturb each other.
@@ -96,6 +108,7 @@ pub async fn run_local(
     let runner = DockerRunner::new(Site {
         engine,
         store,
+        states: Journal::new(states, LOCAL_STATES.to_owned()),
         logs: Arc::clone(&logs),
         settings: local.runner,
         namespace: namespace.clone(),

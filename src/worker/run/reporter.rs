@@ -176,6 +176,14 @@ impl RunObserver for Reporter {
         self.report(state, container, None);
     }
 
+    fn note(&self, state: State, container: Option<&str>, message: String) {
+        self.report(state, container, Some(message));
+    }
+
+    fn epoch(&self) -> u64 {
+        self.tenure.as_ref().map_or(0, |tenure| tenure.epoch)
+    }
+
     fn progress(&self, progress: SweepProgress) {
         // What changes the run's state must always find room.
         if self.waiting.capacity() > MAX_WAITING / 2 {
