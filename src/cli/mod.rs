@@ -31,6 +31,7 @@ mod segments;
 mod show;
 mod signals;
 mod start;
+mod state;
 mod stop;
 mod sweep;
 mod telemetry;
@@ -101,6 +102,8 @@ pub enum Command {
     Result(result::ResultArguments),
     /// Fetch the files that a run left as artifacts
     Get(get::GetArguments),
+    /// Look at the state of a bot, or change it
+    State(state::StateArguments),
     /// Look at the dead letters, and replay or remove them
     Dead(dead::DeadArguments),
     /// Show what waits in the queues, and why
@@ -139,6 +142,7 @@ impl Command {
             Self::Show(arguments) => Box::pin(show::run(&arguments, context)).await,
             Self::Result(arguments) => Box::pin(result::run(&arguments, context)).await,
             Self::Get(arguments) => Box::pin(get::run(&arguments, context)).await,
+            Self::State(arguments) => Box::pin(state::run(&arguments, context)).await,
             Self::Dead(arguments) => Box::pin(dead::run(&arguments, context)).await,
             Self::Queue(arguments) => queue::run(&arguments, context).await,
             Self::Logs(arguments) => Box::pin(logs::run(&arguments, context)).await,

@@ -13,6 +13,7 @@ mod orders;
 mod outcome;
 mod queues;
 mod segments;
+mod states;
 mod story;
 
 pub use dead::{
@@ -30,5 +31,6 @@ pub use orders::{Start, checked_stop, obstacle, publish_stop};
 pub use outcome::{Known, find as find_outcome};
 pub use queues::{QueueReport, QueuesReport, look as look_at_queues};
 pub use segments::{SegmentReport, SegmentState, look as look_at_segments};
+pub use states::{clear as clear_state, set as set_state};
 pub use story::report::{EndReport, StoryReport};
 pub use story::{Queues, Story, ask, read as read_story, result_of, verdict_of};

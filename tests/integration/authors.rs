@@ -16,7 +16,7 @@ use longshore_testing::scene::Scene;
 use longshore_testing::worker::settings_of_a_worker;
 
 /// The program in a scene's folder, with the settings of its workers.
-fn longshore(scene: &Scene, arguments: &[&str]) -> Command {
+pub(crate) fn longshore(scene: &Scene, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
     command.env_clear().current_dir(scene.folder()).kill_on_drop(true).args(arguments);
     command.envs(settings_of_a_worker(&scene.namespace, "client", &scene.temp_dir()));
@@ -32,7 +32,7 @@ async fn output_of(mut command: Command) -> Output {
 }
 
 /// Runs the program, which must end with this code; gives both of its outputs.
-async fn ends_with(code: i32, command: Command) -> (String, String) {
+pub(crate) async fn ends_with(code: i32, command: Command) -> (String, String) {
     let output = output_of(command).await;
     let (printed, told) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{printed}{told}");
@@ -40,7 +40,7 @@ async fn ends_with(code: i32, command: Command) -> (String, String) {
 }
 
 /// Writes files below a directory, which is made.
-fn write(root: &Path, files: &[(&str, &str)]) {
+pub(crate) fn write(root: &Path, files: &[(&str, &str)]) {
     for (name, text) in files {
         let path = root.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -41,6 +41,7 @@ mod robustness;
 mod routing;
 mod schemas;
 mod settings;
+mod state;
 mod storage;
 mod sweeps;
 mod tls;
