@@ -36,6 +36,11 @@ bench: ## Measure the worker against bare calls to the engine, and the cost of l
 	cargo bench --locked --bench throughput
 	cargo bench --locked --bench logs
 
+.PHONY: bench-scale
+bench-scale: ## Measure how many jobs a second a broker and a store carry, with an engine that costs nothing
+	@scripts/stack.sh up --only services
+	cargo bench --locked --bench scale
+
 .PHONY: soak-logs
 soak-logs: ## Kill workers and stop the store for ten minutes, and look for lost lines
 	@scripts/stack.sh up --only services

@@ -21,6 +21,7 @@ mod clients;
 mod cluster;
 mod code_cache;
 mod compat;
+mod costless;
 mod dashboard;
 mod delivery;
 mod engine;

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use bollard::Docker;
 use bollard::exec::StartExecResults;
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ExecConfig, HostConfig};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerSummary, ExecConfig, HostConfig,
+};
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, KillContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-    StopContainerOptions,
+    StopContainerOptions, TopOptions,
 };
 use futures_util::TryStreamExt as _;
 
@@ -52,6 +54,21 @@ pub async fn waiting_in_namespace(docker: &Docker, namespace: &str) -> Vec<Strin
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
     let found = docker.list_containers(Some(options)).await.unwrap();
     found.into_iter().filter_map(|container| container.id).collect()
+}
+
+/// The processes of the container that publishes a port on this machine; none where no container does.
+pub async fn behind_port(docker: &Docker, port: u16) -> Vec<u32> {
+    let all = docker.list_containers(None::<ListContainersOptions>).await.unwrap();
+    let publishes = |container: &ContainerSummary| {
+        container.ports.iter().flatten().any(|one| one.public_port == Some(port))
+    };
+    let Some(id) = all.into_iter().find(publishes).and_then(|container| container.id) else {
+        return Vec::new();
+    };
+    let top = docker.top_processes(&id, None::<TopOptions>).await.unwrap();
+    let column = top.titles.unwrap_or_default().iter().position(|title| title == "PID").unwrap();
+    let rows = top.processes.unwrap_or_default().into_iter();
+    rows.map(|row| row[column].parse().unwrap()).collect()
 }
 
 /// Everything that the engine knows about the one container of a job.

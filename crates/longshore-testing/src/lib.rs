@@ -19,6 +19,8 @@ pub mod browser;
 #[cfg(feature = "servers")]
 pub mod certificates;
 #[cfg(feature = "servers")]
+pub mod costless_engine;
+#[cfg(feature = "servers")]
 pub mod engine;
 #[cfg(feature = "servers")]
 pub mod events;
@@ -97,4 +99,10 @@ pub fn program() -> std::path::PathBuf {
 #[cfg(feature = "servers")]
 fn kept() -> std::path::PathBuf {
     built().with_file_name("tmp")
+}
+
+/// The folder for what benchmarks measured, such as `target/bench`.
+#[cfg(feature = "servers")]
+pub fn measured() -> std::path::PathBuf {
+    built().with_file_name("bench")
 }

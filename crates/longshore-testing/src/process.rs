@@ -59,6 +59,42 @@ impl Machine {
     }
 }
 
+/// Some processes, such as those of a server.
+#[derive(Debug, Clone, Default)]
+pub struct Processes(Vec<u32>);
+
+impl Processes {
+    pub fn of(pids: Vec<u32>) -> Self {
+        Self(pids)
+    }
+
+    /// What an engine puts between published ports of this machine and their containers.
+    pub fn publishing(ports: &[u16]) -> Self {
+        let folders = std::fs::read_dir("/proc").unwrap().flatten();
+        let publishes = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<_> =
+                line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+            let port = words.windows(2).find(|pair| pair[0] == "-host-port").map(|pair| &pair[1]);
+            words[0].ends_with("docker-proxy")
+                && port.is_some_and(|port| ports.iter().any(|one| *port == one.to_string()))
+        };
+        let pids = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        Self(pids.filter(publishes).collect())
+    }
+
+    /// CPU time so far. Those that have ended are left out.
+    pub fn cpu(&self) -> Duration {
+        let stat = |pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+        self.0.iter().filter_map(stat).map(|stat| cpu(&stat)).sum()
+    }
+
+    /// Resident memory, in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        self.0.iter().map(|pid| Sample::of(*pid).rss_kib).sum()
+    }
+}
+
 /// User, nice, system, and interrupts of both kinds: neither idle, nor waiting, nor another machine's.
 fn busy(stat: &str) -> Duration {
     let line = stat.lines().next().unwrap();

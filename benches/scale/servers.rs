@@ -1,0 +1,73 @@
+//! The processor time of the two servers: of their own processes, whatever else runs on the machine.
+
+use std::time::Duration;
+
+use longshore_testing::process::{Machine, Processes};
+use longshore_testing::rabbit::Rabbit;
+use longshore_testing::{engine, s3};
+
+/// The processes of broker and store.
+pub(crate) struct Servers {
+    broker: Processes,
+    store: Processes,
+    /// What the engine puts between their published ports and their containers.
+    ports: Processes,
+    /// This program: it publishes, reads every event, and is the engines.
+    own: Processes,
+}
+
+/// CPU time of each part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Used {
+    pub(crate) broker: Duration,
+    pub(crate) store: Duration,
+    pub(crate) ports: Duration,
+    pub(crate) own: Duration,
+    pub(crate) machine: Duration,
+}
+
+impl Servers {
+    pub(crate) async fn find() -> Self {
+        let docker = longshore_testing::servers::engine().await;
+        let (broker, store) = (Rabbit::new().addr().await.port(), s3::addr().await.port());
+        let behind = async |name: &str, port: u16| {
+            let pids = engine::behind_port(&docker, port).await;
+            assert!(!pids.is_empty(), "no container publishes the port {port} of the {name}");
+            Processes::of(pids)
+        };
+        Self {
+            broker: behind("broker", broker).await,
+            store: behind("store", store).await,
+            ports: Processes::publishing(&[broker, store]),
+            own: Processes::of(vec![std::process::id()]),
+        }
+    }
+
+    /// So far.
+    pub(crate) fn used(&self) -> Used {
+        Used {
+            broker: self.broker.cpu(),
+            store: self.store.cpu(),
+            ports: self.ports.cpu(),
+            own: self.own.cpu(),
+            machine: Machine::now().all,
+        }
+    }
+
+    /// The broker's resident memory, in KiB.
+    pub(crate) fn broker_kib(&self) -> u64 {
+        self.broker.rss_kib()
+    }
+}
+
+impl Used {
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            broker: self.broker.saturating_sub(before.broker),
+            store: self.store.saturating_sub(before.store),
+            ports: self.ports.saturating_sub(before.ports),
+            own: self.own.saturating_sub(before.own),
+            machine: self.machine.saturating_sub(before.machine),
+        }
+    }
+}
