@@ -6,6 +6,13 @@ use longshore_testing::process::{Machine, Processes};
 use longshore_testing::rabbit::Rabbit;
 use longshore_testing::{engine, s3};
 
+/// The servers are at rest when neither has used more CPU time than this during a look.
+const REST: Duration = Duration::from_millis(60);
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How often is looked. Others may use the servers, too.
+const LOOKS: usize = 10;
+
 /// The processes of broker and store.
 pub(crate) struct Servers {
     broker: Processes,
@@ -51,6 +58,19 @@ impl Servers {
             ports: self.ports.cpu(),
             own: self.own.cpu(),
             machine: Machine::now().all,
+        }
+    }
+
+    /// Waits while the servers are busy with what is left of the last fleet: the store removes empty folders some time
+    /// after the last object in them.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..LOOKS {
+            let before = self.used();
+            tokio::time::sleep(LOOK).await;
+            let used = self.used().since(before);
+            if used.broker.max(used.store) <= REST {
+                return;
+            }
         }
     }
 
