@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{bot, kept, kept_at_least, stopped};
+use super::{PLAIN_COUNTER, bot, kept, kept_at_least, stopped};
 use crate::robustness::until;
 use longshore_testing::http_proxy::HttpProxy;
 use longshore_testing::program::PYTHON_BACKTEST;
@@ -112,6 +112,22 @@ async fn what_a_message_may_not_ask_for_is_refused_with_a_sentence() {
     result.expect("rejected");
     result.expect_message(&["state: is for long-running jobs only"]);
     scene.dead_letters(2).await;
+    scene.finish([worker]).await;
+}
+
+/// It cannot be known whether a text is complete while it changes again and again.
+#[tokio::test]
+async fn a_plain_file_counts_once_it_rests() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let mut message = bot(&scene, "restless", PLAIN_COUNTER).await;
+    message["config"] = json!({"pause": 0.1});
+    scene.start(&message).await;
+    let id = scene.id("restless");
+    scene.logged(&id, "count 50").await;
+    assert!(kept(&scene, &id).await.unwrap()["value"].is_null());
+    stopped(&scene, &id).await;
+    assert!(kept(&scene, &id).await.unwrap()["value"]["n"].as_u64() >= Some(50));
     scene.finish([worker]).await;
 }
 
