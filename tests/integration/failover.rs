@@ -30,7 +30,7 @@ def main(id, config):
 "#;
 
 /// What a container wrote, as its engine has it.
-async fn output_of(docker: &Docker, container: &str) -> String {
+pub(crate) async fn output_of(docker: &Docker, container: &str) -> String {
     let options = LogsOptionsBuilder::default().stdout(true).build();
     let output: Vec<LogOutput> = docker.logs(container, Some(options)).try_collect().await.unwrap();
     output.iter().map(ToString::to_string).collect()
@@ -62,7 +62,7 @@ async fn container_on(docker: &Docker, scene: &Scene, id: &str) -> ContainerInsp
 }
 
 /// Waits until a worker of this name says that a job runs; gives the container.
-async fn runs_under(scene: &Scene, id: &str, worker: &str) -> String {
+pub(crate) async fn runs_under(scene: &Scene, id: &str, worker: &str) -> String {
     let is_meant = |seen: &Seen| {
         seen.subject() == Some(id)
             && seen.state() == Some("running")

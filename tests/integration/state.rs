@@ -61,8 +61,11 @@ async fn bot(scene: &Scene, name: &str, source: &str) -> Value {
 
 /// The numbers that a job has said, in order.
 async fn counts(scene: &Scene, id: &str) -> Vec<u64> {
-    let log = scene.logs_of(id).await;
-    let said = log.lines().filter_map(|line| line.split_once("count "));
+    numbers(&scene.logs_of(id).await)
+}
+
+fn numbers(output: &str) -> Vec<u64> {
+    let said = output.lines().filter_map(|line| line.split_once("count "));
     said.filter_map(|(_, number)| number.trim().parse().ok()).collect()
 }
 
