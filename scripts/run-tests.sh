@@ -14,7 +14,7 @@ log=target/tests.log
 : >"$flaky"
 
 # Tests mostly wait: more threads than processors.
-if cargo test --locked --workspace --no-fail-fast -- --test-threads 6 2>&1 | tee "$log"; then exit 0; fi
+if cargo test --locked --workspace --no-fail-fast -- --test-threads 8 2>&1 | tee "$log"; then exit 0; fi
 
 mapfile -t failed < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log")
 if ((${#failed[@]} == 0 || ${#failed[@]} > MAX_AGAIN)); then

@@ -40,7 +40,7 @@ fuzzing_beside_launchers() {
     local log=target/launchers.log pid
     (python3 -m unittest discover -s tests/launchers && node --test tests/launchers/) >"$log" 2>&1 &
     pid=$!
-    env --unset RUSTC_WORKSPACE_WRAPPER FUZZ_SECONDS="${FUZZ_SECONDS:-60}" scripts/fuzz.sh
+    env --unset RUSTC_WORKSPACE_WRAPPER FUZZ_SECONDS="${FUZZ_SECONDS:-20}" scripts/fuzz.sh
     if ! wait "$pid"; then
         cat "$log"
         return 1

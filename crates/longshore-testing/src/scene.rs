@@ -27,7 +27,7 @@ use super::{engine, s3};
 
 /// How many scenes run at a time, whatever `--test-threads` says: each has its own worker and
 /// containers.
-const MAX_SCENES: usize = 3;
+const MAX_SCENES: usize = 4;
 
 static SCENES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_SCENES)));
 
