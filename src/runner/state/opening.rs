@@ -103,3 +103,6 @@ pub(super) async fn take(
 pub(super) fn owner_of(run: &Run, observer: &dyn RunObserver) -> Owner {
     Owner { segment: run.segment, epoch: observer.epoch(), run: run.job.run_id.clone() }
 }
+
+#[cfg(test)]
+mod tests;

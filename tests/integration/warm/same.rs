@@ -57,6 +57,18 @@ fn programs() -> Vec<(&'static str, Program, &'static str, Value)> {
             json!({"config": {"x": 1}, "env": {"KEY": "v"}}),
         ),
         (
+            "js-module",
+            NODE_BACKTEST,
+            "const { config } = require('longshore');\nexports.main = async (id, given) => [config, given];",
+            json!({"config": {"x": 1}}),
+        ),
+        (
+            "module",
+            PYTHON_BACKTEST,
+            "from longshore import config\ndef main(id, given): return [config, given]",
+            json!({"config": {"x": 1}}),
+        ),
+        (
             "js-raises",
             NODE_BACKTEST,
             "exports.main = async () => { throw new Error('bad'); };",
