@@ -80,7 +80,8 @@ pub(crate) fn assert_counted(log: &str) -> usize {
     let mut expected = 1;
     for line in log.lines() {
         // Anything else may be what Python says of a program that is ended.
-        let number = line.rsplit_once("line ").and_then(|(_, number)| number.trim().parse().ok());
+        let number = line.rsplit_once("line ");
+        let number: Option<usize> = number.and_then(|(_, number)| number.trim().parse().ok());
         let Some(number) = number else { continue };
         assert_eq!(number, expected, "a line is missing or repeated; the log:\n{log}");
         expected += 1;
