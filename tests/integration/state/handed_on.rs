@@ -226,3 +226,33 @@ async fn a_write_whose_answer_is_lost_counts_and_nothing_is_kept_twice() {
     assert!(!worker.log().contains("the state is kept no more"));
     scene.finish([worker]).await;
 }
+
+#[tokio::test]
+async fn a_result_waits_for_a_store_that_does_not_take_the_last_state() {
+    let scene = Scene::new().await;
+    let store = HttpProxy::start(s3::addr().await).await;
+    let endpoint = store.endpoint();
+    let settings = [("MINIO_ENDPOINT", endpoint.as_str()), ("STORE_MAX_ATTEMPTS", "2")];
+    let worker = scene.worker_with(&settings).await;
+    let id = scene.id("bot");
+    scene.start(&bot(&scene, "bot", COUNTER).await).await;
+    let before = kept_at_least(&scene, &id, 1).await;
+    store.rule(|asked| if writes_state(asked) { Deed::Refuse(503) } else { Deed::Pass });
+    scene.logged(&id, "count 30").await;
+    scene.stop(&json!({ "id": id })).await;
+    until("its container has ended", async || {
+        let container = scene.container_of(&id).await.state.unwrap();
+        container.running == Some(false)
+    })
+    .await;
+    // More than one try of the last state.
+    let tried = store.answers_to("PUT", "/state/").len();
+    until("it is tried again", async || store.answers_to("PUT", "/state/").len() > tried + 4).await;
+    assert!(scene.events.results_of(&id).is_empty());
+    store.restore();
+    let result = scene.events.result_of(&id).await;
+    assert!(result.expect("stopped")["metadata"]["state"].is_null());
+    let after = kept(&scene, &id).await.unwrap();
+    assert!(after["value"]["n"].as_u64() >= Some(30), "{before} {after}");
+    scene.finish([worker]).await;
+}
