@@ -1,7 +1,8 @@
 //! The processor time of the two servers: of their own processes, whatever else runs on the machine.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use longshore::storage::{ObjectStore as _, S3Store};
 use longshore_testing::process::{Machine, Processes};
 use longshore_testing::rabbit::Rabbit;
 use longshore_testing::{engine, s3};
@@ -10,8 +11,14 @@ use longshore_testing::{engine, s3};
 const REST: Duration = Duration::from_millis(60);
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How often is looked. Others may use the servers, too.
-const LOOKS: usize = 10;
+/// How long it may take until they are. Others may use them, too.
+const REST_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the store may be slow. After many deletions it was seen to be for half a minute.
+const STORE_PATIENCE: Duration = Duration::from_secs(90);
+
+/// An answer that took longer than this is told.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// The processes of broker and store.
 pub(crate) struct Servers {
@@ -62,13 +69,23 @@ impl Servers {
     }
 
     /// Waits while the servers are busy with what is left of the last fleet: the store removes empty folders some time
-    /// after the last object in them.
+    /// after the last object in them, and may answer nobody meanwhile.
     pub(crate) async fn settle(&self) {
-        for _ in 0..LOOKS {
-            let before = self.used();
+        let store = S3Store::new(&s3::settings()).unwrap();
+        let begun = Instant::now();
+        loop {
+            let (before, asked) = (self.used(), Instant::now());
+            let answer = store.ensure_buckets().await;
+            let is_quick = answer.is_ok() && asked.elapsed() <= SLOW;
+            if !is_quick {
+                eprintln!("the store took {:.1} s for an answer", asked.elapsed().as_secs_f64());
+            }
             tokio::time::sleep(LOOK).await;
             let used = self.used().since(before);
-            if used.broker.max(used.store) <= REST {
+            let is_at_rest = used.broker.max(used.store) <= REST;
+            let has_waited = begun.elapsed();
+            let may_go = is_quick && (is_at_rest || has_waited > REST_PATIENCE);
+            if may_go || has_waited > STORE_PATIENCE {
                 return;
             }
         }
