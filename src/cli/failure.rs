@@ -1,8 +1,11 @@
 //! Why a command failed, in words for people.
 
+mod report;
+
 use std::io;
 
 use anstyle::{AnsiColor, Style};
+use clap::error::ErrorKind;
 
 use super::terminal::one_line;
 use crate::broker::{BrokerError, PublishError};
@@ -11,6 +14,8 @@ use crate::runner::orchestrator::EngineError;
 use crate::settings::SettingsErrors;
 use crate::storage::{JournalError, StoreError};
 use crate::worker::LocalError;
+
+pub(super) use report::ErrorReport;
 
 /// An exit code, or why there is none.
 pub type Outcome = Result<u8, Failure>;
@@ -22,6 +27,8 @@ pub enum Failure {
     Settings(SettingsErrors),
     /// The arguments do not fit together, or a file that they name is wrong.
     Usage(String),
+    /// The arguments are none that the program knows, or they ask for help.
+    Arguments(clap::Error),
     /// Something failed during the work.
     Failed {
         /// What, with its causes.
@@ -72,6 +79,13 @@ impl From<PublishError> for Failure {
         Self::Failed { remedy: remedy.map(str::to_owned), error: error.into() }
     }
 }
+
+/// Where to read about arguments.
+const SEE_HELP: &str = "see longshore --help";
+
+/// Where to read about settings.
+const SEE_SETTINGS: &str = "docs/settings.md says what there is; longshore worker \
+                            --print-settings shows what holds";
 
 /// The usual reason why exchanges or queues are missing.
 const NO_TOPOLOGY: &str = "a worker declares exchanges and queues when it starts: has one run \
@@ -154,7 +168,8 @@ impl Failure {
             Self::ReaderGone => 0,
             Self::Interrupted => 130,
             Self::Failed { .. } => 1,
-            Self::Settings(_) | Self::Usage(_) => 2,
+            Self::Arguments(error) if was_asked_for(error) => 0,
+            Self::Settings(_) | Self::Usage(_) | Self::Arguments(_) => 2,
         }
     }
 
@@ -162,13 +177,13 @@ impl Failure {
     pub(super) fn told(&self) -> Option<String> {
         let told = match self {
             Self::ReaderGone | Self::Interrupted => return None,
-            Self::Settings(errors) => format!(
-                "{errors}\n{}docs/settings.md says what there is; \
-                 longshore worker --print-settings shows what holds",
-                label("help", AnsiColor::Cyan)
-            ),
+            // The parser writes its own text, see `tell`.
+            Self::Arguments(_) => return None,
+            Self::Settings(errors) => {
+                format!("{errors}\n{}{SEE_SETTINGS}", label("help", AnsiColor::Cyan))
+            }
             Self::Usage(problem) => {
-                format!("{problem}\n{}see longshore --help", label("help", AnsiColor::Cyan))
+                format!("{problem}\n{}{SEE_HELP}", label("help", AnsiColor::Cyan))
             }
             Self::Failed { error, remedy } => {
                 let help = remedy.as_ref().map_or_else(String::new, |remedy| {
@@ -179,6 +194,11 @@ impl Failure {
         };
         Some(format!("{}{told}", label("longshore", AnsiColor::Red)))
     }
+}
+
+/// Whether the parser's error is a text that was asked for, such as the help.
+fn was_asked_for(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
 }
 
 fn label(text: &str, colour: AnsiColor) -> String {

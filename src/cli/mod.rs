@@ -40,12 +40,14 @@ mod time;
 mod watch;
 mod worker;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use context::Context;
 pub use failure::{Failure, Outcome};
+pub use output::Format;
 
 /// The arguments of the program.
 #[derive(Debug, Parser)]
@@ -65,6 +67,40 @@ pub struct Arguments {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Arguments {
+    /// Reads the words of a command line, the program's name first, and how its errors are to be
+    /// printed: as its output is.
+    pub fn read(words: &[OsString]) -> (Result<Self, Failure>, Format) {
+        match Self::command().try_get_matches_from(words) {
+            Ok(matches) => {
+                let format = format_of(&matches);
+                (Self::from_arg_matches(&matches).map_err(Failure::Arguments), format)
+            }
+            Err(error) => (Err(Failure::Arguments(error)), probable_format_of(words)),
+        }
+    }
+}
+
+/// The id and the long name of the argument that every command with a choice of formats has.
+const OUTPUT: &str = "output";
+
+fn format_of(matches: &ArgMatches) -> Format {
+    let here = matches.try_get_one::<Format>(OUTPUT).ok().flatten().copied();
+    let below = || matches.subcommand().map(|(_, matches)| format_of(matches));
+    here.or_else(below).unwrap_or_default()
+}
+
+/// The format that words ask for which are no correct arguments.
+fn probable_format_of(words: &[OsString]) -> Format {
+    let words: Vec<_> = words.iter().take_while(|word| *word != "--").collect();
+    let as_two = words.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json");
+    if as_two || words.iter().any(|word| *word == "--output=json") {
+        Format::Json
+    } else {
+        Format::Text
+    }
 }
 
 /// How the program ends. The codes from 10 on are those of `Verdict::process_exit_code`.

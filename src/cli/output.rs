@@ -8,12 +8,13 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::failure::ErrorReport;
 use super::{Failure, terminal};
 use crate::job::json::{MAX_DEPTH, Tokens, Writer};
 
 /// How a command writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum Format {
+pub enum Format {
     /// For people.
     #[default]
     Text,
@@ -119,10 +120,31 @@ pub(super) fn warn(sentence: &str) {
 }
 
 impl Failure {
-    /// Prints an error and what may help on standard error.
-    pub fn tell(&self) {
-        if let Some(told) = self.told() {
-            say(&told);
+    /// Prints an error and what may help on standard error, as JSON in one line where the output
+    /// was asked for as JSON.
+    pub fn tell(&self, format: Format) {
+        match (self, format) {
+            (Self::Arguments(error), Format::Text) => tell_of_parser(error),
+            (Self::Arguments(error), Format::Json) if self.exit_code() == 0 => {
+                tell_of_parser(error)
+            }
+            (_, Format::Json) => {
+                let told = ErrorReport::of(self).map(|report| serde_json::to_string(&report));
+                if let Some(Ok(told)) = told {
+                    say(&terminal::json(&told));
+                }
+            }
+            (_, Format::Text) => {
+                if let Some(told) = self.told() {
+                    say(&told);
+                }
+            }
         }
     }
+}
+
+/// Writes the parser's own text: help on standard output, errors on standard error.
+fn tell_of_parser(error: &clap::Error) {
+    // As with `say`, there is no other place to report a failure.
+    drop(error.print());
 }

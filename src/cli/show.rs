@@ -53,7 +53,8 @@ pub(super) async fn run(arguments: &ShowArguments, context: &Context) -> Outcome
             let segment = story.segment_that_matters();
             match Box::pin(ask(&broker, segment)).await {
                 Ok(queues) => story.queues = Some(queues),
-                Err(failure) => failure.tell(),
+                // The journal's part is shown all the same, so this is a warning.
+                Err(failure) => failure.tell(Format::Text),
             }
         }
     }

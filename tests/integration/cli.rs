@@ -3,6 +3,7 @@
 mod client;
 mod dead;
 mod engine;
+mod errors;
 mod jobs;
 mod queue;
 mod segments;
