@@ -248,13 +248,10 @@ impl PackSettings {
 }
 
 fn usual_dir(home: Option<&str>, below_home: &str, otherwise: &str) -> PathBuf {
-    match home.filter(|home| !home.is_empty()) {
-        Some(home) => PathBuf::from(home).join(below_home),
-        None => {
-            let name = format!("longshore-{otherwise}-{}", nix::unistd::geteuid());
-            std::env::temp_dir().join(name)
-        }
+    if let Some(home) = home.filter(|home| !home.is_empty()) {
+        return PathBuf::from(home).join(below_home);
     }
+    std::env::temp_dir().join(format!("longshore-{otherwise}-{}", nix::unistd::geteuid()))
 }
 
 /// How much of a container's output the engine keeps: the number of files, and their size.

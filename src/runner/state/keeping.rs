@@ -191,26 +191,24 @@ impl<'a> Keeping<'a> {
         for _ in 0..MAX_CROSSINGS {
             let record = owner.writes(kept.record.seq, Some(value.clone()), Timestamp::now());
             let written = states.write_state(id, &record, Some(&kept.version)).await?;
-            let (record, version) = match written {
-                Some(version) => (record, version),
-                None => {
-                    let found = states.state(id).await?;
-                    match (Refused::judge(found.as_ref().map(|it| &it.0), &record, &owner), found) {
-                        (Refused::Done, Some(found)) => found,
-                        (Refused::Again, Some(found)) => {
-                            (kept.record, kept.version) = found;
-                            continue;
-                        }
-                        _ => {
-                            kept.is_superseded = true;
-                            self.site.metrics.state(StateOutcome::Superseded);
-                            self.tell(SUPERSEDED, is_over);
-                            return Ok(());
-                        }
+            if let Some(version) = written {
+                (kept.record, kept.version) = (record, version);
+            } else {
+                let found = states.state(id).await?;
+                match (Refused::judge(found.as_ref().map(|it| &it.0), &record, &owner), found) {
+                    (Refused::Done, Some(found)) => (kept.record, kept.version) = found,
+                    (Refused::Again, Some(found)) => {
+                        (kept.record, kept.version) = found;
+                        continue;
+                    }
+                    _ => {
+                        kept.is_superseded = true;
+                        self.site.metrics.state(StateOutcome::Superseded);
+                        self.tell(SUPERSEDED, is_over);
+                        return Ok(());
                     }
                 }
-            };
-            (kept.record, kept.version) = (record, version);
+            }
             self.site.metrics.state(StateOutcome::Saved);
             return Ok(());
         }

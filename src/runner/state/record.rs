@@ -75,25 +75,25 @@ mod tests {
         Owner { segment, epoch, run: run.parse().unwrap() }
     }
 
-    fn value(text: &str) -> Option<JsonText> {
-        Some(text.parse().unwrap())
+    fn value(text: &str) -> JsonText {
+        text.parse().unwrap()
     }
 
     #[test]
     fn a_new_owner_takes_the_state_as_it_is() {
         let (old, new) = (owner(1, 7, "r1"), owner(1, 8, "r1"));
-        let found = old.writes(5, value("5"), NOW);
+        let found = old.writes(5, Some(value("5")), NOW);
         let taken = new.takes(Some(&found), false, NOW);
-        assert_eq!((taken.epoch, taken.seq, taken.value), (8, 7, value("5")));
+        assert_eq!((taken.epoch, taken.seq, taken.value), (8, 7, Some(value("5"))));
         let first = new.takes(None, false, NOW);
         assert_eq!((first.seq, first.value), (1, None));
     }
 
     #[test]
     fn a_reset_drops_what_other_runs_kept_but_not_what_its_own_attempts_did() {
-        let found = owner(1, 7, "r1").writes(5, value("5"), NOW);
+        let found = owner(1, 7, "r1").writes(5, Some(value("5")), NOW);
         for (run, reset, kept) in
-            [("r2", true, None), ("r2", false, value("5")), ("r1", true, value("5"))]
+            [("r2", true, None), ("r2", false, Some(value("5"))), ("r1", true, Some(value("5")))]
         {
             let taken = owner(2, 1, run).takes(Some(&found), reset, NOW);
             assert_eq!((taken.seq, taken.value), (7, kept), "{run} {reset}");
@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn a_refused_write_is_done_or_tried_again_or_superseded() {
         let us = owner(1, 7, "r1");
-        let ours = us.writes(5, value("5"), NOW);
+        let ours = us.writes(5, Some(value("5")), NOW);
         let judge = |found: Option<&StateRecord>| Refused::judge(found, &ours, &us);
         assert_eq!(judge(Some(&ours)), Refused::Done);
-        assert_eq!(judge(Some(&us.writes(4, value("4"), NOW))), Refused::Again);
+        assert_eq!(judge(Some(&us.writes(4, Some(value("4")), NOW))), Refused::Again);
         for other in [owner(1, 8, "r1"), owner(2, 7, "r1"), owner(1, 7, "r2"), owner(1, 6, "r1")] {
-            let found = other.writes(5, value("5"), NOW);
+            let found = other.writes(5, Some(value("5")), NOW);
             assert_eq!(judge(Some(&found)), Refused::Superseded, "{other:?}");
         }
         assert_eq!(judge(None), Refused::Superseded);
