@@ -11,6 +11,7 @@ mod dead;
 mod doctor;
 mod event_line;
 mod failure;
+mod fit;
 mod get;
 mod init;
 mod jobs;

@@ -91,7 +91,19 @@ pub(super) fn rows(head: Vec<String>, rows: Vec<Vec<String>>) -> String {
 
 /// How many characters a line of standard output has, if that is a terminal.
 pub(super) fn terminal_width() -> Option<usize> {
-    Table::new().width().map(usize::from)
+    width_of(&Table::new())
+}
+
+/// The same of standard error.
+pub(super) fn error_terminal_width() -> Option<usize> {
+    let mut table = Table::new();
+    table.use_stderr();
+    width_of(&table)
+}
+
+/// A terminal that knows no size says 0.
+fn width_of(table: &Table) -> Option<usize> {
+    table.width().map(usize::from).filter(|width| *width > 0)
 }
 
 /// A line with a fact: its name, and its value as one line.

@@ -186,7 +186,7 @@ struct TerminalSink;
 impl EventSink for TerminalSink {
     async fn publish(&self, event: &Event, _: Option<&ReplyTo>) -> Result<(), SinkError> {
         if !event.is_result() && io::stderr().is_terminal() {
-            say(&event_line::line(event));
+            say(&event_line::for_stderr(event));
         }
         Ok(())
     }

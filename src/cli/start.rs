@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::client::{Client, Followed};
 use super::order::{OrderArguments, checked, message_of};
-use super::output::{Format, print, print_json, print_raw, warn};
+use super::output::{Format, print, print_json, print_raw, say, warn};
 use super::package::Package;
 use super::packing::{PackOptions, Packer, upload};
 use super::project::{draft_of, told};
@@ -132,7 +132,7 @@ pub(super) async fn to_its_end(
 /// A line about how far a sweep is.
 fn tell_progress(event: &Event) {
     if let EventData::Status(Status { progress: Some(_), .. }) = &event.data {
-        warn(&event_line::line(event));
+        say(&event_line::for_stderr(event));
     }
 }
 
@@ -196,7 +196,7 @@ async fn until_settled(
     let executable = &sent.executable;
     while let Some(event) = events.next().await {
         let is_our_refusal = event.id == sent.refusal;
-        let line = event_line::line(&event);
+        let line = event_line::for_stderr(&event);
         if event.run_id() == executable.run_id.as_ref() {
             show(&event);
         }
@@ -220,7 +220,7 @@ async fn until_settled(
             }
             EventData::Status(status) if is_of_our_run => {
                 if status.progress.is_none() {
-                    warn(&line);
+                    say(&line);
                 }
                 if executable.is_long_running && status.state == State::Running {
                     return Ok(Ended::Up(status));

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::client::{Client, Followed};
-use super::output::{Format, print, print_json, warn};
+use super::output::{Format, print, print_json, say};
 use super::telemetry::Voice;
 use super::terminal::one_line;
 use super::{Context, Failure, Outcome, event_line};
@@ -93,7 +93,7 @@ async fn until_ended(
     request: &StopRequest,
 ) -> Result<ExecutionResult, Failure> {
     while let Some(event) = events.next().await {
-        let line = event_line::line(&event);
+        let line = event_line::for_stderr(&event);
         let is_meant = |run: &Option<RunId>| request.run_id.is_none() || *run == request.run_id;
         match event.data {
             // The end of another publisher's message, not of a run.
@@ -105,7 +105,7 @@ async fn until_ended(
                 let why = status.message.unwrap_or_else(|| "no such job is running".to_owned());
                 return Err(Failure::of(format!("{} was not stopped: {why}", request.id)));
             }
-            EventData::Status(_) | EventData::Result(_) => warn(&line),
+            EventData::Status(_) | EventData::Result(_) => say(&line),
         }
     }
     Err(Failure::of("the broker's connection has ended"))

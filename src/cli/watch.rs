@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use clap::Args;
 
 use super::client::Client;
-use super::output::{Format, print, print_json_line};
+use super::output::{Format, print, print_json_line, terminal_width};
 use super::telemetry::Voice;
 use super::{Context, Failure, Outcome, event_line};
 use crate::broker::{Binding, Feed};
@@ -63,7 +63,7 @@ pub(super) async fn run(arguments: &WatchArguments, context: &Context) -> Outcom
             continue;
         }
         match arguments.output {
-            Format::Text => print(&event_line::line(&event))?,
+            Format::Text => print(&event_line::line(&event, terminal_width()))?,
             Format::Json => print_json_line(&event)?,
         }
         seen.truncate(REMEMBERED - 1);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use longshore::broker::{BrokerSink, EventSink as _, Inbox};
 use longshore::job::{EventData, parse_executable};
 use longshore::storage::{Bucket, Condition, ObjectStore as _, S3Store};
-use nix::pty::openpty;
+use nix::pty::{Winsize, openpty};
 
 use super::client::{event, on, take};
 use super::{longshore, text};
@@ -23,8 +23,12 @@ const HOSTILE: &str = "\u{1b}]52;c;cm0K\u{7}\u{1b}]0;owned\u{7}\u{1b}P+q\u{1b}\\
 
 /// Runs a command with a terminal for its output; gives what the terminal was sent, with its own ends
 /// of lines taken back.
-fn on_a_terminal(mut command: Command) -> String {
-    let terminal = openpty(None, None).unwrap();
+fn on_a_terminal(command: Command) -> String {
+    on_a_terminal_of(None, command)
+}
+
+fn on_a_terminal_of(size: Option<&Winsize>, mut command: Command) -> String {
+    let terminal = openpty(size, None).unwrap();
     let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
     command.env("TERM", "xterm-256color").stdin(Stdio::null());
     let mut child =
@@ -160,4 +164,58 @@ async fn a_terminal_gets_events_and_outputs_without_control_characters() {
     assert_harmless(&sent);
     assert_eq!(sent.lines().count(), 4, "each event is one line: {sent}");
     rabbit.clean_up().await;
+}
+
+/// The same command in a session of its own: the terminal of whoever runs the tests has another width.
+fn in_a_session(command: &Command) -> Command {
+    let mut again = Command::new("setsid");
+    again.arg("--wait").arg(command.get_program()).args(command.get_args());
+    again.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    again
+}
+
+#[tokio::test]
+async fn event_lines_fit_into_a_terminal_and_are_whole_in_a_file() {
+    let rabbit = Rabbit::new();
+    let broker = rabbit.declared().await;
+    let sink = BrokerSink::new(std::sync::Arc::new(broker.clone()), rabbit.shutdown.child_token());
+    let id = "0af76519-16cd-43dd-8448-eb211c80319c";
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    for is_terminal in [true, false] {
+        let mut command = on(&rabbit);
+        command.args(["start", "--id", id, "--file", "main.py", "--code", "a.zip", "--wait"]);
+        let waiting = tokio::task::spawn_blocking(move || {
+            if is_terminal {
+                on_a_terminal_of(Some(&size), in_a_session(&command))
+            } else {
+                text(&command.output().unwrap().stderr)
+            }
+        });
+        let (body, _) = take(&broker, Inbox::StartTerminating, &rabbit).await;
+        let executable = parse_executable(&body).unwrap();
+        let mut status = event("status.running", &executable);
+        if let EventData::Status(status) = &mut status.data {
+            status.message = Some(format!("{}end", "word ".repeat(40)));
+        }
+        within(sink.publish(&status, None)).await.unwrap();
+        within(sink.publish(&event("result.succeeded", &executable), None)).await.unwrap();
+        let sent = within(waiting).await.unwrap();
+        let line = sent.lines().find(|line| line.contains("running")).expect(&sent);
+        let plain = without_colours(line);
+        if is_terminal {
+            assert!(plain.contains("  0af76519…c80319c  #") && plain.ends_with('…'), "{plain:?}");
+            assert_eq!(plain.chars().count(), 80, "{plain:?}");
+        } else {
+            assert!(plain.starts_with("longshore: ") && plain.contains(id), "{plain:?}");
+            assert!(plain.ends_with("word end"), "{plain:?}");
+        }
+    }
+    rabbit.clean_up().await;
+}
+
+/// A line without its colours.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| plain + part.split_once('m').map_or(part, |(_, rest)| rest))
 }
