@@ -13,17 +13,25 @@ use crate::metrics::Metrics;
 use crate::runner::orchestrator::{ContainerInfo, ContainerState};
 use crate::runner::warm::{self, Warm};
 use crate::runner::{self, Progress, labels};
+use crate::worker::is_of_a_local_run;
 
 /// List the containers of this namespace on this engine.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   longshore ps
   longshore ps --segment 3
+  longshore ps -a
   longshore ps --output json | jq -r '.[] | select(.state == \"exited\") | .container_id'
 
 Ended containers are listed too: a worker removes them when their result and last lines are safe. One of the
-type `waiting` was started ahead and has no job yet.")]
+type `waiting` was started ahead and has no job yet.
+
+With -a those of `longshore run` are listed too, with `run` instead of a segment. Nothing removes one whose command
+was killed: if it runs no more here, remove its container (docker rm -f CONTAINER).")]
 pub struct PsArguments {
+    /// Those of `longshore run` on this engine, too, also where its command was killed
+    #[arg(long, short, conflicts_with = "segment")]
+    all: bool,
     /// Only those of one segment
     #[arg(long, value_name = "N")]
     segment: Option<u32>,
@@ -48,6 +56,13 @@ pub(super) async fn run(arguments: &PsArguments, context: &Context) -> Outcome {
     } else {
         let tell = |info| told(info, &settings.temp_dir, &namespace);
         containers = containers.into_iter().map(tell).collect();
+    }
+    if arguments.all {
+        let anybodys = engine.list_containers(&labels::managed_by_anybody()).await?;
+        // The namespace may look like one of a local run. Then its containers are here already.
+        let is_new =
+            |info: &ContainerInfo| is_local(info) && label(info, labels::NAMESPACE) != namespace;
+        containers.extend(anybodys.into_iter().filter(is_new));
     }
     containers.sort_by_key(|container| container.created_at);
     match arguments.output {
@@ -87,6 +102,11 @@ fn told(mut info: ContainerInfo, temp_dir: &Path, namespace: &str) -> ContainerI
     info
 }
 
+/// Whether it is a container of `longshore run`.
+fn is_local(container: &ContainerInfo) -> bool {
+    is_of_a_local_run(&label(container, labels::NAMESPACE))
+}
+
 fn label(container: &ContainerInfo, name: &str) -> String {
     container.labels.get(name).cloned().unwrap_or_default()
 }
@@ -103,12 +123,17 @@ fn state(state: ContainerState) -> &'static str {
 /// The part of a container's id that people use.
 const SHORT_ID: usize = 12;
 
+/// What a container of `longshore run` has in the column of segments.
+const LOCAL: &str = "run";
+
 fn row(container: &ContainerInfo) -> [String; 8] {
+    let segment =
+        if is_local(container) { LOCAL.to_owned() } else { label(container, labels::SEGMENT) };
     [
         label(container, labels::ID),
         label(container, labels::TYPE),
         state(container.state).to_owned(),
-        label(container, labels::SEGMENT),
+        segment,
         label(container, labels::ATTEMPT),
         container.created_at.map_or_else(String::new, second),
         container.id.chars().take(SHORT_ID).collect(),
@@ -119,6 +144,7 @@ fn row(container: &ContainerInfo) -> [String; 8] {
 fn object(container: &ContainerInfo) -> Value {
     let number = |name: &str| label(container, name).parse::<u32>().ok();
     json!({
+        "namespace": label(container, labels::NAMESPACE),
         "id": label(container, labels::ID),
         "run_id": label(container, labels::RUN),
         "entrypoint": label(container, labels::TYPE),
@@ -159,6 +185,20 @@ mod tests {
         let row = row(&container()).join(" ");
         let expected = "my-bot bot running 3 2 2026-03-02T09:15:03Z 0123456789ab python:3.11-slim";
         assert_eq!(row, expected);
+    }
+
+    #[test]
+    fn a_container_of_a_local_run_has_no_segment_for_people() {
+        let mut container = container();
+        for (namespace, segment) in [
+            ("run-0af7651916cd43dd8448eb211c80319c", "run"),
+            ("run-0af7651916cd43dd8448eb211c80319", "3"),
+            ("run-0af76519-16cd-43dd-8448-eb211c80319c", "3"),
+            ("longshore", "3"),
+        ] {
+            container.labels.insert(labels::NAMESPACE.to_owned(), namespace.to_owned());
+            assert_eq!((row(&container)[3].as_str(), namespace), (segment, namespace));
+        }
     }
 
     #[test]

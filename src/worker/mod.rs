@@ -25,6 +25,6 @@ pub use active::ActiveRun;
 pub(crate) use decide::{Standing, ends, standing};
 pub use lifecycle::{WorkerError, run};
 pub use run::execute::{Begin, Executed, Keeper, execute};
-pub use run::local::{LOCAL_STATES, LocalError, LocalRun, run_local};
+pub use run::local::{LOCAL_STATES, LocalError, LocalRun, is_of_a_local_run, run_local};
 pub use run::publisher::Publisher;
 pub use run::reporter::Reporter;

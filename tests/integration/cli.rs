@@ -5,6 +5,7 @@ mod dead;
 mod engine;
 mod errors;
 mod jobs;
+mod ps;
 mod queue;
 mod segments;
 mod show;

@@ -51,6 +51,18 @@ pub enum LocalError {
 /// The namespace of the states that local runs keep.
 pub const LOCAL_STATES: &str = "local";
 
+/// What the namespaces of local runs begin with. The rest is a UUID.
+const NAMESPACE_PREFIX: &str = "run-";
+
+/// Whether a namespace is that of a local run.
+#[must_use]
+pub fn is_of_a_local_run(namespace: &str) -> bool {
+    let rest = namespace.strip_prefix(NAMESPACE_PREFIX);
+    rest.is_some_and(|rest| {
+        rest.len() == uuid::fmt::Simple::LENGTH && uuid::Uuid::try_parse(rest).is_ok()
+    })
+}
+
 /// What a local run needs.
 pub struct LocalRun<'a> {
     /// What to run. Its `code_key` is where the zip is put.
@@ -103,7 +115,7 @@ pub async fn run_local(
     let logs = Arc::new(LogCollector::new(Arc::clone(&store), log_settings));
     logs.start();
     // A separate namespace, so two runs of one job at a time do not clash.
-    let namespace = format!("run-{}", uuid::Uuid::new_v4().simple());
+    let namespace = format!("{NAMESPACE_PREFIX}{}", uuid::Uuid::new_v4().simple());
     let stop_timeout = local.runner.stop_timeout;
     let runner = DockerRunner::new(Site {
         engine,
