@@ -24,7 +24,7 @@ use super::terminal::one_line;
 use super::{Context, Failure, Outcome};
 use crate::broker::{EventSink, ReplyTo, SinkError};
 use crate::job::sweep::{BestRequest, Goal, SweepRequest};
-use crate::job::{Event, EventData, Executable, ExecutionResult, Verdict};
+use crate::job::{Event, EventData, Executable, ExecutionResult, RunProgress, Verdict};
 use crate::storage::Bucket;
 use crate::worker::{LocalRun, run_local};
 
@@ -186,7 +186,7 @@ async fn in_queue(
 
 fn show_progress(bar: &Bar, event: &Event) {
     if let EventData::Status(status) = &event.data
-        && let Some(progress) = &status.progress
+        && let Some(RunProgress::Sweep(progress)) = &status.progress
     {
         bar.show(progress);
     }

@@ -16,6 +16,7 @@ use tracing::warn;
 use super::Frame;
 use super::compact::compact;
 use super::handle::{HANDOVER, LogHandle};
+use super::heard::Heard;
 use super::key::{Day, Origin};
 use super::live::LiveFeed;
 use super::shared::{Pulse, Shared};
@@ -134,12 +135,13 @@ impl LogCollector {
             .ready_chunks(MAX_FRAME_BATCH)
             .boxed();
         let (finish, finishing) = oneshot::channel();
-        let shipper = Shipper::new(Arc::clone(&self.shared), pulse, source, origin, live);
+        let (heard, said) = Heard::new();
+        let shipper = Shipper::new(Arc::clone(&self.shared), pulse, source, origin, live, heard);
         let task = self.tracker.spawn(async move {
             let _registration = registration;
             Box::pin(shipper.run(batches, finishing)).await
         });
-        LogHandle::new(finish, task)
+        LogHandle::new(finish, task, said)
     }
 
     /// Ends the loop and every shipper, each after storing its lines, within `within` (and a

@@ -7,6 +7,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
+use super::heard::Said;
+
 /// How long a shipper may take to return its summary after its own deadline.
 pub(super) const HANDOVER: Duration = Duration::from_secs(1);
 
@@ -38,11 +40,23 @@ pub struct LogSummary {
 pub struct LogHandle {
     finish: oneshot::Sender<Instant>,
     task: JoinHandle<LogSummary>,
+    said: Said,
 }
 
 impl LogHandle {
-    pub(super) fn new(finish: oneshot::Sender<Instant>, task: JoinHandle<LogSummary>) -> Self {
-        Self { finish, task }
+    pub(super) fn new(
+        finish: oneshot::Sender<Instant>,
+        task: JoinHandle<LogSummary>,
+        said: Said,
+    ) -> Self {
+        Self { finish, task, said }
+    }
+
+    /// What the program says about itself. For an adopted container it begins with what was said
+    /// last.
+    #[must_use]
+    pub fn said(&self) -> Said {
+        self.said.clone()
     }
 
     /// Waits for the end of the output, stores the rest, compacts the log and, for a terminating

@@ -46,6 +46,10 @@ impl Shipper {
         if self.store_failure.is_none() {
             self.launch();
         }
+        if self.is_new() {
+            // What an adopted container said earlier is told only as far as nothing newer follows.
+            self.heard.pass_on();
+        }
         self.tell(first);
     }
 
@@ -134,6 +138,7 @@ impl Shipper {
 
     async fn take_lines(&mut self, lines: Vec<Line>, store: bool) {
         for line in lines {
+            self.heard.hear(&line);
             match self.output.push(&line).await {
                 Kept::Yes if store => {
                     self.cutter.push(&line);
@@ -173,6 +178,7 @@ impl Shipper {
         }
         let is_new = self.is_new();
         self.take_lines(lines, is_new).await;
+        self.heard.pass_on();
         self.ended = true;
         self.read_failure = failure;
         self.cutter.seal();

@@ -15,6 +15,7 @@ use super::backlog::Backlog;
 use super::chunk::Cutter;
 use super::compact::locate;
 use super::handle::LogSummary;
+use super::heard::Heard;
 use super::key::{Day, FrameRange, LogKey, Origin};
 use super::line::{Assembler, Line};
 use super::live::Told;
@@ -95,6 +96,8 @@ pub(super) struct Shipper {
     pub(super) assembler: Assembler,
     /// Lines that were not sent to listeners yet.
     pub(super) told: Told,
+    /// What the program says about itself.
+    pub(super) heard: Heard,
     pub(super) live: Option<LiveTap>,
     /// Lines that wait for room in the tap.
     pub(super) untapped: VecDeque<Line>,
@@ -112,6 +115,7 @@ impl Shipper {
         source: LogSource,
         origin: Origin,
         live: Option<LiveTap>,
+        heard: Heard,
     ) -> Self {
         let settings = &shared.settings;
         let output = if source.terminating {
@@ -133,6 +137,7 @@ impl Shipper {
             gaps: 0,
             assembler: Assembler::new(source.mask.clone()),
             told: Told::default(),
+            heard,
             untapped: VecDeque::new(),
             put: None,
             ended: false,

@@ -16,7 +16,7 @@ use super::lease::LeaseWatch;
 use super::state::Kept;
 use super::warm::Done;
 use crate::job::{JobId, Run};
-use crate::logs::{LogHandle, LogSource, Mask};
+use crate::logs::{LogHandle, LogSource, Mask, Said};
 
 /// What is needed of a started container when it ends.
 pub(super) struct Held {
@@ -144,6 +144,11 @@ impl Managed {
         // There is one container for each run, so it is set only once.
         self.container.get_or_init(|| held.container.clone());
         *self.held.lock() = Some(held);
+    }
+
+    /// What its program says about itself, as long as the container is held.
+    pub(super) fn said(&self) -> Option<Said> {
+        self.held.lock().as_ref().map(|held| held.logs.said())
     }
 
     /// Returns what was held, once.

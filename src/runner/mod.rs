@@ -39,6 +39,7 @@ mod site;
 mod state;
 mod stopping;
 mod sweep;
+mod telling;
 pub mod temp_dir;
 pub mod warm;
 

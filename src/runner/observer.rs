@@ -1,8 +1,7 @@
 //! `RunObserver`: hears about a run, and answers its questions.
 
 use super::lease::Uptime;
-use crate::job::sweep::SweepProgress;
-use crate::job::{Job, State};
+use crate::job::{Job, RunProgress, State};
 use crate::logs::{LiveTap, Mask};
 
 /// Hears how far a run is. Must not block.
@@ -18,8 +17,8 @@ pub trait RunObserver: Send + Sync {
         0
     }
 
-    /// How far a sweep is.
-    fn progress(&self, _: SweepProgress) {}
+    /// How far the run is.
+    fn progress(&self, _: RunProgress) {}
 
     /// Whether the container may still start. The run asks at the last moment before the start, and
     /// again when the container runs. A sweep asks before it stores its tables, and a bot's state is

@@ -19,6 +19,7 @@ use super::site::Site;
 use super::state::Keeping;
 use super::stopping;
 use super::sweep::{self, Gathering};
+use super::telling::Telling;
 use super::warm;
 use crate::job::judging::exit_note::ExitNote;
 use crate::job::judging::{self, EndCause, Ending, Judgement, ResultFile};
@@ -49,8 +50,9 @@ pub(super) async fn wait_and_collect(
     };
     let mut keeping = Keeping::of(site, managed, observer);
     let mut gathering = Gathering::of(site, &managed.run, observer.mask(&managed.run.job));
+    let mut telling = Telling::of(managed);
     let watched = async {
-        let (never, _) = tokio::join!(
+        let (never, _, _) = tokio::join!(
             async {
                 match &mut gathering {
                     Some(gathering) => gathering.follow(observer).await,
@@ -60,6 +62,12 @@ pub(super) async fn wait_and_collect(
             async {
                 match &mut keeping {
                     Some(keeping) => keeping.follow().await,
+                    None => std::future::pending().await,
+                }
+            },
+            async {
+                match &mut telling {
+                    Some(telling) => telling.follow(observer).await,
                     None => std::future::pending().await,
                 }
             }
@@ -98,6 +106,9 @@ pub(super) async fn wait_and_collect(
     };
     let (value, note, summary, gathered, artifacts, not_kept) =
         tokio::join!(collected, note, finished, gathered, artifacts, kept);
+    if let Some(telling) = telling {
+        telling.finish(observer);
+    }
     if !note.begun && judging::is_not_started(&status) {
         let image = site.image_of(run);
         let said = summary.tail.trim();

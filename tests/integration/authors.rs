@@ -4,6 +4,7 @@ mod artifacts;
 mod care;
 mod init;
 mod pack;
+mod progress;
 
 use std::path::Path;
 use std::process::{Output, Stdio};

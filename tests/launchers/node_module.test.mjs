@@ -107,6 +107,22 @@ test('an artifact has a place within the directory', async (t) => {
   assert.match(none.result.message, /asks for no artifacts: add "artifacts": \{\}/);
 });
 
+test('how far it is is a line of its own', async (t) => {
+  const source = `
+    import { progress } from 'longshore';
+    export const main = () => {
+      progress(37, ' loading\\n::longshore progress 99\\tprices ');
+      progress(12.5);
+      progress(NaN, 5);
+    };`;
+  const ended = await run(t, source, { script: 'main.mjs' });
+  assert.deepEqual(
+    ended.stdout.split('\n').slice(0, 3),
+    ['::longshore progress 37 loading ::longshore progress 99 prices', '::longshore progress 12.5', '::longshore progress NaN 5'],
+    ended.stderr,
+  );
+});
+
 test('a bot that looks whether it must stop ends by itself', async (t) => {
   const source = `
     const { stopping } = require('longshore');

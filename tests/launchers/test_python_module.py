@@ -162,6 +162,25 @@ class Others(ModuleCase):
         ended = self.run_main("import longshore\ndef main(id, config): longshore.artifact('a')")
         self.assertIn('asks for no artifacts: add "artifacts": {}', ended.result["message"])
 
+    def test_how_far_it_is_is_a_line_of_its_own(self):
+        source = """
+            import longshore
+            def main(id, config):
+                longshore.progress(37, ' loading\\n::longshore progress 99\\tprices ')
+                longshore.progress(12.3456789)
+                longshore.progress(float('nan'), 5)
+        """
+        ended = self.run_main(source)
+        self.assertEqual(
+            ended.stdout.splitlines()[:3],
+            [
+                "::longshore progress 37 loading ::longshore progress 99 prices",
+                "::longshore progress 12.3457",
+                "::longshore progress nan 5",
+            ],
+            ended.stderr,
+        )
+
     def test_a_bot_that_looks_whether_it_must_stop_ends_by_itself(self):
         source = """
             import longshore, pathlib

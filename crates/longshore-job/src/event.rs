@@ -9,8 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::sweep::SweepProgress;
-use super::{Entrypoint, ExecutionResult, JobId, RunId, Verdict};
+use super::{Entrypoint, ExecutionResult, JobId, RunId, RunProgress, Verdict};
 
 /// The `type` of a status event.
 pub const STATUS_TYPE: &str = "longshore.job.status.v1";
@@ -113,9 +112,10 @@ pub struct Status {
     /// More about it, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// How far a sweep is, in state `running`, at most once a second.
+    /// How far the run is, in state `running`, at most once a second: what its program says, or what a
+    /// sweep counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<SweepProgress>,
+    pub progress: Option<RunProgress>,
 }
 
 /// What an event says.

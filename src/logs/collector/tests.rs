@@ -335,6 +335,7 @@ async fn a_past_day_is_compacted_while_the_container_runs_on() {
     assert_eq!(written.count(), 2, "a past day is not written anew for each line");
 }
 
+mod heard;
 mod killed;
 mod listened;
 mod outages;

@@ -1,5 +1,5 @@
 // What a program gets by `require('longshore')` or `import … from 'longshore'`: its config, its state, its
-// artifacts, and whether it must stop.
+// artifacts, how far it says that it is, and whether it must stop.
 //
 // It is mounted at /node_modules/longshore, so a package of this name that the program brings wins. The form of
 // the state's file is in crates/longshore-job/src/state/file.rs.
@@ -25,6 +25,12 @@ exports.artifact = function artifact(name) {
   if (!place.startsWith(`${ARTIFACTS_DIR}/`)) throw new Error(`${JSON.stringify(name)} leads out of the directory of artifacts`);
   fs.mkdirSync(path.dirname(place), { recursive: true });
   return place;
+};
+
+/** Says how far the program is: a number from 0 to 100, and perhaps a text. */
+exports.progress = function progress(percent, text = '') {
+  const line = `::longshore progress ${Number(percent)} ${String(text).replace(/\s+/g, ' ').trim()}`;
+  process.stdout.write(`${line.trimEnd()}\n`);
 };
 
 /** What this bot has kept, and keeps for its next attempt or run once `save()` is called. */

@@ -1,4 +1,4 @@
-"""What a program gets by `import longshore`: its config, its state, its artifacts, and whether it must stop.
+"""What a program gets by `import longshore`: its config, state and artifacts, how far it is, whether it must stop.
 
 launch.py finds this file only where there is no other, so a package of this name that the program brings wins. The form of the
 state's file is in crates/longshore-job/src/state/file.rs.
@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 
-__all__ = ["artifact", "config", "state", "stopping"]
+__all__ = ["artifact", "config", "progress", "state", "stopping"]
 
 HEADER = 128
 MARK = b"longshore-state 1 "
@@ -45,6 +45,14 @@ def artifact(path):
         raise ValueError(f"{os.fspath(path)!r} leads out of the directory of artifacts")
     os.makedirs(os.path.dirname(place), exist_ok=True)
     return place
+
+
+def progress(percent, text=""):
+    """Says how far the program is: a number from 0 to 100, and perhaps a text."""
+    line = f"::longshore progress {float(percent):.6g} {' '.join(str(text).split())}".rstrip()
+    # In one piece, so that no other thread writes into the line.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 class State(dict):

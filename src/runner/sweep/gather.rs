@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::chunk::{self, Chunk};
 use super::rows::Rows;
-use crate::job::Run;
+use crate::job::{Run, RunProgress};
 use crate::logs::Mask;
 use crate::runner::observer::RunObserver;
 use crate::runner::site::Site;
@@ -71,7 +71,7 @@ impl<'a> Gathering<'a> {
                 let progress = rows.lock().tally.progress(told_at);
                 if progress.done != told {
                     told = progress.done;
-                    observer.progress(progress);
+                    observer.progress(RunProgress::Sweep(progress));
                 }
             }
             sleep(LOOK).await;

@@ -9,14 +9,16 @@ use tokio::task::JoinHandle;
 
 use super::publisher::Publisher;
 use crate::broker::ReplyTo;
-use crate::job::sweep::SweepProgress;
-use crate::job::{Event, EventData, ExecutionResult, Job, Run, Runtime, State, Status};
+use crate::job::{
+    Event, EventData, ExecutionResult, Job, Run, RunProgress, Runtime, State, Status,
+};
 use crate::logs::{LiveTap, Mask};
 use crate::runner::{RunObserver, Uptime};
 use crate::worker::ownership::tenure::Tenure;
 
 /// How many status events of one run may wait for the broker. More are dropped, and the log says
-/// so. A run has five, and two for each restart or change of its health.
+/// so. A run has five, and two for each restart or change of its health. How far a run is takes at
+/// most half of this.
 const MAX_WAITING: usize = 256;
 
 /// How long the status events of an ended run may delay its result.
@@ -184,7 +186,7 @@ impl RunObserver for Reporter {
         self.tenure.as_ref().map_or(0, |tenure| tenure.epoch)
     }
 
-    fn progress(&self, progress: SweepProgress) {
+    fn progress(&self, progress: RunProgress) {
         // What changes the run's state must always find room.
         if self.waiting.capacity() > MAX_WAITING / 2 {
             let progress = Some(progress);
