@@ -311,6 +311,25 @@ export interface ExecutionResult {
   worker: string;
 }
 
+/**
+ * How far a program says that it is. It also has the fields of a sweep's progress that are always there, because
+ * readers of version 0.2.0 need them.
+ */
+export interface ProgramProgress {
+  /** `percent`, rounded down. */
+  done: number;
+  /** Always 0. */
+  failed: number;
+  /** Always 0. */
+  per_second: number;
+  /** How far, from 0 to 100, with at most two decimals. */
+  percent: number;
+  /** What the program says about it, at most 200 characters, with secrets masked. */
+  text?: string;
+  /** Always 100. */
+  total: number;
+}
+
 /** What a container used, as far as the engine could tell. */
 export interface ResourceUse {
   /** Processor time in seconds. */
@@ -321,6 +340,9 @@ export interface ResourceUse {
 
 /** A coarse status, for readers that do not need the verdict. */
 export type ResultStatus = 'running' | 'success' | 'error';
+
+/** How far a run is. */
+export type RunProgress = ProgramProgress | SweepProgress;
 
 /** Where a job is on its way. */
 export type State = 'accepted' | 'preparing' | 'running' | 'restarting' | 'unhealthy' | 'stopping' | 'finished' | 'duplicate' | 'not_running';
@@ -337,8 +359,8 @@ export interface Status {
   id: JobId;
   /** More about it, in one sentence. */
   message?: string;
-  /** How far a sweep is, in state `running`, at most once a second. */
-  progress?: SweepProgress;
+  /** How far the run is, in state `running`, at most once a second: what its program says, or what a sweep counts. */
+  progress?: RunProgress;
   /** The run, if the message named one or it is known. */
   run_id?: RunId;
   /** The segment that owns the run. */

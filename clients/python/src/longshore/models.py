@@ -349,6 +349,25 @@ class ExecutionResult(TypedDict):
     """The name of the worker."""
 
 
+class ProgramProgress(TypedDict):
+    """How far a program says that it is. It also has the fields of a sweep's progress that are always there,
+    because readers of version 0.2.0 need them.
+    """
+
+    done: int
+    """`percent`, rounded down."""
+    failed: int
+    """Always 0."""
+    per_second: float
+    """Always 0."""
+    percent: float
+    """How far, from 0 to 100, with at most two decimals."""
+    text: NotRequired[str]
+    """What the program says about it, at most 200 characters, with secrets masked."""
+    total: int
+    """Always 100."""
+
+
 class ResourceUse(TypedDict):
     """What a container used, as far as the engine could tell."""
 
@@ -371,8 +390,10 @@ class Status(TypedDict):
     """The job."""
     message: NotRequired[str]
     """More about it, in one sentence."""
-    progress: NotRequired[SweepProgress]
-    """How far a sweep is, in state `running`, at most once a second."""
+    progress: NotRequired[RunProgress]
+    """How far the run is, in state `running`, at most once a second: what its program says, or what a sweep
+    counts.
+    """
     run_id: NotRequired[RunId]
     """The run, if the message named one or it is known."""
     segment: NotRequired[int]
@@ -509,6 +530,9 @@ and `to` count the pieces of output that the engine delivered. If the `from` of 
 the message before, lines between them were not sent, for example because nobody listened. Those are in the
 object store.
 """
+
+RunProgress = ProgramProgress | SweepProgress
+"""How far a run is."""
 
 Event = StatusEvent | ResultEvent
 """One event, as a CloudEvent. A reader ignores what it does not know: more may come."""
