@@ -16,21 +16,17 @@ use crate::logs::Said;
 const TELL: Duration = Duration::from_secs(1);
 
 /// What the program of a run says.
-pub(super) struct Telling<'a> {
-    managed: &'a Managed,
-    said: Said,
-}
+pub(super) struct Telling(Said);
 
-impl<'a> Telling<'a> {
+impl Telling {
     /// Of a run whose container is held; `None` for a sweep, whose rows say how far it is.
-    pub(super) fn of(managed: &'a Managed) -> Option<Self> {
-        let said = managed.said().filter(|_| managed.run.job.sweep.is_none())?;
-        Some(Self { managed, said })
+    pub(super) fn of(managed: &Managed) -> Option<Self> {
+        managed.said().filter(|_| managed.run.job.sweep.is_none()).map(Self)
     }
 
     /// Tells it as the program says it. It never ends, and may be dropped at any time.
     pub(super) async fn follow(&mut self, observer: &dyn RunObserver) -> Infallible {
-        while self.said.changed().await.is_ok() {
+        while self.0.changed().await.is_ok() {
             self.tell(observer);
             sleep(TELL).await;
         }
@@ -39,17 +35,14 @@ impl<'a> Telling<'a> {
 
     /// Tells what was said last, at the end of the output.
     pub(super) fn finish(mut self, observer: &dyn RunObserver) {
-        if let Some(Ok(())) = self.said.changed().now_or_never() {
+        if let Some(Ok(())) = self.0.changed().now_or_never() {
             self.tell(observer);
         }
     }
 
     fn tell(&mut self, observer: &dyn RunObserver) {
-        let said = self.said.borrow_and_update().clone();
-        // A run that was asked to stop is in another state than `running`.
-        if let Some(said) = said
-            && self.managed.stop_reason().is_none()
-        {
+        let said = self.0.borrow_and_update().clone();
+        if let Some(said) = said {
             observer.progress(RunProgress::Program(said));
         }
     }
@@ -57,28 +50,13 @@ impl<'a> Telling<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use parking_lot::Mutex;
     use serde_json::{Value, json};
     use tokio::sync::watch;
     use tokio::time::{Instant, timeout};
 
     use super::*;
-    use crate::job::{Bounds, Job, ProgramProgress, Run, State, parse_executable};
-    use crate::runner::managed::ManagedContainers;
-
-    fn managed() -> Arc<Managed> {
-        let message = json!({
-            "id": "job", "run_id": "r1", "runtime": "python3.11", "entrypoint": "bot",
-            "entrypoint_files": {"bot": "main.py"}, "file_path": "code.zip", "config": {},
-            "is_long_running": false, "persist_results": false,
-        });
-        let executable = parse_executable(message.to_string().as_bytes()).unwrap();
-        let job = Job::validate(executable, &Bounds::default(), None).unwrap();
-        let run = Run { job: Arc::new(job), attempt: 1, segment: 3, is_new: true };
-        ManagedContainers::default().begin(&run).unwrap()
-    }
+    use crate::job::{ProgramProgress, State};
 
     /// When each was told, in milliseconds, and what.
     struct Ear {
@@ -105,9 +83,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_told_at_most_once_a_second_and_the_last_word_always() {
-        let (managed, ear) = (managed(), ear());
+        let ear = ear();
         let (say, said) = watch::channel(None);
-        let mut telling = Telling { managed: &managed, said };
+        let mut telling = Telling(said);
         let program = async {
             sleep(Duration::from_millis(300)).await;
             for number in 1..=25 {
@@ -134,24 +112,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_run_that_was_asked_to_stop_is_not_told_to_run() {
-        let (managed, ear) = (managed(), ear());
-        let (say, said) = watch::channel(percent(1));
-        let mut telling = Telling { managed: &managed, said };
-        managed.request_stop(None);
-        say.send_replace(percent(2));
-        let pause = Duration::from_secs(5);
-        assert!(timeout(pause, telling.follow(&ear)).await.is_err());
-        say.send_replace(percent(3));
-        telling.finish(&ear);
-        assert_eq!(*ear.told.lock(), []);
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn one_that_says_nothing_more_is_not_told_again() {
-        let (managed, ear) = (managed(), ear());
+        let ear = ear();
         let (say, said) = watch::channel(None);
-        let mut telling = Telling { managed: &managed, said };
+        let mut telling = Telling(said);
         say.send_replace(percent(7));
         assert!(timeout(Duration::from_secs(5), telling.follow(&ear)).await.is_err());
         drop(say);

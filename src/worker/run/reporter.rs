@@ -35,6 +35,8 @@ pub struct Reporter {
     tenure: Option<Arc<Tenure>>,
     mask: Mask,
     runs: watch::Sender<bool>,
+    /// What was reported last.
+    last: Mutex<Option<State>>,
 }
 
 impl Reporter {
@@ -51,7 +53,8 @@ impl Reporter {
         let mask = publisher.mask(&run.job.secrets);
         let run = Mutex::new(run);
         let runs = watch::Sender::new(false);
-        Self { publisher, traceparent, run, waiting, task, live: None, tenure: None, mask, runs }
+        let (live, tenure, last) = (None, None, Mutex::new(None));
+        Self { publisher, traceparent, run, waiting, task, live, tenure, mask, runs, last }
     }
 
     /// Also sends the run's output to `live`.
@@ -83,6 +86,9 @@ impl Reporter {
         if state == State::Running {
             self.runs.send_replace(true);
         }
+        // Held, so that what is told in between is in the right order.
+        let mut last = self.last.lock();
+        *last = Some(state);
         let run = self.run.lock().clone();
         let message = message.map(|message| self.mask.text(message));
         tracing::info!(
@@ -187,8 +193,10 @@ impl RunObserver for Reporter {
     }
 
     fn progress(&self, progress: RunProgress) {
+        // A run that is unhealthy or stopping must not seem to be only running.
+        let last = self.last.lock();
         // What changes the run's state must always find room.
-        if self.waiting.capacity() > MAX_WAITING / 2 {
+        if *last == Some(State::Running) && self.waiting.capacity() > MAX_WAITING / 2 {
             let progress = Some(progress);
             self.publish(Status { progress, ..self.status(State::Running, None) });
         }

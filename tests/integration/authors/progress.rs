@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use longshore_testing::events::Seen;
 use longshore_testing::program::{NODE_BACKTEST, PYTHON_BACKTEST, PYTHON_BOT};
@@ -33,6 +34,18 @@ const BOT: &str = "import longshore, time\n\
         while True:\n        \
             time.sleep(0.2)\n        \
             print('tick', flush=True)\n";
+
+/// Becomes unhealthy, and goes on saying how far it is, also after a stop.
+const SICK: &str = "import longshore, time\n\
+    def main(id, config):\n    \
+        longshore.progress(1)\n    \
+        time.sleep(2)\n    \
+        open('/tmp/sick', 'w').close()\n    \
+        for number in range(10_000):\n        \
+            longshore.progress(2 + number / 1000)\n        \
+            if longshore.stopping.wait(0.1):\n            \
+                longshore.progress(99)\n            \
+                return\n";
 
 fn progress_of(scene: &Scene, id: &str) -> Vec<Value> {
     let of_job = |seen: &&Seen| seen.subject() == Some(id) && seen.data()["progress"].is_object();
@@ -101,4 +114,31 @@ async fn the_next_worker_tells_again_what_a_bot_said_last() {
     let again = told.iter().filter(|one| one["text"] == "waiting").count();
     assert_eq!(again, 2, "{told:?}");
     scene.finish([second]).await;
+}
+
+#[tokio::test]
+async fn a_bot_that_is_unhealthy_or_stopping_is_not_told_to_be_running() {
+    let scene = Scene::new().await;
+    let worker = scene.worker_with(&[("HEALTH_CHECK_MIN_INTERVAL_SECONDS", "1")]).await;
+    let id = scene.id("sick");
+    let mut message = scene.job("sick", &PYTHON_BOT, SICK).await;
+    message["health_check"] = json!({
+        "command": ["test", "!", "-e", "/tmp/sick"],
+        "interval_seconds": 1,
+        "timeout_seconds": 60,
+        "retries": 1,
+    });
+    scene.start(&message).await;
+    scene.events.wait_state(&id, "unhealthy").await;
+    // It says some more meanwhile.
+    sleep(Duration::from_secs(3)).await;
+    scene.stop(&json!({ "id": id })).await;
+    scene.events.result_of(&id).await.expect("stopped");
+    let mut states = scene.events.states_of(&id);
+    states.dedup();
+    let expected = ["accepted", "preparing", "running", "unhealthy", "stopping", "finished"];
+    assert_eq!(states, expected);
+    assert!(!progress_of(&scene, &id).is_empty());
+    assert!(scene.logs_of(&id).await.contains("::longshore progress 99"));
+    scene.finish([worker]).await;
 }
