@@ -176,9 +176,8 @@ impl Failure {
     /// What is wrong and what may help; `None` if nobody reads any more.
     pub(super) fn told(&self) -> Option<String> {
         let told = match self {
-            Self::ReaderGone | Self::Interrupted => return None,
             // The parser writes its own text, see `tell`.
-            Self::Arguments(_) => return None,
+            Self::ReaderGone | Self::Interrupted | Self::Arguments(_) => return None,
             Self::Settings(errors) => {
                 format!("{errors}\n{}{SEE_SETTINGS}", label("help", AnsiColor::Cyan))
             }

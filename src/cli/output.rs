@@ -138,7 +138,7 @@ impl Failure {
         match (self, format) {
             (Self::Arguments(error), Format::Text) => tell_of_parser(error),
             (Self::Arguments(error), Format::Json) if self.exit_code() == 0 => {
-                tell_of_parser(error)
+                tell_of_parser(error);
             }
             (_, Format::Json) => {
                 let told = ErrorReport::of(self).map(|report| serde_json::to_string(&report));

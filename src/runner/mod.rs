@@ -4,6 +4,7 @@
 //! queues, the journal, and when a job is tried again.
 
 mod artifacts;
+mod beside;
 mod cache;
 mod cleanup;
 pub mod code;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::artifacts;
+use super::beside::Beside;
 use super::exit_note;
 use super::failure::RunFailure;
 use super::lease::Uptime;
@@ -16,22 +17,17 @@ use super::observer::RunObserver;
 use super::orchestrator::{ContainerState, ContainerStatus, EngineError};
 use super::result_file::{self, CollectedResult};
 use super::site::Site;
-use super::state::Keeping;
 use super::stopping;
-use super::sweep::{self, Gathering};
-use super::telling::Telling;
+use super::sweep;
 use super::warm;
 use crate::job::judging::exit_note::ExitNote;
 use crate::job::judging::{self, EndCause, Ending, Judgement, ResultFile};
-use crate::job::{ExecutionResult, Language, Run, State, Verdict, sentence};
+use crate::job::{ExecutionResult, Language, Run, Verdict, sentence};
 use crate::logs::LogSummary;
 use crate::metrics::Stage;
 
 /// How long the last log lines of an ended container may take to reach the store.
 const LOG_FINISH_TIMEOUT: Duration = Duration::from_mins(2);
-
-/// How long the last rows of a sweep may take to reach the store.
-const ROWS_FINISH_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The exit code of a program that SIGKILL ended.
 const KILLED: i64 = 137;
@@ -48,32 +44,8 @@ pub(super) async fn wait_and_collect(
     let Some(container) = managed.container().map(str::to_owned) else {
         return Err(RunFailure::Unavailable("the container was never started".to_owned()));
     };
-    let mut keeping = Keeping::of(site, managed, observer);
-    let mut gathering = Gathering::of(site, &managed.run, observer.mask(&managed.run.job));
-    let mut telling = Telling::of(managed);
-    let watched = async {
-        let (never, _, _) = tokio::join!(
-            async {
-                match &mut gathering {
-                    Some(gathering) => gathering.follow(observer).await,
-                    None => watch_health(site, managed, &container, observer).await,
-                }
-            },
-            async {
-                match &mut keeping {
-                    Some(keeping) => keeping.follow().await,
-                    None => std::future::pending().await,
-                }
-            },
-            async {
-                match &mut telling {
-                    Some(telling) => telling.follow(observer).await,
-                    None => std::future::pending().await,
-                }
-            }
-        );
-        never
-    };
+    let mut beside = Beside::of(site, managed, observer);
+    let watched = beside.follow(&container);
     let (mut status, timed_out) = wait_within_timeout(site, managed, &container, watched).await?;
     let ended_at = Instant::now();
     let Some(held) = managed.take_held() else {
@@ -91,24 +63,11 @@ pub(super) async fn wait_and_collect(
         (status.created_at, status.started_at) = (Some(at), Some(at));
     }
     let note = exit_note::read(&directory, status.created_at);
-    let gathered = async {
-        match gathering {
-            Some(gathering) => Some(gathering.finish(ROWS_FINISH_TIMEOUT).await),
-            None => None,
-        }
-    };
     let artifacts = artifacts::collect(site, run, &directory);
-    let kept = async {
-        match keeping {
-            Some(keeping) => keeping.finish().await,
-            None => None,
-        }
-    };
+    let (rows, kept) = (beside.last_rows(), beside.last_state());
     let (value, note, summary, gathered, artifacts, not_kept) =
-        tokio::join!(collected, note, finished, gathered, artifacts, kept);
-    if let Some(telling) = telling {
-        telling.finish(observer);
-    }
+        tokio::join!(collected, note, finished, rows, artifacts, kept);
+    beside.last_words();
     if !note.begun && judging::is_not_started(&status) {
         let image = site.image_of(run);
         let said = summary.tail.trim();
@@ -258,32 +217,6 @@ async fn remaining(site: &Site, managed: &Managed, container: &str, timeout: Dur
     };
     let used = started.and_then(|started| Timestamp::now().duration_since(started).try_into().ok());
     timeout.saturating_sub(used.unwrap_or_default())
-}
-
-/// Reports each turn of a health check. Never ends.
-async fn watch_health(
-    site: &Site,
-    managed: &Managed,
-    container: &str,
-    observer: &dyn RunObserver,
-) -> Infallible {
-    let Some(check) = &managed.run.job.health_check else {
-        return std::future::pending().await;
-    };
-    let mut ticks = tokio::time::interval(Duration::from_secs(check.interval_seconds));
-    let mut was_healthy = true;
-    loop {
-        ticks.tick().await;
-        let Ok(status) = site.engine.get_status(container).await else {
-            continue;
-        };
-        let is_healthy = status.healthy != Some(false);
-        if is_healthy != was_healthy {
-            let state = if is_healthy { State::Running } else { State::Unhealthy };
-            observer.state(state, Some(container));
-            was_healthy = is_healthy;
-        }
-    }
 }
 
 fn assemble(

@@ -356,11 +356,7 @@ impl ObjectStore for S3Store {
     async fn check(&self) -> Result<(), StoreError> {
         let limit = CHECK_TIMEOUT.min(self.timeout);
         let asked = async {
-            let looked = tokio::time::timeout(
-                limit,
-                self.state.list_page(buckets::NOTHING, None, None, Some(1)),
-            )
-            .await;
+            let looked = tokio::time::timeout(limit, self.state.look()).await;
             looked.unwrap_or_else(|_| Err(Fault::NoAnswer(format!("no answer within {limit:?}"))))
         };
         self.count("check", asked)

@@ -21,5 +21,5 @@ mod tables;
 mod tally;
 
 pub(super) use conclude::conclude;
-pub(super) use gather::Gathering;
+pub(super) use gather::{Gathered, Gathering};
 pub(super) use prepare::prepare;

@@ -32,6 +32,10 @@ const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// The region for which S3 accepts no location when a bucket is created.
 const DEFAULT_REGION: &str = "us-east-1";
 
+/// A prefix below which there is nothing. A list of a whole bucket takes some stores long: SeaweedFS goes through
+/// what was deleted lately.
+const NOTHING: &str = ".longshore-check/";
+
 /// One bucket of the store.
 pub(super) struct Place {
     name: String,
@@ -160,6 +164,11 @@ impl Place {
             config.set_region(region);
         }
         self.send("", Command::CreateBucket { config }, self.timeout).await.map(drop)
+    }
+
+    /// Whether the bucket can be reached.
+    pub(super) async fn look(&self) -> Result<(), Fault> {
+        self.list_page(NOTHING, None, None, Some(1)).await.map(drop)
     }
 
     pub(super) async fn list_page(

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::Line;
 use crate::evidence::{Evidence, Stamp};
+use crate::watch::Life;
 
 /// The stamps of one process.
 #[derive(Debug, Default)]
@@ -53,6 +56,7 @@ pub(super) fn reckon(evidence: &Evidence) -> Vec<Line> {
             found: format!("{:.1} s", seen.as_secs_f32()),
             cases: evidence.lives.overlapping(),
         },
+        Line::none("stops that did not hold", outlasting(evidence)),
         Line::none("bots without a line", silent),
         Line::none("bots whose processes nobody saw", unseen),
         Line::told("restarts of bots", restarts.to_string()),
@@ -60,6 +64,28 @@ pub(super) fn reckon(evidence: &Evidence) -> Vec<Line> {
         Line::told("lines missing before a process's last", missing.to_string()),
         Line::told("lines stored more than once", repeated.to_string()),
     ]
+}
+
+/// How long after its result a bot's process may still be seen: those who look do so now and then.
+const LAST_LOOK: SignedDuration = SignedDuration::from_secs(1);
+
+/// Bots that were told as stopped and went on, or began anew, by their own log and by the kernel.
+fn outlasting(evidence: &Evidence) -> Vec<String> {
+    let stopped = evidence.results.iter().filter(|seen| seen.data()["verdict"] == "stopped");
+    let told = stopped.filter_map(|seen| {
+        Some((seen.subject()?, seen.event["time"].as_str()?.parse::<Timestamp>().ok()?))
+    });
+    let mut cases = BTreeSet::new();
+    for (bot, told_at) in told {
+        let stamps = evidence.stamps.get(bot).into_iter().flatten();
+        let says = stamps.filter(|stamp| stamp.at_ms > told_at.as_millisecond()).count();
+        let is_seen = |life: &&Life| life.bot == bot && life.last > told_at + LAST_LOOK;
+        let seen = evidence.lives.all().filter(is_seen).count();
+        if says + seen > 0 {
+            cases.insert(format!("{bot}: {says} lines and {seen} containers after {told_at}"));
+        }
+    }
+    cases.into_iter().collect()
 }
 
 fn processes(stamps: &[Stamp]) -> BTreeMap<&str, Process> {

@@ -131,6 +131,26 @@ fn an_unseen_bot_proves_nothing() {
 }
 
 #[test]
+fn a_bot_that_speaks_after_it_was_told_as_stopped_was_not_stopped() {
+    let stopped = |at: &str| {
+        let mut stopped = result("1", "bot", &json!({ "verdict": "stopped" }));
+        stopped.event["time"] = json!(at);
+        stopped
+    };
+    let faults = |at: &str| {
+        let stamps = BTreeMap::from([("bot".to_owned(), vec![stamp("x", 1, 1_500)])]);
+        let results = vec![stopped(at)];
+        let lines = reckon(
+            &[ticket("bot", Work::Stamps)],
+            &Evidence { results, stamps, ..Evidence::default() },
+        );
+        bad(&lines).contains(&"stops that did not hold")
+    };
+    assert!(!faults("1970-01-01T00:00:01.500Z"));
+    assert!(faults("1970-01-01T00:00:01.499Z"));
+}
+
+#[test]
 fn missing_and_repeated_lines_are_reported() {
     let stamps = vec![stamp("x", 1, 1), stamp("x", 3, 3), stamp("x", 3, 3)];
     let stamps = BTreeMap::from([("bot".to_owned(), stamps)]);
