@@ -23,7 +23,7 @@ pub(super) struct Beside<'a> {
     observer: &'a dyn RunObserver,
     gathering: Option<Gathering<'a>>,
     keeping: Option<Keeping<'a>>,
-    telling: Option<Telling<'a>>,
+    telling: Option<Telling>,
 }
 
 impl<'a> Beside<'a> {

@@ -20,6 +20,9 @@ use super::engine::{self, TEST_LABEL};
 use super::observer::Observer;
 use super::servers::free_port;
 
+/// How often a node is asked to freeze.
+const FREEZE_TRIES: u32 = 10;
+
 const IMAGE: &str = "rabbitmq:4-management";
 
 const USER: &str = "longshore";
@@ -118,7 +121,15 @@ impl OwnCluster {
 
     /// Freezes a node: its connections stay open, and nothing comes over them.
     pub async fn freeze(&self, number: usize) {
-        self.docker.pause_container(&self.nodes[number].container).await.unwrap();
+        let container = &self.nodes[number].container;
+        // The kernel's freezer may give up on a busy machine ("unable to freeze").
+        for _ in 1..FREEZE_TRIES {
+            if self.docker.pause_container(container).await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        self.docker.pause_container(container).await.unwrap();
     }
 
     /// Lets a frozen node go on.
