@@ -159,7 +159,7 @@ async fn start_of_a_bot_with_wait_ends_when_it_runs_or_is_a_duplicate() {
             let status: Value = serde_json::from_slice(&output.stdout).unwrap();
             assert_eq!((&status["id"], &status["state"]), (&"bot-1".into(), &"running".into()));
         } else {
-            assert!(told.contains("longshore: bot-1 was not started: "), "{told}");
+            assert!(told.contains(r#"{"error":{"message":"bot-1 was not started: "#), "{told}");
         }
     }
     rabbit.clean_up().await;
