@@ -158,7 +158,8 @@ async fn a_real_prometheus_reads_a_worker_and_answers_every_query_of_the_dashboa
     let rules = prometheus.get("/api/v1/rules", &[]).await.unwrap();
     for rule in rules["data"]["groups"][0]["rules"].as_array().unwrap() {
         assert_eq!(rule["health"], "ok", "{rule:#}");
-        assert_eq!(rule["state"], "inactive", "{rule:#}");
+        // A store that is slow because the machine is busy may be noticed, but not for five minutes.
+        assert_ne!(rule["state"], "firing", "{rule:#}");
     }
     drop(prometheus);
     scene.finish([worker]).await;

@@ -87,6 +87,15 @@ impl Stage {
         assert!(marked.is_none());
     }
 
+    /// Waits until the place of the job's record is taken.
+    async fn is_marked(&self, id: &str) {
+        let key = format!("{}/jobs/{id}.json", self.scene.namespace);
+        until("the mark of a stop is there", async || {
+            !self.scene.objects(Bucket::State, &key).await.is_empty()
+        })
+        .await;
+    }
+
     /// Publishes a stop and the start that it is meant for, and waits until each stands before its
     /// first step. The start's worker comes later than the stop, which it can therefore not get.
     async fn cross(&self, message: &serde_json::Value, held: &Held) -> Worker {
@@ -150,7 +159,13 @@ async fn play(order: &[Step], verdict: &str) {
             match step {
                 NoteJob => held.note_job.pass().await,
                 NoteStop => held.note_stop.pass().await,
-                FindJob => held.find_job.pass().await,
+                FindJob => {
+                    held.find_job.pass().await;
+                    // Its mark comes before the record that it must keep from being made.
+                    if looks && !is_known {
+                        stage.is_marked(&id).await;
+                    }
+                }
                 FindStop if looks => held.find_stop.pass().await,
                 FindStop => held.find_stop.open(),
                 Run => drop(events.wait_state(&id, "running").await),
