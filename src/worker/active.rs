@@ -77,12 +77,6 @@ impl ActiveRun {
         self.slot.lock().take();
     }
 
-    /// Whether the journal has the run as ours. Until then its claim may fail.
-    #[must_use]
-    pub fn is_claimed(&self) -> bool {
-        self.claimed.get().is_some()
-    }
-
     /// Whether it is proved that the run is still ours, so no other worker can have taken it over.
     #[must_use]
     pub fn is_held(&self) -> bool {

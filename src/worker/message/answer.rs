@@ -79,8 +79,9 @@ fn unclaimed(publisher: &Publisher, delivery: &Delivery, result: ExecutionResult
 }
 
 /// A start for a job that this worker runs. It is deferred if that run is about to end, because
-/// then it is the next version; also if the run is not claimed yet, because it may be the last copy
-/// of that start.
+/// then it is the next version; also if the run is not claimed yet or not shown to be ours any more,
+/// because it may be the last copy of that start. Another worker may have taken the run over and put it
+/// back while this one stood still.
 pub(in crate::worker) async fn already_active(
     ctx: &Context,
     delivery: Delivery,
@@ -88,9 +89,7 @@ pub(in crate::worker) async fn already_active(
     run: &ActiveRun,
 ) {
     let Start { job, text, .. } = start;
-    if !run.is_claimed()
-        || run.has_ended()
-        || (run.stop_order().is_some() && run.run_id != job.run_id)
+    if !run.is_held() || run.has_ended() || (run.stop_order().is_some() && run.run_id != job.run_id)
     {
         return later(&*ctx.tools.broker, delivery, job).await;
     }

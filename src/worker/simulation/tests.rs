@@ -88,6 +88,13 @@ fn whatever_happens_every_start_has_one_end_and_nothing_is_left() {
     round(0..40, &survived());
 }
 
+/// A worker that had stood still dropped the start of a bot of its own as a repeated one, after another worker
+/// had taken the bot over and put it back.
+#[test]
+fn histories_that_failed_once_pass() {
+    round(1000..1001, &survived());
+}
+
 /// By hand: SEED and SEEDS say which histories, MINUTES for how long at most, FAULTS, STOPS, RUNS and ROOM what they are like.
 /// Where FAILURES is more than 1, that many are counted before it ends.
 #[test]
