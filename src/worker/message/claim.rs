@@ -64,6 +64,10 @@ pub(in crate::worker) async fn claim(
         let old = seen.record();
         let record = new_record(tools, tenure, start, delivery, old, claim);
         if let Some(old) = old {
+            // It was written, and the segment's next owner has taken it up, with its entry.
+            if old.claim == claim {
+                return Ok(Claim::TooLate);
+            }
             if let Some(answer) = already_known(journal, old, start).await? {
                 if is_entered {
                     journal.leave(tenure.segment, &record.entry()).await?;
