@@ -24,7 +24,8 @@ async fn a_worker_runs_a_backtest_on_an_engine_without_containers() {
     let stored = scene.read_object(Bucket::Results, &format!("{id}/analysis.json")).await;
     assert_eq!(stored, longshore_testing::costless_engine::RESULT);
     assert_eq!(scene.events.states_of(&id), ["accepted", "preparing", "running", "finished"]);
-    assert_eq!(engine.made(), rehearsed + 1);
+    // The worker's rehearsal may come meanwhile.
+    assert!(engine.made() > rehearsed);
     scene.finish([worker]).await;
     assert_eq!(engine.unknown(), [""; 0]);
     assert_eq!(engine.left(), [""; 0]);
