@@ -33,7 +33,8 @@ if [[ $held != 3 ]]; then
     exit 1
 fi
 "$WORKER_BINARY" start examples/ma-crossover --id stack-check --wait
-if docker compose logs --no-log-prefix worker | grep -E '"level":"(WARN|ERROR)"'; then
+# The local stack has no TLS, of which each worker warns at its start.
+if docker compose logs --no-log-prefix worker | grep -E '"level":"(WARN|ERROR)"' | grep -v 'TLS is off'; then
     echo "a worker that should have had nothing to warn of did (above)" >&2
     exit 1
 fi
