@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use longshore_testing::figures::spread;
 use longshore_testing::measured;
 use serde_json::{Value, json};
 
@@ -73,8 +74,8 @@ impl Report {
             "workers", "jobs/s", "", "worker", "broker", "store", "ports", "bench", "busy"
         );
         for (workers, figures) in &self.rounds {
-            let middle = |of: fn(&Figures) -> f64| spread(figures, of)[1];
-            let [least, median, most] = spread(figures, |of| of.jobs_per_second);
+            let middle = |of: fn(&Figures) -> f64| spread(figures.iter().map(of))[1];
+            let [least, median, most] = spread(figures.iter().map(|of| of.jobs_per_second));
             println!(
                 "{workers:>7}{median:>8.1}{:>14}{:>8.2}{:>8.2}{:>8.2}{:>8.2}{:>8.2}{:>6.0}%",
                 format!("({least:.1}-{most:.1})"),
@@ -89,7 +90,7 @@ impl Report {
         println!("\nCPU time of an idle worker and second, ms, and jobs of a worker in a round");
         println!("{:>7}{:>8}{:>8}{:>8}{:>16}", "workers", "worker", "broker", "store", "jobs");
         for (workers, figures) in &self.rounds {
-            let middle = |of: fn(&Figures) -> f64| spread(figures, of)[1];
+            let middle = |of: fn(&Figures) -> f64| spread(figures.iter().map(of))[1];
             println!(
                 "{workers:>7}{:>8.2}{:>8.2}{:>8.2}{:>16}",
                 middle(|of| of.idle_worker_ms),
@@ -120,7 +121,7 @@ impl Report {
         let fleets = self.rounds.iter().map(|(workers, figures)| {
             let mut fleet = json!({ "workers": workers });
             for (name, of) in FIELDS {
-                let [least, median, most] = spread(figures, of);
+                let [least, median, most] = spread(figures.iter().map(of));
                 fleet[name] = json!({ "median": median, "min": least, "max": most });
             }
             fleet
@@ -144,19 +145,6 @@ impl Report {
         std::fs::write(&path, serde_json::to_string_pretty(&all).unwrap()).unwrap();
         eprintln!("written to {}", path.display());
     }
-}
-
-/// Least, median and most.
-fn spread(figures: &[Figures], of: fn(&Figures) -> f64) -> [f64; 3] {
-    let mut values: Vec<_> = figures.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    let (middle, last) = (values.len() / 2, values.len() - 1);
-    let median = if values.len() % 2 == 1 {
-        values[middle]
-    } else {
-        f64::midpoint(values[middle - 1], values[middle])
-    };
-    [values[0], median, values[last]]
 }
 
 fn cores() -> usize {

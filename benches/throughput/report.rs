@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use longshore_testing::figures::spread;
 use longshore_testing::process::{Machine, Sample};
 
 /// Everything that was measured.
@@ -111,19 +112,9 @@ impl Report {
 /// Prints a line of the table; gives the median.
 #[allow(clippy::print_stdout, reason = "the table is what the program is for")]
 fn line(name: &str, values: impl Iterator<Item = f64>, unit: &str) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let (middle, last) = (values.len() / 2, values.len() - 1);
-    let median = if values.len() % 2 == 1 {
-        values[middle]
-    } else {
-        f64::midpoint(values[middle - 1], values[middle])
-    };
-    let decimals = if values[last] < 100.0 { 2 } else { 0 };
-    println!(
-        "{name:<34}{median:>10.decimals$}{:>10.decimals$}{:>10.decimals$}  {unit}",
-        values[0], values[last]
-    );
+    let [least, median, most] = spread(values);
+    let decimals = if most < 100.0 { 2 } else { 0 };
+    println!("{name:<34}{median:>10.decimals$}{least:>10.decimals$}{most:>10.decimals$}  {unit}");
     median
 }
 

@@ -25,6 +25,8 @@ pub mod engine;
 #[cfg(feature = "servers")]
 pub mod events;
 #[cfg(feature = "servers")]
+pub mod figures;
+#[cfg(feature = "servers")]
 pub mod frames;
 #[cfg(feature = "servers")]
 pub mod gates;
