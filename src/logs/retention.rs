@@ -13,36 +13,16 @@ use tracing::{info, warn};
 use super::compact::compact;
 use super::key::{Day, LogKey};
 use crate::job::JobId;
-use crate::storage::{Bucket, Journal, JournalError, ObjectStore, RecordState, StoreError, Turn};
+use crate::storage::{
+    Bucket, Failures, Journal, JournalError, Listed, ObjectStore, RecordState, Retention,
+    StoreError, Swept, Turn,
+};
 
 /// How often a worker checks whether a new day has begun that no worker has taken.
 const LOOK: Duration = Duration::from_hours(1);
 
-/// How many keys are checked together.
-const PAGE: usize = 1000;
-
-/// Objects in a row that may fail before a pass ends: it is the store then, and not an object.
-const MAX_FAILED_IN_A_ROW: usize = 20;
-
-/// How long logs are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// The age, in days, that a log may reach; at least 1.
-    pub days: u32,
-    /// How many keys are checked in one day.
-    pub max_keys: usize,
-}
-
-/// What a pass did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Keys that were checked.
-    pub seen: usize,
-    /// Objects that were removed.
-    pub removed: usize,
-    /// Objects and days that failed. The pass that comes to them next tries them again.
-    pub failed: usize,
-}
+/// What a pass does to an object, for the log of its failures.
+const DOING: &str = "remove or compact an old log";
 
 /// Why a pass ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -92,32 +72,20 @@ pub async fn sweep(
     let Some(mut turn) = Turn::take(store, key, today.to_string()).await? else {
         return Ok(None);
     };
-    let mut swept = Swept::default();
-    while swept.seen < retention.max_keys {
-        let most = PAGE.min(retention.max_keys - swept.seen);
-        let page = store.list_page(Bucket::Logs, "logs/", turn.after(), most).await?;
-        let keys: Vec<_> = page.into_iter().map(|object| object.key).collect();
-        swept.seen += keys.len();
-        let (removed, failed) = sweep_page(store, journal, &keys, retention.days, now).await?;
-        swept.removed += removed;
-        swept.failed += failed;
-        let is_last = keys.len() < most;
-        let after = keys.into_iter().next_back().filter(|_| !is_last).unwrap_or_default();
-        if !turn.advance(after).await? {
-            return Ok(None);
-        }
-        if is_last {
-            break;
-        }
+    let (mut removed, mut failed) = (0, 0);
+    while let Some(page) = turn.next_page(Bucket::Logs, "logs/", retention.max_keys).await? {
+        let done = sweep_page(store, journal, &page, retention.days, now).await?;
+        removed += done.0;
+        failed += done.1;
     }
-    Ok(Some(swept))
+    Ok(turn.ended(removed, failed))
 }
 
 /// Returns how many objects it removed, and how many it left because they failed.
 async fn sweep_page(
     store: &dyn ObjectStore,
     journal: &Journal,
-    keys: &[String],
+    page: &[Listed],
     days: u32,
     now: Timestamp,
 ) -> Result<(usize, usize), RetentionError> {
@@ -130,19 +98,19 @@ async fn sweep_page(
     let mut failures = Failures::default();
     let mut removed = 0;
     let mut left_behind = BTreeSet::new();
-    for key in keys {
+    for Listed { key, .. } in page {
         let Some((job, parsed)) = parse(key) else { continue };
         if parsed.day() < oldest_kept {
             let is_marker = matches!(parsed, LogKey::Done(..));
             let deleted = delete_old(store, journal, key, is_marker.then_some(&job)).await;
-            removed += usize::from(failures.note(key, deleted)?.unwrap_or(false));
+            removed += usize::from(failures.note(DOING, key, deleted)?.unwrap_or(false));
         } else if parsed.day() < past && matches!(parsed, LogKey::Chunk(..)) {
             left_behind.insert((job, parsed.day()));
         }
     }
     for (job, day) in left_behind {
         let compacted = compact(store, &job, day).await.map_err(RetentionError::from);
-        failures.note(&format!("{job} {day}"), compacted)?;
+        failures.note(DOING, &format!("{job} {day}"), compacted)?;
     }
     Ok((removed, failures.all))
 }
@@ -162,35 +130,6 @@ async fn delete_old(
     }
     store.delete(Bucket::Logs, key).await?;
     Ok(true)
-}
-
-/// What failed in a pass.
-#[derive(Default)]
-struct Failures {
-    all: usize,
-    in_a_row: usize,
-}
-
-impl Failures {
-    /// Logs a failure and lets the pass go on, unless everything fails.
-    fn note<T>(
-        &mut self,
-        what: &str,
-        done: Result<T, RetentionError>,
-    ) -> Result<Option<T>, RetentionError> {
-        match done {
-            Ok(done) => {
-                self.in_a_row = 0;
-                Ok(Some(done))
-            }
-            Err(error) => {
-                warn!(object = what, %error, "could not remove or compact an old log; left it for the next pass");
-                self.all += 1;
-                self.in_a_row += 1;
-                if self.in_a_row < MAX_FAILED_IN_A_ROW { Ok(None) } else { Err(error) }
-            }
-        }
-    }
 }
 
 fn parse(key: &str) -> Option<(JobId, LogKey)> {

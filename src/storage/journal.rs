@@ -25,7 +25,6 @@ pub use self::record::{
     EndRecord, IndexEntry, JobRecord, OwnerRecord, Place, RecordState, Seen, SegmentIndex, Stops,
     StoredMessage, Tombstone, Unconfirmed,
 };
-pub use self::retention::RecordRetention;
 pub use self::state::StateRecord;
 use super::{Bucket, Condition, ETag, Object, ObjectStore, StoreError};
 use crate::job::{Event, JobId, RunId};

@@ -26,9 +26,9 @@ pub use journal::{
     EndRecord, IndexEntry, JobRecord, Journal, JournalError, OwnerRecord, Place, RecordState, Seen,
     Stops, StoredMessage, Tombstone,
 };
-pub use journal::{Noted, OwnedSegment, RecordRetention, SegmentIndex, StateRecord, Unconfirmed};
+pub use journal::{Noted, OwnedSegment, SegmentIndex, StateRecord, Unconfirmed};
 pub use s3::S3Store;
-pub use turn::Turn;
+pub use turn::{Failures, Retention, Swept, Turn};
 
 /// The four buckets, by their purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

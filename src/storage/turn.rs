@@ -6,10 +6,70 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Bucket, Condition, ETag, ObjectStore, StoreError};
+use super::{Bucket, Condition, ETag, Listed, ObjectStore, StoreError};
+
+/// How many objects are checked together.
+const PAGE: usize = 1000;
 
 /// The largest size of the object, in bytes.
 const MAX_TURN_BYTES: u64 = 64 << 10;
+
+/// How long something is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The age, in days, that it may reach; at least 1.
+    pub days: u32,
+    /// How many keys are checked in one day.
+    pub max_keys: usize,
+}
+
+/// What a pass that removes old objects did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Keys that were checked.
+    pub seen: usize,
+    /// Objects that were removed.
+    pub removed: usize,
+    /// What failed. The pass that comes to it next tries it again.
+    pub failed: usize,
+}
+
+/// What failed in a pass.
+#[derive(Debug, Default)]
+pub struct Failures {
+    /// How often something failed.
+    pub all: usize,
+    in_a_row: usize,
+}
+
+impl Failures {
+    /// So many in a row end a pass: it is the store then, and not an object.
+    pub const MAX_IN_A_ROW: usize = 20;
+
+    /// Logs a failure of `doing` something to an object and lets the pass go on, unless everything fails.
+    ///
+    /// # Errors
+    /// The failure, if too many came in a row.
+    pub fn note<T, E: std::fmt::Display>(
+        &mut self,
+        doing: &str,
+        object: &str,
+        done: Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        match done {
+            Ok(done) => {
+                self.in_a_row = 0;
+                Ok(Some(done))
+            }
+            Err(error) => {
+                tracing::warn!(object, %error, "could not {doing}; left it for the next pass");
+                self.all += 1;
+                self.in_a_row += 1;
+                if self.in_a_row < Self::MAX_IN_A_ROW { Ok(None) } else { Err(error) }
+            }
+        }
+    }
+}
 
 /// A turn that is ours.
 pub struct Turn<'a> {
@@ -17,6 +77,16 @@ pub struct Turn<'a> {
     key: String,
     written: Written,
     version: ETag,
+    seen: usize,
+    /// The page that was given last.
+    page: Option<Page>,
+    is_ours: bool,
+}
+
+struct Page {
+    /// The key after which the next one begins; empty after the last one.
+    after: String,
+    is_last: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -50,26 +120,54 @@ impl<'a> Turn<'a> {
         }
         let written = Written { day, ..written };
         let version = write(store, &key, &written, condition).await?;
-        Ok(version.map(|version| Self { store, key, written, version }))
+        let (seen, page, is_ours) = (0, None, true);
+        Ok(version.map(|version| Self { store, key, written, version, seen, page, is_ours }))
     }
 
-    /// The key after which to go on; empty at the beginning.
-    #[must_use]
-    pub fn after(&self) -> &str {
-        &self.written.after
-    }
-
-    /// Notes how far it came. Returns whether the turn is still ours.
+    /// Notes that the page before is done, and lists the next objects below a prefix. `None` after the last
+    /// one, after `max_keys` objects, or if another worker has taken the turn over.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
-    pub async fn advance(&mut self, after: String) -> Result<bool, StoreError> {
+    pub async fn next_page(
+        &mut self,
+        bucket: Bucket,
+        prefix: &str,
+        max_keys: usize,
+    ) -> Result<Option<Vec<Listed>>, StoreError> {
+        if let Some(Page { after, is_last }) = self.page.take() {
+            self.advance(after).await?;
+            if is_last || !self.is_ours {
+                return Ok(None);
+            }
+        }
+        if self.seen >= max_keys {
+            return Ok(None);
+        }
+        let most = PAGE.min(max_keys - self.seen);
+        let objects = self.store.list_page(bucket, prefix, &self.written.after, most).await?;
+        self.seen += objects.len();
+        let is_last = objects.len() < most;
+        let after = objects.last().filter(|_| !is_last).map(|object| object.key.clone());
+        self.page = Some(Page { after: after.unwrap_or_default(), is_last });
+        Ok(Some(objects))
+    }
+
+    /// What the pass did that has ended; `None` if another worker has taken the turn over.
+    #[must_use]
+    pub fn ended(self, removed: usize, failed: usize) -> Option<Swept> {
+        self.is_ours.then_some(Swept { seen: self.seen, removed, failed })
+    }
+
+    /// Notes how far it came, and whether the turn is still ours.
+    async fn advance(&mut self, after: String) -> Result<(), StoreError> {
         self.written.after = after;
         let condition = Condition::Unchanged(self.version.clone());
-        let version = write(self.store, &self.key, &self.written, condition).await?;
-        let is_ours = version.is_some();
-        self.version = version.unwrap_or_else(|| self.version.clone());
-        Ok(is_ours)
+        match write(self.store, &self.key, &self.written, condition).await? {
+            Some(version) => self.version = version,
+            None => self.is_ours = false,
+        }
+        Ok(())
     }
 }
 

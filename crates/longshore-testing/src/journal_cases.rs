@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{Timestamp, ToSpan as _};
 use longshore::storage::{
     Bucket, EndRecord, JobRecord, Journal, ObjectStore, OwnedSegment, OwnerRecord, Place,
-    RecordRetention, RecordState, Seen, StoredMessage, Tombstone,
+    RecordState, Retention, Seen, StoredMessage, Tombstone,
 };
 
 /// The end of an earlier run: the first stored end counts until the run's own record says
@@ -169,7 +169,7 @@ pub async fn old_records_go(store: Arc<dyn ObjectStore>, namespace: &str) {
         assert!(journal.read_or_mark_stopped(&id(name), now).await.unwrap().is_none());
     }
     let later = now.checked_add((24 * 31).hours()).unwrap();
-    let month = RecordRetention { days: 30, max_keys: 1_000 };
+    let month = Retention { days: 30, max_keys: 1_000 };
     let soon = journal.sweep(month, now).await.unwrap().unwrap();
     assert_eq!((soon.removed, soon.failed), (0, 0));
     // Each stop marks the job anew, so the first mark is not taken for the last word.

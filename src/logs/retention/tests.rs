@@ -94,7 +94,7 @@ async fn one_object_that_cannot_be_removed_keeps_no_other() {
 #[tokio::test]
 async fn a_pass_that_failed_goes_on_where_it_was() {
     let fixture = Fixture::new();
-    for number in 0..=MAX_FAILED_IN_A_ROW {
+    for number in 0..=Failures::MAX_IN_A_ROW {
         fixture.store.set(&format!("logs/j{number}/20260101.log"), "x\n");
     }
     fixture.store.fail_where(|op, _| op == Op::Delete);

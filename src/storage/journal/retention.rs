@@ -11,37 +11,11 @@ use tokio::time::sleep;
 
 use super::{Journal, JournalError, Seen, day_of};
 use crate::job::JobId;
-use crate::storage::turn::Turn;
+use crate::storage::turn::{Failures, Retention, Swept, Turn};
 use crate::storage::{Bucket, ETag, Listed, RecordState, probe};
 
 /// How often a worker checks whether a new day has begun that no worker has taken.
 const LOOK: Duration = Duration::from_hours(1);
-
-/// How many keys are checked together.
-const PAGE: usize = 1000;
-
-/// Records in a row that may fail before a pass ends: it is the store then, and not a record.
-const MAX_FAILED_IN_A_ROW: usize = 20;
-
-/// How long records are kept that nobody needs any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordRetention {
-    /// Their age, in days; at least 1.
-    pub days: u32,
-    /// How many keys are checked in one day.
-    pub max_keys: usize,
-}
-
-/// What a pass did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Keys that were checked.
-    pub seen: usize,
-    /// Objects that were removed.
-    pub removed: usize,
-    /// Objects that failed. The next pass that comes to them tries them again.
-    pub failed: usize,
-}
 
 /// What is removed because of its age alone, and what only if its run has ended.
 enum Old<'a> {
@@ -53,7 +27,7 @@ enum Old<'a> {
 
 impl Journal {
     /// Removes old records whenever a new day has begun that no worker has taken. Never ends.
-    pub async fn keep_young(&self, retention: RecordRetention) -> std::convert::Infallible {
+    pub async fn keep_young(&self, retention: Retention) -> std::convert::Infallible {
         loop {
             match self.sweep(retention, Timestamp::now()).await {
                 Ok(None) => {}
@@ -75,7 +49,7 @@ impl Journal {
     /// If the store fails again and again. The rest is left for the next day.
     pub async fn sweep(
         &self,
-        retention: RecordRetention,
+        retention: Retention,
         now: Timestamp,
     ) -> Result<Option<Swept>, JournalError> {
         let key = format!("{}/record-retention.json", self.namespace);
@@ -91,37 +65,15 @@ impl Journal {
         let age = SignedDuration::from_hours(i64::from(retention.days).saturating_mul(24));
         let oldest_kept = now.checked_sub(age).unwrap_or(Timestamp::MIN);
         let prefix = format!("{}/", self.namespace);
-        let (mut swept, mut failed_in_a_row) = (Swept::default(), 0);
-        while swept.seen < retention.max_keys {
-            let most = PAGE.min(retention.max_keys - swept.seen);
-            let page = self.store.list_page(Bucket::State, &prefix, turn.after(), most).await?;
-            swept.seen += page.len();
+        let (mut removed, mut failures) = (0, Failures::default());
+        while let Some(page) = turn.next_page(Bucket::State, &prefix, retention.max_keys).await? {
             for object in &page {
-                match self.remove_if_old(object, &prefix, oldest_kept).await {
-                    Ok(is_removed) => {
-                        swept.removed += usize::from(is_removed);
-                        failed_in_a_row = 0;
-                    }
-                    Err(error) => {
-                        tracing::warn!(object = object.key, %error, "could not remove an old record; left it for the next pass");
-                        swept.failed += 1;
-                        failed_in_a_row += 1;
-                        if failed_in_a_row >= MAX_FAILED_IN_A_ROW {
-                            return Err(error);
-                        }
-                    }
-                }
-            }
-            let is_last = page.len() < most;
-            let last = page.into_iter().next_back().filter(|_| !is_last);
-            if !turn.advance(last.map(|object| object.key).unwrap_or_default()).await? {
-                return Ok(None);
-            }
-            if is_last {
-                break;
+                let done = self.remove_if_old(object, &prefix, oldest_kept).await;
+                let done = failures.note("remove an old record", &object.key, done)?;
+                removed += usize::from(done.unwrap_or(false));
             }
         }
-        Ok(Some(swept))
+        Ok(turn.ended(removed, failures.all))
     }
 
     async fn remove_if_old(

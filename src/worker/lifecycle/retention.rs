@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::logs::{Retention, keep};
+use crate::logs::keep;
 use crate::settings::Settings;
-use crate::storage::{Journal, ObjectStore, RecordRetention};
+use crate::storage::{Journal, ObjectStore, Retention};
 
 /// Removes old logs and records when it is this worker's turn, until `closing`. Does nothing about what is
 /// kept for ever.
@@ -20,7 +20,7 @@ pub(in crate::worker) fn serve(
     let namespace = settings.broker.namespace.clone();
     let journal = Journal::new(Arc::clone(store), namespace.clone());
     if let Some(days) = settings.worker.record_retention_days {
-        let retention = RecordRetention { days, max_keys: settings.worker.record_retention_keys };
+        let retention = Retention { days, max_keys: settings.worker.record_retention_keys };
         let (journal, closing) = (journal.clone(), closing.clone());
         tasks.spawn(async move {
             closing.run_until_cancelled(journal.keep_young(retention)).await;
