@@ -406,8 +406,8 @@ class Asynchronous(LauncherCase):
                 while True: await asyncio.sleep(0)
             async def work():
                 task = asyncio.create_task(busy())
-                pathlib.Path('ready').touch()
                 try:
+                    pathlib.Path('ready').touch()
                     await asyncio.sleep(20)
                 finally:
                     print('cleaned up')
