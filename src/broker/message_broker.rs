@@ -74,6 +74,12 @@ pub trait MessageBroker: Send + Sync {
     /// [`BrokerError::Mismatch`] if a queue of that name has other arguments; other errors.
     async fn declare_mailbox(&self, segment: u32) -> Result<(), BrokerError>;
 
+    /// Whether no message waits in the mailbox of a segment; one that does not exist is empty.
+    ///
+    /// # Errors
+    /// When there is no connection, or the broker failed otherwise: then nothing is known.
+    async fn is_mailbox_empty(&self, segment: u32) -> Result<bool, BrokerError>;
+
     /// Claims a segment; `None` if it has an owner already, in this process or elsewhere.
     ///
     /// # Errors

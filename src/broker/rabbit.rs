@@ -41,6 +41,11 @@ impl MessageBroker for Broker {
         Broker::declare_mailbox(self, segment).await
     }
 
+    async fn is_mailbox_empty(&self, segment: u32) -> Result<bool, BrokerError> {
+        let found = Broker::inspect(self, &[Inbox::Mailbox(segment)]).await?;
+        Ok(found.iter().all(|mailbox| mailbox.messages == 0))
+    }
+
     async fn try_lock(&self, segment: u32) -> Result<Option<Box<dyn OwnershipLock>>, BrokerError> {
         let lock = Broker::try_lock(self, segment).await?;
         Ok(lock.map(|lock| Box::new(lock) as Box<dyn OwnershipLock>))

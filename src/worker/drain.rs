@@ -78,6 +78,14 @@ impl Drain {
         runs.spawn(task);
     }
 
+    /// Spawns a task that is given up when runs are left to the next owner of their segment.
+    pub(super) fn spawn_errand(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let until = self.detached.clone();
+        self.long_running.spawn(async move {
+            until.run_until_cancelled(task).await;
+        });
+    }
+
     /// Spawns a task that holds a segment until [`Drain::released`].
     pub(super) fn spawn_holder(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.holders.spawn(task);
@@ -93,9 +101,9 @@ impl Drain {
         &self.no_more_messages
     }
 
-    /// Waits until runs are left to the next owner of their segment.
-    pub(super) fn detached(&self) -> WaitForCancellationFuture<'_> {
-        self.detached.cancelled()
+    /// Cancelled when runs are left to the next owner of their segment.
+    pub(super) fn detached(&self) -> &CancellationToken {
+        &self.detached
     }
 
     /// Waits until the worker releases its segments.

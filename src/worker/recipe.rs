@@ -118,7 +118,7 @@ pub(super) async fn run_claimed(
     let executed = tokio::select! {
         biased;
         executed = execute(&*ctx.tools.runner, run.clone(), begin, &guard.run, &reporter, &account) => executed,
-        () = ctx.drain.detached() => {
+        () = ctx.drain.detached().cancelled() => {
             reporter.drain().await;
             return;
         }

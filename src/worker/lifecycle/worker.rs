@@ -77,8 +77,10 @@ impl Worker {
             let starts = consumer(Inbox::of_start(long_running), Flow::OnDemand);
             drain.spawn_intake(take_starts(ctx(), starts, long_running));
         }
-        let stops = consumer(Inbox::Stop, Flow::Prefetch(STOP_PREFETCH));
-        drain.spawn_intake(take_stops(ctx(), stops));
+        // Also during a drain: runs can be stopped until they are left to the next owner.
+        let until = drain.detached().clone();
+        let stops = tools.broker.consumer(Inbox::Stop, Flow::Prefetch(STOP_PREFETCH), until);
+        drain.spawn_holder(take_stops(ctx(), stops));
         let undelivered = consumer(Inbox::Undelivered, Flow::Prefetch(1));
         drain.spawn_intake(take_undelivered(ctx(), undelivered));
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::earlier_runs;
@@ -11,7 +12,7 @@ use super::validate::Start;
 use crate::broker::Delivery;
 use crate::job::{Event, Run, body_sha256};
 use crate::storage::{
-    JobRecord, Journal, JournalError, RecordState, Seen, StoredMessage, Tombstone,
+    IndexEntry, JobRecord, Journal, JournalError, RecordState, Seen, StoredMessage, Tombstone,
 };
 use crate::worker::context::{Context, Tools};
 use crate::worker::decide::{self, ClaimDecision, Standing};
@@ -38,6 +39,10 @@ pub(in crate::worker) enum Claim {
 /// The longest pause between two requests to a store that does not answer.
 const MAX_CLAIM_PAUSE: Duration = Duration::from_secs(10);
 
+/// How long after a claim that came to nothing its entry is taken back. A write of its record that got
+/// no answer has arrived by then, or never does.
+const WRITES_ARRIVE: Duration = Duration::from_mins(1);
+
 /// How often a claim is tried again after another write crossed it.
 pub(in crate::worker) const MAX_CROSSINGS: usize = 10;
 
@@ -49,6 +54,22 @@ pub(in crate::worker) const MAX_CROSSINGS: usize = 10;
 /// segment is still ours, and a new owner notes itself before it lists the jobs. So if the ownership
 /// has ended, the new owner sees the job, or we do not run it.
 pub(in crate::worker) async fn claim(
+    ctx: &Arc<Context>,
+    tenure: &Arc<Tenure>,
+    start: &Start,
+    delivery: &Delivery,
+) -> Result<Claim, JournalError> {
+    let claim = ctx.tools.machine.random_id();
+    let claimed = claim_as(claim, ctx, tenure, start, delivery).await;
+    if matches!(claimed, Ok(Claim::TooLate) | Err(_)) {
+        let (entry, segment) = (IndexEntry { job: start.job.id.clone(), claim }, tenure.segment);
+        ctx.drain.spawn_errand(take_entry_back(Arc::clone(ctx), segment, entry));
+    }
+    claimed
+}
+
+async fn claim_as(
+    claim: Uuid,
     ctx: &Context,
     tenure: &Arc<Tenure>,
     start: &Start,
@@ -56,7 +77,6 @@ pub(in crate::worker) async fn claim(
 ) -> Result<Claim, JournalError> {
     let Context { tools, drain, .. } = ctx;
     let (journal, job) = (&tools.journal, &start.job);
-    let claim = tools.machine.random_id();
     // Most first deliveries are of jobs that the journal does not know. If it does, the write says so.
     let mut seen = if delivery.is_first() { Seen::Nothing } else { journal.look(&job.id).await? };
     let mut is_entered = false;
@@ -109,6 +129,24 @@ pub(in crate::worker) async fn claim(
     Err(JournalError::Contended { id: job.id.clone() })
 }
 
+/// Removes the entry of a claim that came to nothing, if it made one, unless its record was written
+/// after all. A new owner of the segment may have listed the index before, and looks rarely again.
+async fn take_entry_back(ctx: Arc<Context>, segment: u32, entry: IndexEntry) {
+    sleep(WRITES_ARRIVE).await;
+    let journal = &ctx.tools.journal;
+    let removed = async {
+        let found = journal.read(&entry.job).await?;
+        if found.is_some_and(|(record, _)| record.entry() == entry) {
+            return Ok(());
+        }
+        journal.leave(segment, &entry).await
+    };
+    if let Err(error) = removed.await {
+        // The segment's owner finds it within ten minutes.
+        tracing::debug!(job.id = %entry.job, %error, "could not take an index entry back");
+    }
+}
+
 /// Whether a segment has no later owner than us. While the proof that it is ours is fresh, nobody can
 /// have become that: at this place our mark keeps them away, elsewhere they wait for longer.
 async fn is_still_ours(tools: &Tools, tenure: &Tenure) -> Result<bool, JournalError> {
@@ -140,7 +178,7 @@ where
         biased;
         answered = answered => answered.map(Some),
         () = tenure.over().cancelled() => Ok(None),
-        () = drain.detached() => Ok(None),
+        () = drain.detached().cancelled() => Ok(None),
     }
 }
 

@@ -120,7 +120,9 @@ async fn carry_out(ctx: &Context, message: &StopMessage) -> Result<(), StopError
             let stop = StopRequest { run_id: Some(run_id), ..stop.clone() };
             let options = options_of(&*ctx.tools.machine, delivery);
             let forwarded = ctx.tools.broker.forward_stop(segment, &stop, &options).await;
-            forwarded.map_err(|source| StopError::Forward { segment, source })
+            forwarded.map_err(|source| StopError::Forward { segment, source })?;
+            ctx.known.tenures.wrote_to(segment);
+            Ok(())
         }
         // The run that was asked has ended, and says so itself.
         None if asked.as_ref().is_some_and(|(run, is_first)| *is_first && run.has_ended()) => {

@@ -1,6 +1,6 @@
 //! Every tenure of this worker, and which of its segments is its home.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,6 +16,8 @@ pub(in crate::worker) struct Tenures {
     home: Mutex<Option<Arc<Tenure>>>,
     /// Told when there is a home. Waiters hear of it in their order, so that a simulation can be replayed.
     settled: Notify,
+    /// Segments of others that we sent a message to.
+    written_to: Mutex<BTreeSet<u32>>,
     ownership: watch::Sender<Option<(u32, bool)>>,
 }
 
@@ -25,6 +27,7 @@ impl Default for Tenures {
             by_segment: Mutex::default(),
             home: Mutex::default(),
             settled: Notify::new(),
+            written_to: Mutex::default(),
             ownership: watch::Sender::new(None),
         }
     }
@@ -67,6 +70,16 @@ impl Tenures {
     /// Follows which segment gets new jobs, and whether it is held.
     pub(in crate::worker) fn watch_ownership(&self) -> watch::Receiver<Option<(u32, bool)>> {
         self.ownership.subscribe()
+    }
+
+    /// Notes that a message is in the mailbox of another's segment, which may have no owner by now.
+    pub(in crate::worker) fn wrote_to(&self, segment: u32) {
+        self.written_to.lock().insert(segment);
+    }
+
+    /// The segments of others that we sent a message to since this was asked last.
+    pub(in crate::worker) fn take_written_to(&self) -> BTreeSet<u32> {
+        std::mem::take(&mut *self.written_to.lock())
     }
 
     /// The segment for new jobs. Waits while there is none.

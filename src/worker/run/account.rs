@@ -91,7 +91,7 @@ impl Account {
         let written = tokio::select! {
         biased;
                written = write => written,
-               () = self.drain.detached() => return Written::Detached,
+               () = self.drain.detached().cancelled() => return Written::Detached,
            };
         if let Ok(Some(etag)) = written {
             *known = (record, etag);

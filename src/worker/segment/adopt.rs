@@ -73,7 +73,8 @@ async fn look(
             Duration::ZERO
         }
     };
-    let is_empty = patience.within(tools.journal.segment_index(segment)).await?.is_empty();
+    let is_empty = patience.within(tools.journal.segment_index(segment)).await?.is_empty()
+        && tools.broker.is_mailbox_empty(segment).await?;
     if is_empty && !needs_one {
         return Ok(Look::Empty);
     }
@@ -173,7 +174,10 @@ pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
         aftercare.look(&ctx, &home, &mut view.patience).await;
         let ours = ctx.known.tenures.all().iter().map(|tenure| tenure.segment).collect();
         let mut held = 0;
-        for segment in in_order(&survey.candidates(), &ours, home.segment) {
+        survey.wrote_to(ctx.known.tenures.take_written_to());
+        let first = in_order(survey.written_to(), &ours, home.segment);
+        let others = in_order(&survey.candidates(), &ours, home.segment);
+        for segment in first.into_iter().chain(others) {
             if held == WATCHED {
                 break;
             }
@@ -188,6 +192,8 @@ pub(in crate::worker) async fn watch_others(ctx: Arc<Context>) {
                     });
                 }
                 Ok(Look::Empty) => survey.settle(segment),
+                // Its owner takes what is in its mailbox.
+                Ok(Look::Held) if survey.was_written_to(segment) => {}
                 Ok(Look::Held) => held += 1,
                 Ok(Look::NotYet) => {}
                 Err(ClaimError::Journal(error)) if error.is_corrupt() => {

@@ -49,13 +49,13 @@ pub(in crate::worker) async fn begin(
     };
     if tenure.over().run_until_cancelled(Box::pin(recovered)).await.is_some() {
         tenure.settle_in();
-        // Until the tenure is over or no more messages are taken, whichever comes first.
-        let until = ctx.drain.no_more_messages().child_token();
+        // Also during a drain, because runs can be stopped until they are left to the next owner.
+        let until = ctx.drain.detached().child_token();
         let flow = Flow::Prefetch(STOP_PREFETCH);
         let consumer = ctx.tools.broker.consumer(Inbox::Mailbox(segment), flow, until.clone());
         let (tenure, ctx) = (Arc::clone(tenure), Arc::clone(ctx));
         let stops = take_stops(Arc::clone(&ctx), consumer);
-        ctx.drain.spawn_intake(async move {
+        ctx.drain.spawn_holder(async move {
             tokio::select! {
                 biased;
                 () = stops => {}

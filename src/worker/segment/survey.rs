@@ -24,6 +24,8 @@ pub(super) struct Survey {
     /// Free ones that were empty, or whose owner cannot be read, under this version of their
     /// owner's record. They stay so until a worker holds them, and that writes a new version.
     settled: BTreeMap<u32, ETag>,
+    /// Those whose mailbox got a message of ours, until they are seen to be held or empty.
+    written_to: BTreeSet<u32>,
     listed: Option<Instant>,
     content_listed: Option<Instant>,
 }
@@ -73,14 +75,32 @@ impl Survey {
 
     /// Notes that a segment needs no look while its owner's record has the version that was listed.
     pub(super) fn settle(&mut self, segment: u32) {
+        self.written_to.remove(&segment);
         if let Some(Some(version)) = self.known.get(&segment) {
             self.settled.insert(segment, version.clone());
         }
     }
 
-    /// The segments to look at.
+    /// Notes that we sent messages to these segments.
+    pub(super) fn wrote_to(&mut self, segments: BTreeSet<u32>) {
+        self.written_to.extend(segments);
+    }
+
+    /// The segments to look at first, because a message of ours may wait there.
+    pub(super) fn written_to(&self) -> &BTreeSet<u32> {
+        &self.written_to
+    }
+
+    /// Notes that a segment is held. Returns whether a message of ours may have waited there.
+    pub(super) fn was_written_to(&mut self, segment: u32) -> bool {
+        self.written_to.remove(&segment)
+    }
+
+    /// The other segments to look at.
     pub(super) fn candidates(&self) -> BTreeSet<u32> {
-        let is_open = |segment: &u32| !self.settled.contains_key(segment);
+        let is_open = |segment: &u32| {
+            !self.settled.contains_key(segment) && !self.written_to.contains(segment)
+        };
         self.known.keys().copied().filter(is_open).collect()
     }
 }
@@ -131,6 +151,19 @@ mod tests {
         assert!(survey.is_content_due());
         survey.content_listed(None);
         assert!(!survey.is_content_due());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_segment_that_got_a_message_is_looked_at_although_it_was_empty() {
+        let mut survey = Survey::default();
+        survey.listed(Some(owned(&[(0, "a"), (1, "a")])));
+        survey.settle(0);
+        survey.wrote_to(BTreeSet::from([0, 1]));
+        assert_eq!((survey.written_to().len(), survey.candidates().len()), (2, 0));
+        survey.settle(0);
+        assert!(survey.was_written_to(1) && !survey.was_written_to(1));
+        assert!(survey.written_to().is_empty());
+        assert_eq!(survey.candidates(), BTreeSet::from([1]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -114,6 +114,30 @@ fn bots_of_a_neighbour_on_the_same_engine_cost_hardly_a_request() {
     });
 }
 
+/// While a worker waits for its runs to end, they can be stopped: also by a message that another worker got.
+#[test]
+fn what_a_draining_worker_waits_for_can_be_stopped() {
+    let [busy, other] = [50, 0].map(|terminating| (0, Capacity { terminating, long_running: 0 }));
+    for workers in [vec![busy], vec![busy, other]] {
+        let plan = Plan { sites: 1, workers, happenings: Vec::new() };
+        on_stage(plan, async |stage: Arc<Stage>| {
+            for number in 0..10 {
+                let ends_after = Some(Duration::from_secs(3_000));
+                stage.publish_start(&start(format!("test-{number}"), ends_after));
+            }
+            seconds(30).await;
+            stage.with(0, Started::shut_down);
+            seconds(5).await;
+            for number in 0..10 {
+                stage.publish_stop(&format!("test-{number}"), None);
+            }
+            seconds(15).await;
+            let verdicts: Vec<_> = stage.world.ledger.lock().verdicts.values().cloned().collect();
+            assert_eq!(verdicts, ["stopped"; 10]);
+        });
+    }
+}
+
 /// How many jobs the worker below takes at once.
 pub(super) const SICK_SLOTS: usize = 4;
 

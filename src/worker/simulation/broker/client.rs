@@ -142,6 +142,14 @@ impl MessageBroker for SimulatedBroker {
         asked.map_err(|why| Self::failed("declaring a mailbox", why))
     }
 
+    async fn is_mailbox_empty(&self, segment: u32) -> Result<bool, BrokerError> {
+        let live = self.wires.usable().await;
+        let queue = self.topology().inbox(Inbox::Mailbox(segment));
+        let look = |server: &Arc<Server>| server.contents().is_empty(&queue);
+        let asked = self.wires.ask(&live, Purpose::Work, Duration::MAX, look).await;
+        asked.map_err(|why| Self::failed("looking at a mailbox", why))
+    }
+
     async fn try_lock(&self, segment: u32) -> Result<Option<Box<dyn OwnershipLock>>, BrokerError> {
         if !self.locked.lock().insert(segment) {
             return Ok(None);

@@ -383,6 +383,11 @@ impl Contents {
         }
     }
 
+    /// Whether no message waits in a queue.
+    pub(in crate::worker::simulation) fn is_empty(&self, queue: &str) -> bool {
+        self.queues.get(queue).is_none_or(|queue| queue.waiting.is_empty())
+    }
+
     /// What waits or is not settled, by queue; without the dead letters of `dead`.
     fn left(&self, dead: &str) -> Vec<String> {
         let waiting = self.queues.values().filter(|queue| queue.name != dead);
