@@ -141,6 +141,7 @@ impl From<LocalError> for Failure {
             // A directory of this machine, so the settings do not matter.
             LocalError::Store(error) => Self::Failed { error: error.into(), remedy: None },
             LocalError::Engine(error) => error.into(),
+            error @ LocalError::Lock { .. } => Self::Failed { error: error.into(), remedy: None },
             LocalError::TempDir(error) => Self::Failed { error: error.into(), remedy: None },
         }
     }

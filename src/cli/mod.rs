@@ -12,6 +12,7 @@ mod doctor;
 mod event_line;
 mod failure;
 mod fit;
+mod gc;
 mod get;
 mod init;
 mod jobs;
@@ -31,6 +32,7 @@ mod schema;
 mod segments;
 mod show;
 mod signals;
+mod size;
 mod start;
 mod state;
 mod stop;
@@ -157,6 +159,8 @@ pub enum Command {
     Segments(segments::SegmentsArguments),
     /// Serve a page that shows workers, jobs, live logs and dead letters
     Dashboard(dashboard::DashboardArguments),
+    /// Remove what the settings let go, and what killed local runs left
+    Gc(gc::GcArguments),
     /// Check everything that a worker needs, and suggest fixes
     Doctor(doctor::DoctorArguments),
     /// Print or write the JSON Schemas of all messages
@@ -188,6 +192,7 @@ impl Command {
             Self::Ps(arguments) => ps::run(&arguments, context).await,
             Self::Segments(arguments) => segments::run(&arguments, context).await,
             Self::Dashboard(arguments) => Box::pin(dashboard::run(&arguments, context)).await,
+            Self::Gc(arguments) => Box::pin(gc::run(&arguments, context)).await,
             Self::Doctor(arguments) => Box::pin(doctor::run(&arguments, context)).await,
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::project::{Files, IGNORE_FILE};
 use crate::job::archive::{Tree, zip_trees};
 use crate::runner::code::CodeCaps;
+use crate::worker::OWN_PREFIX;
 
 /// Code that its author has: a directory, or a zip that is taken unchanged.
 pub(super) struct Source {
@@ -74,7 +75,8 @@ impl Source {
 
     fn zip(&self, caps: &CodeCaps, packages: Option<&(&str, PathBuf)>) -> anyhow::Result<Zip> {
         let Some(files) = &self.files else { return Ok(Zip::Given(self.path.clone())) };
-        let place = tempfile::tempdir().context("no temporary directory can be made")?;
+        let place = tempfile::Builder::new().prefix(OWN_PREFIX).tempdir();
+        let place = place.context("no temporary directory can be made")?;
         let zip = place.path().join("code.zip");
         let folder = packages.map(|(folder, _)| *folder);
         let is_ours = |path: &Path| {
@@ -84,7 +86,7 @@ impl Source {
         trees.extend(packages.map(|(_, dir)| Tree { dir, keeps: &|_| true }));
         zip_trees(&trees, &zip, caps.archive)
             .with_context(|| format!("{} cannot be packed", self.path.display()))?;
-        Ok(Zip::Made { _place: place, path: zip })
+        Ok(Zip::Made { place, path: zip })
     }
 }
 
@@ -99,7 +101,7 @@ pub(super) struct Package {
 
 enum Zip {
     Given(PathBuf),
-    Made { _place: TempDir, path: PathBuf },
+    Made { place: TempDir, path: PathBuf },
 }
 
 impl Package {
@@ -107,6 +109,14 @@ impl Package {
     pub(super) fn path(&self) -> &Path {
         match &self.file {
             Zip::Given(path) | Zip::Made { path, .. } => path,
+        }
+    }
+
+    /// The directory that exists as long as this value, if there is one.
+    pub(super) fn place(&self) -> Option<&Path> {
+        match &self.file {
+            Zip::Given(_) => None,
+            Zip::Made { place, .. } => Some(place.path()),
         }
     }
 

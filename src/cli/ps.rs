@@ -3,17 +3,21 @@
 use std::path::Path;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
-use super::output::{Format, columns, print, print_json};
+use super::fit::without_middle;
+use super::output::{Format, columns, print, print_json, terminal_width};
 use super::telemetry::Voice;
-use super::time::second;
+use super::terminal::one_line;
+use super::time::{ago, second};
 use super::{Context, Outcome};
 use crate::metrics::Metrics;
 use crate::runner::orchestrator::{ContainerInfo, ContainerState};
 use crate::runner::warm::{self, Warm};
 use crate::runner::{self, Progress, labels};
-use crate::worker::is_of_a_local_run;
+use crate::worker::{Life, is_of_a_local_run, life_of};
 
 /// List the containers of this namespace on this engine.
 #[derive(Debug, Args)]
@@ -26,8 +30,12 @@ use crate::worker::is_of_a_local_run;
 Ended containers are listed too: a worker removes them when their result and last lines are safe. One of the
 type `waiting` was started ahead and has no job yet.
 
-With -a those of `longshore run` are listed too, with `run` instead of a segment. Nothing removes one whose command
-was killed: if it runs no more here, remove its container (docker rm -f CONTAINER).")]
+With -a those of `longshore run` are listed too. Instead of a segment, they have a word:
+  run      the command lives
+  killed   it does not: longshore gc removes what it left
+  unknown  that cannot be seen from here, for example on another host
+
+On a terminal, columns are shortened or left out where it is narrow; --output json has all.")]
 pub struct PsArguments {
     /// Those of `longshore run` on this engine, too, also where its command was killed
     #[arg(long, short, conflicts_with = "segment")]
@@ -66,11 +74,7 @@ pub(super) async fn run(arguments: &PsArguments, context: &Context) -> Outcome {
     }
     containers.sort_by_key(|container| container.created_at);
     match arguments.output {
-        Format::Text => {
-            let head =
-                ["JOB", "TYPE", "STATE", "SEGMENT", "ATTEMPT", "SINCE", "CONTAINER", "IMAGE"];
-            print(&columns(head, containers.iter().map(row).collect()))?;
-        }
+        Format::Text => print(&table(&containers, terminal_width(), Timestamp::now()))?,
         Format::Json => print_json(&containers.iter().map(object).collect::<Vec<_>>())?,
     }
     Ok(0)
@@ -121,14 +125,20 @@ fn state(state: ContainerState) -> &'static str {
 }
 
 /// The part of a container's id that people use.
-const SHORT_ID: usize = 12;
+pub(super) const SHORT_ID: usize = 12;
 
 /// What a container of `longshore run` has in the column of segments.
-const LOCAL: &str = "run";
+fn word(life: Life) -> &'static str {
+    match life {
+        Life::Alive => "run",
+        Life::Gone => "killed",
+        Life::Unknown => "unknown",
+    }
+}
 
 fn row(container: &ContainerInfo) -> [String; 8] {
-    let segment =
-        if is_local(container) { LOCAL.to_owned() } else { label(container, labels::SEGMENT) };
+    let life = life_of(container).map(|life| word(life).to_owned());
+    let segment = life.unwrap_or_else(|| label(container, labels::SEGMENT));
     [
         label(container, labels::ID),
         label(container, labels::TYPE),
@@ -139,6 +149,31 @@ fn row(container: &ContainerInfo) -> [String; 8] {
         container.id.chars().take(SHORT_ID).collect(),
         container.image.clone(),
     ]
+}
+
+/// The least columns of a job's id in a terminal. A narrower terminal breaks the lines.
+const LEAST_ID: usize = 8;
+
+/// A line for each container. Where a terminal is too narrow, the image is left out, the time is an age, and ids
+/// lose their middle.
+fn table(containers: &[ContainerInfo], width: Option<usize>, now: Timestamp) -> String {
+    let head = ["JOB", "TYPE", "STATE", "SEGMENT", "ATTEMPT", "SINCE", "CONTAINER", "IMAGE"];
+    let whole = columns(head, containers.iter().map(row).collect());
+    let widest = |text: &str| text.lines().map(UnicodeWidthStr::width).max().unwrap_or_default();
+    let Some(width) = width.filter(|width| widest(&whole) > *width) else { return whole };
+    let narrow = |id_columns: usize| {
+        let rows = containers.iter().map(|container| {
+            let [id, kind, state, segment, attempt, _, short_id, _] = row(container);
+            let since = container.created_at.map_or_else(String::new, |at| ago(at, now));
+            let id = without_middle(&one_line(&id), id_columns);
+            [id, kind, state, segment, attempt, since, short_id]
+        });
+        let [job, kind, state, segment, attempt, since, container, _] = head;
+        let head = [job, kind, state, segment, attempt, since, container];
+        columns(head, rows.collect())
+    };
+    let used = widest(&narrow(LEAST_ID));
+    narrow((LEAST_ID + width.saturating_sub(used)).max(LEAST_ID))
 }
 
 fn object(container: &ContainerInfo) -> Value {
@@ -152,6 +187,7 @@ fn object(container: &ContainerInfo) -> Value {
         "segment": number(labels::SEGMENT),
         "attempt": number(labels::ATTEMPT),
         "state": state(container.state),
+        "command": life_of(container).map(word),
         "created_at": container.created_at,
         "container_id": container.id,
         "container_name": container.name,
@@ -188,10 +224,28 @@ mod tests {
     }
 
     #[test]
+    fn a_table_fits_into_80_columns_and_ids_keep_both_ends() {
+        let mut long = container();
+        let id = "sma-eurusd-grid-2026-03-02-with-a-very-long-name-of-its-own-0042";
+        long.labels.insert(labels::ID.to_owned(), id.to_owned());
+        long.labels.insert(labels::TYPE.to_owned(), "backtest".to_owned());
+        let now = "2026-03-02T09:17:08Z".parse().unwrap();
+        let both = [long, container()];
+        let said = table(&both, Some(80), now);
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines.iter().all(|line| line.width() <= 80), "{said}");
+        assert!(lines[1].starts_with("sma-eur") && lines[1].contains("0042  backtest"), "{said}");
+        assert!(lines[2].starts_with("my-bot "), "{said}");
+        assert!(lines[1].contains("2m ago") && lines[1].ends_with("0123456789ab"), "{said}");
+        assert!(table(&both, None, now).contains(id), "a file gets all");
+        assert!(table(&both[1..], Some(100), now).contains("python:3.11-slim"));
+    }
+
+    #[test]
     fn a_container_of_a_local_run_has_no_segment_for_people() {
         let mut container = container();
         for (namespace, segment) in [
-            ("run-0af7651916cd43dd8448eb211c80319c", "run"),
+            ("run-0af7651916cd43dd8448eb211c80319c", "unknown"),
             ("run-0af7651916cd43dd8448eb211c80319", "3"),
             ("run-0af76519-16cd-43dd-8448-eb211c80319c", "3"),
             ("longshore", "3"),

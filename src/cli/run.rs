@@ -25,7 +25,7 @@ use crate::job::{Event, Executable, ExecutionResult, Job, Verdict};
 use crate::logs::{Line, Stream};
 use crate::runner::Progress;
 use crate::settings::{LogSettings, Reader, RunnerSettings, bounds};
-use crate::worker::{LocalRun, run_local};
+use crate::worker::{LocalRun, OWN_PREFIX, run_local};
 
 /// Run a bot or a backtest on this machine, without broker and store.
 #[derive(Debug, Args)]
@@ -82,6 +82,7 @@ pub(super) async fn run(arguments: &RunArguments, context: &Context) -> Outcome 
         job,
         archive: package.path(),
         directory: kept.path(),
+        own: own_directories(&kept, &package),
         states: &states,
         runner,
         logs,
@@ -142,7 +143,7 @@ impl Kept {
     pub(super) fn new(asked: Option<&Path>) -> Result<Self, Failure> {
         match asked {
             Some(path) => Ok(Self::Here(path.to_owned())),
-            None => Ok(Self::Gone(tempfile::tempdir()?)),
+            None => Ok(Self::Gone(tempfile::Builder::new().prefix(OWN_PREFIX).tempdir()?)),
         }
     }
 
@@ -152,6 +153,15 @@ impl Kept {
             Self::Gone(directory) => directory.path(),
         }
     }
+}
+
+/// The directories that go with the command.
+pub(super) fn own_directories(kept: &Kept, package: &Package) -> Vec<PathBuf> {
+    let kept = match kept {
+        Kept::Here(_) => None,
+        Kept::Gone(directory) => Some(directory.path()),
+    };
+    [kept, package.place()].into_iter().flatten().map(Path::to_owned).collect()
 }
 
 /// Prints the program's output as it comes, each line on the output that the program used; or all

@@ -154,6 +154,7 @@ async fn here(
         job,
         archive: package.path(),
         directory: kept.path(),
+        own: run::own_directories(&kept, package),
         runner,
         logs,
         progress: run::pull_progress(),

@@ -17,8 +17,9 @@ mod states;
 mod story;
 
 pub use dead::{
-    DeadEntry, DeadReport, Key, MAX_SEARCHED, Replayed, body_text, find as find_letter, goes_to,
-    list as list_letters, open as open_letters, replay, replay_all,
+    DeadEntry, DeadReport, Key, MAX_SEARCHED, OldLetters, Replayed, body_text, find as find_letter,
+    goes_to, list as list_letters, open as open_letters, remove_old as remove_old_letters, replay,
+    replay_all,
 };
 pub use error::FactsError;
 pub use fleet::{Fleet, Obstacle, look as look_at_fleet};

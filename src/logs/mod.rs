@@ -42,5 +42,5 @@ pub use key::{Day, InvalidDay, daily_key};
 pub use line::{CUT_MARK, Ending, Line, MAX_LINE_BYTES, StoredLine};
 pub use live::{LISTENING_HOLDS, LiveFeed};
 pub use reader::{LogQuery, MAX_TAIL_LINES, ReadError, Sink, list_days, read, stored_up_to};
-pub use retention::{RetentionError, keep, sweep};
+pub use retention::{RetentionError, sweep};
 pub use source::{LiveTap, LogSource};

@@ -4,22 +4,16 @@
 //! The pass also compacts chunks of past days that a dead host left.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
-use tokio::time::sleep;
-use tracing::{info, warn};
 
 use super::compact::compact;
 use super::key::{Day, LogKey};
 use crate::job::JobId;
 use crate::storage::{
-    Bucket, Failures, Journal, JournalError, Listed, ObjectStore, RecordState, Retention,
+    Bucket, Failures, Journal, JournalError, Listed, ObjectStore, Pass, RecordState, Retention,
     StoreError, Swept, Turn,
 };
-
-/// How often a worker checks whether a new day has begun that no worker has taken.
-const LOOK: Duration = Duration::from_hours(1);
 
 /// What a pass does to an object, for the log of its failures.
 const DOING: &str = "remove or compact an old log";
@@ -35,32 +29,14 @@ pub enum RetentionError {
     Journal(#[from] JournalError),
 }
 
-/// Takes a turn whenever a new day has begun that no worker has taken. Never ends.
-pub async fn keep(
-    store: &dyn ObjectStore,
-    journal: &Journal,
-    namespace: &str,
-    retention: Retention,
-) -> std::convert::Infallible {
-    loop {
-        match sweep(store, journal, namespace, retention, Timestamp::now()).await {
-            Ok(None) => {}
-            Ok(Some(Swept { seen, removed, failed })) => {
-                info!(seen, removed, failed, "removed old logs");
-            }
-            Err(error) => warn!(%error, "could not remove old logs; the next day goes on there"),
-        }
-        sleep(LOOK).await;
-    }
-}
-
-/// Takes the turn of the day of `now`, where it is free: removes what is older than `retention`
-/// allows. Gives `None` where another one has it, or takes it over.
+/// Removes what is older than `retention` allows. For a daily pass, it takes the turn of the day of `now`,
+/// where it is free. Gives `None` where another one has it, or takes it over.
 ///
 /// # Errors
 ///
-/// Whatever the store says where it fails again and again. The rest is for the next day then.
+/// Whatever the store says where it fails again and again. The rest is for the next pass then.
 pub async fn sweep(
+    pass: Pass,
     store: &dyn ObjectStore,
     journal: &Journal,
     namespace: &str,
@@ -69,55 +45,58 @@ pub async fn sweep(
 ) -> Result<Option<Swept>, RetentionError> {
     let today = Day::of(now);
     let key = format!("{namespace}/log-retention.json");
-    let Some(mut turn) = Turn::take(store, key, today.to_string()).await? else {
+    let Some(mut turn) = Turn::begin(pass, store, key, today.to_string()).await? else {
         return Ok(None);
     };
-    let (mut removed, mut failed) = (0, 0);
+    let mut swept = Swept::default();
     while let Some(page) = turn.next_page(Bucket::Logs, "logs/", retention.max_keys).await? {
-        let done = sweep_page(store, journal, &page, retention.days, now).await?;
-        removed += done.0;
-        failed += done.1;
+        sweep_page(pass, store, journal, &page, retention.days, now, &mut swept).await?;
     }
-    Ok(turn.ended(removed, failed))
+    Ok(turn.ended(swept))
 }
 
-/// Returns how many objects it removed, and how many it left because they failed.
 async fn sweep_page(
+    pass: Pass,
     store: &dyn ObjectStore,
     journal: &Journal,
     page: &[Listed],
     days: u32,
     now: Timestamp,
-) -> Result<(usize, usize), RetentionError> {
+    swept: &mut Swept,
+) -> Result<(), RetentionError> {
     let ago = |days: u32| {
         let hours = i64::from(days).saturating_mul(24);
         Day::of(now.checked_sub(hours.hours()).unwrap_or(Timestamp::MIN))
     };
     // For all workers, a day is over only some time after its end.
-    let (oldest_kept, past) = (ago(days), ago(1));
+    let (oldest_kept, over) = (ago(days), ago(1));
     let mut failures = Failures::default();
-    let mut removed = 0;
     let mut left_behind = BTreeSet::new();
-    for Listed { key, .. } in page {
-        let Some((job, parsed)) = parse(key) else { continue };
-        if parsed.day() < oldest_kept {
-            let is_marker = matches!(parsed, LogKey::Done(..));
-            let deleted = delete_old(store, journal, key, is_marker.then_some(&job)).await;
-            removed += usize::from(failures.note(DOING, key, deleted)?.unwrap_or(false));
-        } else if parsed.day() < past && matches!(parsed, LogKey::Chunk(..)) {
-            left_behind.insert((job, parsed.day()));
+    for object in page {
+        let mut is_removed = false;
+        if let Some((job, parsed)) = parse(&object.key) {
+            if parsed.day() < oldest_kept {
+                let marker_of = matches!(parsed, LogKey::Done(..)).then_some(&job);
+                let deleted = delete_old(pass, store, journal, &object.key, marker_of).await;
+                is_removed = failures.note(DOING, &object.key, deleted)?.unwrap_or(false);
+            } else if parsed.day() < over && matches!(parsed, LogKey::Chunk(..)) {
+                left_behind.insert((job, parsed.day()));
+            }
         }
+        swept.count(object, is_removed);
     }
-    for (job, day) in left_behind {
+    for (job, day) in left_behind.into_iter().filter(|_| pass.removes()) {
         let compacted = compact(store, &job, day).await.map_err(RetentionError::from);
         failures.note(DOING, &format!("{job} {day}"), compacted)?;
     }
-    Ok((removed, failures.all))
+    swept.failed += failures.all;
+    Ok(())
 }
 
 /// Removes an object that is too old; one that is the marker of a job that may run stays. Returns whether it
 /// is removed.
 async fn delete_old(
+    pass: Pass,
     store: &dyn ObjectStore,
     journal: &Journal,
     key: &str,
@@ -128,7 +107,9 @@ async fn delete_old(
     {
         return Ok(false);
     }
-    store.delete(Bucket::Logs, key).await?;
+    if pass.removes() {
+        store.delete(Bucket::Logs, key).await?;
+    }
     Ok(true)
 }
 

@@ -147,6 +147,8 @@ struct Inner {
     log_bytes: Counter,
     warm_runs: Counter,
     states: Counter,
+    retention: Counter,
+    retention_bytes: Counter,
     gauges: Gauges,
     sources: Mutex<Vec<Source>>,
     /// The timestamp of the message that was last taken from a queue.
@@ -166,6 +168,8 @@ impl Default for Metrics {
             log_bytes: families.counter(&table::LOG_BYTES),
             warm_runs: families.counter(&table::WARM_RUNS),
             states: families.counter(&table::STATES),
+            retention: families.counter(&table::RETENTION),
+            retention_bytes: families.counter(&table::RETENTION_BYTES),
             gauges: Gauges::new(&families),
             families,
             sources: Mutex::default(),
@@ -275,6 +279,15 @@ impl Metrics {
     /// The state of a bot was to be stored.
     pub fn state(&self, outcome: StateOutcome) {
         self.inner.states.add(&[outcome.as_str()], 1);
+    }
+
+    /// A pass over what may be too old has ended: how many objects it checked, how many of them it removed,
+    /// how many failed; and what those that it removed held.
+    pub fn swept(&self, what: &str, counts: [usize; 3], removed_bytes: u64) {
+        for (outcome, count) in ["checked", "removed", "failed"].into_iter().zip(counts) {
+            self.inner.retention.add(&[what, outcome], count as u64);
+        }
+        self.inner.retention_bytes.add(&[what], removed_bytes);
     }
 
     /// Has `source` read gauges whenever somebody asks for them. It must not wait for anything. It

@@ -140,6 +140,13 @@ metrics! {
     STATES: "longshore_states_total", Kind::Counter,
         [label("outcome", "`saved`, `refused` (too large, or no JSON), `superseded` (another run has the job's state now), `failed`")],
         "States of bots that were to be stored, and what became of them. An unchanged state is not counted";
+    /// What passes over old objects did.
+    RETENTION: "longshore_retention_objects_total", Kind::Counter,
+        [label("what", "`records`, `logs`, `results`, `artifacts`"), label("outcome", "`checked`, `removed`, `failed`")],
+        "Objects in the daily passes of this worker over what may be too old. Only one worker of a namespace makes each pass: use sum";
+    /// What they removed.
+    RETENTION_BYTES: "longshore_retention_removed_bytes_total", Kind::Counter, [label("what", "as above")],
+        "Bytes that these passes removed";
     /// The build.
     BUILD: "longshore_build_info", Kind::Gauge, [label("version", "the version of Longshore")],
         "Always 1";

@@ -16,6 +16,7 @@ fn full() -> Metrics {
     metrics.store_request("get", StoreOutcome::Ok, Duration::from_millis(2));
     metrics.stored_log(10);
     metrics.warm_run(true);
+    metrics.swept("logs", [3, 1, 0], 5);
     metrics.at_scrape(|gauges| {
         gauges.slots(false, 1, 3);
         gauges.slots(true, 500, 0);

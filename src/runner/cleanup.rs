@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::container::ContainerBuilder;
 use super::directory::{DirectoryError, JobDirectory};
 use super::labels;
+use super::orchestrator::ContainerOrchestrator;
 use super::site::Site;
 use crate::job::Limits;
 
@@ -29,31 +30,44 @@ pub(super) async fn container(site: &Site, container: &str) {
 /// without root's rights cannot remove. Then a container of the same image empties the directory
 /// first, as root.
 pub(super) async fn directory(site: &Site, directory: &JobDirectory, image: &str) {
-    let removed = match directory.remove().await {
-        Err(DirectoryError::NeedsRoot { path, .. }) => {
-            match empty_as_root(site, &path, image).await {
-                Ok(()) => directory.remove().await.map_err(|error| error.to_string()),
-                Err(reason) => Err(reason),
-            }
-        }
-        removed => removed.map_err(|error| error.to_string()),
-    };
+    let removed = directory_on(&*site.engine, &site.namespace, directory, image).await;
     if let Err(error) = removed {
         tracing::error!(directory = %directory.root().display(), %error, "could not remove a job's directory");
     }
 }
 
-async fn empty_as_root(site: &Site, path: &Path, image: &str) -> Result<(), String> {
+/// The same on an engine, for a namespace. Returns what went wrong.
+pub(super) async fn directory_on(
+    engine: &dyn ContainerOrchestrator,
+    namespace: &str,
+    directory: &JobDirectory,
+    image: &str,
+) -> Result<(), String> {
+    match directory.remove().await {
+        Err(DirectoryError::NeedsRoot { path, .. }) => {
+            empty_as_root(engine, namespace, &path, image).await?;
+            directory.remove().await.map_err(|error| error.to_string())
+        }
+        removed => removed.map_err(|error| error.to_string()),
+    }
+}
+
+async fn empty_as_root(
+    engine: &dyn ContainerOrchestrator,
+    namespace: &str,
+    path: &Path,
+    image: &str,
+) -> Result<(), String> {
     let mut spec = ContainerBuilder::new(image)
         .with_bind(path, MOUNT)
         .with_capabilities(&RIGHTS)
         .with_limits(HELPER_LIMITS)
-        .with_labels(labels::helper(&site.namespace))
+        .with_labels(labels::helper(namespace))
         .with_stop_timeout(Duration::ZERO)
         .build();
-    spec.name = format!("{}.cleanup.{}", site.namespace, uuid::Uuid::new_v4());
+    spec.name = format!("{namespace}.cleanup.{}", uuid::Uuid::new_v4());
     spec.command = ["find", MOUNT, "-mindepth", "1", "-delete"].map(str::to_owned).to_vec();
-    let ran = site.engine.run_and_wait(&spec, None).await.map_err(|error| error.to_string())?;
+    let ran = engine.run_and_wait(&spec, None).await.map_err(|error| error.to_string())?;
     match ran.status.exit_code {
         Some(0) => Ok(()),
         code => Err(format!("emptying it as root ended with {code:?}: {}", ran.output.trim())),

@@ -1,12 +1,38 @@
 //! Finds our containers and directories on this host, whichever worker left them.
 
+use std::path::Path;
+
 use super::cleanup;
 use super::directory::{FoundDirectory, JobDirectory};
 use super::labels::{self, Identity};
-use super::orchestrator::{ContainerInfo, EngineError};
+use super::orchestrator::{ContainerInfo, ContainerOrchestrator, EngineError};
 use super::site::Site;
 use super::warm::{self, Warm};
 use crate::job::{Run, Runtime};
+
+/// Removes the directories of all jobs of a namespace that nobody needs any more, and the namespace's own. The
+/// image has a shell, for what only root may remove.
+///
+/// # Errors
+/// The first directory that could not be removed, in a sentence.
+pub async fn remove_namespace(
+    engine: &dyn ContainerOrchestrator,
+    temp_dir: &Path,
+    namespace: &str,
+    image: &str,
+) -> Result<(), String> {
+    for FoundDirectory { id, run_id, attempt } in JobDirectory::list(temp_dir, namespace) {
+        let directory = JobDirectory::new(temp_dir, namespace, &id, &run_id, attempt);
+        cleanup::directory_on(engine, namespace, &directory, image).await?;
+    }
+    let directory = temp_dir.join(namespace);
+    match tokio::fs::remove_dir(&directory).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("removing {}: {error}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
 
 impl Site {
     /// The containers of a segment in this namespace, ended ones included.

@@ -29,6 +29,9 @@ pub const HELPER: &str = "runtime.helper";
 /// The folder in which whoever started a compiler makes an entry of the code cache.
 pub const MAKING: &str = "runtime.making";
 
+/// The file that the `longshore run` of a container holds locked as long as it lives.
+pub const LOCK: &str = "runtime.lock";
+
 /// The directory of a container that was started before there was a job for it. Its labels name no
 /// job: see [`stand_in`](super::warm).
 pub const WARM: &str = "runtime.warm";
@@ -48,6 +51,8 @@ pub struct Assignment<'a> {
     pub segment: u32,
     /// The attempt within the run; the first is 1.
     pub attempt: u32,
+    /// The file that a `longshore run` holds locked; a worker has none.
+    pub lock: Option<&'a Path>,
 }
 
 /// What a container's labels say.
@@ -184,6 +189,9 @@ pub fn of(job: &Job, assignment: &Assignment<'_>) -> BTreeMap<String, String> {
         labels.insert(label.to_owned(), value.to_owned());
     }
     labels.insert(ATTEMPT.to_owned(), assignment.attempt.to_string());
+    if let Some(lock) = assignment.lock {
+        labels.insert(LOCK.to_owned(), lock.to_string_lossy().into_owned());
+    }
     labels
 }
 
@@ -226,7 +234,7 @@ mod tests {
     use crate::runner::container::tests::job;
 
     const ASSIGNMENT: Assignment<'static> =
-        Assignment { namespace: "longshore", segment: 7, attempt: 2 };
+        Assignment { namespace: "longshore", segment: 7, attempt: 2, lock: None };
 
     #[test]
     fn compat_1_the_filter_always_names_the_namespace() {

@@ -35,6 +35,7 @@ mod progress;
 mod queries;
 mod rehearsal;
 mod result_file;
+mod retention;
 pub mod script;
 mod site;
 mod state;
@@ -42,6 +43,7 @@ mod stopping;
 mod sweep;
 mod telling;
 pub mod temp_dir;
+mod unused_images;
 pub mod warm;
 
 #[cfg(test)]
@@ -52,6 +54,7 @@ pub use docker_runner::DockerRunner;
 pub use engine::connect;
 pub use failure::RunFailure;
 pub use ground::Ground;
+pub use inventory::remove_namespace;
 pub use isolation::{Isolation, Seccomp};
 pub use job_runner::JobRunner;
 #[cfg(test)]
@@ -62,4 +65,6 @@ pub use one_thread::OneThread;
 pub use orchestrator::ContainerOrchestrator;
 pub use progress::{PULLS, Progress};
 pub use rehearsal::RehearsalError;
+pub use retention::{ResultRetention, SweptResults, sweep_results};
 pub use site::Site;
+pub use unused_images::unused_images;

@@ -127,6 +127,19 @@ pub struct ContainerInfo {
     pub labels: BTreeMap<String, String>,
 }
 
+/// One image in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// The engine's id.
+    pub id: String,
+    /// Its names with their tags; without any, the names by digest under which it was pulled.
+    pub names: Vec<String>,
+    /// What it takes, layers that it shares included.
+    pub bytes: u64,
+    /// Whether a container was made from it, running or not.
+    pub is_used: bool,
+}
+
 /// The outcome of a container that was waited for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContainerRunResult {
@@ -227,4 +240,11 @@ pub trait ContainerOrchestrator: Send + Sync {
     /// The engine's id of an image, which another image of the same name does not have; `None` where
     /// the image is not here.
     async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError>;
+
+    /// The images that are here.
+    async fn list_images(&self) -> Result<Vec<ImageInfo>, EngineError>;
+
+    /// Removes a name of an image, and the image with its last name. One that a container was made from is
+    /// refused.
+    async fn remove_image(&self, image: &str) -> Result<(), EngineError>;
 }

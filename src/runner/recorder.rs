@@ -16,7 +16,7 @@ use super::container::ContainerSpec;
 use super::isolation::{Isolation, Seccomp};
 use super::orchestrator::{
     ContainerInfo, ContainerOrchestrator, ContainerRunResult, ContainerState, ContainerStatus,
-    EngineError, EngineRoot,
+    EngineError, EngineRoot, ImageInfo,
 };
 use super::site::Site;
 use crate::logs::{Frame, LogCollector};
@@ -148,6 +148,7 @@ pub(crate) fn site(engine: Arc<Recorder>, store: Arc<dyn ObjectStore>, temp_dir:
         namespace: "ns".to_owned(),
         worker: "w".to_owned(),
         lease: Duration::from_secs(15),
+        lock: None,
         metrics: Metrics::default(),
     }
 }
@@ -280,6 +281,14 @@ impl ContainerOrchestrator for Recorder {
 
     async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
         Ok(Some(format!("sha256:{}", hex::encode(image))))
+    }
+
+    async fn list_images(&self) -> Result<Vec<ImageInfo>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
+        Err(EngineError::NoContainer { container: image.to_owned() })
     }
 }
 

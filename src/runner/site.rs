@@ -1,6 +1,7 @@
 //! Where jobs run: the engine, the store and the logs of a worker, and the names that identify its
 //! jobs.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct Site {
     pub worker: String,
     /// How long a bot may run on without hearing from its worker.
     pub lease: Duration,
+    /// The file that a `longshore run` holds locked; a worker has none.
+    pub lock: Option<PathBuf>,
     /// What counts and measures.
     pub metrics: Metrics,
 }
@@ -44,7 +47,8 @@ impl Site {
     /// The labels' part that says whose container it is.
     pub(super) fn assignment_of(&self, run: &Run) -> Assignment<'_> {
         let (segment, attempt) = (run.segment, run.attempt);
-        Assignment { namespace: &self.namespace, segment, attempt }
+        let lock = self.lock.as_deref();
+        Assignment { namespace: &self.namespace, segment, attempt, lock }
     }
 
     /// The directory of this attempt.

@@ -52,6 +52,7 @@ impl Reader<'_> {
                 messages: self.whole(&t::DEAD_LETTERS_MAX),
                 bytes: self.whole(&t::DEAD_LETTERS_MAX_MB),
             },
+            dead_letters_max_days: self.parsed(&t::DEAD_LETTERS_MAX_DAYS),
             reply_to_prefixes: self
                 .optional(&t::REPLY_TO_PREFIXES)
                 .iter()
@@ -288,6 +289,9 @@ impl Reader<'_> {
             publish_retry_max: self.seconds(&t::PUBLISH_RETRY_MAX_SECONDS),
             record_retention_days: self.parsed(&t::RECORD_RETENTION_DAYS),
             record_retention_keys: self.count(&t::RECORD_RETENTION_KEYS_PER_DAY),
+            result_retention_days: self.parsed(&t::RESULT_RETENTION_DAYS),
+            artifact_retention_days: self.parsed(&t::ARTIFACT_RETENTION_DAYS),
+            result_retention_keys: self.count(&t::RESULT_RETENTION_KEYS_PER_DAY),
         }
     }
 

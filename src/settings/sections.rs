@@ -36,6 +36,8 @@ pub struct BrokerSettings {
     /// `DEAD_LETTERS_MAX` (10000) and `DEAD_LETTERS_MAX_MB` (256): how many messages are kept that
     /// could not be processed.
     pub dead_letters: DeadLetterBounds,
+    /// `DEAD_LETTERS_MAX_DAYS` (for ever): how many days `longshore gc` leaves them.
+    pub dead_letters_max_days: Option<u32>,
     /// `REPLY_TO_PREFIXES`: prefixes of queues to which results may be sent, in addition to queues
     /// that the broker names.
     pub reply_to_prefixes: Vec<String>,
@@ -71,6 +73,7 @@ impl fmt::Debug for BrokerSettings {
             .field("retry_delays", &self.retry_delays)
             .field("lock_heartbeat", &self.lock_heartbeat)
             .field("dead_letters", &self.dead_letters)
+            .field("dead_letters_max_days", &self.dead_letters_max_days)
             .field("reply_to_prefixes", &self.reply_to_prefixes)
             .finish()
     }
@@ -306,6 +309,12 @@ pub struct WorkerSettings {
     pub record_retention_days: Option<u32>,
     /// `RECORD_RETENTION_KEYS_PER_DAY` (1000000): keys that are checked in one day for that.
     pub record_retention_keys: usize,
+    /// `RESULT_RETENTION_DAYS` (for ever): how many days results are kept.
+    pub result_retention_days: Option<u32>,
+    /// `ARTIFACT_RETENTION_DAYS` (for ever): how many days artifacts are kept.
+    pub artifact_retention_days: Option<u32>,
+    /// `RESULT_RETENTION_KEYS_PER_DAY` (1000000): keys that are checked in one day for both.
+    pub result_retention_keys: usize,
 }
 
 /// Container logs.

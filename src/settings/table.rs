@@ -123,6 +123,9 @@ settings! {
     DEAD_LETTERS_MAX = "broker.dead_letters_max", Value("10000"), count(1, 10_000_000);
     /// The same bound, in bytes of the messages' bodies.
     DEAD_LETTERS_MAX_MB = "broker.dead_letters_max_mb", Value("256"), megabytes(1, 1 << 20);
+    /// How many days after its publication `longshore gc` removes a dead letter. A letter that does not say when
+    /// it was published stays. No worker removes one because of its age.
+    DEAD_LETTERS_MAX_DAYS = "broker.dead_letters_max_days", Unset("for ever"), count(1, 36_500);
     /// A start may name a queue in `reply_to` if the queue's name begins with one of these, or if the
     /// broker itself named the queue. Workers write there with their own rights. Never allow a queue
     /// of Longshore's own.
@@ -319,6 +322,15 @@ settings! {
     /// How many keys of the journal are checked in one day for records that are too old. The rest is left for
     /// the next day.
     RECORD_RETENTION_KEYS_PER_DAY = "worker.record_retention_keys_per_day", Value("1000000"),
+        count(1, 1_000_000_000);
+    /// How many days results, whole outputs and the tables of sweeps are kept, for the whole results bucket. It
+    /// should be longer than the longest sweep.
+    RESULT_RETENTION_DAYS = "worker.result_retention_days", Unset("for ever"), count(1, 36_500);
+    /// How many days artifacts are kept, for the whole results bucket.
+    ARTIFACT_RETENTION_DAYS = "worker.artifact_retention_days", Unset("for ever"), count(1, 36_500);
+    /// How many keys of the results bucket are checked in one day for results and artifacts that are too old.
+    /// The rest is left for the next day.
+    RESULT_RETENTION_KEYS_PER_DAY = "worker.result_retention_keys_per_day", Value("1000000"),
         count(1, 1_000_000_000);
 
     /// Time between two shipments of log lines if the message names none.

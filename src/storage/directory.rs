@@ -214,8 +214,10 @@ impl ObjectStore for DirectoryStore {
             let written = metadata.and_then(|metadata| metadata.modified());
             let written_at = written.ok().and_then(|time| Timestamp::try_from(time).ok());
             let bytes = tokio::fs::read(self.path(bucket, &key)?).await;
-            let etag = bytes.ok().map(|bytes| files::etag(&bytes));
-            listed.push(Listed { key, written_at, etag });
+            let bytes = bytes.ok();
+            let etag = bytes.as_ref().map(|bytes| files::etag(bytes));
+            let bytes = bytes.map(|bytes| bytes.len() as u64);
+            listed.push(Listed { key, written_at, etag, bytes });
         }
         Ok(listed)
     }

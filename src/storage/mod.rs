@@ -28,7 +28,7 @@ pub use journal::{
 };
 pub use journal::{Noted, OwnedSegment, SegmentIndex, StateRecord, Unconfirmed};
 pub use s3::S3Store;
-pub use turn::{Failures, Retention, Swept, Turn};
+pub use turn::{Failures, Pass, Retention, Swept, Turn};
 
 /// The four buckets, by their purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,13 +90,15 @@ pub struct Listed {
     pub written_at: Option<Timestamp>,
     /// Its version, if the store says it.
     pub etag: Option<ETag>,
+    /// Its size, if the store says it.
+    pub bytes: Option<u64>,
 }
 
 impl Listed {
     /// An object of which the listing tells nothing but the key.
     #[must_use]
     pub fn new(key: String) -> Self {
-        Self { key, written_at: None, etag: None }
+        Self { key, written_at: None, etag: None, bytes: None }
     }
 }
 

@@ -1,7 +1,8 @@
 //! A piece of work that one worker of a namespace does once a day, and how far it came.
 //!
 //! One object in the state bucket says whose turn it is. It is written by compare-and-set. If a worker dies
-//! during its turn, the rest is left for the next day.
+//! during its turn, the rest is left for the next day. Somebody at a terminal needs no turn: such a pass looks
+//! at everything, and disturbs no other one, because each object is removed only if it is still too old.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -23,15 +24,56 @@ pub struct Retention {
     pub max_keys: usize,
 }
 
-/// What a pass that removes old objects did.
+impl Retention {
+    /// Whatever its age, it stays.
+    pub const FOR_EVER: u32 = u32::MAX;
+}
+
+/// What a pass is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// One worker of a namespace makes it, once a day.
+    Daily,
+    /// Somebody asked for it.
+    Now,
+    /// Somebody asks what the one before would do.
+    DryRun,
+}
+
+impl Pass {
+    /// Whether it changes anything.
+    #[must_use]
+    pub fn removes(self) -> bool {
+        self != Self::DryRun
+    }
+}
+
+/// What a pass that removes old objects did, or would do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Keys that were checked.
     pub seen: usize,
+    /// What these objects hold, as far as the store says it.
+    pub seen_bytes: u64,
     /// Objects that were removed.
     pub removed: usize,
+    /// What those held.
+    pub removed_bytes: u64,
     /// What failed. The pass that comes to it next tries it again.
     pub failed: usize,
+}
+
+impl Swept {
+    /// Counts an object, and whether it was removed.
+    pub fn count(&mut self, object: &Listed, is_removed: bool) {
+        let bytes = object.bytes.unwrap_or_default();
+        self.seen += 1;
+        self.seen_bytes += bytes;
+        if is_removed {
+            self.removed += 1;
+            self.removed_bytes += bytes;
+        }
+    }
 }
 
 /// What failed in a pass.
@@ -74,9 +116,9 @@ impl Failures {
 /// A turn that is ours.
 pub struct Turn<'a> {
     store: &'a dyn ObjectStore,
-    key: String,
+    /// Where it is noted, and in which version; a pass that somebody asked for is noted nowhere.
+    noted: Option<(String, ETag)>,
     written: Written,
-    version: ETag,
     seen: usize,
     /// The page that was given last.
     page: Option<Page>,
@@ -97,11 +139,30 @@ struct Written {
 }
 
 impl<'a> Turn<'a> {
+    /// Begins a pass. A daily one takes the turn of the day; `None` if that has been taken.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn begin(
+        pass: Pass,
+        store: &'a dyn ObjectStore,
+        key: String,
+        day: String,
+    ) -> Result<Option<Self>, StoreError> {
+        match pass {
+            Pass::Daily => Self::take(store, key, day).await,
+            Pass::Now | Pass::DryRun => {
+                let (noted, written, page) = (None, Written::default(), None);
+                Ok(Some(Self { store, noted, written, seen: 0, page, is_ours: true }))
+            }
+        }
+    }
+
     /// Takes the turn of a day; `None` if it has been taken.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
-    pub async fn take(
+    async fn take(
         store: &'a dyn ObjectStore,
         key: String,
         day: String,
@@ -120,8 +181,10 @@ impl<'a> Turn<'a> {
         }
         let written = Written { day, ..written };
         let version = write(store, &key, &written, condition).await?;
-        let (seen, page, is_ours) = (0, None, true);
-        Ok(version.map(|version| Self { store, key, written, version, seen, page, is_ours }))
+        Ok(version.map(|version| {
+            let noted = Some((key, version));
+            Self { store, noted, written, seen: 0, page: None, is_ours: true }
+        }))
     }
 
     /// Notes that the page before is done, and lists the next objects below a prefix. `None` after the last
@@ -155,16 +218,17 @@ impl<'a> Turn<'a> {
 
     /// What the pass did that has ended; `None` if another worker has taken the turn over.
     #[must_use]
-    pub fn ended(self, removed: usize, failed: usize) -> Option<Swept> {
-        self.is_ours.then_some(Swept { seen: self.seen, removed, failed })
+    pub fn ended<T>(self, done: T) -> Option<T> {
+        self.is_ours.then_some(done)
     }
 
     /// Notes how far it came, and whether the turn is still ours.
     async fn advance(&mut self, after: String) -> Result<(), StoreError> {
         self.written.after = after;
-        let condition = Condition::Unchanged(self.version.clone());
-        match write(self.store, &self.key, &self.written, condition).await? {
-            Some(version) => self.version = version,
+        let Some((key, version)) = &mut self.noted else { return Ok(()) };
+        let condition = Condition::Unchanged(version.clone());
+        match write(self.store, key, &self.written, condition).await? {
+            Some(new) => *version = new,
             None => self.is_ours = false,
         }
         Ok(())

@@ -25,6 +25,10 @@ pub use active::ActiveRun;
 pub(crate) use decide::{Standing, ends, standing};
 pub use lifecycle::{WorkerError, run};
 pub use run::execute::{Begin, Executed, Keeper, execute};
-pub use run::local::{LOCAL_STATES, LocalError, LocalRun, is_of_a_local_run, run_local};
+pub use run::left::{
+    LeftRun, LeftRuns, Life, OWN_PREFIX, is_of_a_local_run, life_of, look_for_left_runs,
+    remove_left_run,
+};
+pub use run::local::{LOCAL_STATES, LocalError, LocalRun, run_local};
 pub use run::publisher::Publisher;
 pub use run::reporter::Reporter;

@@ -4,6 +4,7 @@ mod client;
 mod dead;
 mod engine;
 mod errors;
+mod gc;
 mod jobs;
 mod ps;
 mod queue;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan as _};
 use longshore::storage::{
-    Bucket, EndRecord, JobRecord, Journal, ObjectStore, OwnedSegment, OwnerRecord, Place,
+    Bucket, EndRecord, JobRecord, Journal, ObjectStore, OwnedSegment, OwnerRecord, Pass, Place,
     RecordState, Retention, Seen, StoredMessage, Tombstone,
 };
 
@@ -170,17 +170,19 @@ pub async fn old_records_go(store: Arc<dyn ObjectStore>, namespace: &str) {
     }
     let later = now.checked_add((24 * 31).hours()).unwrap();
     let month = Retention { days: 30, max_keys: 1_000 };
-    let soon = journal.sweep(month, now).await.unwrap().unwrap();
+    let soon = journal.sweep(Pass::Daily, month, now).await.unwrap().unwrap();
     assert_eq!((soon.removed, soon.failed), (0, 0));
     // Each stop marks the job anew, so the first mark is not taken for the last word.
     let before = journal.look(&id("stopped-again")).await.unwrap();
     journal.read_or_mark_stopped(&id("stopped-again"), later).await.unwrap();
     assert_ne!(journal.look(&id("stopped-again")).await.unwrap(), before);
 
-    let swept = journal.sweep(month, later).await.unwrap().unwrap();
+    let told = journal.sweep(Pass::DryRun, month, later).await.unwrap().unwrap();
+    assert_eq!(told.removed, 7);
+    let swept = journal.sweep(Pass::Daily, month, later).await.unwrap().unwrap();
     // The record, the marks, the stops, the end and the refusal.
     assert_eq!((swept.removed, swept.failed), (7, 0));
-    assert_eq!(journal.sweep(month, later).await.unwrap(), None, "once a day");
+    assert_eq!(journal.sweep(Pass::Daily, month, later).await.unwrap(), None, "once a day");
     for (name, stays) in [("active", true), ("untold", true), ("ended", false), ("stopped", false)]
     {
         let is_there = journal.look(&id(name)).await.unwrap() != Seen::Nothing;

@@ -6,6 +6,7 @@ mod origin;
 use self::origin::{body_of_a_new_run, origin};
 use super::FactsError;
 use crate::broker::{Broker, DeadLetter, DeadLetters, Topology};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -51,6 +52,41 @@ pub async fn list(letters: &mut DeadLetters, limit: usize) -> Result<Vec<DeadEnt
         letters.hold(letter);
     }
     Ok(entries)
+}
+
+/// What a pass over old letters did, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OldLetters {
+    /// Letters that were removed, and the bytes of their bodies.
+    pub removed: (usize, u64),
+    /// Letters that stay, likewise, as far as they were looked at.
+    pub kept: (usize, u64),
+}
+
+/// Removes the letters that were published before a time, unless this is only to tell which. One that does not
+/// say when it was published stays.
+///
+/// # Errors
+/// When the broker refuses, or does not answer.
+pub async fn remove_old(
+    letters: &mut DeadLetters,
+    before: Timestamp,
+    only_tell: bool,
+) -> Result<OldLetters, FactsError> {
+    let mut old = OldLetters::default();
+    for _ in 0..MAX_SEARCHED {
+        let Some(letter) = letters.next().await? else { break };
+        let is_old = letter.properties.timestamp.is_some_and(|at| at < before);
+        let count = if is_old { &mut old.removed } else { &mut old.kept };
+        count.0 += 1;
+        count.1 += letter.body.len() as u64;
+        if is_old && !only_tell {
+            letters.remove(&letter).await?;
+        } else {
+            letters.hold(letter);
+        }
+    }
+    Ok(old)
 }
 
 /// The letter with a key.

@@ -21,7 +21,7 @@ impl Fixture {
 
     async fn sweep(&self, retention: Retention, now: &str) -> Option<Swept> {
         let now = now.parse().unwrap();
-        sweep(&*self.store, &self.journal, "ns", retention, now).await.unwrap()
+        sweep(Pass::Daily, &*self.store, &self.journal, "ns", retention, now).await.unwrap()
     }
 }
 
@@ -39,10 +39,32 @@ async fn what_is_too_old_goes_and_nothing_else() {
         fixture.store.set(key, "x\n");
     }
     let swept = fixture.sweep(MONTH, NOW).await.unwrap();
-    assert_eq!(swept, Swept { seen: 7, removed: 3, failed: 0 });
+    assert_eq!(swept, Swept { seen: 7, removed: 3, failed: 0, ..Swept::default() });
     let mut expected = kept.map(str::to_owned).to_vec();
     expected.sort();
     assert_eq!(fixture.store.keys(""), expected);
+}
+
+#[tokio::test]
+async fn who_asks_is_told_what_would_go_and_needs_no_turn() {
+    let fixture = Fixture::new();
+    let chunk = format!("logs/b/20261115/{}.log", range(0));
+    for key in ["logs/a/20261022.log", "logs/a/20261122.log", &chunk] {
+        fixture.store.set(key, "x\n");
+    }
+    fixture.sweep(Retention { days: 3_000, ..MONTH }, NOW).await.unwrap();
+    let keys = fixture.store.keys("");
+    fixture.store.set(&chunk, "2026-11-15T10:00:00.000000000Z stdout x\n");
+    let pass = async |pass| {
+        let (store, now) = (&*fixture.store, NOW.parse().unwrap());
+        sweep(pass, store, &fixture.journal, "ns", MONTH, now).await.unwrap().unwrap()
+    };
+    let told = pass(Pass::DryRun).await;
+    assert_eq!((told.removed, told.failed), (1, 0));
+    assert!(fixture.store.keys("").contains(&chunk), "nothing was compacted");
+    assert_eq!(pass(Pass::Now).await.removed, 1, "the day is taken, and it does not matter");
+    let left: Vec<_> = keys.into_iter().filter(|key| key != "logs/a/20261022.log").collect();
+    assert_eq!(fixture.store.keys(""), left);
 }
 
 #[tokio::test]
@@ -87,7 +109,7 @@ async fn one_object_that_cannot_be_removed_keeps_no_other() {
         _ => false,
     });
     let swept = fixture.sweep(MONTH, NOW).await.unwrap();
-    assert_eq!(swept, Swept { seen: 32, removed: 29, failed: 3 });
+    assert_eq!(swept, Swept { seen: 32, removed: 29, failed: 3, ..Swept::default() });
     assert_eq!(fixture.store.keys(""), ["logs/j03/20260101.log", &marker, &chunk]);
 }
 
@@ -99,7 +121,7 @@ async fn a_pass_that_failed_goes_on_where_it_was() {
     }
     fixture.store.fail_where(|op, _| op == Op::Delete);
     let now = NOW.parse().unwrap();
-    assert!(sweep(&*fixture.store, &fixture.journal, "ns", MONTH, now).await.is_err());
+    assert!(sweep(Pass::Daily, &*fixture.store, &fixture.journal, "ns", MONTH, now).await.is_err());
     fixture.store.recover();
     assert_eq!(fixture.sweep(MONTH, NOW).await, None, "its day is taken");
     fixture.sweep(MONTH, "2026-11-23T10:00:00Z").await.unwrap();

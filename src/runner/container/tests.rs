@@ -16,7 +16,8 @@ pub(crate) fn job(script: &str) -> Job {
     Job::validate(executable, &Bounds::default(), None).unwrap()
 }
 
-const FIRST: Assignment<'static> = Assignment { namespace: "ls", segment: 3, attempt: 1 };
+const FIRST: Assignment<'static> =
+    Assignment { namespace: "ls", segment: 3, attempt: 1, lock: None };
 
 fn built(job: &Job) -> ContainerSpec {
     ContainerBuilder::new("python:3.11-slim").with_job(job, &FIRST).build()
@@ -165,7 +166,7 @@ fn names_tell_apart_namespace_job_and_attempt() {
     let name = |namespace, id: &str, attempt| {
         let mut job = job("main.py");
         job.id = id.parse().unwrap();
-        container_name(&job, &Assignment { namespace, segment: 0, attempt })
+        container_name(&job, &Assignment { namespace, segment: 0, attempt, lock: None })
     };
     let names = [
         name("a", "b-1", 1),

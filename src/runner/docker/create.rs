@@ -205,7 +205,7 @@ mod tests {
     const LOG: EngineLog = EngineLog { file_mb: 64, files: 2 };
 
     fn spec() -> ContainerSpec {
-        let assignment = Assignment { namespace: "ns", segment: 1, attempt: 1 };
+        let assignment = Assignment { namespace: "ns", segment: 1, attempt: 1, lock: None };
         ContainerBuilder::new("python:3.11-slim")
             .with_job(&job("main.py"), &assignment)
             .with_command(&["/bin/sh"], "/bot/entrypoint.sh")

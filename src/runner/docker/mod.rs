@@ -8,6 +8,7 @@ mod ends;
 mod engine;
 mod files;
 mod follow;
+mod image_list;
 mod images;
 mod isolation;
 mod lifecycle;
@@ -30,7 +31,7 @@ use super::container::ContainerSpec;
 use super::isolation::Isolation;
 use super::orchestrator::{
     ContainerInfo, ContainerOrchestrator, ContainerRunResult, ContainerStatus, EngineError,
-    EngineRoot,
+    EngineRoot, ImageInfo,
 };
 use super::progress::Progress;
 use crate::logs::Frame;
@@ -203,5 +204,14 @@ impl ContainerOrchestrator for DockerOrchestrator {
 
     async fn image_id(&self, image: &str) -> Result<Option<String>, EngineError> {
         self.metrics.engine("image", self.images.id(image)).await
+    }
+
+    async fn list_images(&self) -> Result<Vec<ImageInfo>, EngineError> {
+        self.metrics.engine("image", image_list::list(&self.engine)).await
+    }
+
+    async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
+        self.images.forget(image);
+        self.metrics.engine("image", image_list::remove(&self.engine, image)).await
     }
 }

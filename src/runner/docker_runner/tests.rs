@@ -68,6 +68,7 @@ impl Fixture {
             namespace: "ns".to_owned(),
             worker: "w".to_owned(),
             lease: LEASE,
+            lock: None,
             metrics: Metrics::default(),
         });
         Self { root, engine, runner: Arc::new(runner), settings, logs }

@@ -20,6 +20,7 @@ fn of_the_broker() {
         retry_delays,
         lock_heartbeat,
         dead_letters,
+        dead_letters_max_days,
         reply_to_prefixes,
     } = settings().broker;
     assert_eq!((namespace.as_str(), publish_channels), ("longshore", 4));
@@ -27,6 +28,7 @@ fn of_the_broker() {
     assert_eq!(retry_delays, [5, 30, 120].map(Duration::from_secs));
     assert_eq!((lock_heartbeat.as_secs(), tls), (3, TlsFiles::default()));
     assert_eq!(dead_letters, DeadLetterBounds { messages: 10_000, bytes: 256 << 20 });
+    assert_eq!(dead_letters_max_days, None);
     assert!(reply_to_prefixes.is_empty());
 }
 
@@ -152,6 +154,9 @@ fn of_the_worker() {
         publish_retry_max,
         record_retention_days,
         record_retention_keys,
+        result_retention_days,
+        artifact_retention_days,
+        result_retention_keys,
     } = settings().worker;
     assert_eq!((name.as_str(), max_segments), ("host-1", 1000));
     assert_eq!((segment_grace.as_secs(), handover_grace.as_secs()), (15, 120));
@@ -159,6 +164,8 @@ fn of_the_worker() {
     assert_eq!(max_message_bytes, 2 << 20);
     assert_eq!((drain_grace.as_secs(), publish_retry_max.as_secs()), (60, 300));
     assert_eq!((record_retention_days, record_retention_keys), (None, 1_000_000));
+    assert_eq!((result_retention_days, artifact_retention_days), (None, None));
+    assert_eq!(result_retention_keys, 1_000_000);
 }
 
 #[test]

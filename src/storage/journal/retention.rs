@@ -4,18 +4,12 @@
 //! Each is removed only in the version that was looked at. So a job that is started again meanwhile keeps
 //! its record.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::sleep;
 
 use super::{Journal, JournalError, Seen, day_of};
 use crate::job::JobId;
-use crate::storage::turn::{Failures, Retention, Swept, Turn};
+use crate::storage::turn::{Failures, Pass, Retention, Swept, Turn};
 use crate::storage::{Bucket, ETag, Listed, RecordState, probe};
-
-/// How often a worker checks whether a new day has begun that no worker has taken.
-const LOOK: Duration = Duration::from_hours(1);
 
 /// What is removed because of its age alone, and what only if its run has ended.
 enum Old<'a> {
@@ -26,36 +20,22 @@ enum Old<'a> {
 }
 
 impl Journal {
-    /// Removes old records whenever a new day has begun that no worker has taken. Never ends.
-    pub async fn keep_young(&self, retention: Retention) -> std::convert::Infallible {
-        loop {
-            match self.sweep(retention, Timestamp::now()).await {
-                Ok(None) => {}
-                Ok(Some(Swept { seen, removed, failed })) => {
-                    tracing::info!(seen, removed, failed, "removed old records of jobs");
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "could not remove old records of jobs; the next day goes on there");
-                }
-            }
-            sleep(LOOK).await;
-        }
-    }
-
-    /// Takes the turn of the day of `now`, if it is free, and removes what is too old. `None`: another
-    /// worker has the turn, or takes it over.
+    /// Removes what is too old. For a daily pass, it takes the turn of the day of `now`, if it is free.
+    /// `None`: another worker has the turn, or takes it over.
     ///
     /// # Errors
-    /// If the store fails again and again. The rest is left for the next day.
+    /// If the store fails again and again. The rest is left for the next pass.
     pub async fn sweep(
         &self,
+        pass: Pass,
         retention: Retention,
         now: Timestamp,
     ) -> Result<Option<Swept>, JournalError> {
         let key = format!("{}/record-retention.json", self.namespace);
-        let taken = Turn::take(&*self.store, key, day_of(now)).await?;
-        let Some(mut turn) = taken else { return Ok(None) };
-        if !probe::conditional_deletes(&*self.store, &self.namespace).await? {
+        let begun = Turn::begin(pass, &*self.store, key, day_of(now)).await?;
+        let Some(mut turn) = begun else { return Ok(None) };
+        let goes = retention.days != Retention::FOR_EVER && pass.removes();
+        if goes && !probe::conditional_deletes(&*self.store, &self.namespace).await? {
             tracing::warn!(
                 "RECORD_RETENTION_DAYS has no effect: the object store ignores If-Match when it deletes, so a job that \
                  is started again could lose its record"
@@ -65,19 +45,20 @@ impl Journal {
         let age = SignedDuration::from_hours(i64::from(retention.days).saturating_mul(24));
         let oldest_kept = now.checked_sub(age).unwrap_or(Timestamp::MIN);
         let prefix = format!("{}/", self.namespace);
-        let (mut removed, mut failures) = (0, Failures::default());
+        let (mut swept, mut failures) = (Swept::default(), Failures::default());
         while let Some(page) = turn.next_page(Bucket::State, &prefix, retention.max_keys).await? {
             for object in &page {
-                let done = self.remove_if_old(object, &prefix, oldest_kept).await;
+                let done = self.remove_if_old(pass, object, &prefix, oldest_kept).await;
                 let done = failures.note("remove an old record", &object.key, done)?;
-                removed += usize::from(done.unwrap_or(false));
+                swept.count(object, done.unwrap_or(false));
             }
         }
-        Ok(turn.ended(removed, failures.all))
+        Ok(turn.ended(Swept { failed: failures.all, ..swept }))
     }
 
     async fn remove_if_old(
         &self,
+        pass: Pass,
         object: &Listed,
         prefix: &str,
         oldest_kept: Timestamp,
@@ -89,6 +70,9 @@ impl Journal {
             Old::Job(id) => self.ended_version(id).await?,
         };
         let Some(version) = version else { return Ok(false) };
+        if !pass.removes() {
+            return Ok(true);
+        }
         Ok(self.store.delete_unchanged(Bucket::State, &object.key, &version).await?)
     }
 

@@ -191,6 +191,7 @@ impl Place {
         let listed = page.contents.into_iter().map(|object| Listed {
             written_at: object.last_modified.parse().ok(),
             etag: object.e_tag.map(ETag),
+            bytes: Some(object.size),
             key: object.key,
         });
         Ok(Page { objects: listed.collect(), next: page.next_continuation_token })

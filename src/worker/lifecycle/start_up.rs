@@ -111,7 +111,7 @@ pub(super) async fn begin(
     gauges::of_logs(metrics, &logs);
     logs.start();
     live::serve(tasks, &broker, &logs, lines, closing);
-    retention::serve(tasks, &store, settings, closing);
+    retention::serve(tasks, &store, settings, metrics, closing);
     let drain = Drain::default();
     let (tools, unconfirmed) = tools(
         settings,
@@ -219,6 +219,7 @@ fn tools(
             namespace: namespace.clone(),
             worker: settings.worker.name.clone(),
             lease: settings.worker.segment_grace,
+            lock: None,
             metrics: metrics.clone(),
         })
         .on(ground),

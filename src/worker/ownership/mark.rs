@@ -6,7 +6,7 @@
 //! not.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -52,8 +52,15 @@ impl FileMark {
         namespace: &str,
         segment: u32,
     ) -> io::Result<Option<Self>> {
-        let path = temp_dir.join(format!(".{namespace}.segment-{segment}.lock"));
         fs::create_dir_all(temp_dir)?;
+        Self::try_take_at(temp_dir.join(format!(".{namespace}.segment-{segment}.lock")))
+    }
+
+    /// The lock that is the file `path`; `None` while another living process holds it.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened or locked at all.
+    pub(in crate::worker) fn try_take_at(path: PathBuf) -> io::Result<Option<Self>> {
         for _ in 0..MAX_TRIES {
             let file = open_own(&path)?;
             match file.try_lock() {
@@ -71,9 +78,30 @@ impl FileMark {
     }
 }
 
+impl FileMark {
+    /// Where the file is.
+    pub(in crate::worker) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes into the file what others may want to know of its owner.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(in crate::worker) fn note(&mut self, text: &[u8]) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(text))
+    }
+
+    /// Gives the lock up and leaves the file where it is.
+    pub(in crate::worker) fn leave(mut self) {
+        self.file = None;
+    }
+}
+
 impl Drop for FileMark {
     fn drop(&mut self) {
-        let (path, file) = (std::mem::take(&mut self.path), self.file.take());
+        let path = std::mem::take(&mut self.path);
+        let Some(file) = self.file.take() else { return };
         // Removed while it is held, so that it is not another worker's new file. A file that stays
         // does no harm. In a thread, because the disk may hang, and then nobody waits for it.
         let (done, removed) = mpsc::channel::<()>();

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::execute::{Begin, Executed, Keeper, execute};
+use super::left::{RunLock, new_namespace, private_temp_dir};
 use super::publisher::Publisher;
 use super::reporter::Reporter;
 use crate::broker::EventSink;
@@ -46,22 +47,18 @@ pub enum LocalError {
     /// No directory for the code would be safe from others.
     #[error(transparent)]
     TempDir(#[from] TempDirError),
+    /// The file that shows that the run lives cannot be made.
+    #[error("TEMP_DIR: no lock file can be made in {}: {source}", temp_dir.display())]
+    Lock {
+        /// Where.
+        temp_dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// The namespace of the states that local runs keep.
 pub const LOCAL_STATES: &str = "local";
-
-/// What the namespaces of local runs begin with. The rest is a UUID.
-const NAMESPACE_PREFIX: &str = "run-";
-
-/// Whether a namespace is that of a local run.
-#[must_use]
-pub fn is_of_a_local_run(namespace: &str) -> bool {
-    let rest = namespace.strip_prefix(NAMESPACE_PREFIX);
-    rest.is_some_and(|rest| {
-        rest.len() == uuid::fmt::Simple::LENGTH && uuid::Uuid::try_parse(rest).is_ok()
-    })
-}
 
 /// What a local run needs.
 pub struct LocalRun<'a> {
@@ -71,6 +68,8 @@ pub struct LocalRun<'a> {
     pub archive: &'a Path,
     /// Where code, results and logs go, in the layout of the buckets.
     pub directory: &'a Path,
+    /// Directories of the command's own that go with it.
+    pub own: Vec<PathBuf>,
     /// Where the states of bots are kept from run to run, in the layout of the buckets.
     pub states: &'a Path,
     /// How containers are made.
@@ -94,6 +93,14 @@ pub async fn run_local(
     stop: CancellationToken,
 ) -> Result<ExecutionResult, LocalError> {
     local.runner.temp_dir = own_temp_dir(local.runner.temp_dir)?;
+    let temp_dir = local.runner.temp_dir.clone();
+    // A separate namespace, so two runs of one job at a time do not clash.
+    let namespace = new_namespace();
+    // Before anything else is made: what is there without this lock was left by a killed one.
+    let engine = local.runner.docker_host.as_deref();
+    let lock = RunLock::take(&temp_dir, &namespace, engine, &local.own).await;
+    let lock = lock.map_err(|source| LocalError::Lock { temp_dir: temp_dir.clone(), source })?;
+    let _kept = temp_dir::keep_from_cleaners(&temp_dir);
     // Its code is here already, and it may end before anything is compiled.
     local.runner.code_cache.max_bytes = 0;
     local.runner.warm.containers = 0;
@@ -114,8 +121,6 @@ pub async fn run_local(
     let log_settings = LogSettings { spool_dir: std::env::temp_dir(), ..local.logs };
     let logs = Arc::new(LogCollector::new(Arc::clone(&store), log_settings));
     logs.start();
-    // A separate namespace, so two runs of one job at a time do not clash.
-    let namespace = format!("{NAMESPACE_PREFIX}{}", uuid::Uuid::new_v4().simple());
     let stop_timeout = local.runner.stop_timeout;
     let runner = DockerRunner::new(Site {
         engine,
@@ -126,6 +131,7 @@ pub async fn run_local(
         namespace: namespace.clone(),
         worker: WORKER.to_owned(),
         lease: LEASE,
+        lock: Some(lock.path().to_owned()),
         metrics: Metrics::default(),
     })
     .on(ground);
@@ -148,6 +154,7 @@ pub async fn run_local(
     if !logs.stop(FLUSH_TIMEOUT).await {
         tracing::warn!("the last lines of the log may be missing");
     }
+    drop(lock);
     Ok(result)
 }
 
@@ -156,7 +163,7 @@ pub async fn run_local(
 fn own_temp_dir(temp_dir: PathBuf) -> Result<PathBuf, TempDirError> {
     match temp_dir::check(TEMP_DIR, &temp_dir) {
         Err(TempDirError::Foreign { me, .. }) => {
-            let own = std::env::temp_dir().join(format!("longshore-run-{me}"));
+            let own = private_temp_dir(me);
             temp_dir::check(TEMP_DIR, &own)?;
             Ok(own)
         }

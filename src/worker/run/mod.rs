@@ -9,6 +9,7 @@
 pub(super) mod account;
 pub(super) mod ending;
 pub(super) mod execute;
+pub(super) mod left;
 pub(super) mod local;
 pub(super) mod outbox;
 pub(super) mod publisher;

@@ -12,11 +12,11 @@ use longshore_testing::rabbit::within;
 use longshore_testing::{engine, servers, variable};
 
 /// Prints a line, and does not end by itself.
-const WAITS: &str = "import time\ndef main(id, config):\n    print('up', flush=True)\n    \
+pub(super) const WAITS: &str = "import time\ndef main(id, config):\n    print('up', flush=True)\n    \
                      time.sleep(600)\n";
 
 /// Starts a backtest and waits until its code runs.
-fn started(mut command: Command) -> Child {
+pub(super) fn started(mut command: Command) -> Child {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -75,7 +75,7 @@ async fn ps_with_all_lists_what_a_killed_run_left_behind_until_it_has_ended_and_
     let table = text(&ps(&["--all"]).await.stdout);
     let row = table.lines().find(|line| line.starts_with(&id)).expect(&table);
     let cells: Vec<_> = row.split_whitespace().collect();
-    assert_eq!(cells[1..5], ["backtest", "exited", "run", "1"], "{table}");
+    assert_eq!(cells[1..5], ["backtest", "exited", "killed", "1"], "{table}");
 
     engine::sweep(&docker, namespace).await;
     assert_eq!(listed(&id).await, None);
