@@ -1,18 +1,18 @@
 //! `longshore gc`: removes what the settings let go, and what killed local runs left.
 
+mod asked;
 mod host;
 mod report;
 mod stored;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
+use self::asked::{What, settings};
 use self::report::{Part, text};
 use super::output::{Format, print, print_json, warn};
-use super::telemetry::Voice;
 use super::terminal::one_line;
-use super::{Context, Failure, Outcome};
-use crate::settings::{BrokerSettings, RunnerSettings, StoreSettings};
+use super::{Context, Outcome};
 
 /// Remove what the settings let go, and what killed local runs left.
 #[derive(Debug, Args)]
@@ -50,40 +50,6 @@ pub struct GcArguments {
     output: Format,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "kebab-case")]
-enum What {
-    Records,
-    Logs,
-    Results,
-    DeadLetters,
-    Runs,
-    Images,
-}
-
-impl What {
-    const USUAL: [Self; 5] =
-        [Self::Records, Self::Logs, Self::Results, Self::DeadLetters, Self::Runs];
-}
-
-/// The settings of what was asked for. Others may be missing or wrong.
-struct Read {
-    namespace: String,
-    store: Option<StoreSettings>,
-    broker: Option<BrokerSettings>,
-    runner: Option<RunnerSettings>,
-    days: Days,
-}
-
-/// How long each is kept.
-#[derive(Default)]
-struct Days {
-    records: Option<u32>,
-    logs: Option<u32>,
-    results: Option<u32>,
-    artifacts: Option<u32>,
-}
-
 pub(super) async fn run(arguments: &GcArguments, context: &Context) -> Outcome {
     let asked = if arguments.what.is_empty() { &What::USUAL[..] } else { &arguments.what };
     let read = settings(asked, context)?;
@@ -111,24 +77,4 @@ pub(super) async fn run(arguments: &GcArguments, context: &Context) -> Outcome {
         }
     }
     Ok(u8::from(!parts.iter().all(Part::is_well)))
-}
-
-fn settings(asked: &[What], context: &Context) -> Result<Read, Failure> {
-    let wants = |what: &[What]| what.iter().any(|one| asked.contains(one));
-    context.settings(Voice::Tool, |reader| {
-        let is_stored = wants(&[What::Records, What::Logs, What::Results]);
-        let worker = is_stored.then(|| reader.worker());
-        Read {
-            namespace: reader.namespace(),
-            store: is_stored.then(|| reader.store()),
-            broker: wants(&[What::DeadLetters]).then(|| reader.broker()),
-            runner: wants(&[What::Runs, What::Images]).then(|| reader.runner()),
-            days: Days {
-                records: worker.as_ref().and_then(|worker| worker.record_retention_days),
-                logs: wants(&[What::Logs]).then(|| reader.logs().retention_days).flatten(),
-                results: worker.as_ref().and_then(|worker| worker.result_retention_days),
-                artifacts: worker.as_ref().and_then(|worker| worker.artifact_retention_days),
-            },
-        }
-    })
 }

@@ -1,6 +1,6 @@
 //! What is on this host and its engine.
 
-use super::What;
+use super::asked::What;
 use super::report::{NO_SETTING, Part};
 use crate::cli::ps::SHORT_ID;
 use crate::job::Runtime;

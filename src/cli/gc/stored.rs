@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::asked::{Read, What};
 use super::report::Part;
-use super::{Read, What};
 use crate::cli::Failure;
 use crate::cli::client::Client;
 use crate::facts::{self, FactsError, OldLetters};
