@@ -82,13 +82,15 @@ store = {
         {
             "name": "worker",
             "credentials": [{"accessKey": "longshore-worker", "secretKey": worker_key}],
-            "actions": [f"{action}:{bucket}" for bucket in buckets for action in ["Admin", "Read", "Write", "List"]],
+            # Who stores data sets makes their bucket.
+            "actions": [f"{action}:{bucket}" for bucket in buckets for action in ["Admin", "Read", "Write", "List"]]
+                       + ["Read:inputs", "List:inputs"],
         },
         {
             "name": "client",
             "credentials": [{"accessKey": "longshore-client", "secretKey": client_key}],
-            "actions": ["Read:custom-bots", "Write:custom-bots", "List:custom-bots", "Read:test-results",
-                        "List:test-results", "Read:bot-logs", "List:bot-logs"],
+            "actions": ["Read:custom-bots", "Write:custom-bots", "List:custom-bots", "Admin:inputs", "Read:inputs",
+                        "Write:inputs", "List:inputs", "Read:test-results", "List:test-results", "Read:bot-logs", "List:bot-logs"],
         },
     ]
 }

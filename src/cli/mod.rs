@@ -7,6 +7,7 @@ mod client;
 mod completions;
 mod context;
 mod dashboard;
+mod data;
 mod dead;
 mod doctor;
 mod event_line;
@@ -16,6 +17,7 @@ mod gc;
 mod get;
 mod init;
 mod jobs;
+mod local_inputs;
 mod logs;
 mod order;
 mod output;
@@ -141,6 +143,8 @@ pub enum Command {
     Result(result::ResultArguments),
     /// Fetch the files that a run left as artifacts
     Get(get::GetArguments),
+    /// Store data sets for jobs, or list them
+    Data(data::DataArguments),
     /// Look at the state of a bot, or change it
     State(state::StateArguments),
     /// Look at the dead letters, and replay or remove them
@@ -183,6 +187,7 @@ impl Command {
             Self::Show(arguments) => Box::pin(show::run(&arguments, context)).await,
             Self::Result(arguments) => Box::pin(result::run(&arguments, context)).await,
             Self::Get(arguments) => Box::pin(get::run(&arguments, context)).await,
+            Self::Data(arguments) => Box::pin(data::run(&arguments, context)).await,
             Self::State(arguments) => Box::pin(state::run(&arguments, context)).await,
             Self::Dead(arguments) => Box::pin(dead::run(&arguments, context)).await,
             Self::Queue(arguments) => queue::run(&arguments, context).await,

@@ -3,6 +3,7 @@
 
 mod care;
 mod fields;
+mod inputs;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -69,6 +70,10 @@ pub(super) struct JobArguments {
     /// Store the files that the program leaves as artifacts (see longshore get)
     #[arg(long)]
     pub(super) artifacts: bool,
+    /// A data set that the program finds at PATH among its files: its key in the inputs bucket, or with
+    /// longshore run also a file here. A zip or a tar is unpacked with FOLDER/ for PATH; may be repeated
+    #[arg(long = "input", value_name = "KEY=PATH")]
+    pub(super) inputs: Vec<String>,
     #[command(flatten)]
     pub(super) care: CareArguments,
 }
@@ -196,6 +201,7 @@ impl JobArguments {
         if self.artifacts {
             message.entry("artifacts").or_insert_with(|| json!({}));
         }
+        inputs::lay_over(&self.inputs, message)?;
         self.care.lay_over(message)?;
         self.fill_in(message);
         Ok(())

@@ -154,7 +154,9 @@ mod tests {
             max_name_bytes: 99,
             max_ratio: 200,
             max_time: std::time::Duration::from_secs(60),
+            keeps_ours: true,
         },
+        max_input_bytes: 1 << 20,
     };
 
     fn packed(path: &Path) -> anyhow::Result<Package> {

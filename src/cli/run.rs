@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::local_inputs::LocalInputs;
 use super::order::{Draft, JobArguments, checked};
 use super::output::{Format, print, print_json, print_raw, say, say_raw, warn};
 use super::package::Package;
@@ -34,6 +35,7 @@ use crate::worker::{LocalRun, OWN_PREFIX, run_local};
   longshore run ./strategy --job-config '{\"fast\": 10}' --timeout 60
   longshore run ./my-bot --long-running --env TZ=UTC
   longshore run strategy.zip --file lib/special.py --keep-results ./results
+  longshore run . --input ./prices.csv=data/prices.csv
   longshore run . --output json 2>/dev/null | jq .result
 
 A start.json in the directory says what to run, and flags win over it. Without one, the script is
@@ -66,12 +68,13 @@ pub struct RunArguments {
 
 pub(super) async fn run(arguments: &RunArguments, context: &Context) -> Outcome {
     let packer = Packer::new(context)?;
-    let (executable, package) =
+    let (mut executable, package) =
         prepared(&arguments.code, &arguments.job, None, &packer, &arguments.packing).await?;
     if arguments.print_message {
         print_json(&executable)?;
         return Ok(0);
     }
+    let inputs = LocalInputs::of(&mut executable, context).await?;
     let Validated { job, runner, logs, states } = validated(executable, context)?;
     let kept = Kept::new(arguments.keep_results.as_deref())?;
     let stop = CancellationToken::new();
@@ -81,6 +84,7 @@ pub(super) async fn run(arguments: &RunArguments, context: &Context) -> Outcome 
     let local = LocalRun {
         job,
         archive: package.path(),
+        inputs: inputs.files(),
         directory: kept.path(),
         own: own_directories(&kept, &package),
         states: &states,

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::bar::Bar;
+use super::local_inputs::LocalInputs;
 use super::order::JobArguments;
 use super::output::{Format, print, print_json, say, warn};
 use super::package::Package;
@@ -99,7 +100,7 @@ pub(super) async fn run(arguments: &SweepArguments, context: &Context) -> Outcom
         return Ok(0);
     }
     let (result, place) = if arguments.queue {
-        (in_queue(executable, &package, context).await?, None)
+        (Box::pin(in_queue(executable, &package, context)).await?, None)
     } else {
         packer.hand_over_signals();
         (here(arguments, executable, &package, context).await?, arguments.keep_results.as_deref())
@@ -140,10 +141,11 @@ fn request(arguments: &SweepArguments) -> Result<SweepRequest, Failure> {
 
 async fn here(
     arguments: &SweepArguments,
-    executable: Executable,
+    mut executable: Executable,
     package: &Package,
     context: &Context,
 ) -> Result<ExecutionResult, Failure> {
+    let inputs = LocalInputs::of(&mut executable, context).await?;
     let Validated { job, runner, logs, states } = run::validated(executable, context)?;
     let kept = Kept::new(arguments.keep_results.as_deref())?;
     let stop = CancellationToken::new();
@@ -153,6 +155,7 @@ async fn here(
     let local = LocalRun {
         job,
         archive: package.path(),
+        inputs: inputs.files(),
         directory: kept.path(),
         own: run::own_directories(&kept, package),
         runner,

@@ -134,6 +134,7 @@ impl MemoryStore {
 fn name(bucket: Bucket) -> &'static str {
     match bucket {
         Bucket::Code => "code",
+        Bucket::Inputs => "inputs",
         Bucket::Results => "results",
         Bucket::Logs => "logs",
         Bucket::State => "state",

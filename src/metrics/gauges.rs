@@ -135,7 +135,7 @@ impl Gauges {
         self.log_spool_limit.set(&[], bytes(limit));
     }
 
-    /// The bytes of the code cache.
+    /// The bytes of the cache of code and inputs.
     pub fn cache(&self, used: u64) {
         self.cache.set(&[], bytes(used));
     }

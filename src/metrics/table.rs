@@ -127,9 +127,9 @@ metrics! {
     /// The room of the spool.
     LOG_SPOOL_LIMIT: "longshore_log_spool_limit_bytes", Kind::Gauge, [],
         "How many there may be (`LOG_SPOOL_MAX_MB`); beyond that, lines are dropped";
-    /// The code cache.
+    /// The cache of code and inputs.
     CACHE_BYTES: "longshore_cache_bytes", Kind::Gauge, [],
-        "Bytes in the code cache, as this worker last counted them; absent without a cache";
+        "Bytes in the cache of code and inputs, as this worker last counted them; absent without a cache";
     /// Warm containers.
     WARM: "longshore_warm_containers", Kind::Gauge, [label("state", "`waiting`")],
         "Containers that were started before there is a job for them";

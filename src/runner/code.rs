@@ -1,6 +1,6 @@
-//! `CodeManager`: from the code bucket into the job's directory.
+//! `CodeManager`: from the buckets into the job's directory: its code, and its inputs among that.
 //!
-//! Code is prepared once for all runs of the same bytes (`shared`), or, where there is no cache, for
+//! Both are prepared once for all runs of the same bytes (`shared`), or, where there is no cache, for
 //! one run alone (`alone`).
 
 mod alone;
@@ -8,11 +8,14 @@ mod bytecode;
 mod caps;
 mod compiler;
 mod error;
+mod inputs;
+mod placing;
 mod plan;
 mod script;
 mod shared;
 #[cfg(test)]
 pub(super) mod tests;
+mod wanted;
 
 use std::io;
 use std::sync::Arc;
@@ -24,10 +27,12 @@ pub use self::caps::CodeCaps;
 pub(super) use self::compiler::Compiler;
 pub use self::error::CodeError;
 pub(super) use self::plan::CachePlan;
+pub use self::wanted::ObjectName;
 
 use self::alone::Unpacking;
 use self::bytecode::Bytecode;
-use self::shared::{Failure, SharedCode};
+use self::error::Failure;
+use self::shared::SharedObjects;
 use super::cache::{Bounds, Cache, CacheError, How, Key};
 use super::directory::JobDirectory;
 use super::temp_dir::{self, CODE_CACHE_DIR};
@@ -47,20 +52,20 @@ const MAX_CACHE_ENTRIES: usize = 4096;
 /// What came into a job's directory.
 #[derive(Debug)]
 pub struct Fetched {
-    /// What came out of the zip.
+    /// What came out of the zip. Its notes are about the inputs, too.
     pub extracted: Extracted,
     /// The entry of the cache that it is from.
     pub(super) shared: Option<Key>,
 }
 
-/// Fetches and unpacks code.
+/// Fetches and unpacks code and inputs.
 pub struct CodeManager {
     store: Arc<dyn ObjectStore>,
     caps: CodeCaps,
     unpacking: Arc<Semaphore>,
     plan: Option<CachePlan>,
     bytecode: Option<Arc<Bytecode>>,
-    shared: OnceCell<Option<Arc<SharedCode>>>,
+    shared: OnceCell<Option<Arc<SharedObjects>>>,
 }
 
 impl CodeManager {
@@ -86,7 +91,7 @@ impl CodeManager {
         Self { bytecode, ..self }
     }
 
-    /// Makes the job's directory and puts its code there. An error leaves nothing there.
+    /// Makes the job's directory and puts its code and its inputs there. An error leaves nothing there.
     ///
     /// If you drop this future half-way, call [`JobDirectory::remove`], which removes what it left.
     ///
@@ -167,24 +172,69 @@ impl CodeManager {
     }
 
     async fn fill(&self, job: &Job, directory: &JobDirectory) -> Result<Fetched, CodeError> {
-        let Some(shared) = self.shared().await else {
+        let shared = self.shared().await;
+        // The inputs come while the code is unpacked, and into its folders.
+        let (mut fetched, held) = tokio::try_join!(
+            self.fill_with_code(shared, job, directory),
+            self.hold_inputs(shared, job),
+        )?;
+        let notes = match (shared, held) {
+            (Some(shared), Some(held)) => inputs::place(shared, held, directory).await?,
+            _ => inputs::alone(&*self.store, job, directory, &self.caps).await?,
+        };
+        fetched.extracted.notes.extend(notes);
+        Ok(fetched)
+    }
+
+    async fn fill_with_code(
+        &self,
+        shared: Option<&Arc<SharedObjects>>,
+        job: &Job,
+        directory: &JobDirectory,
+    ) -> Result<Fetched, CodeError> {
+        let Some(shared) = shared else {
             return self.alone(job, directory).await;
         };
-        match shared.place(job, directory).await {
-            Ok((extracted, key)) => Ok(Fetched { extracted, shared: Some(key) }),
+        let placed = placing::place(shared, job, directory).await;
+        match self.unless_broken(shared, job, placed).await? {
+            Some((extracted, key)) => Ok(Fetched { extracted, shared: Some(key) }),
+            None => self.alone(job, directory).await,
+        }
+    }
+
+    /// The inputs of a job, in use; `None` where it must fetch them for itself.
+    async fn hold_inputs(
+        &self,
+        shared: Option<&Arc<SharedObjects>>,
+        job: &Job,
+    ) -> Result<Option<Vec<inputs::HeldInput>>, CodeError> {
+        let Some(shared) = shared else { return Ok(None) };
+        let held = inputs::hold(shared, job, &self.caps).await;
+        self.unless_broken(shared, job, held).await
+    }
+
+    /// What came by way of the cache; `None` where it may be had without.
+    async fn unless_broken<T>(
+        &self,
+        shared: &SharedObjects,
+        job: &Job,
+        outcome: Result<T, Failure>,
+    ) -> Result<Option<T>, CodeError> {
+        match outcome {
+            Ok(had) => Ok(Some(had)),
             Err(Failure::Code(error)) => {
                 Err(Arc::try_unwrap(error).unwrap_or_else(CodeError::Shared))
             }
             Err(Failure::Cache(error)) => {
-                tracing::warn!(job.id = %job.id, %error, "could not use the code cache; unpacking the code for this run alone");
+                tracing::warn!(job.id = %job.id, %error, "could not use the code cache; fetching for this run alone");
                 shared.give_way().await;
-                self.alone(job, directory).await
+                Ok(None)
             }
         }
     }
 
-    /// The shared code; `None` where there is no cache, or it cannot be used.
-    async fn shared(&self) -> Option<&Arc<SharedCode>> {
+    /// What runs share; `None` where there is no cache, or it cannot be used.
+    async fn shared(&self) -> Option<&Arc<SharedObjects>> {
         let open = || async {
             let plan = self.plan.clone()?;
             let directory = plan.directory.clone();
@@ -192,7 +242,7 @@ impl CodeManager {
                 Ok(shared) => Some(shared),
                 Err(error) => {
                     let directory = directory.display();
-                    tracing::warn!(%directory, error, "the code cache is off, because its directory cannot be used; each run unpacks its code for itself (CODE_CACHE_DIR)");
+                    tracing::warn!(%directory, error, "the code cache is off, because its directory cannot be used; each run fetches and unpacks for itself (CODE_CACHE_DIR)");
                     None
                 }
             }
@@ -200,7 +250,7 @@ impl CodeManager {
         self.shared.get_or_init(open).await.as_ref()
     }
 
-    async fn open(&self, plan: CachePlan) -> Result<Arc<SharedCode>, String> {
+    async fn open(&self, plan: CachePlan) -> Result<Arc<SharedObjects>, String> {
         let CachePlan { directory, max_bytes, passage, how } = plan;
         let bounds = Bounds { max_bytes, max_entries: MAX_CACHE_ENTRIES };
         let opening = tokio::task::spawn_blocking(move || {
@@ -214,7 +264,7 @@ impl CodeManager {
         });
         let (cache, kept) = opening.await.map_err(|error| error.to_string())??;
         let (store, unpacking) = (Arc::clone(&self.store), Arc::clone(&self.unpacking));
-        Ok(Arc::new(SharedCode::new((cache, kept), store, self.caps, unpacking, how)))
+        Ok(Arc::new(SharedObjects::new((cache, kept), store, self.caps, unpacking, how)))
     }
 
     async fn alone(&self, job: &Job, directory: &JobDirectory) -> Result<Fetched, CodeError> {
@@ -222,7 +272,11 @@ impl CodeManager {
         let max_bytes = self.caps.max_archive_bytes;
         let downloaded = self.store.download(Bucket::Code, &job.code_key, &zip, max_bytes).await;
         downloaded.map_err(|error| match error {
-            StoreError::TooLarge { key, max_bytes, .. } => CodeError::TooLarge { key, max_bytes },
+            StoreError::TooLarge { key, max_bytes, .. } => CodeError::TooLarge {
+                object: ObjectName::code(&key),
+                max_bytes,
+                setting: "CODE_MAX_ARCHIVE_MB",
+            },
             error => error.into(),
         })?;
         let unpacking = Unpacking {

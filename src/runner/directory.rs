@@ -150,7 +150,8 @@ impl JobDirectory {
         self.beside(HANDOVER)
     }
 
-    fn incoming(&self) -> PathBuf {
+    /// The folder for what is being fetched.
+    pub(super) fn incoming(&self) -> PathBuf {
         self.beside(".incoming")
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 /// A file's SHA-256 in lower-case hexadecimal, without the file in memory.
-pub(super) fn sha256_of(path: &Path) -> io::Result<String> {
+pub(crate) fn sha256_of(path: &Path) -> io::Result<String> {
     let mut reader = BufReader::with_capacity(64 * 1024, File::open(path)?);
     let mut hash = Sha256::new();
     loop {

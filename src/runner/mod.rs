@@ -54,6 +54,7 @@ pub use docker_runner::DockerRunner;
 pub use engine::connect;
 pub use failure::RunFailure;
 pub use ground::Ground;
+pub(crate) use hash::sha256_of;
 pub use inventory::remove_namespace;
 pub use isolation::{Isolation, Seccomp};
 pub use job_runner::JobRunner;

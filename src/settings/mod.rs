@@ -17,6 +17,7 @@ mod profile;
 mod read;
 mod seccomp;
 mod sections;
+mod setting;
 mod sources;
 pub mod table;
 mod url;
@@ -121,6 +122,7 @@ pub fn bounds(runner: &RunnerSettings, logs: &LogSettings) -> Bounds {
                 .min((runner.profile.max_file_bytes >> 20).saturating_sub(1)),
             max_files: runner.artifacts.max_files,
         },
+        max_inputs: runner.max_inputs,
         // Its file has two copies, each with a line about it.
         state_max_kb: runner.state_max_kb.min((runner.profile.max_file_bytes >> 11) - 1),
     }

@@ -130,13 +130,15 @@ impl Reader<'_> {
             secret_key: self.text(&t::MINIO_SECRET_KEY),
             region: self.text(&t::MINIO_REGION),
             code_bucket: self.text(&t::MINIO_CODE_BUCKET),
+            inputs_bucket: self.text(&t::MINIO_INPUTS_BUCKET),
             results_bucket: self.text(&t::MINIO_BACKTESTS_BUCKET),
             logs_bucket: self.text(&t::MINIO_LOGS_BUCKET),
             state_bucket: self.text(&t::MINIO_STATE_BUCKET),
             max_attempts: self.count(&t::STORE_MAX_ATTEMPTS),
             timeout: self.seconds(&t::STORE_TIMEOUT_SECONDS),
         };
-        let others = [&store.code_bucket, &store.results_bucket, &store.logs_bucket];
+        let others =
+            [&store.code_bucket, &store.inputs_bucket, &store.results_bucket, &store.logs_bucket];
         if !store.state_bucket.is_empty() && others.contains(&&store.state_bucket) {
             self.together(format!(
                 "MINIO_STATE_BUCKET is {:?}, which is another setting's bucket too; the journal \
@@ -197,6 +199,8 @@ impl Reader<'_> {
                 max_mb: self.parsed(&t::ARTIFACTS_MAX_MB).unwrap_or_default(),
                 max_files: self.small(&t::ARTIFACTS_MAX_FILES),
             },
+            max_inputs: self.small(&t::BOT_INPUTS_MAX),
+            max_input_bytes: self.whole(&t::BOT_INPUTS_MB),
             state_max_kb: self.parsed(&t::STATE_MAX_KB).unwrap_or_default(),
             engine_log: EngineLog {
                 file_mb: self.parsed(&t::LOG_ENGINE_FILE_MB).unwrap_or_default(),

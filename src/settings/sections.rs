@@ -96,6 +96,8 @@ pub struct StoreSettings {
     pub region: String,
     /// `MINIO_CODE_BUCKET` (custom-bots): zips.
     pub code_bucket: String,
+    /// `MINIO_INPUTS_BUCKET` (inputs): data sets that start messages name.
+    pub inputs_bucket: String,
     /// `MINIO_BACKTESTS_BUCKET` (test-results): results.
     pub results_bucket: String,
     /// `MINIO_LOGS_BUCKET` (bot-logs): logs.
@@ -116,6 +118,7 @@ impl fmt::Debug for StoreSettings {
             .field("tls", &self.tls)
             .field("region", &self.region)
             .field("code_bucket", &self.code_bucket)
+            .field("inputs_bucket", &self.inputs_bucket)
             .field("results_bucket", &self.results_bucket)
             .field("logs_bucket", &self.logs_bucket)
             .field("state_bucket", &self.state_bucket)
@@ -183,6 +186,10 @@ pub struct RunnerSettings {
     pub artifacts: ArtifactBounds,
     /// `STATE_MAX_KB` (256): the largest state of a bot, in KiB.
     pub state_max_kb: u64,
+    /// `BOT_INPUTS_MAX` (16): the most inputs of a run.
+    pub max_inputs: u32,
+    /// `BOT_INPUTS_MB` (1024): the most that they may hold together, in bytes here.
+    pub max_input_bytes: u64,
     /// The engine's own log of each container.
     pub engine_log: EngineLog,
 }

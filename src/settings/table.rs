@@ -3,6 +3,7 @@
 //! The documentation, the checks and the list that `--print-settings` shows are made from this.
 
 use super::kind::{Kind, count, kilobytes, megabytes, seconds};
+pub use super::setting::{Fallback, Setting};
 
 /// The most that `MESSAGE_MAX_KB` can be: the journal must be able to keep and read the message of a job, in
 /// which JSON may need two bytes for one.
@@ -10,57 +11,6 @@ pub(crate) const MAX_MESSAGE_KB: u64 = 8192;
 
 /// The same in bytes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 8192 * 1024;
-
-/// One setting.
-#[derive(Debug)]
-pub struct Setting {
-    /// The environment variable.
-    pub variable: &'static str,
-    /// The key in `longshore.toml`: table and name, with a dot between.
-    pub key: &'static str,
-    /// What holds where nobody sets it.
-    pub fallback: Fallback,
-    /// Its allowed values.
-    pub kind: Kind,
-    doc: &'static [&'static str],
-}
-
-/// What holds where nobody sets a setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fallback {
-    /// It must be set.
-    Required,
-    /// Nothing, which means this.
-    Unset(&'static str),
-    /// The name of the host.
-    HostName,
-    /// This value.
-    Value(&'static str),
-}
-
-impl Setting {
-    /// The table of `longshore.toml` that it belongs to.
-    #[must_use]
-    pub fn section(&self) -> &'static str {
-        self.key.split('.').next().unwrap_or_default()
-    }
-
-    /// What to show where it has no value.
-    #[must_use]
-    pub fn unset_meaning(&self) -> String {
-        match self.fallback {
-            Fallback::Unset(meaning) => format!("({meaning})"),
-            Fallback::Required => "(not set)".to_owned(),
-            Fallback::HostName | Fallback::Value(_) => String::new(),
-        }
-    }
-
-    /// What it is for, in one or two sentences.
-    #[must_use]
-    pub fn doc(&self) -> String {
-        self.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
-    }
-}
 
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $variable:ident = $key:literal, $fallback:expr, $kind:expr;)+) => {
@@ -146,6 +96,8 @@ settings! {
     MINIO_REGION = "store.region", Value("us-east-1"), Text;
     /// The bucket of the zips with the code.
     MINIO_CODE_BUCKET = "store.code_bucket", Value("custom-bots"), Bucket;
+    /// The bucket of inputs: data sets that start messages name.
+    MINIO_INPUTS_BUCKET = "store.inputs_bucket", Value("inputs"), Bucket;
     /// The bucket of results and whole outputs.
     MINIO_BACKTESTS_BUCKET = "store.results_bucket", Value("test-results"), Bucket;
     /// The bucket of daily logs.
@@ -236,13 +188,13 @@ settings! {
     /// How long unpacking a zip may take.
     CODE_UNPACK_TIMEOUT_SECONDS = "runner.code_unpack_timeout_seconds", Value("120"),
         seconds(1, DAY);
-    /// The directory of the code cache: unpacked code that runs of the same zip share. Best on the
+    /// The directory of the code cache: code and inputs that runs share, unpacked. Best on the
     /// file system of `TEMP_DIR`, because files are copied from another one. Workers of a host may
     /// share it.
     CODE_CACHE_DIR = "runner.code_cache_dir", Unset("`.cache` in `TEMP_DIR`"), Directory;
     /// The most that the code cache takes of the disk. What was not used for longest is removed
     /// first; what a run uses stays. 0 switches the cache off: then each run fetches and unpacks its
-    /// zip for itself.
+    /// code and inputs for itself.
     CODE_CACHE_MAX_MB = "runner.code_cache_max_mb", Value("2048"), megabytes(0, 1 << 24);
     /// How long compiling the byte code of a zip may take. It happens in the background, once for
     /// each zip and image. 0 switches it off.
@@ -279,6 +231,12 @@ settings! {
     /// The largest state of a bot, as JSON, which is also what a message gets that asks for a state and does
     /// not say how large. Its file has two copies, so it stays below half of `BOT_FILE_SIZE_LIMIT_MB`.
     STATE_MAX_KB = "runner.state_max_kb", Value("256"), kilobytes(1, 4096);
+
+    /// The most inputs of a run. 0 refuses all.
+    BOT_INPUTS_MAX = "runner.inputs_max", Value("16"), count(0, 100);
+    /// The most that all inputs of a run may hold together, unpacked. What is unpacked has the bounds
+    /// of a zip with code as well (`CODE_MAX_*`).
+    BOT_INPUTS_MB = "runner.inputs_mb", Value("1024"), megabytes(1, 1 << 20);
 
     /// The directory of the cache of installed packages, which `longshore pack`, `run` and `start` keep
     /// on the machine of a program's author. The engine must see it under the same path.

@@ -27,14 +27,16 @@ pub use journal::{
     Stops, StoredMessage, Tombstone,
 };
 pub use journal::{Noted, OwnedSegment, SegmentIndex, StateRecord, Unconfirmed};
-pub use s3::S3Store;
+pub use s3::{Described, S3Store};
 pub use turn::{Failures, Pass, Retention, Swept, Turn};
 
-/// The four buckets, by their purpose.
+/// The buckets, by their purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bucket {
     /// Zips, as publishers put them.
     Code,
+    /// Data sets, as people put them.
+    Inputs,
     /// Results and whole outputs.
     Results,
     /// Logs.
@@ -45,13 +47,14 @@ pub enum Bucket {
 
 impl Bucket {
     /// Every bucket.
-    pub const ALL: [Self; 4] = [Self::Code, Self::Results, Self::Logs, Self::State];
+    pub const ALL: [Self; 5] = [Self::Code, Self::Inputs, Self::Results, Self::Logs, Self::State];
 
     /// The bucket's default name.
     #[must_use]
     pub fn default_name(self) -> &'static str {
         match self {
             Self::Code => "custom-bots",
+            Self::Inputs => "inputs",
             Self::Results => "test-results",
             Self::Logs => "bot-logs",
             Self::State => "longshore-state",
@@ -223,7 +226,8 @@ pub trait ObjectStore: Send + Sync {
         seen: &ETag,
     ) -> Result<bool, StoreError>;
 
-    /// Creates the buckets that are missing.
+    /// Creates the buckets that are missing. That of inputs may stay missing: only jobs that have some
+    /// need it.
     async fn ensure_buckets(&self) -> Result<(), StoreError>;
 
     /// Whether the store answers, accepts our credentials and has the state bucket: one cheap

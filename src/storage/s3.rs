@@ -4,6 +4,7 @@
 //! failure means.
 
 mod buckets;
+mod described;
 mod endpoint;
 mod fault;
 mod request;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use s3::creds::Credentials;
 
 use self::fault::{Call, Fault};
+pub use self::request::Described;
 use self::request::Place;
 use self::transport::Transport;
 use super::{Bucket, Condition, Download, ETag, Listed, Object, ObjectStore, StoreError, key};
@@ -38,6 +40,7 @@ const MAX_PAGES: usize = 10_000;
 pub struct S3Store {
     endpoint: String,
     code: Place,
+    inputs: Place,
     results: Place,
     logs: Place,
     state: Place,
@@ -84,6 +87,7 @@ impl S3Store {
         };
         Ok(Self {
             code: place("MINIO_CODE_BUCKET", &settings.code_bucket)?,
+            inputs: place("MINIO_INPUTS_BUCKET", &settings.inputs_bucket)?,
             results: place("MINIO_BACKTESTS_BUCKET", &settings.results_bucket)?,
             logs: place("MINIO_LOGS_BUCKET", &settings.logs_bucket)?,
             state: place("MINIO_STATE_BUCKET", &settings.state_bucket)?,
@@ -92,18 +96,6 @@ impl S3Store {
             timeout: settings.timeout,
             metrics: Metrics::default(),
         })
-    }
-
-    /// The size of an object in bytes; `None` if there is none, or if this user may not look.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if the store cannot be asked.
-    pub async fn size_of(&self, bucket: Bucket, key: &str) -> Result<Option<u64>, StoreError> {
-        key::check(key)?;
-        let place = self.place(bucket);
-        let asked = self.retrying("head", |_| place.size_of(key)).await;
-        asked.map_err(self.failed("looking for", bucket, Some(key)))
     }
 
     /// The same store, with its requests counted.
@@ -127,7 +119,7 @@ impl S3Store {
     ) -> Result<(), StoreError> {
         key::check(key)?;
         let place = self.place(bucket);
-        self.retrying("upload", |_| place.upload(key, from, content_type, sent))
+        self.retrying("upload", |_| place.upload(key, from, content_type, None, sent))
             .await
             .map_err(self.failed("uploading", bucket, Some(key)))
     }
@@ -135,6 +127,7 @@ impl S3Store {
     fn place(&self, bucket: Bucket) -> &Place {
         match bucket {
             Bucket::Code => &self.code,
+            Bucket::Inputs => &self.inputs,
             Bucket::Results => &self.results,
             Bucket::Logs => &self.logs,
             Bucket::State => &self.state,
@@ -348,7 +341,12 @@ impl ObjectStore for S3Store {
 
     async fn ensure_buckets(&self) -> Result<(), StoreError> {
         for bucket in Bucket::ALL {
-            self.ensure_bucket(bucket).await?;
+            match self.ensure_bucket(bucket).await {
+                Err(error) if bucket == Bucket::Inputs => {
+                    tracing::warn!(%error, "the bucket of inputs cannot be used; jobs that have inputs fail (MINIO_INPUTS_BUCKET)");
+                }
+                ensured => ensured?,
+            }
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ mod fuzzing;
 mod health;
 mod hostile;
 mod images;
+mod inputs;
 mod lifecycle;
 mod logs;
 mod messages;

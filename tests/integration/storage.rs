@@ -124,6 +124,7 @@ async fn many_workers_may_create_the_buckets_at_once() {
         results_bucket: format!("{name}-2"),
         logs_bucket: format!("{name}-3"),
         state_bucket: format!("{name}-4"),
+        inputs_bucket: format!("{name}-5"),
         ..settings()
     };
     let missing = S3Store::new(&settings).unwrap();

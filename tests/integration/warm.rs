@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 /// Waits until so many containers wait for a job of this worker. Gives their ids.
-async fn waiting(scene: &Scene, worker: &Worker, count: usize) -> Vec<String> {
+pub(crate) async fn waiting(scene: &Scene, worker: &Worker, count: usize) -> Vec<String> {
     let begun = Instant::now();
     loop {
         let (waiting, log) = (scene.waiting().await, worker.log());

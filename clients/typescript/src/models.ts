@@ -44,6 +44,27 @@ export interface HealthCheck {
   timeout_seconds?: number;
 }
 
+/** An object of the inputs bucket, and where the program finds it. */
+export interface Input {
+  /** Its key in the inputs bucket. It does not end in a slash and has no backslash. */
+  key: string;
+  /**
+   * Where it is: a path relative to the code, with `/` between its parts. With `unpack` it is a folder. It may lie
+   * in a folder of the code, but not in place of one of its files.
+   */
+  path: string;
+  /**
+   * SHA-256 of the object, in hexadecimal. Checked when given. Where a worker has these bytes already, it does not
+   * ask the store.
+   */
+  sha256?: string | null;
+  /**
+   * Whether the object is a zip or a tar (plain, or packed with gzip or Zstandard) whose content is to be in the
+   * folder `path`. By default it is a file, whatever is in it.
+   */
+  unpack?: boolean;
+}
+
 /** How the configs of a sweep are kept apart. */
 export type Isolation = 'fork' | 'process';
 
@@ -171,6 +192,11 @@ export interface StartMessage {
   health_check?: HealthCheck | null;
   /** The job's id. One job of an id runs at a time. */
   id: JobId;
+  /**
+   * Objects of the inputs bucket that the program finds among its own files, read-only. At most as many, and
+   * together as large, as the worker's settings allow.
+   */
+  inputs?: Input[];
   /** `true`: runs until it is stopped. `false`: runs to its end and returns a result. */
   is_long_running: boolean;
   /** Resources. By default, and at most, what the worker's settings say. */

@@ -31,6 +31,8 @@ pub struct Bounds {
     /// The state of a bot that asks for one and does not say how large it may be, in KiB. A message may
     /// ask for less.
     pub state_max_kb: u64,
+    /// The most inputs of a run.
+    pub max_inputs: u32,
 }
 
 /// How large a sweep may be.
@@ -88,6 +90,7 @@ impl Default for Bounds {
             sweep: SweepBounds::default(),
             artifacts: ArtifactBounds { max_mb: 32, max_files: 200 },
             state_max_kb: 256,
+            max_inputs: 16,
         }
     }
 }
@@ -126,6 +129,8 @@ impl Bounds {
         if let Some(asked) = &message.state {
             bounds.state_max_kb = bounds.state_max_kb.max(asked.max_kb.unwrap_or_default());
         }
+        let inputs = u32::try_from(message.inputs.len()).unwrap_or(u32::MAX);
+        bounds.max_inputs = bounds.max_inputs.max(inputs);
         bounds
     }
 }

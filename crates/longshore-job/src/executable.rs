@@ -6,10 +6,11 @@ use std::marker::PhantomData;
 
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::inputs::Input;
 use super::json::{self, JsonText};
 use super::state::StateRequest;
 use super::sweep::SweepRequest;
@@ -130,6 +131,11 @@ pub struct Executable {
     /// stopped.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "only_object")]
     pub state: Option<StateRequest>,
+    /// Objects of the inputs bucket that the program finds among its own files, read-only. At most as
+    /// many, and together as large, as the worker's settings allow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "only_objects")]
+    #[schemars(length(max = 100))]
+    pub inputs: Vec<Input>,
 }
 
 /// An object or null. serde would also read a struct from an array, field by field.
@@ -155,6 +161,23 @@ fn only_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     }
 
     deserializer.deserialize_any(ObjectVisitor(PhantomData))
+}
+
+/// A list of objects, none of them null.
+fn only_objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Item<T>(T);
+
+    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Item<T> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let item = only_object(deserializer)?;
+            item.map(Self).ok_or_else(|| D::Error::custom("null is not an object"))
+        }
+    }
+
+    let items = Vec::<Item<T>>::deserialize(deserializer)?;
+    Ok(items.into_iter().map(|Item(item)| item).collect())
 }
 
 impl fmt::Debug for Executable {

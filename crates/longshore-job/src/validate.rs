@@ -9,6 +9,8 @@ use std::time::Duration;
 use super::artifacts::ArtifactBounds;
 use super::bounds::{Bounds, Limits};
 use super::env;
+use super::inputs::{self, Input};
+use super::object::{check_key, check_sha256};
 use super::secrets::find_secrets;
 use super::state::KeptState;
 use super::sweep::Sweep;
@@ -66,6 +68,8 @@ pub struct Job {
     pub artifacts: Option<ArtifactBounds>,
     /// What it keeps across attempts and runs, if anything.
     pub state: Option<KeptState>,
+    /// The objects that it finds among its files.
+    pub inputs: Vec<Input>,
 }
 
 impl fmt::Debug for Job {
@@ -91,7 +95,7 @@ impl Job {
     /// If the message names no run, `message_id` names it. Without either, the run is new each
     /// time.
     pub fn validate(
-        executable: Executable,
+        mut executable: Executable,
         bounds: &Bounds,
         message_id: Option<&str>,
     ) -> Result<Self, MessageError> {
@@ -104,6 +108,8 @@ impl Job {
         let artifacts = check_artifacts(&executable, bounds.artifacts, &mut found);
         let state = KeptState::check(&executable, bounds.state_max_kb, &mut found);
         let secrets = find_secrets(&executable, &mut found);
+        let asked = std::mem::take(&mut executable.inputs);
+        let inputs = inputs::check(asked, &script, bounds.max_inputs, &mut found);
         let sweep = Sweep::check(&executable, &bounds.sweep, timeout, &mut found);
         if !found.is_empty() {
             return Err(MessageError {
@@ -142,6 +148,7 @@ impl Job {
             sweep,
             artifacts,
             state,
+            inputs,
         })
     }
 }
@@ -175,24 +182,9 @@ fn check_script(executable: &Executable, found: &mut Vec<Violation>) -> String {
 }
 
 fn check_texts(executable: &Executable, found: &mut Vec<Violation>) {
-    let key = &executable.file_path;
-    if key.is_empty() || key.len() > 1024 || key.chars().any(char::is_control) {
-        let problem = "must be 1 to 1,024 characters, none of them a control character";
-        found.push(violation("file_path", problem));
-    } else if key.split('/').any(|part| part == ".." || part == ".") {
-        found.push(violation("file_path", format!("{} has a '.' or '..' part", quoted(key))));
-    } else if key.ends_with('/') {
-        let problem = format!("{} ends in '/': it must name a zip, not a folder", quoted(key));
-        found.push(violation("file_path", problem));
-    } else if key.contains('\\') {
-        let problem = format!("{} has a backslash: separate folders by '/'", quoted(key));
-        found.push(violation("file_path", problem));
-    }
+    check_key("file_path", &executable.file_path, "a zip", found);
     if let Some(hash) = &executable.code_sha256 {
-        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if hash.len() != 64 || !hash.bytes().all(is_hex) {
-            found.push(violation("code_sha256", "is not 64 lower-case hexadecimal digits"));
-        }
+        check_sha256("code_sha256", hash, found);
     }
     check_env(executable, found);
 }

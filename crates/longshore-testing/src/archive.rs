@@ -29,6 +29,11 @@ pub fn zip_with_link(script: (&str, &str), link: &str, target: &str) -> Vec<u8> 
     zip.finish().unwrap().into_inner()
 }
 
+/// The same bytes, packed by Zstandard.
+pub fn zstd_of(bytes: &[u8]) -> Vec<u8> {
+    zstd::stream::encode_all(bytes, 3).unwrap()
+}
+
 /// A zip of everything in a folder, at any depth.
 pub fn zip_of_folder(folder: &Path) -> Vec<u8> {
     let mut files = Vec::new();

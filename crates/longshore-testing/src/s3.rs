@@ -24,6 +24,7 @@ pub fn settings() -> StoreSettings {
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     StoreSettings {
         code_bucket: "longshore-tests-code".to_owned(),
+        inputs_bucket: "longshore-tests-inputs".to_owned(),
         results_bucket: "longshore-tests-results".to_owned(),
         logs_bucket: "longshore-tests-logs".to_owned(),
         state_bucket: "longshore-tests-state".to_owned(),

@@ -40,6 +40,7 @@ async fn remove_objects(store: &S3Store, namespace: &str) {
     let mut found = Vec::new();
     for (bucket, prefix) in [
         (Bucket::Code, format!("{namespace}/")),
+        (Bucket::Inputs, format!("{namespace}/")),
         (Bucket::Results, format!("{namespace}-")),
         (Bucket::Logs, format!("logs/{namespace}-")),
         (Bucket::State, format!("{namespace}/")),

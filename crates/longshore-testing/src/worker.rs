@@ -40,6 +40,7 @@ pub fn settings_of_a_worker(
         ("MINIO_ACCESS_KEY", &store.access_key),
         ("MINIO_SECRET_KEY", &store.secret_key),
         ("MINIO_CODE_BUCKET", &store.code_bucket),
+        ("MINIO_INPUTS_BUCKET", &store.inputs_bucket),
         ("MINIO_BACKTESTS_BUCKET", &store.results_bucket),
         ("MINIO_LOGS_BUCKET", &store.logs_bucket),
         ("MINIO_STATE_BUCKET", &store.state_bucket),

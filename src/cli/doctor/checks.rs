@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::finding::{Finding, PATIENCE};
+use super::finding::{Finding, Grade, PATIENCE};
 use super::{apart, broker, queues};
 use crate::job::Runtime;
 use crate::metrics::Metrics;
@@ -13,7 +13,7 @@ use crate::runner::{self, ContainerOrchestrator, Progress};
 use crate::settings::{
     Loader, Reader, RunnerSettings, Settings, SettingsErrors, StoreSettings, exposures,
 };
-use crate::storage::{ObjectStore as _, S3Store, StoreError, probe};
+use crate::storage::{Bucket, ObjectStore as _, S3Store, StoreError, probe};
 
 /// The prefix in the state bucket below which conditional writes are tried.
 const PROBES: &str = "doctor";
@@ -35,7 +35,12 @@ pub(super) async fn all(loader: &Loader) -> Vec<Finding> {
         findings.extend(broker::hosts(&settings).await);
     }
     if let Ok(settings) = loader.read(Reader::store) {
-        findings.push(bounded("store", Box::pin(store(&settings))).await);
+        let found = bounded("store", Box::pin(store(&settings))).await;
+        // Where the store cannot be used, the line about it says so.
+        if found.grade != Grade::Fail {
+            findings.extend(inputs(&settings).await);
+        }
+        findings.push(found);
     }
     if let Ok(settings) = loader.read(Reader::broker) {
         let store = loader.read(Reader::store).ok();
@@ -122,6 +127,23 @@ async fn store(settings: &StoreSettings) -> Finding {
             Finding::fail("store", error.to_string(), error.remedy().unwrap_or_else(usual))
         }
     }
+}
+
+/// Whether inputs can be read, where the store answers at all.
+async fn inputs(settings: &StoreSettings) -> Option<Finding> {
+    let check = "inputs";
+    let store = S3Store::new(settings).ok()?;
+    let looking = store.get(Bucket::Inputs, "doctor", 0);
+    let bucket = store.bucket_name(Bucket::Inputs);
+    let read = match tokio::time::timeout(PATIENCE, looking).await {
+        Ok(Ok(_) | Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. })) => {
+            return Some(Finding::ok(check, format!("the bucket {bucket} can be read")));
+        }
+        Ok(Err(error @ (StoreError::NoBucket { .. } | StoreError::Denied { .. }))) => error,
+        _ => return None,
+    };
+    let remedy = "only jobs with inputs need it; make it, or let the worker's key read it";
+    Some(Finding::warn(check, read.to_string(), remedy))
 }
 
 /// One line for each mistake.
@@ -211,7 +233,6 @@ fn free_bytes(directory: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Grade;
     use super::*;
     use crate::settings::Sources;
 

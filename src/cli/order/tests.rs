@@ -118,6 +118,30 @@ fn the_keys_of_a_grid_stay_in_their_order() {
 }
 
 #[test]
+fn inputs_are_added_to_those_of_a_file_and_take_the_place_of_one() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let inputs =
+        r#"[{"key": "a.csv", "path": "data/a.csv"}, {"key": "b.csv", "path": "data/b.csv"}]"#;
+    std::fs::write(file.path(), format!(r#"{{"id": "a", "inputs": {inputs}}}"#)).unwrap();
+    let mut flags = flags();
+    flags.job.inputs = ["x=y/c.csv=data/b.csv", "d.tar.zst=more/"].map(str::to_owned).into();
+    let message = flags.executable(Some(file.path())).unwrap();
+    let found = message.inputs.iter().map(|one| (&*one.key, &*one.path, one.unpack));
+    assert_eq!(
+        found.collect::<Vec<_>>(),
+        [
+            ("a.csv", "data/a.csv", false),
+            ("x=y/c.csv", "data/b.csv", false),
+            ("d.tar.zst", "more", true)
+        ]
+    );
+    for bad in ["a", "a=", "=b", ""] {
+        flags.job.inputs = vec![bad.to_owned()];
+        assert!(problem(&flags).contains("is not of the form KEY=PATH"), "{bad}");
+    }
+}
+
+#[test]
 fn mistakes_name_the_flag_or_the_field() {
     let with = |change: fn(&mut OrderArguments)| {
         let mut flags = flags();
@@ -134,10 +158,11 @@ fn mistakes_name_the_flag_or_the_field() {
 }
 
 /// Fields whose flag has a shorter name.
-const OTHER_NAMES: [(&str, &str); 8] = [
+const OTHER_NAMES: [(&str, &str); 9] = [
     ("config", "job-config"),
     ("entrypoint_files", "file"),
     ("file_path", "code"),
+    ("inputs", "input"),
     ("is_long_running", "long-running"),
     ("limits", "memory-mb"),
     ("log_interval_seconds", "log-interval"),

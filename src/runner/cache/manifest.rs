@@ -59,7 +59,7 @@ impl SharedFile {
 
 impl Manifest {
     /// Reads the tree `root`, and gives every file the mode that a shared one has.
-    pub(super) fn of(root: &Path, notes: Vec<String>) -> Result<Self, CacheError> {
+    pub(in crate::runner) fn of(root: &Path, notes: Vec<String>) -> Result<Self, CacheError> {
         let mut manifest = Self { notes, ..Self::default() };
         let mut to_do = vec![String::new()];
         while let Some(folder) = to_do.pop() {
@@ -126,6 +126,11 @@ impl Manifest {
                 metadata(&file.path).is_ok_and(|found| file.is(&found))
                     && sha256_of(&root.join(&file.path)).is_ok_and(|found| found == file.sha256)
             })
+    }
+
+    /// The bytes of all files together.
+    pub(in crate::runner) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).fold(0, u64::saturating_add)
     }
 
     /// What it takes of the disk, in bytes: whole blocks, with one for each folder and link.

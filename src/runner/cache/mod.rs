@@ -24,6 +24,7 @@ mod making;
 mod manifest;
 mod objects;
 mod place;
+mod spot;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,8 @@ pub(super) use directory::CacheError;
 pub(super) use entry::{Held, Key};
 pub(super) use evict::Bounds;
 pub(super) use making::Making;
+pub(super) use manifest::Manifest;
 pub(super) use objects::KnownObject;
 pub(super) use place::{How, PlaceError};
+pub(super) use spot::{Spot, SpotError, place_at};
 pub(super) use store::Cache;

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 
 use super::directory::CacheError;
 use super::entry::Held;
+use super::manifest::SharedFile;
 
 /// How the files of an entry come into a job's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Held {
         for folder in &self.manifest().folders {
             make_folder(&into.join(folder))?;
         }
-        let mut placing = Placing { how, copies: HashMap::new() };
+        let mut placing = Placing::new(how);
         for file in &self.manifest().files {
             let from = self.tree().join(&file.path);
             match fs::symlink_metadata(&from) {
@@ -60,6 +61,18 @@ impl Held {
 }
 
 impl Held {
+    /// A file that is not what it was when the entry was made, as far as that shows without reading it.
+    pub(in crate::runner) fn changed(&self) -> Option<PathBuf> {
+        let mut files = self.manifest().files.iter();
+        let is_changed = |path: &Path, file: &SharedFile| {
+            !fs::symlink_metadata(path).is_ok_and(|found| file.is(&found))
+        };
+        files.find_map(|file| {
+            let path = self.tree().join(&file.path);
+            is_changed(&path, file).then_some(path)
+        })
+    }
+
     /// Puts the files of the entry among those that are in `root`, as further names of the same files.
     /// A file that is in their place goes. Only folders whose parent is there are made; what would be
     /// anywhere else is left out.
@@ -70,7 +83,7 @@ impl Held {
                 make_folder(&place)?;
             }
         }
-        let mut placing = Placing { how: How::Link, copies: HashMap::new() };
+        let mut placing = Placing::new(How::Link);
         for file in &self.manifest().files {
             let (from, to) = (self.tree().join(&file.path), root.join(&file.path));
             let Ok(found) = fs::symlink_metadata(&from) else {
@@ -94,14 +107,23 @@ impl Held {
 }
 
 /// One placing of an entry.
-struct Placing {
+pub(super) struct Placing {
     how: How,
     /// Where a file of several names was copied to, by its number.
     copies: HashMap<u64, PathBuf>,
 }
 
 impl Placing {
-    fn file(&mut self, from: &Path, found: &fs::Metadata, to: &Path) -> Result<(), CacheError> {
+    pub(super) fn new(how: How) -> Self {
+        Self { how, copies: HashMap::new() }
+    }
+
+    pub(super) fn file(
+        &mut self,
+        from: &Path,
+        found: &fs::Metadata,
+        to: &Path,
+    ) -> Result<(), CacheError> {
         if self.how == How::Link {
             match fs::hard_link(from, to) {
                 Ok(()) => return Ok(()),
@@ -136,7 +158,7 @@ fn is_unlinkable(error: &io::Error) -> bool {
     [Errno::EMLINK, Errno::EPERM, Errno::EOPNOTSUPP].iter().any(|kind| *kind as i32 == code(error))
 }
 
-fn make_folder(path: &Path) -> Result<(), CacheError> {
+pub(super) fn make_folder(path: &Path) -> Result<(), CacheError> {
     let mode = 0o755;
     DirBuilder::new()
         .mode(mode)

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::error::{CodeError, io_error};
+use super::error::{CodeError, io_error, verify};
 use super::script;
+use super::wanted::ObjectName;
 use crate::job::archive::{ArchiveCaps, Extracted, extract};
-use crate::runner::hash::sha256_of;
 
 /// A zip that is to be unpacked into a job's directory.
 pub(super) struct Unpacking {
@@ -21,24 +21,14 @@ pub(super) struct Unpacking {
 impl Unpacking {
     /// Checks and unpacks it. This blocks.
     pub(super) fn run(self) -> Result<Extracted, CodeError> {
-        self.verify()?;
+        let object = ObjectName::code(&self.key);
+        verify(&self.zip, &object, self.sha256.as_deref())?;
         let extracted = extract(&self.zip, &self.root, self.caps)
-            .map_err(|source| CodeError::Archive { key: self.key.clone(), source })?;
+            .map_err(|source| CodeError::Archive { object, source })?;
         // The file that was made only for it.
         let incoming = self.zip.parent().unwrap_or(&self.zip);
         fs::remove_dir_all(incoming).map_err(io_error("removing", incoming))?;
         script::find(&self.root, &self.key, &self.script)?;
         Ok(extracted)
-    }
-
-    fn verify(&self) -> Result<(), CodeError> {
-        let Some(expected) = &self.sha256 else {
-            return Ok(());
-        };
-        let actual = sha256_of(&self.zip).map_err(io_error("reading", &self.zip))?;
-        if &actual == expected {
-            return Ok(());
-        }
-        Err(CodeError::Checksum { key: self.key.clone(), expected: expected.clone(), actual })
     }
 }

@@ -1,10 +1,10 @@
-//! Code that is prepared once and shared by all runs of the same bytes.
+//! Code and inputs that are prepared once and shared by all runs of the same bytes.
 //!
 //! Which bytes an object has is asked with one conditional request, and not at all where the message
 //! names their hash and they came from the same bucket before.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,41 +14,18 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::caps::CodeCaps;
-use super::error::{CodeError, io_error};
-use super::script;
-use crate::job::Job;
-use crate::job::archive::{ArchiveError, Extracted, extract, staging_of};
-use crate::runner::cache::{Cache, CacheError, Held, How, Key, KnownObject, PlaceError};
-use crate::runner::directory::JobDirectory;
+use super::error::{CodeError, Failure};
+use super::wanted::{Form, ObjectName, Wanted};
+use crate::job::archive::ArchiveError;
+use crate::runner::cache::{Cache, CacheError, Held, How, Key, KnownObject};
 use crate::runner::hash::sha256_of;
-use crate::storage::{Bucket, Download, ETag, ObjectStore, StoreError};
+use crate::storage::{Download, ETag, ObjectStore, StoreError};
 
-/// How often code is looked for that somebody else removes each time.
-const MAX_TRIES: usize = 3;
+/// How often something is looked for that somebody else removes each time.
+pub(super) const MAX_TRIES: usize = 3;
 
 /// Keys about which something is remembered while nobody waits for them.
 const MAX_IDLE_KEYS: usize = 256;
-
-/// Why a job's code could not be had from the cache.
-#[derive(Debug, Clone)]
-pub(super) enum Failure {
-    /// Without the cache it would be the same.
-    Code(Arc<CodeError>),
-    /// Without the cache it may go well.
-    Cache(Arc<CacheError>),
-}
-
-impl From<CodeError> for Failure {
-    fn from(error: CodeError) -> Self {
-        Self::Code(Arc::new(error))
-    }
-}
-
-impl From<CacheError> for Failure {
-    fn from(error: CacheError) -> Self {
-        Self::Cache(Arc::new(error))
-    }
-}
 
 /// What an object was found to be.
 #[derive(Debug, Clone)]
@@ -72,16 +49,14 @@ struct Ended {
     outcome: Result<Found, Failure>,
 }
 
-/// The code of all jobs.
-pub(super) struct SharedCode {
+/// The code and the inputs of all jobs.
+pub(super) struct SharedObjects {
     cache: Arc<Cache>,
     store: Arc<dyn ObjectStore>,
     caps: CodeCaps,
     unpacking: Arc<Semaphore>,
     how: How,
-    variant: String,
-    origin: String,
-    rounds: Mutex<HashMap<String, Arc<Rounds>>>,
+    rounds: Mutex<HashMap<(Form, ObjectName), Arc<Rounds>>>,
     tracker: TaskTracker,
     /// Keeps programs that remove old files out, see [`keep_from_cleaners`].
     ///
@@ -89,7 +64,7 @@ pub(super) struct SharedCode {
     _kept: Option<File>,
 }
 
-impl SharedCode {
+impl SharedObjects {
     pub(super) fn new(
         (cache, kept): (Cache, Option<File>),
         store: Arc<dyn ObjectStore>,
@@ -99,12 +74,10 @@ impl SharedCode {
     ) -> Self {
         Self {
             cache: Arc::new(cache),
-            origin: store.origin(Bucket::Code),
             store,
             caps,
             unpacking,
             how,
-            variant: caps.variant(),
             rounds: Mutex::default(),
             tracker: TaskTracker::new(),
             _kept: kept,
@@ -116,55 +89,52 @@ impl SharedCode {
         &self.cache
     }
 
-    /// Puts a job's code into its directory, which is there and empty.
-    pub(super) async fn place(
-        self: &Arc<Self>,
-        job: &Job,
-        directory: &JobDirectory,
-    ) -> Result<(Extracted, Key), Failure> {
+    /// How the files of an entry come into a job's directory.
+    pub(super) fn how(&self) -> How {
+        self.how
+    }
+
+    /// What is made of an object, in use.
+    pub(super) async fn held(self: &Arc<Self>, wanted: &Wanted) -> Result<Arc<Held>, Failure> {
         for _ in 0..MAX_TRIES {
-            let Some(held) = self.held(job).await? else {
-                continue;
-            };
-            let manifest = held.manifest();
-            let extracted = Extracted {
-                files: manifest.files.len(),
-                bytes: manifest.files.iter().map(|file| file.bytes).sum(),
-                notes: manifest.notes.clone(),
-            };
-            let key = held.key().clone();
-            if self.put_into(directory, held, job).await? {
-                return Ok((extracted, key));
+            if let Some(held) = self.take_or_make(wanted).await? {
+                return Ok(held);
             }
         }
-        let problem = format!("the code {:?} was removed each time it was made", job.code_key);
+        let problem = format!("{} was removed each time it was made", wanted.object);
         Err(CacheError::other("using the cache", problem).into())
     }
 
-    /// The code of a job, in use; `None` where it was removed meanwhile.
-    async fn held(self: &Arc<Self>, job: &Job) -> Result<Option<Arc<Held>>, Failure> {
-        if let Some(sha256) = job.code_sha256.clone()
-            && let Some(held) = self.take_known(sha256).await?
+    /// What is made of an object, in use; `None` where it was removed meanwhile.
+    async fn take_or_make(self: &Arc<Self>, wanted: &Wanted) -> Result<Option<Arc<Held>>, Failure> {
+        if let Some(sha256) = &wanted.sha256
+            && let Some(held) = self.take_known(wanted, sha256).await?
         {
             return Ok(Some(held));
         }
-        let (found, held) = self.find(&job.code_key).await?;
-        if let Some(expected) = job.code_sha256.as_ref().filter(|sha256| **sha256 != found.sha256) {
-            let (key, expected) = (job.code_key.clone(), expected.clone());
-            return Err(CodeError::Checksum { key, expected, actual: found.sha256 }.into());
+        let (found, held) = self.find(wanted).await?;
+        if let Some(expected) = wanted.sha256.as_ref().filter(|sha256| **sha256 != found.sha256) {
+            let (object, expected) = (wanted.object.clone(), expected.clone());
+            return Err(CodeError::Checksum { object, expected, actual: found.sha256 }.into());
         }
         if let Some(error) = found.refused {
             return Err(Failure::Code(error));
         }
-        match held {
-            Some(held) => Ok(Some(held)),
-            None => self.take(found.sha256).await,
+        if held.is_some() {
+            return Ok(held);
         }
+        let key = self.key(&found.sha256, wanted.form);
+        self.with_cache(move |cache| Ok(cache.take(&key)?.map(Arc::new))).await
     }
 
-    /// The code of this hash, where it came from our bucket before.
-    async fn take_known(&self, sha256: String) -> Result<Option<Arc<Held>>, Failure> {
-        let (origin, key) = (self.origin.clone(), self.key(&sha256));
+    /// What was made of this hash, where it came from our bucket before.
+    async fn take_known(
+        &self,
+        wanted: &Wanted,
+        sha256: &str,
+    ) -> Result<Option<Arc<Held>>, Failure> {
+        let (origin, sha256) = (self.origin(wanted), sha256.to_owned());
+        let key = self.key(&sha256, wanted.form);
         self.with_cache(move |cache| {
             if !cache.came_from(&origin, &sha256) {
                 return Ok(None);
@@ -174,25 +144,27 @@ impl SharedCode {
         .await
     }
 
-    async fn take(&self, sha256: String) -> Result<Option<Arc<Held>>, Failure> {
-        let key = self.key(&sha256);
-        self.with_cache(move |cache| Ok(cache.take(&key)?.map(Arc::new))).await
+    fn origin(&self, wanted: &Wanted) -> String {
+        self.store.origin(wanted.object.bucket())
     }
 
     /// What the object is, by a request that began after this was called: an object may have changed
     /// since an earlier one. Whoever waits meanwhile gets the same answer. It goes on when nobody
     /// waits any more, for the next one has use for it.
-    async fn find(self: &Arc<Self>, code_key: &str) -> Result<(Found, Option<Arc<Held>>), Failure> {
-        let rounds = self.rounds_of(code_key);
+    async fn find(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+    ) -> Result<(Found, Option<Arc<Held>>), Failure> {
+        let rounds = self.rounds_of(wanted);
         let seen = rounds.begun.load(Ordering::SeqCst);
         let mut last = Arc::clone(&rounds.last).lock_owned().await;
         if let Some(ended) = last.as_ref().filter(|ended| ended.number > seen) {
             return ended.outcome.clone().map(|found| (found, None));
         }
         let number = rounds.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let (this, code_key) = (Arc::clone(self), code_key.to_owned());
+        let (this, wanted) = (Arc::clone(self), wanted.clone());
         let asking = self.tracker.spawn(async move {
-            let outcome = this.ask(&code_key).await;
+            let outcome = this.ask(&wanted).await;
             let noted = outcome.as_ref().map(|(found, _)| found.clone()).map_err(Clone::clone);
             *last = Some(Ended { number, outcome: noted });
             outcome
@@ -200,33 +172,35 @@ impl SharedCode {
         asking.await.unwrap_or_else(|error| Err(interrupted(error)))
     }
 
-    fn rounds_of(&self, code_key: &str) -> Arc<Rounds> {
+    fn rounds_of(&self, wanted: &Wanted) -> Arc<Rounds> {
         let mut rounds = self.rounds.lock();
-        if let Some(found) = rounds.get(code_key) {
+        let subject = (wanted.form, wanted.object.clone());
+        if let Some(found) = rounds.get(&subject) {
             return Arc::clone(found);
         }
         if rounds.len() >= MAX_IDLE_KEYS {
             rounds.retain(|_, rounds| Arc::strong_count(rounds) > 1);
         }
-        Arc::clone(rounds.entry(code_key.to_owned()).or_default())
+        Arc::clone(rounds.entry(subject).or_default())
     }
 
     /// One request, and whatever follows on its answer.
-    async fn ask(&self, code_key: &str) -> Result<(Found, Option<Arc<Held>>), Failure> {
-        let (origin, key) = (self.origin.clone(), code_key.to_owned());
-        let variant = self.variant.clone();
+    async fn ask(&self, wanted: &Wanted) -> Result<(Found, Option<Arc<Held>>), Failure> {
+        let Wanted { object, form, .. } = wanted.clone();
+        let (origin, key) = (self.origin(wanted), object.key.clone());
+        let variant = form.variant(&self.caps);
         let known = self.with_cache(move |cache| {
             let known = cache.known_object(&origin, &key);
             let is_here = |known: &KnownObject| cache.has(&Key::new(&known.sha256, &variant));
             Ok((known.filter(is_here), cache.begin()?))
         });
         let (known, making) = known.await?;
-        let zip = making.file("code.zip");
+        let file = making.file("object");
         let etag = known.as_ref().map(|known| ETag(known.etag.clone()));
-        let max_bytes = self.caps.max_archive_bytes;
+        let (max_bytes, setting) = form.max_bytes(&self.caps);
         let asked = self
             .store
-            .download_if_changed(Bucket::Code, code_key, &zip, max_bytes, etag.as_ref())
+            .download_if_changed(object.bucket(), &object.key, &file, max_bytes, etag.as_ref())
             .await;
         let etag = match (asked, known) {
             (Ok(Download::Unchanged), Some(known)) => {
@@ -247,34 +221,33 @@ impl SharedCode {
             (Err(StoreError::LocalFile { action, source }), _) => {
                 return Err(CacheError::other(&action, source.to_string()).into());
             }
-            (Err(StoreError::TooLarge { key, max_bytes, .. }), _) => {
-                return Err(CodeError::TooLarge { key, max_bytes }.into());
+            (Err(StoreError::TooLarge { max_bytes, .. }), _) => {
+                return Err(CodeError::TooLarge { object, max_bytes, setting }.into());
             }
             (Err(error), _) => return Err(CodeError::Store(error).into()),
         };
         // Nobody closes it; without a permit it would be unpacked all the same.
         let permit = Arc::clone(&self.unpacking).acquire_owned().await;
-        let (variant, archive) = (self.variant.clone(), self.caps.archive);
-        let (origin, code_key) = (self.origin.clone(), code_key.to_owned());
+        let (origin, caps) = (self.origin(wanted), self.caps);
         let prepared = self.with_cache(move |cache| {
             let _permit = permit;
-            let sha256 = sha256_of(&zip).map_err(CacheError::io("reading", &zip))?;
-            let key = Key::new(&sha256, &variant);
+            let sha256 = sha256_of(&file).map_err(CacheError::io("reading", &file))?;
+            let key = Key::new(&sha256, &form.variant(&caps));
             let held = match cache.take(&key)? {
                 Some(held) => held,
-                None => match extract(&zip, &making.tree()?, archive) {
-                    Ok(extracted) => cache.put(&making, &key, extracted.notes)?,
+                None => match form.make(&file, &making.tree()?, &caps) {
+                    Ok(notes) => cache.put(&making, &key, notes)?,
                     Err(source @ ArchiveError::Io { .. }) => {
                         return Err(CacheError::other("unpacking", source.to_string()).into());
                     }
                     Err(source) => {
-                        let refused = Arc::new(CodeError::Archive { key: code_key, source });
+                        let refused = Arc::new(CodeError::Archive { object, source });
                         return Ok((Found { sha256, refused: Some(refused) }, None));
                     }
                 },
             };
             let known = KnownObject { etag: etag.0, sha256: sha256.clone() };
-            cache.remember(&origin, &code_key, &known)?;
+            cache.remember(&origin, &object.key, &known)?;
             Ok((Found { sha256, refused: None }, Some(Arc::new(held))))
         });
         let prepared = prepared.await?;
@@ -308,45 +281,12 @@ impl SharedCode {
         self.with_cache(|cache| Ok(cache.tidy()?)).await.unwrap();
     }
 
-    /// Puts an entry into the job's directory; `false` where the entry was damaged, and is gone.
-    async fn put_into(
-        &self,
-        directory: &JobDirectory,
-        held: Arc<Held>,
-        job: &Job,
-    ) -> Result<bool, Failure> {
-        let (root, how, turn) = (directory.root().to_owned(), self.how, directory.turn().await);
-        let (code_key, script) = (job.code_key.clone(), job.script.clone());
-        let incoming = directory.archive().parent().map(ToOwned::to_owned);
-        self.with_cache(move |cache| {
-            let _turn = turn;
-            let staging = staging_of(&root);
-            match held.place(&staging, how) {
-                Ok(()) => {}
-                Err(PlaceError::Changed { path }) => {
-                    tracing::warn!(path = %path.display(), "a file of the code cache was changed; its entry is made again");
-                    cache.throw_away(held.key())?;
-                    fs::remove_dir_all(&staging).map_err(io_error("removing", &staging))?;
-                    return Ok(false);
-                }
-                Err(PlaceError::Cache(error)) => return Err(error.into()),
-            }
-            fs::rename(&staging, &root).map_err(io_error("making", &root))?;
-            if let Some(incoming) = incoming {
-                fs::remove_dir_all(&incoming).map_err(io_error("removing", &incoming))?;
-            }
-            script::find(&root, &code_key, &script)?;
-            Ok(true)
-        })
-        .await
-    }
-
-    fn key(&self, sha256: &str) -> Key {
-        Key::new(sha256, &self.variant)
+    fn key(&self, sha256: &str, form: Form) -> Key {
+        Key::new(sha256, &form.variant(&self.caps))
     }
 
     /// Works on the cache where that is allowed to block.
-    async fn with_cache<T: Send + 'static>(
+    pub(super) async fn with_cache<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Cache) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
@@ -357,6 +297,6 @@ impl SharedCode {
 }
 
 fn interrupted(error: tokio::task::JoinError) -> Failure {
-    let action = "preparing the code was interrupted".to_owned();
+    let action = "preparing code or inputs was interrupted".to_owned();
     CodeError::Io { action, source: io::Error::other(error) }.into()
 }

@@ -1,3 +1,4 @@
+mod inputs;
 mod shared;
 
 use std::fs;
@@ -47,13 +48,12 @@ impl Answers {
 impl ObjectStore for Answers {
     async fn download_if_changed(
         &self,
-        bucket: Bucket,
+        _: Bucket,
         key: &str,
         to: &Path,
         max_bytes: u64,
         known: Option<&ETag>,
     ) -> Result<Download, StoreError> {
-        assert_eq!(bucket, Bucket::Code);
         self.asked.fetch_add(1, Ordering::SeqCst);
         let answer = (self.answer)(key);
         tokio::time::sleep(self.delay).await;
@@ -113,8 +113,8 @@ impl ObjectStore for Answers {
         unreachable!()
     }
 
-    fn origin(&self, _: Bucket) -> String {
-        "store".to_owned()
+    fn origin(&self, bucket: Bucket) -> String {
+        format!("store/{bucket:?}")
     }
 }
 
@@ -153,7 +153,11 @@ async fn fetch_with(is_shared: bool, answer: Answer, change: fn(&mut Job)) -> Fe
     let mut job = job();
     change(&mut job);
     let directory = JobDirectory::new(temp.path(), "ns", &job.id, &job.run_id, 1);
-    let caps = CodeCaps { max_archive_bytes: 10_000, archive: ArchiveCaps::new(20, 10_000) };
+    let caps = CodeCaps {
+        max_archive_bytes: 10_000,
+        archive: ArchiveCaps::new(20, 10_000),
+        max_input_bytes: 10_000,
+    };
     let plan = is_shared.then(|| shared::plan(temp.path()));
     let manager = CodeManager::new(Arc::new(Answers::new(answer)), caps).with_cache(plan);
     let outcome = manager.fetch_and_extract(&job, &directory).await;
@@ -250,7 +254,8 @@ async fn compat_14_every_failure_is_distinct_and_leaves_no_file() {
 #[tokio::test]
 async fn a_directory_that_is_in_use_is_left_alone() {
     let first = fetch_with(false, |_| Ok(good()), |_| {}).await;
-    let caps = CodeCaps { max_archive_bytes: 1, archive: ArchiveCaps::new(1, 1) };
+    let caps =
+        CodeCaps { max_archive_bytes: 1, archive: ArchiveCaps::new(1, 1), max_input_bytes: 1 };
     let manager = CodeManager::new(Arc::new(Answers::new(|_| unreachable!())), caps);
     let error = manager.fetch_and_extract(&job(), &first.directory).await.unwrap_err();
     assert!(matches!(error, CodeError::Directory(DirectoryError::Taken { .. })), "{error}");

@@ -42,6 +42,7 @@ fn of_the_store() {
         tls,
         region,
         code_bucket,
+        inputs_bucket,
         results_bucket,
         logs_bucket,
         state_bucket,
@@ -50,7 +51,7 @@ fn of_the_store() {
     } = settings().store;
     assert_eq!((ssl, tls, region.as_str()), (false, TlsFiles::default(), "us-east-1"));
     assert_eq!((code_bucket.as_str(), logs_bucket.as_str()), ("custom-bots", "bot-logs"));
-    assert_eq!(results_bucket, "test-results");
+    assert_eq!((inputs_bucket.as_str(), results_bucket.as_str()), ("inputs", "test-results"));
     assert_eq!(state_bucket, "longshore-state");
     assert_eq!((max_attempts, timeout.as_secs()), (5, 60));
 }
@@ -90,6 +91,8 @@ fn of_containers() {
         min_health_interval,
         artifacts,
         state_max_kb,
+        max_inputs,
+        max_input_bytes,
         max_concurrent_starts,
         max_archive_bytes,
         max_extracted_bytes,
@@ -126,6 +129,7 @@ fn of_containers() {
     assert_eq!((max_timeout.as_secs(), stop_timeout.as_secs()), (86_400, 30));
     assert_eq!((min_health_interval.as_secs(), unpack_timeout.as_secs()), (5, 120));
     assert_eq!((artifacts.max_mb, artifacts.max_files, state_max_kb), (32, 200, 256));
+    assert_eq!((max_inputs, max_input_bytes), (16, 1 << 30));
     assert_eq!((max_attempts, max_concurrent_starts), (3, 4));
     assert_eq!((max_archive_bytes, max_extracted_bytes), (256 << 20, 1 << 30));
     assert_eq!((max_entries, max_ratio), (50_000, 200));

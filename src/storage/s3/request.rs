@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::Response;
 use s3::command::Command;
 use s3::creds::Credentials;
@@ -39,9 +39,21 @@ const NOTHING: &str = ".longshore-check/";
 /// One bucket of the store.
 pub(super) struct Place {
     name: String,
-    handle: Handle,
+    handle: Box<Handle>,
     transport: Arc<Transport>,
     timeout: Duration,
+}
+
+/// The header of an object that says what its bytes hash to.
+const SHA256: &str = "x-amz-meta-sha256";
+
+/// What is known of an object without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Its size.
+    pub bytes: Option<u64>,
+    /// The SHA-256 of its bytes, in hexadecimal, as whoever stored it said.
+    pub sha256: Option<String>,
 }
 
 /// One page of a listing.
@@ -59,7 +71,7 @@ impl Place {
         transport: Arc<Transport>,
         timeout: Duration,
     ) -> Result<Self, S3Error> {
-        let handle = *Handle::new(name, region, credentials)?.with_path_style();
+        let handle = Handle::new(name, region, credentials)?.with_path_style();
         Ok(Self { name: name.to_owned(), handle, transport, timeout })
     }
 
@@ -81,16 +93,17 @@ impl Place {
         Ok(Object { bytes: bytes.freeze(), etag })
     }
 
-    /// The size of an object; `None` if there is none, or if this user may not look.
-    pub(super) async fn size_of(&self, key: &str) -> Result<Option<u64>, Fault> {
-        match self.send(&path(key), Command::HeadObject, self.timeout).await {
-            Ok(answer) => {
-                let length = answer.headers().get(header::CONTENT_LENGTH);
-                Ok(length.and_then(|length| length.to_str().ok()?.parse().ok()))
-            }
-            Err(Fault::Answer { status: 403 | 404, .. }) => Ok(None),
-            Err(fault) => Err(fault),
-        }
+    /// What is known of an object; `None` if there is none, or if this user may not look.
+    pub(super) async fn describe(&self, key: &str) -> Result<Option<Described>, Fault> {
+        let answer = match self.send(&path(key), Command::HeadObject, self.timeout).await {
+            Err(Fault::Answer { status: 403 | 404, .. }) => return Ok(None),
+            answer => answer?,
+        };
+        let text = |name: &str| answer.headers().get(name)?.to_str().ok().map(str::to_owned);
+        Ok(Some(Described {
+            bytes: text("content-length").and_then(|length| length.parse().ok()),
+            sha256: text(SHA256),
+        }))
     }
 
     pub(super) async fn download(
@@ -235,8 +248,27 @@ impl Place {
         command: Command<'_>,
         limit: Duration,
     ) -> Result<String, Fault> {
+        self.ask_with(None, path, command, limit).await
+    }
+
+    /// The same with more headers.
+    pub(super) async fn ask_with(
+        &self,
+        headers: Option<HeaderMap>,
+        path: &str,
+        command: Command<'_>,
+        limit: Duration,
+    ) -> Result<String, Fault> {
+        let with_more;
+        let handle = match headers {
+            Some(headers) => {
+                with_more = self.handle.with_extra_headers(headers)?;
+                &with_more
+            }
+            None => &self.handle,
+        };
         let exchange = async {
-            let answer = self.transport.send(&self.handle, path, command).await?;
+            let answer = self.transport.send(handle, path, command).await?;
             text(answer, MAX_ANSWER_BYTES).await
         };
         within(limit, exchange).await?
@@ -291,6 +323,13 @@ fn condition_headers(condition: &Condition) -> Result<Option<HeaderMap>, Fault> 
         Condition::Unchanged(ETag(etag)) => (header::IF_MATCH, version(etag)?),
     };
     Ok(Some(HeaderMap::from_iter([header])))
+}
+
+/// The headers of an object whose bytes hash to this.
+pub(super) fn description(sha256: &str) -> Result<HeaderMap, Fault> {
+    let value = HeaderValue::from_str(sha256)
+        .map_err(|_| Fault::Malformed(format!("{sha256:?} is no hash")))?;
+    Ok(HeaderMap::from_iter([(HeaderName::from_static(SHA256), value)]))
 }
 
 fn version(etag: &str) -> Result<HeaderValue, Fault> {

@@ -14,6 +14,7 @@ fn settings(endpoint: &str) -> StoreSettings {
     ];
     StoreSettings {
         code_bucket: "my-code".to_owned(),
+        inputs_bucket: "my-inputs".to_owned(),
         results_bucket: "my-results".to_owned(),
         logs_bucket: "my-logs".to_owned(),
         state_bucket: "my-state".to_owned(),
@@ -47,7 +48,7 @@ async fn store_that_says(
 fn compat_9_each_kind_of_object_has_the_bucket_that_is_set_for_it() {
     let store = S3Store::new(&settings("store:8333")).unwrap();
     let names = Bucket::ALL.map(|bucket| store.bucket_name(bucket));
-    assert_eq!(names, ["my-code", "my-results", "my-logs", "my-state"]);
+    assert_eq!(names, ["my-code", "my-inputs", "my-results", "my-logs", "my-state"]);
 }
 
 #[test]

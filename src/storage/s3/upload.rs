@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{TryStreamExt as _, stream};
+use http::HeaderMap;
 use s3::command::{Command, Multipart};
 use s3::error::S3Error;
 use s3::serde_types::{CompleteMultipartUploadData, Part};
@@ -11,7 +12,7 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
 use super::fault::{Fault, element};
-use super::request::{Place, etag_of, path, transfer_time};
+use super::request::{Place, description, etag_of, path, transfer_time};
 
 /// The size of an upload's parts, in bytes; a smaller file is one plain PUT.
 pub(super) const PART_BYTES: u64 = 8 * 1024 * 1024;
@@ -23,6 +24,8 @@ const CONCURRENT_PARTS: usize = 2;
 struct Sending<'a> {
     path: String,
     content_type: &'a str,
+    /// What the object is described by.
+    headers: Option<HeaderMap>,
     /// Hears how many bytes are there.
     sent: &'a (dyn Fn(u64) + Send + Sync),
 }
@@ -33,15 +36,20 @@ impl Place {
         key: &str,
         from: &Path,
         content_type: &str,
+        sha256: Option<&str>,
         sent: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), Fault> {
+        let headers = sha256.map(description).transpose()?;
         let mut file = File::open(from).await.map_err(Fault::Local)?;
         let first = next_part(&mut file).await?;
         if (first.len() as u64) < PART_BYTES {
-            let command = put(&first, content_type, None);
+            let custom_headers = headers;
+            let content = first.as_slice();
+            let command =
+                Command::PutObject { content, content_type, custom_headers, multipart: None };
             return self.send(&path(key), command, self.part_time()).await.map(drop);
         }
-        let sending = Sending { path: path(key), content_type, sent };
+        let sending = Sending { path: path(key), content_type, headers, sent };
         self.upload_parts(&sending, file, first).await
     }
 
@@ -53,7 +61,8 @@ impl Place {
     ) -> Result<(), Fault> {
         let Sending { path, content_type, .. } = sending;
         let command = Command::InitiateMultipartUpload { content_type };
-        let begun = self.ask(path, command, self.part_time()).await?;
+        let headers = sending.headers.clone();
+        let begun = self.ask_with(headers, path, command, self.part_time()).await?;
         let id = element(&begun, "UploadId")
             .ok_or_else(|| Fault::Malformed("an upload in parts was given no id".to_owned()))?;
         let uploaded = async {
@@ -78,7 +87,7 @@ impl Place {
         first: Vec<u8>,
         id: &str,
     ) -> Result<Vec<Part>, Fault> {
-        let Sending { path, content_type, sent } = sending;
+        let Sending { path, content_type, sent, .. } = sending;
         let done = AtomicU64::new(0);
         let done = &done;
         let next = async |(mut file, ready, number): (File, Option<Vec<u8>>, u32)| {
@@ -90,7 +99,7 @@ impl Place {
         };
         stream::try_unfold((file, Some(first), 1), next)
             .map_ok(|(part_number, bytes)| async move {
-                let command = put(&bytes, content_type, Some(Multipart::new(part_number, id)));
+                let command = part(&bytes, content_type, Multipart::new(part_number, id));
                 let answer = self.send(path, command, self.part_time()).await?;
                 let bytes = bytes.len() as u64;
                 sent(done.fetch_add(bytes, Ordering::Relaxed) + bytes);
@@ -118,12 +127,8 @@ impl Place {
     }
 }
 
-fn put<'a>(
-    content: &'a [u8],
-    content_type: &'a str,
-    multipart: Option<Multipart<'a>>,
-) -> Command<'a> {
-    Command::PutObject { content, content_type, custom_headers: None, multipart }
+fn part<'a>(content: &'a [u8], content_type: &'a str, part: Multipart<'a>) -> Command<'a> {
+    Command::PutObject { content, content_type, custom_headers: None, multipart: Some(part) }
 }
 
 /// The next part of a file; less than a whole one only at its end.

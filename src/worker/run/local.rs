@@ -66,6 +66,8 @@ pub struct LocalRun<'a> {
     pub job: Job,
     /// The zip.
     pub archive: &'a Path,
+    /// The objects of its inputs, by their keys, and the files that have them.
+    pub inputs: &'a [(String, PathBuf)],
     /// Where code, results and logs go, in the layout of the buckets.
     pub directory: &'a Path,
     /// Directories of the command's own that go with it.
@@ -108,6 +110,9 @@ pub async fn run_local(
     store.ensure_buckets().await?;
     let key = &local.job.code_key;
     store.upload(Bucket::Code, key, local.archive, "application/zip").await?;
+    for (key, file) in local.inputs {
+        store.upload(Bucket::Inputs, key, file, "application/octet-stream").await?;
+    }
     let states: Arc<dyn ObjectStore> = if local.job.state.is_some() {
         let states = DirectoryStore::new(local.states);
         states.ensure_buckets().await?;
@@ -124,7 +129,7 @@ pub async fn run_local(
     let stop_timeout = local.runner.stop_timeout;
     let runner = DockerRunner::new(Site {
         engine,
-        store,
+        store: Arc::clone(&store),
         states: Journal::new(states, LOCAL_STATES.to_owned()),
         logs: Arc::clone(&logs),
         settings: local.runner,
@@ -147,6 +152,10 @@ pub async fn run_local(
     let reporter = Reporter::new(publisher, run.clone(), None).with_live_tap(local.live);
     let result = to_its_end(&runner, &run, &reporter, stop_timeout, stop).await;
     runner.release(&run.job.id).await;
+    // They may be large, and their user has them.
+    for (key, _) in local.inputs {
+        store.delete(Bucket::Inputs, key).await?;
+    }
     runner.site().remove_namespace_directory().await;
     let result = reporter.masked(result);
     let event = reporter.result_event(result.clone());

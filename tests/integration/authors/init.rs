@@ -148,6 +148,9 @@ async fn the_command_lines_of_the_guide_work() {
     let id = scene.id("my-strategy");
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/authors.md"));
     let page = page.unwrap().replace("my-strategy", &id);
+    // Keys of this scene, and the data sets that the guide's reader has.
+    let page = page.replace("prices/", &format!("{}/", scene.namespace));
+    super::write(scene.folder(), &[("btc-1m.parquet", "1,2"), ("prices.csv", "3,4")]);
     let blocks = page.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
     let mut seen = 0;
     for line in blocks.flat_map(str::lines) {

@@ -363,6 +363,7 @@ async fn doctor_finds_a_whole_stack_well_and_each_part_that_is_missing() {
         ("MINIO_ENDPOINT", "127.0.0.1:1", "store", 1),
         ("MINIO_SECRET_KEY", "hush-wrong", "store", 1),
         ("MINIO_STATE_BUCKET", "longshore-tests-no-such-bucket", "store", 0),
+        ("MINIO_INPUTS_BUCKET", "longshore-tests-no-such-bucket", "inputs", 0),
         ("DOCKER_HOST", "unix:///nowhere/docker.sock", "engine", 1),
         ("PYTHON_IMAGE", "nowhere/none:1", "image", 0),
         ("TEMP_DIR", "/dev/null/jobs", "temp dir", 1),

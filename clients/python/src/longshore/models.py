@@ -105,6 +105,25 @@ class HealthCheck(TypedDict):
     """Seconds after which a check counts as failed."""
 
 
+class Input(TypedDict):
+    """An object of the inputs bucket, and where the program finds it."""
+
+    key: str
+    """Its key in the inputs bucket. It does not end in a slash and has no backslash."""
+    path: str
+    """Where it is: a path relative to the code, with `/` between its parts. With `unpack` it is a folder. It may
+    lie in a folder of the code, but not in place of one of its files.
+    """
+    sha256: NotRequired[str | None]
+    """SHA-256 of the object, in hexadecimal. Checked when given. Where a worker has these bytes already, it does
+    not ask the store.
+    """
+    unpack: NotRequired[bool]
+    """Whether the object is a zip or a tar (plain, or packed with gzip or Zstandard) whose content is to be in the
+    folder `path`. By default it is a file, whatever is in it.
+    """
+
+
 class LimitsRequest(TypedDict):
     """Resources that a message asks for. By default the worker's settings."""
 
@@ -210,6 +229,10 @@ class StartMessage(TypedDict):
     """How to tell whether a bot is well."""
     id: JobId
     """The job's id. One job of an id runs at a time."""
+    inputs: NotRequired[list[Input]]
+    """Objects of the inputs bucket that the program finds among its own files, read-only. At most as many, and
+    together as large, as the worker's settings allow.
+    """
     is_long_running: bool
     """`true`: runs until it is stopped. `false`: runs to its end and returns a result."""
     limits: NotRequired[LimitsRequest | None]

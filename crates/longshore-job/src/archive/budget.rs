@@ -32,6 +32,11 @@ impl Budget {
         }))
     }
 
+    /// From now on, this many bytes may be read.
+    pub(super) fn allow(&self, bytes: u64) {
+        self.0.left.set(Some(bytes));
+    }
+
     /// From now on, only time is limited.
     pub(super) fn lift(&self) {
         self.0.left.set(None);

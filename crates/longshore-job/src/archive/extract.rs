@@ -55,13 +55,23 @@ fn unpack(
     let mut archive = open(zip, caps, budget)?;
     let mut file = BufReader::with_capacity(HEADER_BUFFER_BYTES, open_file(zip)?);
     let room = Room::of(caps, file.get_ref(), zip)?;
+    staged(into, |staging| {
+        let plan = plan(&mut archive, &mut file, caps, Folding::of(staging)?)?;
+        write_all(&mut archive, plan, staging, room, budget)
+    })
+}
+
+/// Does the work in a directory of its own, and moves that to `into` when it is complete.
+pub(super) fn staged(
+    into: &Path,
+    work: impl FnOnce(&Path) -> Result<Extracted, ArchiveError>,
+) -> Result<Extracted, ArchiveError> {
     let staging = staging_of(into);
     // A crash may have left one. Nobody needs what it holds.
     remove(&staging)?;
-    let mut work = || {
+    let work = || {
         make_directory(&staging)?;
-        let plan = plan(&mut archive, &mut file, caps, Folding::of(&staging)?)?;
-        let extracted = write_all(&mut archive, plan, &staging, room, budget)?;
+        let extracted = work(&staging)?;
         let action = || format!("moving {} to {}", staging.display(), into.display());
         fs::rename(&staging, into).map_err(|error| ArchiveError::io(action())(error))?;
         Ok(extracted)
@@ -77,15 +87,15 @@ fn unpack(
 
 /// How many bytes may still be written, and the error if that is too few.
 #[derive(Debug, Clone, Copy)]
-struct Room {
-    left: u64,
+pub(super) struct Room {
+    pub(super) left: u64,
     caps: ArchiveCaps,
     /// Whether the archive's own size is what limits it.
     by_ratio: bool,
 }
 
 impl Room {
-    fn of(caps: &ArchiveCaps, file: &File, zip: &Path) -> Result<Self, ArchiveError> {
+    pub(super) fn of(caps: &ArchiveCaps, file: &File, zip: &Path) -> Result<Self, ArchiveError> {
         let reading = ArchiveError::io(format!("reading {}", zip.display()));
         let by_ratio = file.metadata().map_err(reading)?.len().saturating_mul(caps.max_ratio);
         Ok(Self {
@@ -95,7 +105,7 @@ impl Room {
         })
     }
 
-    fn exceeded_at(&self, path: &str) -> ArchiveError {
+    pub(super) fn exceeded_at(&self, path: &str) -> ArchiveError {
         let entry = quoted(path);
         if self.by_ratio {
             ArchiveError::OutOfProportion { entry, max_ratio: self.caps.max_ratio }
@@ -105,7 +115,7 @@ impl Room {
     }
 }
 
-fn budget_of(caps: &ArchiveCaps) -> Budget {
+pub(super) fn budget_of(caps: &ArchiveCaps) -> Budget {
     let entries = u64::try_from(caps.max_entries).unwrap_or(u64::MAX);
     let bytes = SEARCH_BYTES.saturating_add(entries.saturating_mul(ENTRY_BYTES));
     Budget::of(bytes, caps.max_time)
@@ -128,15 +138,22 @@ fn remove(directory: &Path) -> Result<(), ArchiveError> {
     }
 }
 
-fn open_file(zip: &Path) -> Result<File, ArchiveError> {
+pub(super) fn open_file(zip: &Path) -> Result<File, ArchiveError> {
     File::open(zip).map_err(ArchiveError::io(format!("opening {}", zip.display())))
+}
+
+/// The beginning of a file.
+pub(super) fn head_of(file: &mut File, path: &Path) -> Result<Vec<u8>, ArchiveError> {
+    let mut head = Vec::new();
+    let read = file.take(HEAD_BYTES as u64).read_to_end(&mut head);
+    read.map_err(ArchiveError::io(format!("reading {}", path.display())))?;
+    Ok(head)
 }
 
 fn open(zip: &Path, caps: &ArchiveCaps, budget: &Budget) -> Result<Archive, ArchiveError> {
     let mut file = open_file(zip)?;
-    let mut head = Vec::new();
+    let head = head_of(&mut file, zip)?;
     let reading = || ArchiveError::io(format!("reading {}", zip.display()));
-    Read::by_ref(&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(reading())?;
     if head.is_empty() {
         return Err(ArchiveError::not_a_zip("the file is empty"));
     }
@@ -208,7 +225,7 @@ fn link_file(linked: &LinkedFile, staging: &Path) -> Result<(), ArchiveError> {
         .map_err(ArchiveError::io(format!("writing {}", to.display())))
 }
 
-fn make_directory(path: &Path) -> Result<(), ArchiveError> {
+pub(super) fn make_directory(path: &Path) -> Result<(), ArchiveError> {
     let mode = 0o755;
     DirBuilder::new()
         .mode(mode)
@@ -225,7 +242,6 @@ fn write_file(
     room: &Room,
     budget: &Budget,
 ) -> Result<u64, ArchiveError> {
-    let path = staging.join(&*planned.path);
     if planned.declared_bytes > room.left {
         return Err(room.exceeded_at(&planned.path));
     }
@@ -233,23 +249,39 @@ fn write_file(
         .by_index(planned.index)
         .map_err(|error| ArchiveError::bad(&planned.path, format!("cannot be read: {error}")))?;
     let mut entry = Budgeted::new(entry, budget.clone());
-    let mode = if planned.is_executable { 0o755 } else { 0o644 };
+    write_new(
+        &mut entry,
+        &planned.path,
+        planned.is_executable,
+        (staging, planned.declared_bytes),
+        room,
+    )
+}
+
+/// Writes what is read into a new file, and makes sure that it is as long as it says.
+pub(super) fn write_new(
+    entry: &mut impl Read,
+    name: &str,
+    is_executable: bool,
+    (staging, declared_bytes): (&Path, u64),
+    room: &Room,
+) -> Result<u64, ArchiveError> {
+    let path = staging.join(name);
+    let mode = if is_executable { 0o755 } else { 0o644 };
     let writing = || ArchiveError::io(format!("writing {}", path.display()));
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(mode).open(&path).map_err(writing())?;
-    let written = copy(&mut entry, &mut file, room.left).map_err(|error| match error {
-        CopyError::NoRoom => room.exceeded_at(&planned.path),
+    let written = copy(entry, &mut file, room.left).map_err(|error| match error {
+        CopyError::NoRoom => room.exceeded_at(name),
         CopyError::Write(error) => writing()(error),
         CopyError::Read(error) if error.raw_os_error().is_some() => {
             ArchiveError::io("reading the archive".to_owned())(error)
         }
-        CopyError::Read(error) => {
-            ArchiveError::bad(&planned.path, format!("cannot be unpacked: {error}"))
-        }
+        CopyError::Read(error) => ArchiveError::bad(name, format!("cannot be unpacked: {error}")),
     })?;
-    if written != planned.declared_bytes {
-        let problem = format!("holds {written} bytes, not the {} it says", planned.declared_bytes);
-        return Err(ArchiveError::bad(&planned.path, problem));
+    if written != declared_bytes {
+        let problem = format!("holds {written} bytes, not the {declared_bytes} it says");
+        return Err(ArchiveError::bad(name, problem));
     }
     file.set_permissions(Permissions::from_mode(mode)).map_err(writing())?;
     Ok(written)

@@ -1,11 +1,12 @@
-//! Zip archives. They are unpacked as if their authors wanted to harm us, and packed for `longshore
-//! run DIR`.
+//! Archives: zips, and tars of inputs. They are unpacked as if their authors wanted to harm us. Zips
+//! are packed for `longshore run DIR`.
 //!
 //! Everything here blocks; callers use `spawn_blocking`. [`extract`] checks every entry before it
-//! writes the first one (`plan`), counts the bytes that really come out, and leaves nothing behind
+//! writes the first one of a zip (`plan`), counts the bytes that really come out, and leaves nothing behind
 //! when it fails. Not in here: where archives come from, and whether their hash is right
 //! (`CodeManager`).
 
+mod any;
 mod budget;
 mod extract;
 mod headers;
@@ -14,12 +15,14 @@ mod names;
 mod pack;
 mod plan;
 mod sniff;
+mod tar;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::time::Duration;
 
+pub use any::extract_any;
 pub use extract::extract;
 pub use extract::staging_of;
 pub use names::{composed, is_plain_name};
@@ -46,6 +49,8 @@ pub struct ArchiveCaps {
     pub max_ratio: u64,
     /// How long unpacking may take.
     pub max_time: Duration,
+    /// Whether it is unpacked where Longshore has files of its own, whose names it must not use.
+    pub keeps_ours: bool,
 }
 
 impl ArchiveCaps {
@@ -69,6 +74,7 @@ impl ArchiveCaps {
             max_name_bytes: Self::DEFAULT_NAME_BYTES,
             max_ratio: Self::DEFAULT_RATIO,
             max_time: Self::DEFAULT_TIME,
+            keeps_ours: true,
         }
     }
 }
@@ -92,6 +98,21 @@ pub enum ArchiveError {
     NotAZip {
         /// What is wrong.
         reason: String,
+    },
+    /// It cannot be read as a tar to its end.
+    #[error("the archive is not a usable tar: {reason}")]
+    NotATar {
+        /// What is wrong.
+        reason: String,
+    },
+    /// It is no archive that an input may be.
+    #[error(
+        "it is neither a zip nor a tar, as it is or packed with gzip or Zstandard{}",
+        reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default()
+    )]
+    NotAnArchive {
+        /// What it is, if that is known.
+        reason: Option<String>,
     },
     /// It has more entries than allowed.
     #[error(
@@ -167,6 +188,10 @@ impl ArchiveError {
 
     fn too_many(caps: &ArchiveCaps) -> Self {
         Self::TooManyEntries { max_entries: caps.max_entries }
+    }
+
+    fn not_a_tar(reason: impl Into<String>) -> Self {
+        Self::NotATar { reason: reason.into() }
     }
 
     fn not_a_zip(reason: impl Into<String>) -> Self {

@@ -61,6 +61,7 @@ pub(super) fn entry_path(name: &str, caps: &ArchiveCaps) -> Result<Option<EntryP
     match parts.as_slice() {
         [] if is_directory || name == "." => return Ok(None),
         [] => return Err("has no name".to_owned()),
+        _ if !caps.keeps_ours => {}
         [first, ..] if first.eq_ignore_ascii_case(RESERVED_DIRECTORY) => {
             return Err(format!("is in {RESERVED_DIRECTORY}, which is Longshore's own"));
         }

@@ -78,7 +78,7 @@ pub(super) fn plan<R: Read + Seek>(
         let slashed = if header.has_backslashes() { name.replace('\\', "/") } else { name.clone() };
         let judged = judge(&entry, &slashed, caps).map_err(bad)?;
         let Some((path, kind)) = judged else { continue };
-        if path == RESULT_FILE {
+        if path == RESULT_FILE && caps.keeps_ours {
             planning.note(format!(
                 "the archive's own {RESULT_FILE} is left out: that is where the result goes"
             ));
@@ -101,7 +101,7 @@ pub(super) fn plan<R: Read + Seek>(
     planning.finish()
 }
 
-struct Planning<'a> {
+pub(super) struct Planning<'a> {
     caps: &'a ArchiveCaps,
     nodes: Nodes,
     spellings: Spellings,
@@ -112,7 +112,7 @@ struct Planning<'a> {
 }
 
 impl<'a> Planning<'a> {
-    fn new(caps: &'a ArchiveCaps, folding: Folding) -> Self {
+    pub(super) fn new(caps: &'a ArchiveCaps, folding: Folding) -> Self {
         Self {
             caps,
             nodes: Nodes::new(),
@@ -132,7 +132,12 @@ impl<'a> Planning<'a> {
     }
 
     /// Gives an entry its place, and the folders above it theirs.
-    fn add(&mut self, name: &str, path: String, node: Node) -> Result<Rc<str>, ArchiveError> {
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        path: String,
+        node: Node,
+    ) -> Result<Rc<str>, ArchiveError> {
         self.spellings.add(&path).map_err(|problem| ArchiveError::bad(name, problem))?;
         for parent in parents(&path) {
             match self.nodes.get(parent) {

@@ -36,6 +36,34 @@ const BEGINNINGS: [(&[u8], &str, &str); 20] = [
     (b"<error", "XML, perhaps a store's message of an error", "upload the zip itself"),
 ];
 
+/// What an archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Zip,
+    Tar(Wrapping),
+}
+
+/// What a tar is packed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrapping {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+/// What an archive with this beginning is. Whatever is packed is taken for a tar.
+pub(super) fn form_of(head: &[u8]) -> Option<Form> {
+    match head {
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(Form::Zip),
+        [0x1f, 0x8b, ..] => Some(Form::Tar(Wrapping::Gzip)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Form::Tar(Wrapping::Zstd)),
+        _ if head.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) => {
+            Some(Form::Tar(Wrapping::Plain))
+        }
+        _ => None,
+    }
+}
+
 /// What a file with this beginning is, and what to do, as the end of a sentence.
 pub(super) fn what_it_is(head: &[u8]) -> Option<String> {
     if head.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {

@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use longshore_job::archive::{ArchiveCaps, Extracted, RESERVED_DIRECTORY, extract};
+use longshore_job::archive::{
+    ArchiveCaps, ArchiveError, Extracted, RESERVED_DIRECTORY, extract, extract_any,
+};
 
 const CAPS: ArchiveCaps = ArchiveCaps {
     max_entries: 20,
@@ -16,9 +18,19 @@ const CAPS: ArchiveCaps = ArchiveCaps {
     max_name_bytes: 300,
     max_ratio: 200,
     max_time: Duration::from_secs(20),
+    keeps_ours: true,
 };
 
+/// Unpacks it as code, and as an input, which may be a tar as well.
 pub fn check(bytes: &[u8]) {
+    for unpack in [extract, extract_any] {
+        check_with(unpack, bytes);
+    }
+}
+
+type Unpack = fn(&Path, &Path, ArchiveCaps) -> Result<Extracted, ArchiveError>;
+
+fn check_with(unpack: Unpack, bytes: &[u8]) {
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
     let base = tempfile::Builder::new().prefix("longshore-fuzz-").tempdir_in(parent).unwrap();
@@ -27,7 +39,7 @@ pub fn check(bytes: &[u8]) {
     fs::create_dir_all(&home).unwrap();
     fs::write(&zip, bytes).unwrap();
     let out = home.join("out");
-    match extract(&zip, &out, CAPS) {
+    match unpack(&zip, &out, CAPS) {
         Ok(extracted) => {
             let found = tree(&out);
             assert_unpacked(&out, &found, &extracted, bytes.len() as u64);

@@ -21,7 +21,7 @@ pub(super) fn plan(temp_dir: &Path) -> CachePlan {
     }
 }
 
-const CAPS: CodeCaps = CodeCaps {
+pub(super) const CAPS: CodeCaps = CodeCaps {
     max_archive_bytes: 100_000,
     archive: ArchiveCaps {
         max_entries: 20,
@@ -30,7 +30,9 @@ const CAPS: CodeCaps = CodeCaps {
         max_name_bytes: 100,
         max_ratio: 1000,
         max_time: Duration::from_secs(60),
+        keeps_ours: true,
     },
+    max_input_bytes: 100_000,
 };
 
 fn zip_with(content: &'static str) -> Vec<u8> {

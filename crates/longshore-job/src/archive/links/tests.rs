@@ -7,6 +7,7 @@ const CAPS: ArchiveCaps = ArchiveCaps {
     max_name_bytes: 100,
     max_ratio: 10,
     max_time: std::time::Duration::from_secs(1),
+    keeps_ours: true,
 };
 
 /// `a/` is a folder, `a -> b` a link, all else a file.

@@ -1,6 +1,7 @@
 mod good;
 mod hostile;
 mod pack;
+mod tars;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ const CAPS: ArchiveCaps = ArchiveCaps {
     max_name_bytes: archives::MAX_NAME_BYTES,
     max_ratio: archives::MAX_RATIO,
     max_time: Duration::from_secs(60),
+    keeps_ours: true,
 };
 
 /// A place for one archive and what comes out of it.
