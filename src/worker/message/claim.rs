@@ -43,6 +43,9 @@ const MAX_CLAIM_PAUSE: Duration = Duration::from_secs(10);
 /// no answer has arrived by then, or never does.
 const WRITES_ARRIVE: Duration = Duration::from_mins(1);
 
+/// How often that is tried again, with pauses from 1 s to a minute.
+const TAKE_BACK_TRIES: usize = 8;
+
 /// How often a claim is tried again after another write crossed it.
 pub(in crate::worker) const MAX_CROSSINGS: usize = 10;
 
@@ -134,14 +137,15 @@ async fn claim_as(
 async fn take_entry_back(ctx: Arc<Context>, segment: u32, entry: IndexEntry) {
     sleep(WRITES_ARRIVE).await;
     let journal = &ctx.tools.journal;
-    let removed = async {
+    let remove = || async {
         let found = journal.read(&entry.job).await?;
         if found.is_some_and(|(record, _)| record.entry() == entry) {
             return Ok(());
         }
         journal.leave(segment, &entry).await
     };
-    if let Err(error) = removed.await {
+    let backoff = ExponentialBuilder::new().with_jitter().with_max_times(TAKE_BACK_TRIES);
+    if let Err(error) = remove.retry(backoff).await {
         // The segment's owner finds it within ten minutes.
         tracing::debug!(job.id = %entry.job, %error, "could not take an index entry back");
     }

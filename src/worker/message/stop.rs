@@ -19,6 +19,8 @@ use crate::worker::ownership::machine::Machine;
 enum StopError {
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error("segment {segment} belongs to another worker now")]
+    TakenOver { segment: u32 },
     #[error("forwarding it to segment {segment} failed: {source}")]
     Forward { segment: u32, source: PublishError },
 }
@@ -116,6 +118,11 @@ async fn carry_out(ctx: &Context, message: &StopMessage) -> Result<(), StopError
             Ok(())
         }
         Some(JobRecord { segment, run_id, .. }) => {
+            // A later owner's record. What we forward, we might take out of the mailbox ourselves.
+            if let Some(lost) = ctx.known.tenures.of(segment) {
+                lost.resign();
+                return Err(StopError::TakenOver { segment });
+            }
             // The run by its name: the job's next one may be active when this arrives.
             let stop = StopRequest { run_id: Some(run_id), ..stop.clone() };
             let options = options_of(&*ctx.tools.machine, delivery);

@@ -56,11 +56,14 @@ pub(in crate::worker) async fn begin(
         let (tenure, ctx) = (Arc::clone(tenure), Arc::clone(ctx));
         let stops = take_stops(Arc::clone(&ctx), consumer);
         ctx.drain.spawn_holder(async move {
+            let mut stops = std::pin::pin!(stops);
             tokio::select! {
                 biased;
-                () = stops => {}
+                () = &mut stops => return,
                 () = tenure.over().cancelled() => until.cancel(),
             }
+            // What it has taken is settled.
+            stops.await;
         });
     }
     Ok(())

@@ -138,6 +138,22 @@ fn what_a_draining_worker_waits_for_can_be_stopped() {
     }
 }
 
+/// The owner of a segment has died, and nothing of its jobs is left but a stop that came too late.
+#[test]
+fn a_stop_that_waits_where_nobody_reads_is_taken() {
+    let capacity = Capacity { terminating: 5, long_running: 5 };
+    let plan = Plan { sites: 1, workers: vec![(0, capacity); 2], happenings: Vec::new() };
+    on_stage(plan, async |stage: Arc<Stage>| {
+        seconds(30).await;
+        stage.with(0, Started::kill);
+        for segment in [0, 1] {
+            stage.forward_stop("test-0", segment);
+        }
+        seconds(100).await;
+        assert_eq!(stage.servers.broker.left(), [""; 0]);
+    });
+}
+
 /// How many jobs the worker below takes at once.
 pub(super) const SICK_SLOTS: usize = 4;
 

@@ -73,6 +73,9 @@ struct Running {
     run: RunId,
 }
 
+/// How often a message may be published: by its publisher, and as a copy that waits or is sent on.
+const MOST_COPIES: u32 = 150;
+
 /// What was seen.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -80,8 +83,8 @@ pub(super) struct Ledger {
     pub(super) violations: Vec<String>,
     pub(super) starts: BTreeMap<RunId, Start>,
     pub(super) stops: BTreeMap<String, Stop>,
-    /// How many copies of a message the broker has.
-    copies: BTreeMap<String, i64>,
+    /// How many copies of a message the broker has, and how many it has had.
+    copies: BTreeMap<String, (i64, u32)>,
     running: BTreeMap<JobId, Vec<Running>>,
     begun: BTreeMap<(RunId, u32), Duration>,
     /// The content of each result, by its event's id, and how often it was published.
@@ -200,13 +203,18 @@ impl Ledger {
     }
 
     /// The broker has one more copy of a message.
-    pub(super) fn copy_came(&mut self, message: &str) {
-        *self.copies.entry(message.to_owned()).or_default() += 1;
+    pub(super) fn copy_came(&mut self, message: &str, at: Duration) {
+        let (now, all) = self.copies.entry(message.to_owned()).or_default();
+        *now += 1;
+        *all += 1;
+        if *all == MOST_COPIES {
+            self.blame(at, &format!("{message} goes in circles"));
+        }
     }
 
     /// The broker has one copy less of a message.
     pub(super) fn copy_went(&mut self, message: &str, at: Duration) {
-        let copies = self.copies.entry(message.to_owned()).or_default();
+        let (copies, _) = self.copies.entry(message.to_owned()).or_default();
         *copies -= 1;
         if *copies == 0
             && let Some(stop) = self.stops.get_mut(message)

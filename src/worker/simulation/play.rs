@@ -16,7 +16,7 @@ use super::plan::{Fault, Happening, LENGTH, Plan, StartPlan};
 use super::store::StoreWeather;
 use super::worker::{self, NAMESPACE, Servers, Site, Started};
 use super::world::{Sabotage, World};
-use crate::broker::{OutgoingMessage, Topology};
+use crate::broker::{Inbox, OutgoingMessage, Topology};
 use crate::job::{RunId, refusal_id};
 
 /// The pauses before a message is tried again.
@@ -188,6 +188,15 @@ impl Stage {
         };
         self.world.ledger.lock().stops.insert(id.clone(), stop);
         self.servers.broker.publish(self.message(id, "stop", &body));
+    }
+
+    /// Puts a stop into the mailbox of a segment, as a worker does that takes its owner for alive.
+    pub(super) fn forward_stop(&self, job: &str, segment: u32) {
+        let body = json!({ "id": job, "timeout_seconds": 10 });
+        let key = Inbox::Mailbox(segment).routing_key();
+        let mut message = self.message(format!("stop-of-{job}"), &key, &body);
+        message.exchange = self.servers.broker.topology.workers_exchange();
+        self.servers.broker.publish(message);
     }
 
     fn message(&self, id: String, key: &str, body: &serde_json::Value) -> OutgoingMessage {

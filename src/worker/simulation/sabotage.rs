@@ -40,6 +40,11 @@ fn a_dead_letter_that_is_lost_is_seen() {
 }
 
 #[test]
+fn a_message_that_goes_in_circles_is_seen() {
+    expect_to_see(Sabotage::SendsAgain, vec![], "goes in circles");
+}
+
+#[test]
 fn a_lock_that_is_left_is_seen() {
     expect_to_see(Sabotage::KeepsLocks, vec![], "are left");
 }

@@ -23,6 +23,8 @@ pub(super) enum Sabotage {
     ContradictsResults,
     /// The broker confirms dead letters, and keeps none.
     LosesDeadLetters,
+    /// The broker keeps a copy of each message that was taken care of, and sends that.
+    SendsAgain,
     /// The broker keeps locks whose connection is gone, and those that are freed.
     KeepsLocks,
     /// The store confirms stops, and keeps none.

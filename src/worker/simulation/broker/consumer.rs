@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::server::{Buffer, Server, Stored};
+use super::queue::{Buffer, Stored};
+use super::server::Server;
 use super::wire::{Live, Purpose, Wires};
 use crate::broker::{Delivery, Flow, Inbox, MessageConsumer, Sender, Settle, Settlement};
 

@@ -3,6 +3,7 @@
 
 mod client;
 mod consumer;
+mod queue;
 mod server;
 mod wire;
 

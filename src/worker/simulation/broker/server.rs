@@ -1,50 +1,15 @@
 //! The broker itself: exchanges, queues by what the topology says of them, unsettled deliveries and locks.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::broker::{Argument, HeaderValue, OutgoingMessage, QueueSpec, Topology};
+use super::queue::{Buffer, Queue, Stored, Subscriber};
+use crate::broker::{HeaderValue, OutgoingMessage, QueueSpec, Topology};
 use crate::worker::simulation::world::{Sabotage, World};
-
-/// A message in a queue.
-#[derive(Clone)]
-pub(in crate::worker::simulation) struct Stored {
-    id: u64,
-    pub(super) message: Arc<OutgoingMessage>,
-    /// How often it has come back.
-    pub(super) returns: u32,
-}
-
-/// Deliveries on their way to a consumer, which has not handed them out.
-#[derive(Default)]
-pub(super) struct Buffer {
-    pub(super) arrived: Mutex<VecDeque<(u64, Stored)>>,
-    pub(super) told: Notify,
-}
-
-struct Subscriber {
-    id: u64,
-    connection: u64,
-    prefetch: usize,
-    unsettled: BTreeSet<u64>,
-    buffer: Arc<Buffer>,
-}
-
-struct Queue {
-    name: String,
-    waiting: VecDeque<Stored>,
-    subscribers: VecDeque<Subscriber>,
-    expires: Option<Duration>,
-    dead_letters_to: Option<(String, Option<String>)>,
-    delivery_limit: Option<u32>,
-    max_length: Option<usize>,
-    bound_by: Vec<(String, String)>,
-}
 
 struct Unsettled {
     stored: Stored,
@@ -73,51 +38,12 @@ pub(in crate::worker::simulation) struct Contents {
 /// The broker.
 pub(in crate::worker::simulation) struct Server {
     pub(super) world: Arc<World>,
-    pub(super) topology: Topology,
+    pub(in crate::worker::simulation) topology: Topology,
     contents: Mutex<Contents>,
     /// How many requests of workers there were: what they publish, settle, declare and look for.
     pub(in crate::worker::simulation) asked: AtomicU64,
     /// Told when connections come and go, and when an alarm is over.
     pub(super) changed: Notify,
-}
-
-fn number(spec: &QueueSpec, name: &str) -> Option<u64> {
-    spec.arguments.iter().find(|(key, _)| *key == name).and_then(|(_, value)| match value {
-        Argument::Number(number) => u64::try_from(*number).ok(),
-        Argument::Text(_) => None,
-    })
-}
-
-fn text(spec: &QueueSpec, name: &str) -> Option<String> {
-    spec.arguments.iter().find(|(key, _)| *key == name).and_then(|(_, value)| match value {
-        Argument::Text(text) => Some(text.clone()),
-        Argument::Number(_) => None,
-    })
-}
-
-impl Queue {
-    fn of(spec: &QueueSpec) -> Self {
-        let key = text(spec, "x-dead-letter-routing-key");
-        let bound = spec.exchanges.iter().map(|name| (name.clone(), spec.routing_key.clone()));
-        Self {
-            name: spec.name.clone(),
-            waiting: VecDeque::new(),
-            subscribers: VecDeque::new(),
-            expires: number(spec, "x-message-ttl").map(Duration::from_millis),
-            dead_letters_to: text(spec, "x-dead-letter-exchange").map(|exchange| (exchange, key)),
-            delivery_limit: number(spec, "x-delivery-limit")
-                .map(|limit| u32::try_from(limit).unwrap()),
-            max_length: number(spec, "x-max-length").map(|length| usize::try_from(length).unwrap()),
-            bound_by: bound.collect(),
-        }
-    }
-
-    /// Whether a message that came by an exchange with a key goes here. A fanout looks at no key.
-    fn takes(&self, exchange: &str, key: &str) -> bool {
-        self.bound_by
-            .iter()
-            .any(|(name, bound)| name == exchange && (bound.is_empty() || bound == key))
-    }
 }
 
 impl Server {
@@ -191,7 +117,7 @@ impl Server {
             return;
         }
         self.world.see(|ledger, at| {
-            if is_dead { ledger.dead_letter(message, at) } else { ledger.copy_came(id) }
+            if is_dead { ledger.dead_letter(message, at) } else { ledger.copy_came(id, at) }
         });
         let mut contents = self.contents();
         contents.counter += 1;
@@ -300,13 +226,16 @@ impl Server {
     }
 
     /// Settles a delivery as taken care of; `false` where its connection is gone.
-    pub(super) fn ack(&self, tag: u64) -> bool {
+    pub(super) fn ack(self: &Arc<Self>, tag: u64) -> bool {
         let mut contents = self.contents();
         let Some(Unsettled { stored, queue, .. }) = contents.settle(tag) else { return false };
         contents.dispatch(&queue);
         drop(contents);
         let id = stored.message.message_id.clone().unwrap_or_default();
         self.world.see(|ledger, at| ledger.copy_went(&id, at));
+        if self.world.is(Sabotage::SendsAgain) {
+            self.enqueue(&queue, &stored.message);
+        }
         true
     }
 
