@@ -169,3 +169,24 @@ def main(id, config):
     .await;
     nothing_is_left(scene, [second, again]).await;
 }
+
+/// The key of a worker of an older set-up has no right to the bucket.
+#[tokio::test]
+async fn a_worker_without_the_bucket_runs_what_needs_no_inputs() {
+    let scene = Scene::new().await;
+    let store = HttpProxy::start(s3::addr().await).await;
+    store.rule(|asked| {
+        let is_inputs = asked.target.starts_with("/longshore-tests-inputs");
+        if is_inputs { Deed::Refuse(403) } else { Deed::Pass }
+    });
+    let endpoint = store.endpoint();
+    let settings = [("MINIO_ENDPOINT", endpoint.as_str()), ("JOB_MAX_ATTEMPTS", "1")];
+    let worker = scene.worker_with(&settings).await;
+    assert!(worker.log().contains("the bucket of inputs cannot be used"));
+    scene.run(&reader(&scene, "without", json!([]), &[]).await).await.expect("succeeded");
+    let inputs = json!([{"key": "prices.csv", "path": "prices.csv"}]);
+    let result = scene.run(&reader(&scene, "with", inputs, &[]).await).await;
+    let data = result.expect("unavailable");
+    assert!(data["message"].as_str().unwrap().contains("longshore-tests-inputs"), "{data:#}");
+    scene.finish([worker]).await;
+}
