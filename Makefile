@@ -31,9 +31,13 @@ test-long: ## Run the tests that take too long for `make test`: floods, soaks an
 	cargo test --locked --test chaos the_long_round -- --ignored --nocapture
 
 .PHONY: bench
-bench: ## Measure the worker against bare calls to the engine, and the cost of logs
+bench: ## Measure Longshore beside Celery, `docker run` and the engine's bare API, about half an hour
 	@scripts/stack.sh up --only services
-	cargo bench --locked --bench throughput
+	@scripts/bench.sh
+
+.PHONY: bench-logs
+bench-logs: ## Measure what logs cost
+	@scripts/stack.sh up --only services
 	cargo bench --locked --bench logs
 
 .PHONY: bench-scale

@@ -1,9 +1,10 @@
 //! The bare engine: create, start, wait, logs, remove, by its API and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use bollard::Docker;
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits,
@@ -18,13 +19,15 @@ use longshore::runner::container::{ContainerBuilder, ContainerSpec, code_binds, 
 use longshore::runner::directory::JobDirectory;
 use longshore::runner::labels::Assignment;
 use longshore::runner::script::ScriptManager;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
-use crate::queued::SOURCE;
+use crate::code::{Code, TRIVIAL};
+use crate::contender::Contender;
 use longshore_testing::bench::profile;
 use longshore_testing::program::PYTHON_BACKTEST;
-use longshore_testing::scene::Scene;
 
-const IMAGE: &str = "python:3.11-slim";
+pub(crate) const IMAGE: &str = "python:3.11-slim";
 
 const BYTES_PER_MIB: u64 = 1024 * 1024;
 
@@ -32,44 +35,45 @@ const BYTES_PER_MIB: u64 = 1024 * 1024;
 pub(crate) struct Bare {
     docker: Docker,
     namespace: String,
-    folder: PathBuf,
+    folder: tempfile::TempDir,
+    ready: VecDeque<Prepared>,
+    permits: Arc<Semaphore>,
+    running: JoinSet<Prepared>,
 }
 
 /// A container to be, with its directory in place.
 pub(crate) struct Prepared {
-    spec: ContainerSpec,
+    id: String,
+    pub(crate) spec: ContainerSpec,
     directory: JobDirectory,
 }
 
 impl Bare {
-    pub(crate) async fn new(scene: &Scene) -> Self {
+    pub(crate) async fn new(concurrency: usize) -> Self {
         Self {
             docker: longshore_testing::servers::engine().await,
-            // Not the worker's own: it removes what its journal does not know.
-            namespace: format!("{}-bare", scene.namespace),
-            folder: scene.folder().join("bare"),
+            // Not a worker's: it removes what its journal does not know.
+            namespace: format!("bare-{}", uuid::Uuid::new_v4().simple()),
+            folder: tempfile::tempdir().unwrap(),
+            ready: VecDeque::new(),
+            permits: Arc::new(Semaphore::new(concurrency)),
+            running: JoinSet::new(),
         }
     }
 
-    /// Directories with code and launcher, as a worker makes them. Not a part of what is measured.
-    pub(crate) async fn prepare(&self, jobs: usize) -> Vec<Prepared> {
-        let mut prepared = Vec::new();
-        for _ in 0..jobs {
-            prepared.push(self.prepare_one().await);
-        }
-        prepared
-    }
-
-    async fn prepare_one(&self) -> Prepared {
+    /// A directory with code and launcher, as a worker makes it.
+    pub(crate) async fn prepare_one(&self) -> Prepared {
         let id = format!("{}-{}", self.namespace, uuid::Uuid::new_v4().simple());
         let message = PYTHON_BACKTEST.message(&id, "code.zip").to_string();
         let executable = parse_executable(message.as_bytes()).unwrap();
         let job = Job::validate(executable, &Bounds::default(), Some(&id)).unwrap();
-        let directory = JobDirectory::new(&self.folder, "bare", &job.id, &job.run_id, 1);
+        let folder = PathBuf::from(self.folder.path());
+        let directory = JobDirectory::new(&folder, "bare", &job.id, &job.run_id, 1);
         directory.create().await.unwrap();
-        std::fs::write(directory.root().join(PYTHON_BACKTEST.script), SOURCE).unwrap();
-        let script = ScriptManager::new(&self.folder).create(&job, &directory).await.unwrap();
-        let assignment = Assignment { namespace: &self.namespace, segment: 0, attempt: 1 };
+        std::fs::write(directory.root().join(PYTHON_BACKTEST.script), TRIVIAL).unwrap();
+        let script = ScriptManager::new(&folder).create(&job, &directory).await.unwrap();
+        let assignment =
+            Assignment { namespace: &self.namespace, segment: 0, attempt: 1, lock: None };
         let spec = ContainerBuilder::new(IMAGE)
             .with_job(&job, &assignment)
             .with_command(script.shell, &script.container_path)
@@ -77,39 +81,59 @@ impl Bare {
             .with_binds(code_binds(directory.root(), &job, &script.writes, true))
             .with_binds([helper_bind(&script.helper, &job)])
             .build();
-        Prepared { spec, directory }
-    }
-
-    /// Runs them all, so many at a time; gives how long that took. The directories go afterwards.
-    pub(crate) async fn run(&self, prepared: &[Prepared], concurrency: usize) -> Duration {
-        let begun = Instant::now();
-        futures_util::stream::iter(prepared)
-            .for_each_concurrent(concurrency, |one| self.run_one(&one.spec))
-            .await;
-        let took = begun.elapsed();
-        for one in prepared {
-            one.directory.remove().await.unwrap();
-        }
-        took
-    }
-
-    async fn run_one(&self, spec: &ContainerSpec) {
-        let docker = &self.docker;
-        let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
-        let id = docker.create_container(Some(options), body(spec)).await.unwrap().id;
-        docker.start_container(&id, None::<StartContainerOptions>).await.unwrap();
-        let mut ended = docker.wait_container(&id, None::<WaitContainerOptions>);
-        assert_eq!(ended.next().await.unwrap().unwrap().status_code, 0);
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
-        let logs: Vec<_> = docker.logs(&id, Some(options)).try_collect().await.unwrap();
-        assert!(!logs.is_empty());
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        docker.remove_container(&id, Some(options)).await.unwrap();
+        Prepared { id, spec, directory }
     }
 }
 
+#[async_trait(?Send)]
+impl Contender for Bare {
+    fn name(&self) -> &'static str {
+        "engine's API, bare"
+    }
+
+    async fn prepare(&mut self, _: &Code, jobs: usize, _: bool) {
+        for _ in 0..jobs {
+            let prepared = self.prepare_one().await;
+            self.ready.push_back(prepared);
+        }
+    }
+
+    async fn submit(&mut self) -> String {
+        let prepared = self.ready.pop_front().unwrap();
+        let id = prepared.id.clone();
+        let (docker, permits) = (self.docker.clone(), Arc::clone(&self.permits));
+        self.running.spawn(async move {
+            let _permit = permits.acquire().await.unwrap();
+            run(&docker, &prepared.spec).await;
+            prepared
+        });
+        id
+    }
+
+    async fn ended(&mut self) -> String {
+        let ended = self.running.join_next().await.unwrap().unwrap();
+        ended.directory.remove().await.unwrap();
+        ended.id
+    }
+
+    async fn stop(self: Box<Self>) {}
+}
+
+async fn run(docker: &Docker, spec: &ContainerSpec) {
+    let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+    let id = docker.create_container(Some(options), body(spec)).await.unwrap().id;
+    docker.start_container(&id, None::<StartContainerOptions>).await.unwrap();
+    let mut ended = docker.wait_container(&id, None::<WaitContainerOptions>);
+    assert_eq!(ended.next().await.unwrap().unwrap().status_code, 0);
+    let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
+    let logs: Vec<_> = docker.logs(&id, Some(options)).try_collect().await.unwrap();
+    assert!(!logs.is_empty());
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    docker.remove_container(&id, Some(options)).await.unwrap();
+}
+
 /// The same container as a worker makes.
-fn body(spec: &ContainerSpec) -> ContainerCreateBody {
+pub(crate) fn body(spec: &ContainerSpec) -> ContainerCreateBody {
     let signed = |value: u64| Some(i64::try_from(value).unwrap());
     let memory = signed(spec.limits.memory_mb * BYTES_PER_MIB);
     let mounts = spec.binds.iter().map(|bind| Mount {

@@ -1,0 +1,74 @@
+//! Sweeps through the queue, beside a bare loop of fork and wait in the same image.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::bare::IMAGE;
+use crate::code::Code;
+use crate::contender::Contender as _;
+use crate::parts::{USUAL, rate};
+use crate::queued::{Kind, Queued};
+use crate::report::{Report, Unit};
+use longshore_testing::program::PYTHON_BACKTEST;
+
+/// Configs of a sweep.
+const TRIVIAL: usize = 1_000;
+const PANDAS: usize = 2_000;
+
+/// Forks and waits, so many at a time, and nothing else.
+const BARE: &str = r"
+import os, sys, time
+count, parallel = int(sys.argv[1]), int(sys.argv[2])
+began, running, started = time.monotonic(), 0, 0
+while started < count or running:
+    while running < parallel and started < count:
+        if os.fork() == 0:
+            os._exit(0)
+        started, running = started + 1, running + 1
+    os.waitpid(-1, 0)
+    running -= 1
+print(count / (time.monotonic() - began))
+";
+
+pub(crate) async fn measure(rounds: usize, report: &mut Report) {
+    let kind = Kind { name: "sweep", warm: "0" };
+    let mut queued = Queued::with(kind, USUAL, &[]).await;
+    let trivial = queued.upload(Code::trivial().zip(0)).await;
+    let pandas = queued.upload(Code::pandas().zip(0)).await;
+    for round in 1..=rounds {
+        eprintln!("  round {round} of {rounds}");
+        report.add("sweep of 1,000", "bare fork and wait", Unit::RowsPerSecond, bare().await);
+        let took = sweep(&mut queued, &trivial, TRIVIAL).await;
+        report.add("sweep of 1,000", "Longshore", Unit::RowsPerSecond, rate(TRIVIAL, took));
+        let took = sweep(&mut queued, &pandas, PANDAS).await;
+        report.add("sweep of 2,000, pandas", "Longshore", Unit::RowsPerSecond, rate(PANDAS, took));
+    }
+    Box::new(queued).stop().await;
+}
+
+/// From the start message to the result event.
+async fn sweep(queued: &mut Queued, key: &str, configs: usize) -> Duration {
+    let mut message = PYTHON_BACKTEST.message(&queued.id(), key);
+    message["sweep"] = json!({
+        "grid": { "n": { "from": 1, "to": configs, "step": 1 } },
+        "parallel": USUAL,
+    });
+    let begun = Instant::now();
+    queued.publish(&message).await;
+    let ended = tokio::time::timeout(Duration::from_mins(5), queued.ended()).await;
+    assert_eq!(ended.expect("a sweep does not end"), message["id"].as_str().unwrap());
+    let took = begun.elapsed();
+    queued.rest().await;
+    took
+}
+
+async fn bare() -> f64 {
+    let (count, parallel) = (TRIVIAL.to_string(), USUAL.to_string());
+    let asked = Command::new("docker")
+        .args(["run", "--rm", "--network=none", IMAGE, "python", "-c", BARE, &count, &parallel])
+        .output();
+    let output = asked.await.unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
+}
