@@ -42,6 +42,7 @@ mod sweep;
 mod telemetry;
 mod terminal;
 mod time;
+mod top;
 mod watch;
 mod worker;
 
@@ -161,6 +162,8 @@ pub enum Command {
     Ps(ps::PsArguments),
     /// List the segments: who owns each, and how many jobs it has
     Segments(segments::SegmentsArguments),
+    /// Show workers, queues and active jobs, again and again
+    Top(top::TopArguments),
     /// Serve a page that shows workers, jobs, live logs and dead letters
     Dashboard(dashboard::DashboardArguments),
     /// Remove what the settings let go, and what killed local runs left
@@ -196,6 +199,7 @@ impl Command {
             Self::Sweep(arguments) => Box::pin(sweep::run(&arguments, context)).await,
             Self::Ps(arguments) => ps::run(&arguments, context).await,
             Self::Segments(arguments) => segments::run(&arguments, context).await,
+            Self::Top(arguments) => Box::pin(top::run(&arguments, context)).await,
             Self::Dashboard(arguments) => Box::pin(dashboard::run(&arguments, context)).await,
             Self::Gc(arguments) => Box::pin(gc::run(&arguments, context)).await,
             Self::Doctor(arguments) => Box::pin(doctor::run(&arguments, context)).await,

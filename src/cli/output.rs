@@ -1,6 +1,6 @@
 //! Writes the output of commands, for people and for scripts. Only this file writes to standard
-//! output and standard error, except for logs in their stored form. So no text reaches a terminal
-//! unescaped.
+//! output and standard error, except for logs in their stored form and the screen of `top`. So no text reaches a
+//! terminal unescaped.
 
 use std::io::{IsTerminal as _, Write as _};
 

@@ -18,20 +18,23 @@ pub(super) enum Voice {
     Service,
     /// It prints its output, and logs only warnings, unless the settings say otherwise.
     Tool,
+    /// It draws the whole terminal, so it logs nothing there.
+    Screen,
 }
 
 /// Starts the log. A second call in one process changes nothing.
 pub(super) fn start(settings: &TelemetrySettings, voice: Voice, level_is_set: bool) {
     let on_terminal = std::io::stderr().is_terminal();
     let level = match (level_is_set, voice) {
+        (_, Voice::Screen) if on_terminal => "off".to_owned(),
         (true, _) | (false, Voice::Service) => settings.level.clone(),
-        (false, Voice::Tool) if on_terminal => "warn".to_owned(),
+        (false, Voice::Tool | Voice::Screen) if on_terminal => "warn".to_owned(),
         // Pulls may take minutes, so they are logged. A terminal has a bar for them.
-        (false, Voice::Tool) => format!("warn,{PULLS}=info"),
+        (false, Voice::Tool | Voice::Screen) => format!("warn,{PULLS}=info"),
     };
     let filter = filter(&level);
     let as_text = match settings.format {
-        LogFormat::Auto => on_terminal || voice == Voice::Tool,
+        LogFormat::Auto => on_terminal || voice != Voice::Service,
         LogFormat::Text => true,
         LogFormat::Json => false,
     };

@@ -11,10 +11,12 @@ mod index;
 mod jobs;
 mod orders;
 mod outcome;
+mod overview;
 mod queues;
 mod segments;
 mod states;
 mod story;
+mod workers;
 
 pub use dead::{
     DeadEntry, DeadReport, Key, MAX_SEARCHED, OldLetters, Replayed, body_text, find as find_letter,
@@ -30,8 +32,10 @@ pub use jobs::{
 };
 pub use orders::{Start, checked_stop, obstacle, publish_stop};
 pub use outcome::{Known, find as find_outcome};
+pub use overview::{LiveJob, Lookout, Overview};
 pub use queues::{QueueReport, QueuesReport, look as look_at_queues};
 pub use segments::{SegmentReport, SegmentState, look as look_at_segments};
 pub use states::{clear as clear_state, set as set_state};
 pub use story::report::{EndReport, StoryReport};
 pub use story::{Queues, Story, ask, read as read_story, result_of, verdict_of};
+pub use workers::{WorkerReport, by_worker};

@@ -11,6 +11,7 @@ mod queue;
 mod segments;
 mod show;
 mod terminal;
+mod top;
 
 use std::process::{Command, Output};
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::sources::{Body, Sources};
 use crate::facts::{
-    self, DeadEntry, DeadReport, JobReport, Key, Looked, SegmentReport, SegmentState, StoryReport,
+    self, DeadEntry, DeadReport, JobReport, Key, Looked, StoryReport, WorkerReport,
 };
 use crate::job::{JobId, Verdict};
 use crate::storage::RecordState;
@@ -41,23 +41,6 @@ pub(super) struct WorkerList {
     pub(super) workers: Vec<WorkerReport>,
 }
 
-/// A worker that holds segments.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct WorkerReport {
-    /// Its name.
-    pub(super) worker: String,
-    /// The segments that it holds.
-    pub(super) segments: Vec<u32>,
-    /// How many jobs it has.
-    pub(super) jobs: usize,
-    /// The host of its containers.
-    pub(super) host: String,
-    /// The engine of its containers.
-    pub(super) engine: String,
-    /// Since when it has held its first segment.
-    pub(super) since: jiff::Timestamp,
-}
-
 pub(super) async fn workers(State(sources): State<Sources>) -> Result<Body, ApiError> {
     let ask = async {
         let (broker, journal) = (sources.broker()?, sources.journal()?);
@@ -68,36 +51,10 @@ pub(super) async fn workers(State(sources): State<Sources>) -> Result<Body, ApiE
             connected: queues.workers,
             free_for_terminating: queues.free_for_terminating,
             free_for_long_running: queues.free_for_long_running,
-            workers: by_worker(segments),
+            workers: facts::by_worker(segments),
         })
     };
     sources.fleet().get(&"workers", ask).await
-}
-
-fn by_worker(segments: Vec<SegmentReport>) -> Vec<WorkerReport> {
-    let mut workers: Vec<WorkerReport> = Vec::new();
-    for segment in segments.into_iter().filter(|one| one.state == SegmentState::Held) {
-        let known = workers
-            .iter_mut()
-            .find(|known| known.worker == segment.worker && known.host == segment.host);
-        match known {
-            Some(known) => {
-                known.segments.push(segment.segment);
-                known.jobs += segment.jobs;
-                known.since = known.since.min(segment.claimed_at);
-            }
-            None => workers.push(WorkerReport {
-                worker: segment.worker,
-                segments: vec![segment.segment],
-                jobs: segment.jobs,
-                host: segment.host,
-                engine: segment.engine,
-                since: segment.claimed_at,
-            }),
-        }
-    }
-    workers.sort_by(|a, b| a.worker.cmp(&b.worker));
-    workers
 }
 
 pub(super) async fn segments(State(sources): State<Sources>) -> Result<Body, ApiError> {
