@@ -38,7 +38,8 @@ the filter, Escape clears it).
 STATE and PROGRESS come from events: of a run that has told nothing since the
 command began, only `active` or `waiting` is known. So with --once, and where
 standard output is no terminal, there is no progress. The broker does not tell how
-many slots a worker has: the second line says how many workers have a free one.")]
+many slots a worker has. CONSUMERS of a queue of starts are the workers with a
+free slot of that kind.")]
 pub struct TopArguments {
     /// The seconds between two looks
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]

@@ -75,3 +75,29 @@ async fn a_worker_that_comes_back_has_its_own_bots_again_although_there_is_a_nei
     assert_one_result(&scene, &bot, "stopped");
     nothing_is_left(scene, [again, b]).await;
 }
+
+/// The worker waits for its backtests to end. They can be stopped meanwhile, whoever gets the message.
+#[tokio::test]
+async fn a_backtest_is_stopped_while_its_worker_drains() {
+    let scene = Scene::new().await;
+    let mut draining = scene.worker_with(&[("DRAIN_GRACE_SECONDS", "600")]).await;
+    let source = "import time\ndef main(id, config):\n    print('up', flush=True)\n    \
+                  time.sleep(600)\n";
+    for name in ["alone", "beside"] {
+        scene.start(&scene.job(name, &PYTHON_BACKTEST, source).await).await;
+    }
+    for name in ["alone", "beside"] {
+        scene.logged(&scene.id(name), "up").await;
+    }
+    draining.terminate();
+    scene.stop(&json!({ "id": scene.id("alone") })).await;
+    scene.events.result_of(&scene.id("alone")).await.expect("stopped");
+    // Most stops reach this one, which sends them on.
+    let other = scene.worker_with(&[("MAX_TERMINATING", "0")]).await;
+    for _ in 0..3 {
+        scene.stop(&json!({ "id": scene.id("beside") })).await;
+    }
+    scene.events.result_of(&scene.id("beside")).await.expect("stopped");
+    assert!(draining.wait().await.success());
+    scene.finish([other]).await;
+}
