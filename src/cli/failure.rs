@@ -93,7 +93,12 @@ const NO_TOPOLOGY: &str = "a worker declares exchanges and queues when it starts
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let usual = "is MINIO_ENDPOINT right, and are the keys? longshore doctor checks it";
+        let usual = match error {
+            StoreError::NotFound { .. } => {
+                "is the key right? longshore data ls lists the data sets for inputs"
+            }
+            _ => "is MINIO_ENDPOINT right, and are the keys? longshore doctor checks it",
+        };
         let remedy = error.remedy().unwrap_or_else(|| usual.to_owned());
         Self::Failed { error: error.into(), remedy: Some(remedy) }
     }

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{Timestamp, ToSpan as _};
+use jiff::Timestamp;
 
 use super::compact::compact;
 use super::key::{Day, LogKey};
 use crate::job::JobId;
 use crate::storage::{
     Bucket, Failures, Journal, JournalError, Listed, ObjectStore, Pass, RecordState, Retention,
-    StoreError, Swept, Turn,
+    StoreError, Swept, Turn, oldest_kept,
 };
 
 /// What a pass does to an object, for the log of its failures.
@@ -64,18 +64,15 @@ async fn sweep_page(
     now: Timestamp,
     swept: &mut Swept,
 ) -> Result<(), RetentionError> {
-    let ago = |days: u32| {
-        let hours = i64::from(days).saturating_mul(24);
-        Day::of(now.checked_sub(hours.hours()).unwrap_or(Timestamp::MIN))
-    };
+    let ago = |days: u32| Day::of(oldest_kept(now, days));
     // For all workers, a day is over only some time after its end.
-    let (oldest_kept, over) = (ago(days), ago(1));
+    let (oldest, over) = (ago(days), ago(1));
     let mut failures = Failures::default();
     let mut left_behind = BTreeSet::new();
     for object in page {
         let mut is_removed = false;
         if let Some((job, parsed)) = parse(&object.key) {
-            if parsed.day() < oldest_kept {
+            if parsed.day() < oldest {
                 let marker_of = matches!(parsed, LogKey::Done(..)).then_some(&job);
                 let deleted = delete_old(pass, store, journal, &object.key, marker_of).await;
                 is_removed = failures.note(DOING, &object.key, deleted)?.unwrap_or(false);

@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::job::{JobId, RunId};
 use crate::storage::{
     Bucket, Failures, Journal, JournalError, Listed, ObjectStore, Pass, RecordState, Retention,
-    Swept, Turn, probe,
+    Swept, Turn, oldest_kept, probe,
 };
 
 /// How long each kind is kept.
@@ -91,11 +91,6 @@ pub async fn sweep_results(
     Ok(turn.ended(swept))
 }
 
-fn oldest_kept(now: Timestamp, days: u32) -> Timestamp {
-    let age = SignedDuration::from_hours(i64::from(days).saturating_mul(24));
-    now.checked_sub(age).unwrap_or(Timestamp::MIN)
-}
-
 struct Sweep<'a> {
     pass: Pass,
     store: &'a dyn ObjectStore,
@@ -160,6 +155,8 @@ fn kind_of(key: &str) -> Option<Kind> {
 mod tests {
     use std::sync::Arc;
 
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::storage::{Condition, DirectoryStore, JobRecord};
 
@@ -220,12 +217,5 @@ mod tests {
         assert_eq!(pass(Pass::Now, never, 30, 31).await, (0, 1, 4));
         assert_eq!(pass(Pass::Daily, 30, never, 31).await, (2, 0, 2));
         assert_eq!(store.list(Bucket::Results, "").await.unwrap(), ["bot-1/notes.txt", &rows]);
-    }
-
-    #[test]
-    fn what_is_kept_for_ever_is_never_too_old() {
-        let now = "2026-11-22T10:00:00Z".parse().unwrap();
-        assert_eq!(oldest_kept(now, Retention::FOR_EVER), Timestamp::MIN);
-        assert_eq!(oldest_kept(now, 2).to_string(), "2026-11-20T10:00:00Z");
     }
 }

@@ -28,7 +28,7 @@ pub use journal::{
 };
 pub use journal::{Noted, OwnedSegment, SegmentIndex, StateRecord, Unconfirmed};
 pub use s3::{Described, S3Store};
-pub use turn::{Failures, Pass, Retention, Swept, Turn};
+pub use turn::{Failures, Pass, Retention, Swept, Turn, oldest_kept};
 
 /// The buckets, by their purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,6 +5,7 @@
 //! at everything, and disturbs no other one, because each object is removed only if it is still too old.
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Bucket, Condition, ETag, Listed, ObjectStore, StoreError};
@@ -27,6 +28,13 @@ pub struct Retention {
 impl Retention {
     /// Whatever its age, it stays.
     pub const FOR_EVER: u32 = u32::MAX;
+}
+
+/// What is older than this has been kept for more than so many days.
+#[must_use]
+pub fn oldest_kept(now: Timestamp, days: u32) -> Timestamp {
+    let age = SignedDuration::from_hours(i64::from(days).saturating_mul(24));
+    now.checked_sub(age).unwrap_or(Timestamp::MIN)
 }
 
 /// What a pass is for.

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -85,14 +85,38 @@ async fn node_client() -> PathBuf {
     folder.join("client.js")
 }
 
-/// The Rust example, built as this test was.
+/// The Rust example. A run of all tests has built it; otherwise it is built here, where a source is newer.
 async fn rust_client() -> PathBuf {
     let _one = INSTALLING.lock().await;
-    let build = ["build", "--quiet", "--example", "publish_and_wait"];
-    let folder = env!("CARGO_MANIFEST_DIR");
-    must_run(Command::new(env!("CARGO")).args(build).current_dir(folder)).await;
-    let program = Path::new(env!("CARGO_BIN_EXE_longshore"));
-    program.with_file_name("examples").join("publish_and_wait")
+    let (folder, program) =
+        (Path::new(env!("CARGO_MANIFEST_DIR")), Path::new(env!("CARGO_BIN_EXE_longshore")));
+    let example = program.with_file_name("examples").join("publish_and_wait");
+    let changed = ["src", "crates", "examples"].map(|sources| newest(&folder.join(sources)));
+    let built = std::fs::metadata(&example).and_then(|file| file.modified());
+    if !built.is_ok_and(|built| changed.iter().all(|changed| *changed < built)) {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--example", "publish_and_wait"]).current_dir(folder);
+        // What cargo tells a test would be news to build scripts, and everything would be built again.
+        for of_this_test in ["MANIFEST_DIR", "MANIFEST_PATH", "MANIFEST_LINKS", "PKG_NAME"] {
+            cargo.env_remove(format!("CARGO_{of_this_test}"));
+        }
+        for part in ["MAJOR", "MINOR", "PATCH", "PRE"] {
+            cargo.env_remove(format!("CARGO_PKG_VERSION_{part}"));
+        }
+        must_run(&mut cargo).await;
+    }
+    example
+}
+
+/// When the last of the Rust files below a folder was changed.
+fn newest(folder: &Path) -> SystemTime {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let times = entries.filter_map(|path| match path.extension() {
+        _ if path.is_dir() => Some(newest(&path)),
+        Some(extension) if extension == "rs" => Some(path.metadata().unwrap().modified().unwrap()),
+        _ => None,
+    });
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Runs `client FILE` with this message; it must print the result.

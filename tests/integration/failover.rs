@@ -21,11 +21,12 @@ use longshore_testing::scene::Scene;
 
 /// A bot that says what time it is, many times a second, and which of its processes it is.
 const STAMPER: &str = r#"
-import time, uuid
+import sys, time, uuid
 def main(id, config):
     process = uuid.uuid4().hex
     while True:
-        print("stamp", process, time.time(), flush=True)
+        # In one piece: a bot may be killed between two.
+        sys.stdout.write(f"stamp {process} {time.time()}\n")
         time.sleep(0.05)
 "#;
 

@@ -68,6 +68,14 @@ async fn who_asks_is_told_what_would_go_and_needs_no_turn() {
 }
 
 #[tokio::test]
+async fn what_is_kept_for_ever_is_counted() {
+    let fixture = Fixture::new();
+    fixture.store.set("logs/a/20010101.log", "x\n");
+    let swept = fixture.sweep(Retention { days: Retention::FOR_EVER, ..MONTH }, NOW).await;
+    assert_eq!(swept, Some(Swept { seen: 1, ..Swept::default() }));
+}
+
+#[tokio::test]
 async fn one_worker_does_it_once_a_day() {
     let fixture = Fixture::new();
     fixture.store.set("logs/a/20260101.log", "x\n");

@@ -4,11 +4,11 @@
 //! Each is removed only in the version that was looked at. So a job that is started again meanwhile keeps
 //! its record.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Journal, JournalError, Seen, day_of};
 use crate::job::JobId;
-use crate::storage::turn::{Failures, Pass, Retention, Swept, Turn};
+use crate::storage::turn::{Failures, Pass, Retention, Swept, Turn, oldest_kept};
 use crate::storage::{Bucket, ETag, Listed, RecordState, probe};
 
 /// What is removed because of its age alone, and what only if its run has ended.
@@ -42,8 +42,7 @@ impl Journal {
             );
             return Ok(Some(Swept::default()));
         }
-        let age = SignedDuration::from_hours(i64::from(retention.days).saturating_mul(24));
-        let oldest_kept = now.checked_sub(age).unwrap_or(Timestamp::MIN);
+        let oldest_kept = oldest_kept(now, retention.days);
         let prefix = format!("{}/", self.namespace);
         let (mut swept, mut failures) = (Swept::default(), Failures::default());
         while let Some(page) = turn.next_page(Bucket::State, &prefix, retention.max_keys).await? {
