@@ -175,8 +175,12 @@ impl Report {
             self.load_before,
             load()
         );
+        // Some parts are measured in turns with others.
+        let first = |part: &str| self.series.iter().position(|one| one.part == part);
+        let mut sorted: Vec<_> = self.series.iter().collect();
+        sorted.sort_by_key(|one| first(&one.part));
         let mut part = "";
-        for series in &self.series {
+        for series in sorted {
             if series.part != part {
                 part = &series.part;
                 println!("\n{part:<34}{:>10}{:>10}{:>10}", "median", "least", "most");

@@ -17,20 +17,8 @@ use longshore_testing::program::PYTHON_BACKTEST;
 const TRIVIAL: usize = 1_000;
 const PANDAS: usize = 2_000;
 
-/// Forks and waits, so many at a time, and nothing else.
-const BARE: &str = r"
-import os, sys, time
-count, parallel = int(sys.argv[1]), int(sys.argv[2])
-began, running, started = time.monotonic(), 0, 0
-while started < count or running:
-    while running < parallel and started < count:
-        if os.fork() == 0:
-            os._exit(0)
-        started, running = started + 1, running + 1
-    os.waitpid(-1, 0)
-    running -= 1
-print(count / (time.monotonic() - began))
-";
+/// Forks and waits, so many at a time, and nothing else, with `--bare`.
+const BARE: &str = include_str!("../sweeps/compare.py");
 
 pub(crate) async fn measure(rounds: usize, report: &mut Report) {
     let kind = Kind { name: "sweep", warm: "0" };
@@ -65,9 +53,10 @@ async fn sweep(queued: &mut Queued, key: &str, configs: usize) -> Duration {
 }
 
 async fn bare() -> f64 {
-    let (count, parallel) = (TRIVIAL.to_string(), USUAL.to_string());
+    let numbers = [format!("--count={TRIVIAL}"), format!("--parallel={USUAL}")];
     let asked = Command::new("docker")
-        .args(["run", "--rm", "--network=none", IMAGE, "python", "-c", BARE, &count, &parallel])
+        .args(["run", "--rm", "--network=none", IMAGE, "python", "-c", BARE, "--bare"])
+        .args(numbers)
         .output();
     let output = asked.await.unwrap();
     String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()

@@ -2,6 +2,7 @@
 
     python3 benches/sweeps/compare.py                # with Docker: in the runtime's image
     python3 benches/sweeps/compare.py --inside DIR   # what it runs there
+    python3 benches/sweeps/compare.py --bare         # the bare loop alone, in rows a second
 
 Rounds take turns, so that a busy machine slows both alike. It prints the medians and the ratio of each round.
 """
@@ -68,11 +69,14 @@ def inside(folder, count, parallel, rounds):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--inside", type=Path)
+    parser.add_argument("--bare", action="store_true")
     parser.add_argument("--image", default="python:3.11-slim")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--parallel", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=7)
     asked = parser.parse_args()
+    if asked.bare:
+        return print(bare(asked.count, asked.parallel))
     if asked.inside:
         return inside(asked.inside, asked.count, asked.parallel, asked.rounds)
     with tempfile.TemporaryDirectory() as name:

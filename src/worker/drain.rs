@@ -20,7 +20,8 @@ pub(super) struct Drain {
 
 /// The steps.
 impl Drain {
-    /// Takes no more segments and no more messages. Returns when no task takes messages any more.
+    /// Takes no more segments and no more starts. Returns when no task takes any more. Stops are taken until
+    /// [`Drain::detach`].
     pub(super) async fn stop_intake(&self) {
         self.no_more_segments.cancel();
         self.no_more_messages.cancel();
@@ -86,7 +87,8 @@ impl Drain {
         });
     }
 
-    /// Spawns a task that holds a segment until [`Drain::released`].
+    /// Spawns a task that holds a segment until [`Drain::released`], or takes stops until
+    /// [`Drain::detached`].
     pub(super) fn spawn_holder(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.holders.spawn(task);
     }
