@@ -135,12 +135,16 @@ impl Worker {
         self.child.id()
     }
 
-    /// The most memory that its process has had, in KiB.
+    /// The most memory that its process has had, in KiB, without what is mapped of its program's
+    /// file: of a debug build that is more than what the worker takes.
     pub fn peak_memory_kib(&self) -> u64 {
         let status = format!("/proc/{}/status", self.pid().unwrap());
         let status = std::fs::read_to_string(status).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok()).unwrap()
+        let kib = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap()
+        };
+        kib("VmHWM:").saturating_sub(kib("RssFile:"))
     }
 
     /// Whether it has ended.

@@ -12,7 +12,7 @@ use longshore_testing::worker::Worker;
 
 /// The most memory that a worker may ever have held, in KiB: that of two directories of 50,000 entries, which
 /// may be read at a time, and what any worker has.
-pub(super) const MAX_PEAK_KIB: u64 = 120 * 1024;
+pub(super) const MAX_PEAK_KIB: u64 = 100 * 1024;
 
 /// What lies around the directory of the jobs, and when the engine was last known to be idle.
 pub(super) struct Before {
