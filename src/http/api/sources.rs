@@ -25,8 +25,8 @@ const JOB_HOLDS: Duration = Duration::from_secs(1);
 /// How long answers about the fleet hold.
 const FLEET_HOLDS: Duration = Duration::from_secs(2);
 
-/// How long a list of dead letters holds. To look, all of them are taken and put back.
-const DEAD_HOLDS: Duration = Duration::from_secs(10);
+/// How long a list of dead letters holds. To look, they are taken and put back.
+const DEAD_HOLDS: Duration = Duration::from_secs(2);
 
 /// How many live answers there may be at a time. Each has a queue of its own at the broker.
 const MAX_LIVE: usize = 32;

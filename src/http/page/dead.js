@@ -3,7 +3,11 @@
 import { get, post } from "./api.js";
 import { ago, el, facts, setText, sure, when } from "./dom.js";
 
+// A replayed message that is still wrong is back by then.
+const BACK_AFTER_MS = 3000;
+
 export function dead(view, main) {
+  let shown = null;
   const count = el("p", { class: "quiet", role: "status", text: "…" });
   const done = el("p", { class: "quiet", id: "done", role: "status" });
   const list = el("ul", { class: "letters" });
@@ -21,6 +25,7 @@ export function dead(view, main) {
       if (path.endsWith("replay")) {
         const why = answer.reasons.length > 0 ? ` ${answer.failed} could not be: ${answer.reasons[0]}` : "";
         setText(done, `${answer.count} replayed.${why}`);
+        setTimeout(() => view.signal.aborted || view.attempt(look), BACK_AFTER_MS);
       } else {
         setText(done, `${answer.removed} removed.`);
       }
@@ -61,7 +66,9 @@ export function dead(view, main) {
     const { letters, waiting } = answer;
     setText(count, waiting === 0 ? "There are none."
       : letters.length < waiting ? `The oldest ${letters.length} of ${waiting}.` : `${waiting} in all.`);
-    list.replaceChildren(...letters.map(letter));
+    const keys = letters.map((one) => one.key).join();
+    if (keys !== shown) list.replaceChildren(...letters.map(letter));
+    shown = keys;
     all.hidden = waiting === 0;
     none.hidden = waiting === 0;
   }
