@@ -1,5 +1,6 @@
 //! `longshore get`.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -9,21 +10,33 @@ use sha2::{Digest as _, Sha256};
 use super::output::{Format, columns, print, print_bytes, print_json, warn};
 use super::telemetry::Voice;
 use super::{Context, Failure, Outcome};
-use crate::facts::{Known, find_outcome};
+use crate::facts::{Known, SeriesList, SeriesPoint, find_outcome, read_series};
 use crate::job::artifacts::Artifact;
+use crate::job::series::At;
 use crate::job::{EventData, JobId, RunId};
 use crate::storage::{Bucket, Journal, ObjectStore as _, S3Store};
 
-/// Fetch the files that a run left as artifacts.
+/// The largest object of series that is read, in bytes.
+const MAX_SERIES_BYTES: u64 = 128 << 20;
+
+/// In place of the name of a series: all of them.
+const ALL: &str = "";
+
+/// Fetch the files that a run left as artifacts, or what it measured.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   longshore get my-backtest-1
   longshore get my-backtest-1 equity.png
   longshore get my-backtest-1 report/trades.csv --to trades.csv
   longshore get my-backtest-1 --list
+  longshore get my-bot-1 --series > series.csv
+  longshore get my-bot-1 --series equity --output json
 
 Without PATH, all of them are written below the directory of the job's name, or below --to. Their
-hashes are checked. A file that is there already is replaced.")]
+hashes are checked. A file that is there already is replaced.
+
+--series prints a table in CSV: name, attempt, number, value, place and time of each point. It also
+works while the run goes on.")]
 pub struct GetArguments {
     /// The job
     id: JobId,
@@ -38,7 +51,10 @@ pub struct GetArguments {
     /// Only list them
     #[arg(long)]
     list: bool,
-    /// How to print the list
+    /// Print the series that the program measured, or one of them
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = ALL, conflicts_with_all = ["path", "list", "to"])]
+    series: Option<String>,
+    /// How to print the list, or the series
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
@@ -49,6 +65,9 @@ pub(super) async fn run(arguments: &GetArguments, context: &Context) -> Outcome 
     let store = std::sync::Arc::new(S3Store::new(&settings)?);
     let journal = Journal::new(std::sync::Arc::clone(&store) as _, namespace);
     let id = &arguments.id;
+    if let Some(name) = &arguments.series {
+        return series(&journal, &store, arguments, Some(name).filter(|name| *name != ALL)).await;
+    }
     let (artifacts, problem) = match find_outcome(&journal, id, arguments.run_id.as_ref()).await? {
         Known::Ended { event, .. } => match event.data {
             EventData::Result(result) => {
@@ -83,6 +102,53 @@ pub(super) async fn run(arguments: &GetArguments, context: &Context) -> Outcome 
         fetch(&store, artifact, arguments).await?;
     }
     Ok(0)
+}
+
+/// Prints what a run measured.
+async fn series(
+    journal: &Journal,
+    store: &S3Store,
+    arguments: &GetArguments,
+    name: Option<&String>,
+) -> Outcome {
+    let (id, run) = (&arguments.id, arguments.run_id.as_ref());
+    let mut found = read_series(journal, store, id, run, MAX_SERIES_BYTES).await?;
+    found.series.retain(|one| name.is_none_or(|name| *name == one.name));
+    if found.attempts_left_out > 0 {
+        warn(&format!("{} older attempts are left out", found.attempts_left_out));
+    }
+    match (name, found.series.is_empty()) {
+        (Some(name), true) => {
+            return Err(Failure::of(format!("{id} has no series {name}: --series lists all")));
+        }
+        (None, true) => {
+            let why = "a program makes them by longshore.metric, and they are stored every \
+                       SERIES_INTERVAL_SECONDS";
+            warn(&format!("{id} has no series yet: {why}"));
+        }
+        _ => {}
+    }
+    match arguments.output {
+        Format::Json => print_json(&found)?,
+        Format::Text => print(&table(&found))?,
+    }
+    Ok(0)
+}
+
+/// No cell has a comma or a quote: names of series, numbers and times.
+fn table(found: &SeriesList) -> String {
+    let mut text = "name,attempt,n,value,at,time\n".to_owned();
+    for one in &found.series {
+        for SeriesPoint { attempt, n, value, at, time, .. } in &one.values {
+            let at = match at {
+                None => String::new(),
+                Some(At::Number(number)) => number.to_string(),
+                Some(At::Time(time)) => time.to_string(),
+            };
+            let _infallible = writeln!(text, "{},{attempt},{n},{value},{at},{time}", one.name);
+        }
+    }
+    text
 }
 
 fn list(artifacts: &[Artifact], format: Format) -> Outcome {

@@ -44,9 +44,6 @@ pub(super) async fn run(arguments: &ShowArguments, context: &Context) -> Outcome
     let buckets = Arc::new(S3Store::new(&settings)?);
     let journal = Journal::new(Arc::clone(&buckets) as _, namespace);
     let mut story = facts::read_story(&journal, &arguments.id).await?;
-    for why in &story.unreadable {
-        warn(&one_line(why));
-    }
     match broker {
         None => warn("AMQP_URL is not set, so the broker was not asked"),
         Some(broker) => {
@@ -58,12 +55,19 @@ pub(super) async fn run(arguments: &ShowArguments, context: &Context) -> Outcome
             }
         }
     }
+    facts::complete_story(&*buckets, &mut story, MAX_SERIES_BYTES).await;
+    for why in &story.unreadable {
+        warn(&one_line(why));
+    }
     match arguments.output {
         Format::Text => print(&lines::text(&story, &*buckets, Timestamp::now()))?,
         Format::Json => print_json(&StoryReport::of(&story, &*buckets))?,
     }
     Ok(u8::from(story.record.is_none()))
 }
+
+/// The largest object of series that is read, in bytes.
+const MAX_SERIES_BYTES: u64 = 128 << 20;
 
 /// What the broker knows.
 async fn ask(broker: &BrokerSettings, segment: Option<u32>) -> Result<Queues, Failure> {

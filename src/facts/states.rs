@@ -1,6 +1,8 @@
 //! Changes the states of bots, while they do not run.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::FactsError;
 use crate::job::{JobId, JsonText, RunId};
@@ -8,6 +10,29 @@ use crate::storage::{ETag, Journal, RecordState, StateRecord};
 
 /// In place of the run that wrote a state, if a command did.
 const BY_COMMAND: &str = "command-line";
+
+/// What is kept of a bot, without the state itself: it may have secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct StateReport {
+    /// When it was written.
+    pub written_at: Timestamp,
+    /// The run that wrote it, or `command-line`.
+    pub run_id: RunId,
+    /// Its size.
+    pub bytes: usize,
+    /// How often it was written.
+    pub number: u64,
+}
+
+impl StateReport {
+    /// `None` if nothing has been kept yet.
+    #[must_use]
+    pub fn of(record: &StateRecord) -> Option<Self> {
+        let bytes = record.value.as_ref()?.as_str().len();
+        let (written_at, run_id) = (record.written_at, record.run.clone());
+        Some(Self { written_at, run_id, bytes, number: record.seq })
+    }
+}
 
 /// Sets the state that the next run of a job finds.
 ///

@@ -1,12 +1,16 @@
 //! What is known of a job, and what that means: what became of it, or why it does not run.
 
+pub(super) mod measured;
 pub(super) mod report;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::FactsError;
 use super::fleet::{self, Fleet, Obstacle};
+use super::series::LastProgress;
+use super::states::StateReport;
 use crate::broker::Broker;
+use crate::job::series::SeriesSummary;
 use crate::job::{EventData, ExecutionResult, JobId, Verdict, parse_executable};
 use crate::storage::{
     EndRecord, JobRecord, Journal, JournalError, OwnerRecord, RecordState, Tombstone,
@@ -41,6 +45,12 @@ pub struct Story {
     pub earlier: Vec<EndRecord>,
     /// How many earlier runs are not among them.
     pub left_out: usize,
+    /// The state of a bot, if one was kept.
+    pub kept: Option<StateReport>,
+    /// What the program of the latest run measured.
+    pub series: Vec<SeriesSummary>,
+    /// How far the program of a run that goes on said that it is.
+    pub progress: Option<LastProgress>,
     /// `None` if the broker was not asked.
     pub queues: Option<Queues>,
     /// What is wrong with records that could not be read.
@@ -67,6 +77,9 @@ impl Story {
             stops: Vec::new(),
             earlier: Vec::new(),
             left_out: 0,
+            kept: None,
+            series: Vec::new(),
+            progress: None,
             queues: None,
             unreadable: Vec::new(),
         }
@@ -168,6 +181,11 @@ pub async fn read(journal: &Journal, id: &JobId) -> Result<Story, FactsError> {
     if let Some(record) = &story.record {
         story.owner = journal.owner(record.segment).await?.map(|(owner, _)| owner);
         story.is_indexed = journal.is_entered(record).await?;
+    }
+    match journal.state(id).await {
+        Ok(kept) => story.kept = kept.and_then(|(record, _)| StateReport::of(&record)),
+        Err(error) if error.is_corrupt() => story.unreadable.push(error.to_string()),
+        Err(error) => return Err(error.into()),
     }
     let mut runs = journal.earlier_runs(id, MAX_LISTED).await?;
     let current = story.record.as_ref().map(|record| record.run_id.clone());

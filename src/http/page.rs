@@ -30,6 +30,7 @@ const FILES: &[File] = &[
     file!("/page/fleet.js", SCRIPT, "fleet.js"),
     file!("/page/jobs.js", SCRIPT, "jobs.js"),
     file!("/page/job.js", SCRIPT, "job.js"),
+    file!("/page/series.js", SCRIPT, "series.js"),
     file!("/page/log.js", SCRIPT, "log.js"),
     file!("/page/dead.js", SCRIPT, "dead.js"),
 ];

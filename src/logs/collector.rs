@@ -135,7 +135,7 @@ impl LogCollector {
             .ready_chunks(MAX_FRAME_BATCH)
             .boxed();
         let (finish, finishing) = oneshot::channel();
-        let (heard, said) = Heard::new();
+        let (heard, said) = Heard::new(Shipper::book_of(&self.shared));
         let shipper = Shipper::new(Arc::clone(&self.shared), pulse, source, origin, live, heard);
         let task = self.tracker.spawn(async move {
             let _registration = registration;

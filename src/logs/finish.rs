@@ -21,12 +21,25 @@ impl Shipper {
     pub(super) async fn settle(mut self, deadline: Instant) -> LogSummary {
         let spooled = self.output.file().await;
         let upload = self.upload(spooled, deadline);
-        let (output_key, ()) = tokio::join!(upload, self.settle_log(deadline));
+        let series = self.last_series(deadline);
+        let (output_key, (), series) = tokio::join!(upload, self.settle_log(deadline), series);
+        if let Some(stored) = series {
+            self.series_stored(stored);
+        }
         let output_key = output_key.unwrap_or_else(|failure| {
             self.output.failure = Some(failure);
             None
         });
         self.summary(output_key)
+    }
+
+    /// Everything that happens if the output is not read to its end, or nobody waits for it.
+    pub(super) async fn end_early(&mut self, deadline: Instant) {
+        let series = self.last_series(deadline);
+        let ((), series) = tokio::join!(self.drain(deadline), series);
+        if let Some(stored) = series {
+            self.series_stored(stored);
+        }
     }
 
     async fn settle_log(&mut self, deadline: Instant) {
@@ -148,6 +161,7 @@ impl Shipper {
             self.output.failure.clone(),
         ];
         let problems: Vec<_> = problems.into_iter().flatten().collect();
+        let told = self.told_series();
         LogSummary {
             lines: self.output.lines,
             bytes: self.output.bytes,
@@ -155,6 +169,9 @@ impl Shipper {
             truncated: self.output.capped,
             output_key,
             log_keys: self.days.iter().map(|day| daily_key(&self.source.job, *day)).collect(),
+            series: told.key.as_ref().map_or_else(Vec::new, |_| self.heard.book.summary()),
+            series_key: told.key,
+            series_problem: told.problem,
             degraded: (!problems.is_empty()).then(|| problems.join("; ")),
             tail: self.output.into_tail(),
         }

@@ -8,12 +8,13 @@ use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
 use super::heard::Said;
+use crate::job::series::SeriesSummary;
 
 /// How long a shipper may take to return its summary after its own deadline.
 pub(super) const HANDOVER: Duration = Duration::from_secs(1);
 
 /// A summary of a container's output.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogSummary {
     /// Lines that were written.
     pub lines: u64,
@@ -30,6 +31,12 @@ pub struct LogSummary {
     pub output_key: Option<String>,
     /// The keys of the daily logs, in the logs bucket, that have lines of this attempt.
     pub log_keys: Vec<String>,
+    /// The key of the series, in the results bucket, if the store has any.
+    pub series_key: Option<String>,
+    /// These series in short.
+    pub series: Vec<SeriesSummary>,
+    /// What of them is not kept, and why.
+    pub series_problem: Option<String>,
     /// What is incomplete, and why.
     pub degraded: Option<String>,
 }

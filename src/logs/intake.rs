@@ -132,13 +132,15 @@ impl Shipper {
     }
 
     /// Whether the current output is not stored yet.
-    fn is_new(&self) -> bool {
+    pub(super) fn is_new(&self) -> bool {
         matches!(self.position, Position::New)
     }
 
     async fn take_lines(&mut self, lines: Vec<Line>, store: bool) {
         for line in lines {
-            self.heard.hear(&line);
+            if let Some(taken) = self.heard.hear(&line).filter(|_| self.series.is_some()) {
+                self.shared.metrics.measured(taken);
+            }
             match self.output.push(&line).await {
                 Kept::Yes if store => {
                     self.cutter.push(&line);

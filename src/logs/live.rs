@@ -190,6 +190,7 @@ mod tests {
             terminating: false,
             resume: false,
             is_new_job: false,
+            series_key: None,
             mask: Mask::default(),
         }
     }

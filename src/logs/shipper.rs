@@ -21,6 +21,7 @@ use super::line::{Assembler, Line};
 use super::live::Told;
 use super::output::Output;
 use super::room::Hold;
+use super::series::SeriesKeeper;
 use super::shared::{PUT_PATIENCE, Pulse, Shared};
 use super::source::{LiveTap, LogSource};
 use super::{CursorTracker, Frame};
@@ -98,6 +99,8 @@ pub(super) struct Shipper {
     pub(super) told: Told,
     /// What the program says about itself.
     pub(super) heard: Heard,
+    /// Where that is kept, if it is.
+    pub(super) series: Option<SeriesKeeper>,
     pub(super) live: Option<LiveTap>,
     /// Lines that wait for room in the tap.
     pub(super) untapped: VecDeque<Line>,
@@ -138,6 +141,7 @@ impl Shipper {
             assembler: Assembler::new(source.mask.clone()),
             told: Told::default(),
             heard,
+            series: source.series_key.clone().map(SeriesKeeper::new),
             untapped: VecDeque::new(),
             put: None,
             ended: false,
@@ -165,14 +169,14 @@ impl Shipper {
         match ended {
             Ended::Finish(deadline) => self.settle(deadline).await,
             Ended::Stop(deadline) => {
-                self.drain(deadline).await;
+                self.end_early(deadline).await;
                 if !self.ended {
                     self.read_failure = Some("the worker stopped before the output ended".into());
                 }
                 self.summary(None)
             }
             Ended::Forgotten => {
-                self.drain(Instant::now() + PUT_PATIENCE).await;
+                self.end_early(Instant::now() + PUT_PATIENCE).await;
                 self.summary(None)
             }
         }
@@ -223,7 +227,12 @@ impl Shipper {
 
     async fn stored_so_far(&mut self) -> (Vec<LogKey>, Option<FrameRange>) {
         loop {
-            match locate(&*self.shared.store, &self.source.job, &self.origin).await {
+            let located = locate(&*self.shared.store, &self.source.job, &self.origin).await;
+            let restored = match located {
+                Ok(located) => self.restore_series().await.map(|()| located),
+                Err(error) => Err(error),
+            };
+            match restored {
                 Ok(located) => return located,
                 Err(error) => self.note_store_failure(&error.to_string()),
             }
@@ -269,6 +278,7 @@ impl Shipper {
                 },
                 () = pulse.beat.notified() => self.tick().await,
                 stored = or_never(self.put.as_mut()), if self.put.is_some() => self.put_done(stored),
+                stored = Self::series_put(&mut self.series) => self.series_stored(stored),
                 () = tap(self.live.as_ref(), &mut self.untapped), if !self.untapped.is_empty() => {
                     if self.live.as_ref().is_none_or(LiveTap::is_closed) {
                         self.live = None;
@@ -305,6 +315,7 @@ impl Shipper {
         self.backlog.tell_gap(true);
         self.unsealed.resize((self.cutter.unsealed_bytes() + self.assembler.open_bytes()) as u64);
         self.launch();
+        self.launch_series();
         self.tell(first);
         if has_come {
             self.greet();

@@ -28,6 +28,8 @@ pub struct LogSource {
     pub resume: bool,
     /// Whether nothing of the job can be stored yet, which saves another request.
     pub is_new_job: bool,
+    /// The key under which series of what its program measures are kept; `None` if none are.
+    pub series_key: Option<String>,
     /// The secrets to mask in its log.
     pub mask: Mask,
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::families::{Counter, Families, Histogram, TEXT_TYPE};
 use super::gauges::{Gauges, Source, kind};
 use super::table;
+use crate::job::series::Taken;
 use crate::job::{Runtime, Verdict};
 
 /// The queues whose last timestamp is kept: a bound against a caller that names more.
@@ -19,6 +20,10 @@ const MAX_QUEUES: usize = 64;
 
 /// The value of a label of a message that led to no run.
 const NONE: &str = "none";
+
+/// The outcomes of points of series.
+const TAKEN: &str = "taken";
+const LEFT_OUT: &str = "left_out";
 
 /// A part of the way of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +152,7 @@ struct Inner {
     log_bytes: Counter,
     warm_runs: Counter,
     states: Counter,
+    series_points: Counter,
     retention: Counter,
     retention_bytes: Counter,
     gauges: Gauges,
@@ -168,6 +174,7 @@ impl Default for Metrics {
             log_bytes: families.counter(&table::LOG_BYTES),
             warm_runs: families.counter(&table::WARM_RUNS),
             states: families.counter(&table::STATES),
+            series_points: families.counter(&table::SERIES_POINTS),
             retention: families.counter(&table::RETENTION),
             retention_bytes: families.counter(&table::RETENTION_BYTES),
             gauges: Gauges::new(&families),
@@ -204,6 +211,9 @@ impl Metrics {
         metrics.inner.runs.add(&[Verdict::Rejected.as_str(), NONE, NONE], 0);
         for outcome in StateOutcome::ALL {
             metrics.inner.states.add(&[outcome.as_str()], 0);
+        }
+        for outcome in [TAKEN, LEFT_OUT] {
+            metrics.inner.series_points.add(&[outcome], 0);
         }
         for connection in ["work", "locks"] {
             metrics.inner.reconnects.add(&["rabbitmq", connection], 0);
@@ -269,6 +279,15 @@ impl Metrics {
     /// So many bytes of log lines were stored.
     pub fn stored_log(&self, bytes: u64) {
         self.inner.log_bytes.add(&[], bytes);
+    }
+
+    /// A program measured something. A point that was stored before is not counted again.
+    pub fn measured(&self, taken: Taken) {
+        match taken {
+            Taken::Taken => self.inner.series_points.add(&[TAKEN], 1),
+            Taken::LeftOut => self.inner.series_points.add(&[LEFT_OUT], 1),
+            Taken::Known => {}
+        }
     }
 
     /// A run began that may take a waiting container, and took one or not.

@@ -140,6 +140,10 @@ metrics! {
     STATES: "longshore_states_total", Kind::Counter,
         [label("outcome", "`saved`, `refused` (too large, or no JSON), `superseded` (another run has the job's state now), `failed`")],
         "States of bots that were to be stored, and what became of them. An unchanged state is not counted";
+    /// What programs measure.
+    SERIES_POINTS: "longshore_series_points_total", Kind::Counter,
+        [label("outcome", "`taken`, `left_out` (beyond `SERIES_MAX_NAMES`)")],
+        "Points of series that programs measured";
     /// What passes over old objects did.
     RETENTION: "longshore_retention_objects_total", Kind::Counter,
         [label("what", "`records`, `logs`, `results`, `artifacts`"), label("outcome", "`checked`, `removed`, `failed`")],

@@ -15,6 +15,7 @@ use super::failure::RunFailure;
 use super::lease::LeaseWatch;
 use super::state::Kept;
 use super::warm::Done;
+use crate::job::series::series_key;
 use crate::job::{JobId, Run};
 use crate::logs::{LogHandle, LogSource, Mask, Said};
 
@@ -82,6 +83,8 @@ impl Managed {
             terminating: !job.is_long_running,
             resume,
             is_new_job: *is_new,
+            // A sweep's rows have results instead.
+            series_key: job.sweep.is_none().then(|| series_key(&job.id, &job.run_id, *attempt)),
             mask,
         }
     }

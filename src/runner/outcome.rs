@@ -240,7 +240,11 @@ fn assemble(
     result.output = summary.tail;
     result.objects.output_key = summary.output_key;
     result.objects.log_keys = summary.log_keys;
+    (result.objects.series, result.objects.series_key) = (summary.series, summary.series_key);
     result.metadata.insert("image".to_owned(), site.image_of(run).to_owned());
+    if let Some(problem) = summary.series_problem {
+        result.metadata.insert("series".to_owned(), problem);
+    }
     if let Some(reason) = summary.degraded {
         result.metadata.insert("logs".to_owned(), reason);
     }

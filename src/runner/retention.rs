@@ -145,6 +145,8 @@ fn kind_of(key: &str) -> Option<Kind> {
     let run: RunId = run.parse().ok()?;
     match rest {
         "sweep.jsonl" | "sweep.csv" => Some(Kind::Result),
+        // Those of a bot that goes on are written again and again, so they do not get old.
+        _ if rest.starts_with("series/") => Some(Kind::Result),
         _ if rest.starts_with("sweep/") => Some(Kind::Rows(id, run)),
         _ if rest.starts_with("artifacts/") => Some(Kind::Artifact),
         _ => None,
@@ -168,6 +170,7 @@ mod tests {
             ("bot-1/logs.txt", Some(Kind::Result)),
             ("bot-1/run-1/sweep.csv", Some(Kind::Result)),
             ("bot-1/run-1/sweep/0000000-0000009.1.ab.jsonl", Some(rows)),
+            ("bot-1/run-1/series/1.jsonl", Some(Kind::Result)),
             ("bot-1/run-1/artifacts/a/b.png", Some(Kind::Artifact)),
             ("bot-1/notes.txt", None),
             ("bot-1/run-1/other/x", None),

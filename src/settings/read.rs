@@ -312,6 +312,9 @@ impl Reader<'_> {
             max_spool_bytes: self.whole(&t::LOG_SPOOL_MAX_MB),
             retention_days: self.parsed(&t::LOG_RETENTION_DAYS),
             retention_keys: self.count(&t::LOG_RETENTION_KEYS_PER_DAY),
+            max_series: self.count(&t::SERIES_MAX_NAMES),
+            max_series_points: self.count(&t::SERIES_MAX_POINTS),
+            series_interval: self.seconds(&t::SERIES_INTERVAL_SECONDS),
             max_output_bytes: self.whole(&t::OUTPUT_MAX_MB),
             tail_bytes: self.count(&t::OUTPUT_TAIL_KB),
         };

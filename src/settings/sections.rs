@@ -346,6 +346,12 @@ pub struct LogSettings {
     pub retention_days: Option<u32>,
     /// `LOG_RETENTION_KEYS_PER_DAY` (1000000): keys that are checked in one day for that.
     pub retention_keys: usize,
+    /// `SERIES_MAX_NAMES` (32): series that a program may measure.
+    pub max_series: usize,
+    /// `SERIES_MAX_POINTS` (2000): points of each series that are kept.
+    pub max_series_points: usize,
+    /// `SERIES_INTERVAL_SECONDS` (30): time between two times that the series of a run are stored.
+    pub series_interval: Duration,
     /// `OUTPUT_MAX_MB` (64): stored output of one terminating run, in bytes here.
     pub max_output_bytes: u64,
     /// `OUTPUT_TAIL_KB` (64): the last part of the output that an event carries, in bytes here.

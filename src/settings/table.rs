@@ -321,6 +321,14 @@ settings! {
     /// left for the next day.
     LOG_RETENTION_KEYS_PER_DAY = "logs.retention_keys_per_day", Value("1000000"),
         count(1, 1_000_000_000);
+    /// How many series a program may measure. Points of further ones are left out, and the result
+    /// says how many.
+    SERIES_MAX_NAMES = "logs.series_max_names", Value("32"), count(1, 256);
+    /// How many points of a series are kept. A longer one is thinned out evenly; its newest point stays.
+    SERIES_MAX_POINTS = "logs.series_max_points", Value("2000"), count(10, 100_000);
+    /// The least time between two times that the series of a run are stored. They are stored with its
+    /// log, if they have changed, and at its end.
+    SERIES_INTERVAL_SECONDS = "logs.series_interval_seconds", Value("30"), seconds(1, 3600);
     /// The most stored output of one terminating run.
     OUTPUT_MAX_MB = "logs.output_max_mb", Value("64"), megabytes(1, 4096);
     /// The last part of the output, which a result event carries.

@@ -5,6 +5,7 @@ mod care;
 mod init;
 mod pack;
 mod progress;
+mod series;
 
 use std::path::Path;
 use std::process::{Output, Stdio};

@@ -76,6 +76,7 @@ async fn a_log_survives_its_worker(store: Arc<dyn ObjectStore>) {
         terminating: true,
         resume: false,
         is_new_job: false,
+        series_key: None,
         mask: Mask::default(),
     };
     let written = frames(500);

@@ -370,6 +370,16 @@ export type ResultStatus = 'running' | 'success' | 'error';
 /** How far a run is. */
 export type RunProgress = ProgramProgress | SweepProgress;
 
+/** A series in short. */
+export interface SeriesSummary {
+  /** The newest. */
+  last: number;
+  /** Its name. */
+  name: string;
+  /** How many points there were. */
+  points: number;
+}
+
 /** Where a job is on its way. */
 export type State = 'accepted' | 'preparing' | 'running' | 'restarting' | 'unhealthy' | 'stopping' | 'finished' | 'duplicate' | 'not_running';
 
@@ -413,6 +423,13 @@ export interface StoredObjects {
   result_key?: string;
   /** The rows of a sweep in the order of its configs, as JSON Lines, in the results bucket. */
   rows_key?: string;
+  /** These series in short. */
+  series?: SeriesSummary[];
+  /**
+   * The series that the program measured in its last attempt, in the results bucket: a line of JSON for each
+   * point. Those of earlier attempts are beside it.
+   */
+  series_key?: string;
 }
 
 /** How far a sweep is. */

@@ -31,6 +31,7 @@ mod result;
 mod run;
 mod runtime;
 mod secrets;
+pub mod series;
 pub mod state;
 mod stored;
 pub mod sweep;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::artifacts::Artifact;
+use super::series::SeriesSummary;
 use super::sweep::SweepSummary;
 use super::{
     Entrypoint, JobId, JsonText, MessageError, ResultStatus, Run, RunId, Verdict, sentence,
@@ -180,7 +181,7 @@ pub struct ResourceUse {
 }
 
 /// Where a run's objects are: keys in the buckets of the object store.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoredObjects {
     /// The whole result.json, in the results bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,4 +201,11 @@ pub struct StoredObjects {
     /// The files that the program left as artifacts, in the results bucket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
+    /// The series that the program measured in its last attempt, in the results bucket: a line of JSON for each point.
+    /// Those of earlier attempts are beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series_key: Option<String>,
+    /// These series in short.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<SeriesSummary>,
 }

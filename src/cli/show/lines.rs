@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 
 use crate::cli::output::{columns, fact};
+use crate::cli::size::size;
 use crate::cli::terminal::one_line;
 use crate::cli::time::{ago, second, took};
-use crate::facts::{Story, result_of, verdict_of};
+use crate::facts::{LastProgress, Story, result_of, verdict_of};
 use crate::job::{EventData, ExecutionResult};
 use crate::storage::{Bucket, EndRecord, JobRecord, ObjectStore, RecordState, Tombstone};
 
@@ -17,6 +18,7 @@ pub(super) fn text(story: &Story, buckets: &dyn ObjectStore, now: Timestamp) -> 
         facts.extend(facts_of(story, record, now));
         facts.extend(places_of(record, buckets));
     }
+    facts.extend(measured(story, now));
     facts.extend(story.stops.iter().map(|stop| ("stop", stop_line(stop))));
     for (name, value) in facts {
         text.push_str(&fact(name, &value));
@@ -56,6 +58,25 @@ fn facts_of(story: &Story, record: &JobRecord, now: Timestamp) -> Vec<(&'static 
     if story.is_indexed && record.state == RecordState::Finished {
         facts.push(("event", "the broker has not confirmed the result event yet".to_owned()));
     }
+    facts
+}
+
+/// What is kept of a bot, how far the program is, and what it measured.
+fn measured(story: &Story, now: Timestamp) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(kept) = &story.kept {
+        let at = format!("{} ({})", second(kept.written_at), ago(kept.written_at, now));
+        let size = size(kept.bytes as u64);
+        facts.push(("state", format!("{size}, written {at} by run {}", kept.run_id)));
+    }
+    if let Some(LastProgress { percent, text, at }) = &story.progress {
+        let text = text.as_ref().map_or_else(String::new, |text| format!(": {}", one_line(text)));
+        facts.push(("progress", format!("{percent} %{text} ({})", ago(*at, now))));
+    }
+    let series = story.series.iter().map(|one| {
+        ("series", format!("{}: {} points, last {}", one_line(&one.name), one.points, one.last))
+    });
+    facts.extend(series);
     facts
 }
 

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::super::series::LastProgress;
+use super::super::states::StateReport;
 use super::{Story, result_of};
+use crate::job::series::SeriesSummary;
 use crate::job::{EventData, ExecutionResult, JobId, RunId, StoredObjects, Verdict};
 use crate::storage::{Bucket, EndRecord, ObjectStore, RecordState, Tombstone};
 
@@ -31,6 +34,12 @@ pub struct StoryReport {
     pub published_at: Option<Timestamp>,
     /// When a worker took it.
     pub begun_at: Option<Timestamp>,
+    /// What is kept of a bot for its next attempt or run, if anything is.
+    pub kept_state: Option<StateReport>,
+    /// How far the program of a run that goes on said that it is.
+    pub progress: Option<LastProgress>,
+    /// What the program of the latest run measured.
+    pub series: Vec<SeriesSummary>,
     /// The stops that were noted.
     pub stops: Vec<Tombstone>,
     /// How the latest run ended.
@@ -98,6 +107,9 @@ impl StoryReport {
             worker: record.and(worker).cloned(),
             published_at: record.and_then(|record| record.message.published_at),
             begun_at: record.map(|record| record.claimed_at),
+            kept_state: story.kept.clone(),
+            progress: story.progress.clone(),
+            series: story.series.clone(),
             stops: story.stops.clone(),
             end: result.map(EndReport::of),
             earlier_runs: story.earlier.iter().filter_map(end_of).map(EndReport::of).collect(),

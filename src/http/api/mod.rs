@@ -62,6 +62,7 @@ pub(super) fn routes(
         .route("/jobs/{id}", get(reads::job))
         .route("/jobs/{id}/stop", post(changes::stop))
         .route("/jobs/{id}/result", get(results::result))
+        .route("/jobs/{id}/series", get(results::series))
         .route("/jobs/{id}/artifacts/{*path}", get(results::artifact))
         .route("/dead", get(reads::dead))
         .route("/dead/{key}", get(reads::letter))

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::root::ROOT;
 use super::{changes, error, live, reads, results};
-use crate::facts::{DeadReport, QueuesReport, SegmentReport, StoryReport};
+use crate::facts::{DeadReport, QueuesReport, SegmentReport, SeriesList, StoryReport};
 use crate::job::Executable;
 
 /// Where the schemas of types are in the document.
@@ -79,6 +79,8 @@ const OPERATIONS: &[Operation] = &[
     read("/jobs/{id}/events", "The status and result events of a job, as they come", Answer::Any("text/event-stream"))
         .live("`event` has an event as it is published. `note` says that events may have been missed."),
     read("/jobs/{id}/result", "What the code of a run returned", Answer::Any("application/json"))
+        .with(of::<results::Which>),
+    read("/jobs/{id}/series", "What the program of a run measured, at most 500 points of each series", Answer::Json(of::<SeriesList>))
         .with(of::<results::Which>),
     read("/jobs/{id}/artifacts/{path}", "A file that a run left", Answer::Any("application/octet-stream"))
         .with(of::<results::Which>),

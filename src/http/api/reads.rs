@@ -19,6 +19,9 @@ use crate::storage::RecordState;
 const USUAL_JOBS: usize = 100;
 const MAX_JOBS: usize = 20_000;
 
+/// The largest object of series that is read, in bytes.
+pub(super) const MAX_SERIES_BYTES: u64 = 16 << 20;
+
 /// How many dead letters a list has if the request does not say it, and at most.
 const USUAL_DEAD: usize = 50;
 const MAX_DEAD: usize = 200;
@@ -188,7 +191,9 @@ pub(super) async fn job(
         if let Ok(broker) = sources.broker() {
             story.queues = facts::ask(&broker, story.segment_that_matters()).await.ok();
         }
-        Body::of(&StoryReport::of(&story, &*sources.store()?))
+        let buckets = sources.store()?;
+        facts::complete_story(&*buckets, &mut story, MAX_SERIES_BYTES).await;
+        Body::of(&StoryReport::of(&story, &*buckets))
     };
     sources.jobs().get(&id, ask).await
 }

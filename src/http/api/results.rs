@@ -1,4 +1,4 @@
-//! What a run left: its result and its artifacts.
+//! What a run left: its result, its series and its artifacts.
 
 use axum::extract::{Path, Query, State};
 use axum::http::header;
@@ -8,14 +8,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::ApiError;
-use super::reads::id_of;
-use super::sources::Sources;
-use crate::facts::{Known, find_outcome};
+use super::reads::{MAX_SERIES_BYTES, id_of};
+use super::sources::{Body, Sources};
+use crate::facts::{self, Known, find_outcome};
 use crate::job::{EventData, ExecutionResult, JobId, RunId};
 use crate::storage::{Bucket, StoreError};
 
 /// The largest object that is passed on, in bytes: it is in memory meanwhile.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How many points of a series an answer has at most: more than a plot can show.
+const MAX_POINTS: usize = 500;
 
 /// Which run.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -69,6 +72,19 @@ pub(super) async fn artifact(
         (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
     ];
     Ok((headers, bytes).into_response())
+}
+
+/// What a run measured, at most [`MAX_POINTS`] points of each series.
+pub(super) async fn series(
+    State(sources): State<Sources>,
+    Path(id): Path<String>,
+    which: Asked,
+) -> Result<Body, ApiError> {
+    let Query(which) = which.map_err(|error| ApiError::wrong(error.body_text()))?;
+    let (journal, store) = (sources.journal()?, sources.store()?);
+    let (id, run) = (id_of(&id)?, which.run_id.as_ref());
+    let list = facts::read_series(&journal, &*store, &id, run, MAX_SERIES_BYTES).await?;
+    Body::of(&list.thinned_to(MAX_POINTS))
 }
 
 /// How a run of a job ended, and whether it is the latest.

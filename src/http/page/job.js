@@ -1,8 +1,9 @@
-// One job: why it does not run, its timeline, its log, its result, its artifacts, and a stop.
+// One job: why it does not run, its timeline, its log, its series, its result, its artifacts, and a stop.
 
 import { bytes, get, live, post, text } from "./api.js";
 import { ago, badge, el, facts, setText, sure, took, when } from "./dom.js";
 import { log } from "./log.js";
+import { plots } from "./series.js";
 
 const MOST_TEXT = 200000; // Characters of a result that are shown.
 
@@ -19,17 +20,21 @@ export function job(view, main, id) {
   }), "danger");
   stop.id = "stop";
   stop.hidden = true;
+  const progress = el("p", { class: "progress", id: "progress" });
+  progress.hidden = true;
   const timeline = el("ol", { class: "timeline" });
   const about = el("div");
+  const measured = el("div");
   const result = el("div");
   const earlier = el("div");
   main.append(
     el("p", {}, el("a", { href: "#/jobs", text: "← Jobs" })),
-    el("div", { class: "bar" }, title, stop), said, done, timeline, about, result,
+    el("div", { class: "bar" }, title, stop), said, done, progress, timeline, about, measured, result,
     log(view, id), earlier);
 
   const happened = new Map();
   let endedRun = null;
+  let measuredSoFar = "";
 
   function note(key, time, name, more = "") {
     if (!time) return;
@@ -61,6 +66,22 @@ export function job(view, main, id) {
     result.replaceChildren(...parts);
   }
 
+  function showProgress(percent, more, time) {
+    const bar = el("progress", { max: 100, value: percent, "aria-label": "progress" });
+    progress.replaceChildren(bar, ` ${percent} %`, el("span", { text: more ? `: ${more}` : "" }),
+      el("span", { class: "quiet", text: time ? ` (${ago(time)})` : "" }));
+    progress.hidden = false;
+  }
+
+  async function showSeries(story) {
+    const now = JSON.stringify([story.run_id, story.series]);
+    if (now === measuredSoFar) return;
+    measuredSoFar = now;
+    const list = story.series.length === 0 ? { series: [] }
+      : await get(`/jobs/${encodeURIComponent(id)}/series`, view.signal);
+    measured.replaceChildren(...plots(list));
+  }
+
   async function save(artifact) {
     const path = artifact.path.split("/").map(encodeURIComponent).join("/");
     const blob = await bytes(`/jobs/${encodeURIComponent(id)}/artifacts/${path}`);
@@ -85,9 +106,13 @@ export function job(view, main, id) {
     about.replaceChildren(facts([
       ["run", story.run_id], ["attempt", story.attempt], ["worker", story.worker],
       ["segment", story.segment === null ? null : `${story.segment}${story.is_held === false ? " (nobody holds it)" : ""}`],
+      ["state kept", story.kept_state ? `${story.kept_state.bytes} bytes, ${ago(story.kept_state.written_at)}` : null],
       ["ran for", end ? took(end.duration_seconds) : null], ["exit code", end?.exit_code],
       ["result object", end?.objects.result_key], ["output object", end?.objects.output_key],
     ]));
+    if (story.progress) showProgress(story.progress.percent, story.progress.text, story.progress.at);
+    else if (end) progress.hidden = true;
+    await showSeries(story);
     earlier.replaceChildren(...(story.earlier_runs.length === 0 ? [] : [
       el("h3", { text: "Earlier runs" }),
       el("ul", { class: "plainlist" }, ...story.earlier_runs.map((run) => el("li", {},
@@ -108,6 +133,12 @@ export function job(view, main, id) {
   // Events make the page quick; the looks above make it right.
   live(`/jobs/${encodeURIComponent(id)}/events`, view.signal, (name, event) => {
     if (name !== "event") return;
+    const said = event.data.progress;
+    if (said && event.data.state === "running") {
+      const percent = said.percent ?? Math.floor((100 * said.done) / Math.max(1, said.total));
+      showProgress(percent, said.text ?? (said.percent === undefined ? `${said.done} of ${said.total} configs` : ""), event.time);
+      return;
+    }
     const more = event.data.message ?? "";
     note(event.id, event.time, event.data.state ?? event.data.verdict ?? "", more);
     view.attempt(look);

@@ -83,6 +83,7 @@ fn source(job: &str, terminating: bool) -> LogSource {
         terminating,
         resume: false,
         is_new_job: false,
+        series_key: Some(format!("{job}/r/series/1.jsonl")),
         mask: Mask::default(),
     }
 }
@@ -339,4 +340,5 @@ mod heard;
 mod killed;
 mod listened;
 mod outages;
+mod series;
 mod short;

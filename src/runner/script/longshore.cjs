@@ -1,5 +1,5 @@
 // What a program gets by `require('longshore')` or `import … from 'longshore'`: its config, its state, its
-// artifacts, how far it says that it is, and whether it must stop.
+// artifacts, how far it says that it is, what it measures, and whether it must stop.
 //
 // It is mounted at /node_modules/longshore, so a package of this name that the program brings wins. The form of
 // the state's file is in crates/longshore-job/src/state/file.rs.
@@ -31,6 +31,13 @@ exports.artifact = function artifact(name) {
 exports.progress = function progress(percent, text = '') {
   const line = `::longshore progress ${Number(percent)} ${String(text).replace(/\s+/g, ' ').trim()}`;
   process.stdout.write(`${line.trimEnd()}\n`);
+};
+
+/** Adds a point to the series of this name. `at` is where it is, if not at the present: a number, a Date or its text. */
+exports.metric = function metric(name, value, at = '') {
+  if (!/^[A-Za-z_][A-Za-z0-9_.:/-]{0,63}$/.test(name) || name === 'progress') throw new TypeError(`${JSON.stringify(name)} is no name for a series`);
+  const place = String(at instanceof Date ? at.toISOString() : at).replace(/\s+/g, ' ').trim();
+  process.stdout.write(`${`::longshore metric ${name} ${Number(value)} ${place}`.trimEnd()}\n`);
 };
 
 /** What this bot has kept, and keeps for its next attempt or run once `save()` is called. */

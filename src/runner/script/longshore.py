@@ -1,4 +1,4 @@
-"""What a program gets by `import longshore`: its config, state and artifacts, how far it is, whether it must stop.
+"""What a program gets by `import longshore`: its config, state, artifacts, progress, series, whether it must stop.
 
 launch.py finds this file only where there is no other, so a package of this name that the program brings wins. The form of the
 state's file is in crates/longshore-job/src/state/file.rs.
@@ -7,15 +7,17 @@ state's file is in crates/longshore-job/src/state/file.rs.
 import hashlib
 import json
 import os
+import re
 import select
 import signal
 import sys
 import threading
 
-__all__ = ["artifact", "config", "progress", "state", "stopping"]
+__all__ = ["artifact", "config", "metric", "progress", "state", "stopping"]
 
 HEADER = 128
 MARK = b"longshore-state 1 "
+NAME = re.compile("[A-Za-z_][A-Za-z0-9_.:/-]{0,63}")
 
 
 def __getattr__(name):
@@ -49,9 +51,21 @@ def artifact(path):
 
 def progress(percent, text=""):
     """Says how far the program is: a number from 0 to 100, and perhaps a text."""
-    line = f"::longshore progress {float(percent):.6g} {' '.join(str(text).split())}".rstrip()
+    _say(f"progress {float(percent):.6g} {' '.join(str(text).split())}".rstrip())
+
+
+def metric(name, value, at=None):
+    """Adds a point to the series of this name. `at` is where it is, if not at the present: a number, a date or a time."""
+    if not NAME.fullmatch(name) or name == "progress":
+        raise ValueError(f"{name!r} is no name for a series")
+    if hasattr(at, "isoformat"):
+        at = at.isoformat()
+    _say(f"metric {name} {float(value)!r} {'' if at is None else ' '.join(str(at).split())}".rstrip())
+
+
+def _say(text):
     # In one piece, so that no other thread writes into the line.
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"::longshore {text}\n")
     sys.stdout.flush()
 
 

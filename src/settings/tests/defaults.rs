@@ -184,9 +184,13 @@ fn of_logs() {
         max_spool_bytes,
         retention_days,
         retention_keys,
+        max_series,
+        max_series_points,
+        series_interval,
         max_output_bytes,
         tail_bytes,
     } = settings().logs;
+    assert_eq!((max_series, max_series_points, series_interval.as_secs()), (32, 2000, 30));
     assert_eq!((interval.as_secs(), max_chunk_bytes), (30, 1 << 20));
     assert_eq!((max_buffer_bytes, max_memory_bytes), (2 << 20, 16 << 20));
     assert_eq!(spool_dir, PathBuf::from("/tmp/longshore-spool"));

@@ -175,6 +175,55 @@ async fn an_error_is_shown_and_a_wrong_token_is_asked_for_again() {
     scene.finish([worker]).await;
 }
 
+/// Says how far it is, measures, and keeps a state.
+const MEASURING: &str = "import longshore, time
+def main(id, config):
+    longshore.state['n'] = 1
+    longshore.state.save()
+    longshore.progress(25, 'warm')
+    number = 0
+    while True:
+        longshore.metric('<b>' if number < 0 else 'equity', 100 + number % 7)
+        longshore.metric('alone', 1) if number == 0 else None
+        number += 1
+        time.sleep(0.1)
+";
+
+#[tokio::test]
+async fn a_jobs_page_shows_its_progress_its_state_and_plots_of_its_series() {
+    let scene = Scene::new().await;
+    let worker = scene.worker_with(&[("SERIES_INTERVAL_SECONDS", "1")]).await;
+    let dashboard = Dashboard::start(&scene).await;
+    let mut bot = scene.job("measures", &PYTHON_BOT, MEASURING).await;
+    (bot["state"], bot["log_interval_seconds"]) = (json!({}), json!(1));
+    scene.start(&bot).await;
+    let id = scene.id("measures");
+    let path = format!("/jobs/{id}");
+    dashboard.until(&path, |story| story["series"].as_array().map(Vec::len) == Some(3)).await;
+    let browser = Browser::start().await;
+    browser.look_like(WIDE.0, WIDE.1, false).await;
+    browser.open(&dashboard.url).await;
+    browser.until("document.querySelectorAll('.count').length === 6").await;
+    browser.run(&format!("location.hash = '#/job/{id}'")).await;
+    browser.until("document.querySelector('#progress')?.innerText.includes('25 %: warm')").await;
+    browser.until("document.querySelector('.facts')?.innerText.includes('7 bytes')").await;
+    browser.until("document.querySelectorAll('#series .plot polyline').length === 3").await;
+    let points = "document.querySelector('#series figure:nth-child(2) polyline')\
+                  .getAttribute('points').split(' ').length";
+    browser.until(&format!("{points} > 20")).await;
+    in_every_look(&browser, "series").await;
+    let so_far = browser.run(&format!("return {points}")).await.as_u64().unwrap();
+    // It grows by itself.
+    browser.until(&format!("{points} > {so_far} + 20")).await;
+    scene.stop(&json!({ "id": id })).await;
+    browser.until("document.querySelector('#word').innerText.includes('stopped')").await;
+    browser.until("document.querySelector('#progress').hidden").await;
+    browser.until("document.querySelectorAll('#series .plot polyline').length === 3").await;
+    is_clean(&browser, &dashboard.root).await;
+    browser.close().await;
+    scene.finish([worker]).await;
+}
+
 /// How many jobs and bots a list must bear.
 const MANY: usize = 10_000;
 const BOTS: usize = 500;

@@ -40,6 +40,7 @@ async fn a_gap_is_reported_and_the_rest_is_complete() {
         terminating: false,
         resume: false,
         is_new_job: false,
+        series_key: None,
         mask: Mask::default(),
     };
     let first = LogCollector::new(Arc::clone(&store), log_settings());

@@ -400,6 +400,17 @@ class ResourceUse(TypedDict):
     """The most memory it held, in bytes, cached files included."""
 
 
+class SeriesSummary(TypedDict):
+    """A series in short."""
+
+    last: float
+    """The newest."""
+    name: str
+    """Its name."""
+    points: int
+    """How many points there were."""
+
+
 class Status(TypedDict):
     """The payload of a status event."""
 
@@ -444,6 +455,12 @@ class StoredObjects(TypedDict):
     """The whole result.json, in the results bucket."""
     rows_key: NotRequired[str]
     """The rows of a sweep in the order of its configs, as JSON Lines, in the results bucket."""
+    series: NotRequired[list[SeriesSummary]]
+    """These series in short."""
+    series_key: NotRequired[str]
+    """The series that the program measured in its last attempt, in the results bucket: a line of JSON for each
+    point. Those of earlier attempts are beside it.
+    """
 
 
 class SweepProgress(TypedDict):
