@@ -1,6 +1,7 @@
 //! `longshore data`: data sets that jobs have as inputs.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -97,7 +98,9 @@ async fn put(store: &S3Store, files: &[PathBuf], key: Option<&str>, format: Form
     }
     let mut all = Vec::new();
     for (file, key) in named {
-        let sha256 = put_one(store, file, &key).await?;
+        let hashed = Hashed::of(file).await?;
+        put_one(store, &hashed, &key).await?;
+        let sha256 = hashed.sha256;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let line = json!({ "key": key, "path": format!("data/{name}"), "sha256": sha256 });
         match format {
@@ -133,16 +136,40 @@ fn key_of(file: &Path, key: Option<&str>, count: usize) -> Result<String, Failur
     Ok(key)
 }
 
-/// Stores a file unless the store has it. Gives its hash.
-async fn put_one(store: &S3Store, file: &Path, key: &str) -> Result<String, Failure> {
-    let seen = || std::fs::metadata(file).and_then(|found| Ok((found.len(), found.modified()?)));
-    let (before, reading) = (seen()?, file.to_owned());
-    let hashing = tokio::task::spawn_blocking(move || sha256_of(&reading));
-    let sha256 = hashing.await.map_err(anyhow::Error::from)??;
+/// Size and time of a file: they change when it does.
+type Seen = (u64, SystemTime);
+
+fn seen(file: &Path) -> std::io::Result<Seen> {
+    std::fs::metadata(file).and_then(|found| Ok((found.len(), found.modified()?)))
+}
+
+/// A file, as it was when it was hashed.
+pub(super) struct Hashed<'a> {
+    file: &'a Path,
+    seen: Seen,
+    pub(super) sha256: String,
+}
+
+impl<'a> Hashed<'a> {
+    pub(super) async fn of(file: &'a Path) -> Result<Self, Failure> {
+        let (seen, reading) = (seen(file)?, file.to_owned());
+        let hashing = tokio::task::spawn_blocking(move || sha256_of(&reading));
+        let sha256 = hashing.await.map_err(anyhow::Error::from)??;
+        Ok(Self { file, seen, sha256 })
+    }
+}
+
+/// Stores a file unless the store has it.
+pub(super) async fn put_one(
+    store: &S3Store,
+    hashed: &Hashed<'_>,
+    key: &str,
+) -> Result<(), Failure> {
+    let Hashed { file, seen: before, sha256 } = hashed;
     if let Some(there) = store.describe(Bucket::Inputs, key).await? {
-        if there.sha256.as_deref() == Some(&*sha256) && there.bytes == Some(before.0) {
+        if there.sha256.as_deref() == Some(&**sha256) && there.bytes == Some(before.0) {
             warn(&format!("the store has {key} with these bytes already, so it is not sent again"));
-            return Ok(sha256);
+            return Ok(());
         }
         warn(&format!(
             "{key} gets other bytes: messages that name it without sha256 get those from now on"
@@ -151,14 +178,14 @@ async fn put_one(store: &S3Store, file: &Path, key: &str) -> Result<String, Fail
     let reporter = Reporter::new();
     let of = megabytes(before.0);
     let sent = |bytes: u64| reporter.show(&format!("uploading {}/{of} MB", megabytes(bytes)));
-    let uploaded = store.upload_described(Bucket::Inputs, key, (file, &sha256), TYPE, &sent).await;
+    let uploaded = store.upload_described(Bucket::Inputs, key, (file, sha256), TYPE, &sent).await;
     reporter.end();
     uploaded?;
-    if seen()? != before {
+    if seen(file)? != *before {
         let shown = file.display();
         return Err(Failure::of(format!("{shown} changed while it was sent: store it again")));
     }
-    Ok(sha256)
+    Ok(())
 }
 
 async fn list(store: &S3Store, prefix: &str, limit: usize, format: Format) -> Outcome {

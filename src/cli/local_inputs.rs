@@ -1,14 +1,57 @@
-//! The inputs of a run on this machine: files that are here, and objects that are fetched before.
+//! Inputs that are files here: a run on this machine takes them as they are, and fetches others before. For a
+//! run elsewhere they are stored first.
 
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::data::{Hashed, put_one};
 use super::output::warn;
 use super::{Context, Failure};
 use crate::job::Executable;
 use crate::job::inputs::check_key_of;
+use crate::settings::Reader;
 use crate::storage::{Bucket, ObjectStore as _, S3Store};
+
+/// What a key begins with that is a file here, whatever is in the store.
+const HERE: [&str; 3] = ["./", "../", "/"];
+
+/// Stores the inputs whose keys are paths of files here, under the hash of their content, and names them in the
+/// message. A path begins with `./`, `../` or `/`.
+pub(super) async fn send(executable: &mut Executable, context: &Context) -> Result<(), Failure> {
+    let is_here = |key: &str| HERE.iter().any(|begin| key.starts_with(begin));
+    let mut store = None;
+    for input in &mut executable.inputs {
+        if !is_here(&input.key) {
+            if Path::new(&input.key).is_file() {
+                warn(&format!(
+                    "the input {0} is taken from the store; ./{0} would send the file that is here",
+                    input.key
+                ));
+            }
+            continue;
+        }
+        let (path, shown) = (PathBuf::from(&input.key), input.key.clone());
+        if !path.is_file() {
+            return Err(Failure::Usage(format!("the input {shown} is no file here")));
+        }
+        let hashed = Hashed::of(&path).await?;
+        if input.sha256.as_ref().is_some_and(|said| *said != hashed.sha256) {
+            let why = format!("the input {shown} has another content than its sha256 says");
+            return Err(Failure::Usage(why));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let key = format!("sha256/{}/{name}", hashed.sha256);
+        let key = check_key_of(&key).map_or_else(|_| format!("sha256/{}", hashed.sha256), |()| key);
+        let store = match &store {
+            Some(store) => store,
+            None => store.insert(S3Store::new(&context.loader.read(Reader::store)?)?),
+        };
+        put_one(store, &hashed, &key).await?;
+        (input.key, input.sha256) = (key, Some(hashed.sha256));
+    }
+    Ok(())
+}
 
 /// The objects of a run's inputs by their keys, and the files that have them.
 pub(super) struct LocalInputs {

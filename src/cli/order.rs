@@ -70,8 +70,8 @@ pub(super) struct JobArguments {
     /// Store the files that the program leaves as artifacts (see longshore get)
     #[arg(long)]
     pub(super) artifacts: bool,
-    /// A data set that the program finds at PATH among its files: its key in the inputs bucket, or with
-    /// longshore run also a file here. A zip or a tar is unpacked with FOLDER/ for PATH; may be repeated
+    /// A data set that the program finds at PATH among its files: its key in the inputs bucket, or a file
+    /// here such as ./prices.csv. A zip or a tar is unpacked with FOLDER/ for PATH; may be repeated
     #[arg(long = "input", value_name = "KEY=PATH")]
     pub(super) inputs: Vec<String>,
     #[command(flatten)]

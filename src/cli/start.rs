@@ -14,7 +14,7 @@ use super::packing::{PackOptions, Packer, upload};
 use super::project::{draft_of, told};
 use super::telemetry::Voice;
 use super::terminal::one_line;
-use super::{Context, Failure, Outcome, event_line};
+use super::{Context, Failure, Outcome, event_line, local_inputs};
 use crate::broker::{Binding, Feed};
 use crate::facts::{self, Obstacle, Start};
 use crate::job::{Event, EventData, Executable, ExecutionResult, RunId, State, Status, Verdict};
@@ -68,13 +68,14 @@ enum Ended {
 }
 
 pub(super) async fn run(arguments: &StartArguments, context: &Context) -> Outcome {
-    let (executable, package) = read(arguments, context).await?;
+    let (mut executable, package) = read(arguments, context).await?;
     let settings = context.settings(Voice::Tool, |reader| {
         (reader.broker(), package.is_some().then(|| reader.store()))
     })?;
     if let (Some(package), Some(store)) = (&package, &settings.1) {
         upload(package, &executable.file_path, store).await?;
     }
+    local_inputs::send(&mut executable, context).await?;
     let client = Client::connect(&settings.0).await?;
     let sent = Start::new(executable)?;
     let followed =
@@ -106,7 +107,7 @@ async fn follow(client: &Client, executable: &Executable) -> Result<Followed, Fa
 /// Stores the code, publishes a start, and follows its run to the end. `show` gets each status event
 /// of the run, and the lines of those that say more than how far it is are printed.
 pub(super) async fn to_its_end(
-    executable: Executable,
+    mut executable: Executable,
     package: &Package,
     context: &Context,
     show: &(dyn Fn(&Event) + Sync),
@@ -114,6 +115,7 @@ pub(super) async fn to_its_end(
     let (broker, store) =
         context.settings(Voice::Tool, |reader| (reader.broker(), reader.store()))?;
     upload(package, &executable.file_path, &store).await?;
+    local_inputs::send(&mut executable, context).await?;
     let client = Client::connect(&broker).await?;
     let sent = Start::new(executable)?;
     let followed = follow(&client, &sent.executable).await?;

@@ -142,3 +142,32 @@ async fn inputs_of_a_project_are_fetched_here_and_by_a_worker() {
     assert_eq!(result["result"]["data/prices.csv"], "other");
     scene.finish([worker]).await;
 }
+
+#[tokio::test]
+async fn a_start_sends_a_file_that_is_here_and_only_once() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let id = scene.id("sent");
+    project(&scene, &json!({"id": id, "config": {"read": ["data/prices.csv"]}}));
+    let content = format!("only of {}", scene.namespace);
+    write(scene.folder(), &[("here/prices.csv", &content)]);
+    let flag = "./here/prices.csv=data/prices.csv";
+    let start = ["start", "code", "--wait", "--output", "json", "--input", flag];
+    let (printed, _) = ends_with(0, longshore(&scene, &start)).await;
+    let result: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(result["result"]["data/prices.csv"], content.as_str(), "{result:#}");
+    let (_, told) = ends_with(0, longshore(&scene, &start)).await;
+    let key = format!("sha256/{}/prices.csv", sha256(content.as_bytes()));
+    assert!(told.contains(&format!("the store has {key} with these bytes already")), "{told}");
+
+    let sweep =
+        ["sweep", "code", "--queue", "--grid", "n=1,2", "--output", "json", "--input", flag];
+    let (printed, _) = ends_with(0, longshore(&scene, &sweep)).await;
+    let swept: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(swept["sweep"]["verdicts"]["succeeded"], 2, "{swept:#}");
+
+    let missing = ["start", "code", "--input", "./nothing.csv=data/prices.csv"];
+    let (_, told) = ends_with(2, longshore(&scene, &missing)).await;
+    assert!(told.contains("the input ./nothing.csv is no file here"), "{told}");
+    scene.finish([worker]).await;
+}
