@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::robustness::until;
 use longshore_testing::archive::zip_of_folder;
+use longshore_testing::engine::end_one;
 use longshore_testing::scene::Scene;
 
 /// The start message of an example, with its code in the bucket and an id of this scene.
@@ -69,6 +71,78 @@ async fn the_python_bot_ticks_until_it_is_stopped() {
 #[tokio::test]
 async fn the_javascript_bot_beats_until_it_is_stopped() {
     runs_until_stopped("heartbeat-bot-js", "beat 3", "beats", 0).await;
+}
+
+/// The lines of a job's log that have this part, as numbers after `word`.
+async fn ticks(scene: &Scene, id: &str) -> Vec<u64> {
+    let log = scene.logs_of(id).await;
+    let number = |line: &str| {
+        let (_, rest) = line.split_once(" tick ").or_else(|| line.split_once("tick "))?;
+        rest.split_once(": equity")?.0.parse().ok()
+    };
+    log.lines().filter_map(number).collect()
+}
+
+#[tokio::test]
+async fn the_paper_trader_survives_a_kill_of_its_container_and_of_its_worker() {
+    let scene = Scene::new().await;
+    let mut first = scene.worker_with(&[("LOG_INTERVAL_SECONDS", "1")]).await;
+    let mut message = example(&scene, "paper-trader").await;
+    message["config"]["interval_seconds"] = json!(0.2);
+    message["log_interval_seconds"] = json!(1);
+    let id = message["id"].as_str().unwrap().to_owned();
+    scene.start(&message).await;
+    scene.logged(&id, "tick 3: equity").await;
+    // The program is killed: the same run goes on in a second attempt, with what was kept.
+    end_one(&scene.docker, &scene.namespace, true).await;
+    scene.logged(&id, "goes on at tick").await;
+    first.kill();
+    first.wait().await;
+    let second = scene.worker_with(&[("LOG_INTERVAL_SECONDS", "1")]).await;
+    scene.logged(&id, "tick 25: equity").await;
+    scene.stop(&json!({ "id": id })).await;
+    let result = scene.events.result_of(&id).await;
+    let data = result.expect("stopped");
+    assert_eq!((&data["exit_code"], &data["attempt"]), (&json!(0), &json!(2)), "{data:#}");
+    // A tick that was kept a moment before the kill may be missing in the log, but none comes twice.
+    let ticks = ticks(&scene, &id).await;
+    assert!(ticks.is_sorted_by(|one, next| one < next), "{ticks:?}");
+    let series = data["objects"]["series"].as_array().unwrap();
+    let names: Vec<_> = series.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["price", "equity"], "{data:#}");
+    scene.finish([second]).await;
+}
+
+#[tokio::test]
+async fn the_stream_bot_ends_cleanly_and_counts_on_in_its_next_run() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let mut message = example(&scene, "stream-bot-js").await;
+    message["config"]["interval_ms"] = json!(20);
+    let id = message["id"].as_str().unwrap().to_owned();
+    for run in 1..=2 {
+        scene.start(&message).await;
+        until("it handles bars", async || {
+            let log = scene.logs_of(&id).await;
+            let (_, last_run) = log.rsplit_once("trades so far").unwrap_or_default();
+            let has_begun = log.matches("trades so far").count() == run;
+            has_begun && last_run.matches("bar of 5 trades").count() >= 3
+        })
+        .await;
+        scene.stop(&json!({ "id": id })).await;
+        until("it has ended", async || scene.events.results_of(&id).len() == run).await;
+        let result = scene.events.results_of(&id)[run - 1].clone();
+        assert_eq!(result.expect("stopped")["exit_code"], 0);
+        assert!(result.output().trim_end().ends_with("trades"), "{:#}", result.event);
+    }
+    let log = scene.logs_of(&id).await;
+    let ended: Vec<u64> = log
+        .lines()
+        .filter_map(|line| line.split_once("ended after ")?.1.split(' ').next()?.parse().ok())
+        .collect();
+    assert!(ended.len() == 2 && ended[0] > 0 && ended[1] > ended[0], "{ended:?}");
+    assert!(log.contains(&format!("{} trades so far", ended[0])), "{log}");
+    scene.finish([worker]).await;
 }
 
 /// Of every file in which this repository starts a worker.

@@ -3,6 +3,7 @@
 
 mod packages;
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -82,6 +83,47 @@ def main(id, config):
     assert_eq!(result["in_children"], true, "{data:#}");
     assert_eq!(result["scores"].as_array().unwrap().len(), 3);
     assert!(result["mean"].as_f64().unwrap() > 0.5);
+}
+
+/// The example as it stands in the repository, with the packages that it names.
+#[tokio::test]
+#[ignore = "it installs 150 MB of packages: make test-long"]
+async fn the_pandas_example_measures_draws_and_is_swept() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/pandas-momentum");
+    let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let wanted = text("requirements.txt");
+    let packages: Vec<_> = wanted.lines().collect();
+    let packages = python_vendor("pandas-momentum", &packages).await;
+    let (code, prices) = (text("backtest.py"), text("prices.csv"));
+    let archive = packages.with(&[("backtest.py", &code), ("prices.csv", &prices)]).await;
+    let scene = Scene::new().await;
+    let worker = scene.worker_with(&ROOMY).await;
+    let key = scene.put_zip("code", archive).await;
+    let mut message: Value = serde_json::from_str(&text("start.json")).unwrap();
+    (message["id"], message["file_path"]) = (json!(scene.id("job")), json!(key));
+    scene.start(&message).await;
+    let data = result_of(&scene, &scene.id("job"), "succeeded").await;
+    assert!(data["result"]["sharpe"].is_number(), "{data:#}");
+    let artifacts = &data["objects"]["artifacts"];
+    assert_eq!(artifacts[0]["path"], "equity.png", "{data:#}");
+    assert!(artifacts[0]["bytes"].as_u64() > Some(10_000), "{data:#}");
+    let series = data["objects"]["series"].as_array().unwrap();
+    let names: Vec<_> = series.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["progress", "equity", "drawdown"], "{data:#}");
+    assert_eq!(series[1]["points"], 152, "every fifth of 756 days");
+
+    message["id"] = json!(scene.id("sweep"));
+    message["sweep"] = json!({
+        "grid": { "lookback": [20, 60, 2000], "hold": [1, 2] },
+        "best": { "by": "sharpe", "goal": "max", "keep": 3 },
+    });
+    message.as_object_mut().unwrap().remove("artifacts");
+    scene.start(&message).await;
+    let data = result_of(&scene, &scene.id("sweep"), "succeeded").await;
+    let counts = &data["sweep"]["verdicts"];
+    assert_eq!((&counts["succeeded"], &counts["failed"]), (&json!(4), &json!(2)), "{data:#}");
+    assert!(data["objects"]["series"].is_null(), "{data:#}");
+    scene.finish([worker]).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use lapin::options::ConfirmSelectOptions;
 
 use lapin::{Channel, Connection};
-use longshore::storage::{Bucket, Condition, ObjectStore as _, S3Store};
+use longshore::storage::{Bucket, Condition, ObjectStore as _, S3Store, StoreError};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
@@ -185,11 +185,18 @@ impl Scene {
 
     /// A job's stored logs, one object after the other.
     pub async fn logs_of(&self, id: &str) -> String {
-        let mut all = String::new();
-        for key in self.objects(Bucket::Logs, &format!("logs/{id}/")).await {
-            all.push_str(&self.read_object(Bucket::Logs, &key).await);
+        'listed: loop {
+            let mut all = String::new();
+            for key in self.objects(Bucket::Logs, &format!("logs/{id}/")).await {
+                match self.store.get(Bucket::Logs, &key, MAX_OBJECT_BYTES).await {
+                    Ok(object) => all.push_str(std::str::from_utf8(&object.bytes).unwrap()),
+                    // It has become a part of the daily log meanwhile.
+                    Err(StoreError::NotFound { .. }) => continue 'listed,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            return all;
         }
-        all
     }
 
     /// Waits until a job's log in the store has `line` in it.
