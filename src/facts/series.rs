@@ -86,21 +86,22 @@ pub async fn read(
             None => return Err(FactsError::Missing(format!("the journal knows no run of {id}"))),
         },
     };
-    Ok(of_run(store, id, run, max_bytes).await?)
+    Ok(of_run(store, id, run, MAX_ATTEMPTS, max_bytes).await?)
 }
 
-/// The stored series of this run.
+/// The stored series of this run, of its newest attempts.
 pub(super) async fn of_run(
     store: &dyn ObjectStore,
     id: &JobId,
     run: RunId,
+    most: usize,
     max_bytes: u64,
 ) -> Result<SeriesList, StoreError> {
     let keys = store.list(Bucket::Results, &series_prefix(id, &run)).await?;
     let mut attempts: Vec<_> =
         keys.into_iter().filter_map(|key| Some((attempt_of(&key)?, key))).collect();
     attempts.sort();
-    let attempts_left_out = attempts.len().saturating_sub(MAX_ATTEMPTS);
+    let attempts_left_out = attempts.len().saturating_sub(most);
     let mut series = Vec::new();
     for (attempt, key) in attempts.split_off(attempts_left_out) {
         match store.get(Bucket::Results, &key, max_bytes).await {
@@ -188,7 +189,7 @@ mod tests {
             let put = store.put(Bucket::Results, &key, text.into(), "x", Condition::None);
             put.await.unwrap();
         }
-        let list = of_run(&store, &id, run, 1 << 20).await.unwrap();
+        let list = of_run(&store, &id, run, MAX_ATTEMPTS, 1 << 20).await.unwrap();
         assert_eq!((list.series.len(), list.attempts_left_out), (2, 1));
         let x = &list.series[0];
         assert_eq!((x.name.as_str(), x.points, x.values.len()), ("x", 30, 20));

@@ -47,7 +47,7 @@ pub struct Story {
     pub left_out: usize,
     /// The state of a bot, if one was kept.
     pub kept: Option<StateReport>,
-    /// What the program of the latest run measured.
+    /// What the program of the latest run measured in its latest attempt.
     pub series: Vec<SeriesSummary>,
     /// How far the program of a run that goes on said that it is.
     pub progress: Option<LastProgress>,

@@ -38,7 +38,8 @@ impl Shipper {
                 keeper.version = Some(found.etag);
                 Ok(())
             }
-            Err(StoreError::NotFound { .. }) => Ok(()),
+            // One that is too large is none of ours.
+            Err(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }

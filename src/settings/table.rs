@@ -323,9 +323,9 @@ settings! {
         count(1, 1_000_000_000);
     /// How many series a program may measure. Points of further ones are left out, and the result
     /// says how many.
-    SERIES_MAX_NAMES = "logs.series_max_names", Value("32"), count(1, 256);
+    SERIES_MAX_NAMES = "logs.series_max_names", Value("32"), count(1, 64);
     /// How many points of a series are kept. A longer one is thinned out evenly; its newest point stays.
-    SERIES_MAX_POINTS = "logs.series_max_points", Value("2000"), count(10, 100_000);
+    SERIES_MAX_POINTS = "logs.series_max_points", Value("2000"), count(10, 8000);
     /// The least time between two times that the series of a run are stored. They are stored with its
     /// log, if they have changed, and at its end.
     SERIES_INTERVAL_SECONDS = "logs.series_interval_seconds", Value("30"), seconds(1, 3600);

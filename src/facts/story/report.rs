@@ -38,7 +38,7 @@ pub struct StoryReport {
     pub kept_state: Option<StateReport>,
     /// How far the program of a run that goes on said that it is.
     pub progress: Option<LastProgress>,
-    /// What the program of the latest run measured.
+    /// What the program of the latest run measured in its latest attempt.
     pub series: Vec<SeriesSummary>,
     /// The stops that were noted.
     pub stops: Vec<Tombstone>,
