@@ -76,7 +76,7 @@ impl Bare {
             Assignment { namespace: &self.namespace, segment: 0, attempt: 1, lock: None };
         let spec = ContainerBuilder::new(IMAGE)
             .with_job(&job, &assignment)
-            .with_command(script.shell, &script.container_path)
+            .with_command(script.command.clone())
             .with_profile(&profile())
             .with_binds(code_binds(directory.root(), &job, &script.writes, true))
             .with_binds([helper_bind(&script.helper, &job)])

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use self::care::CareArguments;
 use self::fields::{insert_below, set};
 use super::Failure;
-use crate::job::{Executable, Runtime, parse_executable};
+use crate::job::{Executable, Runtimes, parse_executable};
 
 /// The largest file or standard input that is read as JSON, in bytes.
 const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
@@ -79,8 +79,12 @@ pub(super) struct JobArguments {
 }
 
 fn runtime_help() -> String {
-    let names = Runtime::ALL.map(Runtime::as_str).join(", ");
-    format!("One of {names}; by default the runtime of the script's file extension")
+    let runtimes = Runtimes::default();
+    let names: Vec<_> = runtimes.iter().map(|runtime| runtime.name.as_str()).collect();
+    let names = names.join(", ");
+    format!(
+        "{names}, or another one of the workers; by default that of the script's file extension"
+    )
 }
 
 /// The fields of a start message. A field's flag has the field's name, see the tests.
@@ -110,14 +114,18 @@ pub(super) struct OrderArguments {
 
 impl OrderArguments {
     /// The message, of a file or `-` for standard input, and the flags.
-    pub(super) fn executable(&self, file: Option<&Path>) -> Result<Executable, Failure> {
+    pub(super) fn executable(
+        &self,
+        file: Option<&Path>,
+        runtimes: &Runtimes,
+    ) -> Result<Executable, Failure> {
         let mut message = file.map_or_else(|| Ok(Draft::default()), message_of)?;
-        self.lay_over(&mut message)?;
+        self.lay_over(&mut message, runtimes)?;
         checked(&message)
     }
 
     /// Sets the fields of the flags, and fills in what follows from other fields.
-    pub(super) fn lay_over(&self, message: &mut Draft) -> Result<(), Failure> {
+    pub(super) fn lay_over(&self, message: &mut Draft, runtimes: &Runtimes) -> Result<(), Failure> {
         let fields = &mut message.fields;
         let text = |text: &Option<String>| text.clone().map(Value::String);
         set(fields, "file_path", text(&self.code));
@@ -126,7 +134,7 @@ impl OrderArguments {
         set(fields, "persist_results", self.persist_results.map(Value::Bool));
         set(fields, "log_interval_seconds", self.log_interval.map(Value::from));
         set(fields, "max_attempts", self.max_attempts.map(Value::from));
-        self.job.lay_over(message)
+        self.job.lay_over(message, runtimes)
     }
 }
 
@@ -163,7 +171,7 @@ fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue
 
 impl JobArguments {
     /// Sets the fields of the flags, and fills in what follows from other fields.
-    pub(super) fn lay_over(&self, draft: &mut Draft) -> Result<(), Failure> {
+    pub(super) fn lay_over(&self, draft: &mut Draft, runtimes: &Runtimes) -> Result<(), Failure> {
         if let Some(text) = &self.job_config {
             draft.config = Some(config(text)?);
         }
@@ -203,11 +211,11 @@ impl JobArguments {
         }
         inputs::lay_over(&self.inputs, message)?;
         self.care.lay_over(message)?;
-        self.fill_in(message);
+        self.fill_in(message, runtimes);
         Ok(())
     }
 
-    fn fill_in(&self, message: &mut Map<String, Value>) {
+    fn fill_in(&self, message: &mut Map<String, Value>, runtimes: &Runtimes) {
         let or = |message: &mut Map<String, Value>, field: &str, value: Value| {
             message.entry(field.to_owned()).or_insert(value);
         };
@@ -221,9 +229,10 @@ impl JobArguments {
             insert_below(message, "entrypoint_files", kind, script.into());
         }
         let script = message.get("entrypoint_files").and_then(|files| files.get(&kind));
-        let runtime = script.and_then(Value::as_str).and_then(Runtime::of_script);
+        let script = script.and_then(Value::as_str);
+        let runtime = script.and_then(|script| runtimes.of_script(script));
         if let Some(runtime) = runtime {
-            or(message, "runtime", runtime.as_str().into());
+            or(message, "runtime", runtime.name.as_str().into());
         }
     }
 }

@@ -61,12 +61,13 @@ pub(super) async fn run(arguments: &PackArguments, context: &Context) -> Outcome
         files: arguments.script.iter().cloned().collect(),
         ..JobArguments::default()
     };
-    let mut draft = draft_of(directory, &source.names, &flags)?;
-    flags.lay_over(&mut draft)?;
+    let runtimes = packer.runtimes();
+    let mut draft = draft_of(directory, &source.names, &flags, runtimes)?;
+    flags.lay_over(&mut draft, runtimes)?;
     draft.fields.insert("file_path".to_owned(), "code.zip".into());
     let executable = checked(&draft)?;
     warn(&told(directory, &executable));
-    let package = packer.pack(source, executable.runtime, &arguments.options).await?;
+    let package = packer.pack(source, &executable.runtime, &arguments.options).await?;
     let place = if arguments.upload {
         let store = context.settings(Voice::Tool, Reader::store)?;
         upload(&package, &package.key(), &store).await?;

@@ -11,7 +11,7 @@ use super::output::warn;
 use super::package::{Package, Source};
 use super::progress::Reporter;
 use super::{Context, Failure, signals};
-use crate::job::{Language, Runtime};
+use crate::job::{Launcher, Runtime, RuntimeName, Runtimes};
 use crate::metrics::Metrics;
 use crate::runner::code::CodeCaps;
 use crate::runner::orchestrator::EngineError;
@@ -52,6 +52,11 @@ impl<'a> Packer<'a> {
         Ok(Self { context, runner, settings, caps, leaving: Mutex::default() })
     }
 
+    /// The runtimes that are known here. The workers may have others.
+    pub(super) fn runtimes(&self) -> &Runtimes {
+        &self.runner.runtimes
+    }
+
     /// Looks at a directory or a zip.
     pub(super) fn look(&self, path: &Path) -> Result<Source, Failure> {
         Source::of(path, &self.caps).map_err(|error| usage(&error))
@@ -61,13 +66,14 @@ impl<'a> Packer<'a> {
     pub(super) async fn pack(
         &self,
         source: Source,
-        runtime: Runtime,
+        runtime: &RuntimeName,
         options: &PackOptions,
     ) -> Result<Package, Failure> {
         let mut installed = None;
         if !options.no_install
             && let Some(directory) = source.directory()
-            && let Some(lock) = lock_of(&source, directory, runtime.language())?
+            && let Some(runtime) = self.known(runtime)
+            && let Some(lock) = lock_of(&source, directory, runtime.launcher)?
         {
             let folder = lock.manager.folder();
             installed = Some((folder, self.install(lock, runtime).await?));
@@ -87,8 +93,19 @@ impl<'a> Packer<'a> {
         }
     }
 
-    async fn install(&self, lock: Lock, runtime: Runtime) -> Result<Installed, Failure> {
-        let (file, image) = (lock.manager.file(), self.runner.images.of(runtime));
+    fn known(&self, name: &RuntimeName) -> Option<&Runtime> {
+        let found = self.runner.runtimes.get(name.as_str());
+        if found.is_none() {
+            warn(&format!(
+                "the runtime {name} is not in the settings here (BOT_RUNTIMES): no packages are installed, and a \
+                 worker without it rejects the job"
+            ));
+        }
+        found.map(AsRef::as_ref)
+    }
+
+    async fn install(&self, lock: Lock, runtime: &Runtime) -> Result<Installed, Failure> {
+        let (file, image) = (lock.manager.file(), runtime.image.as_str());
         let engine = runner::connect(&self.runner, Progress::Bar, &Metrics::default()).await;
         let engine = engine.map_err(|error| without_engine(error, file))?;
         let environment = self.context.loader.environment();
@@ -122,8 +139,8 @@ fn told(step: Step) -> String {
 }
 
 /// The packages of a directory that are to be installed.
-fn lock_of(source: &Source, directory: &Path, language: Language) -> Result<Option<Lock>, Failure> {
-    let lock = match Lock::of(directory, language) {
+fn lock_of(source: &Source, directory: &Path, launcher: Launcher) -> Result<Option<Lock>, Failure> {
+    let lock = match Lock::of(directory, launcher) {
         Err(LockError::NoPackageLock) if source.has(Manager::Npm.folder()) => return Ok(None),
         read => read.map_err(|error| Failure::Usage(error.to_string()))?,
     };
@@ -132,7 +149,7 @@ fn lock_of(source: &Source, directory: &Path, language: Language) -> Result<Opti
             warn("vendor/ is taken as it is, so requirements.txt is not read; remove one of them");
             return Ok(None);
         }
-        None if language == Language::Python && names_packages(directory) => warn(
+        None if launcher == Launcher::Python && names_packages(directory) => warn(
             "the packages in pyproject.toml are not installed: list them in requirements.txt, for \
              example with uv pip compile pyproject.toml -o requirements.txt",
         ),

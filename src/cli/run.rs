@@ -226,12 +226,13 @@ pub(super) async fn prepared(
     options: &PackOptions,
 ) -> Result<(Executable, Package), Failure> {
     let source = packer.look(code)?;
-    let mut draft = draft_of(code, &source.names, job)?;
-    job.lay_over(&mut draft)?;
+    let runtimes = packer.runtimes();
+    let mut draft = draft_of(code, &source.names, job, runtimes)?;
+    job.lay_over(&mut draft, runtimes)?;
     draft.sweep = sweep.or(draft.sweep);
     let unpacked = executable(draft.clone(), "")?;
     warn(&told(code, &unpacked));
-    let package = packer.pack(source, unpacked.runtime, options).await?;
+    let package = packer.pack(source, &unpacked.runtime, options).await?;
     Ok((executable(draft, &package.sha256)?, package))
 }
 

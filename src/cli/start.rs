@@ -18,6 +18,7 @@ use super::{Context, Failure, Outcome, event_line, local_inputs};
 use crate::broker::{Binding, Feed};
 use crate::facts::{self, Obstacle, Start};
 use crate::job::{Event, EventData, Executable, ExecutionResult, RunId, State, Status, Verdict};
+use crate::settings::Reader;
 
 /// Publish a start message.
 #[derive(Debug, Args)]
@@ -163,7 +164,8 @@ async fn read(
     let file = arguments.file.as_deref();
     let directory = file.filter(|file| file.is_dir());
     let Some(code) = directory.or(arguments.upload.as_deref()) else {
-        return Ok((order.executable(file)?, None));
+        let runtimes = context.loader.read(Reader::runtimes)?;
+        return Ok((order.executable(file, &runtimes)?, None));
     };
     if let (Some(directory), Some(_)) = (directory, &arguments.upload) {
         let shown = directory.display();
@@ -175,14 +177,14 @@ async fn read(
     let source = packer.look(code)?;
     let mut draft = match file.filter(|_| directory.is_none()) {
         Some(file) => message_of(file)?,
-        None => draft_of(code, &source.names, &order.job)?,
+        None => draft_of(code, &source.names, &order.job, packer.runtimes())?,
     };
-    order.lay_over(&mut draft)?;
+    order.lay_over(&mut draft, packer.runtimes())?;
     let has_key = draft.fields.contains_key("file_path");
     draft.fields.entry("file_path").or_insert_with(|| "code.zip".into());
     let mut executable = checked(&draft)?;
     warn(&told(code, &executable));
-    let package = packer.pack(source, executable.runtime, &arguments.packing).await?;
+    let package = packer.pack(source, &executable.runtime, &arguments.packing).await?;
     if !has_key {
         executable.file_path = package.key();
     }

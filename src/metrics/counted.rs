@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::families::{Counter, Families, Histogram, TEXT_TYPE};
 use super::gauges::{Gauges, Source, kind};
 use super::table;
+use crate::job::Verdict;
 use crate::job::series::Taken;
-use crate::job::{Runtime, Verdict};
 
 /// The queues whose last timestamp is kept: a bound against a caller that names more.
 const MAX_QUEUES: usize = 64;
@@ -194,16 +194,16 @@ impl fmt::Debug for Metrics {
 
 impl Metrics {
     /// The metrics of a worker: with those of its process, and with counters that are there from the
-    /// start. Prometheus sees no increase where a counter appears with its first event.
+    /// start, also for these runtimes. Prometheus sees no increase where a counter appears with its first event.
     #[must_use]
-    pub fn of_process() -> Self {
+    pub fn of_process<'a>(runtimes: impl Iterator<Item = &'a str>) -> Self {
         let metrics = Self::default();
         metrics.inner.families.add_process();
         metrics.inner.log_bytes.add(&[], 0);
-        for verdict in Verdict::ALL {
-            for runtime in Runtime::ALL {
+        for runtime in runtimes {
+            for verdict in Verdict::ALL {
                 for long_running in [false, true] {
-                    let labels = [verdict.as_str(), runtime.as_str(), kind(long_running)];
+                    let labels = [verdict.as_str(), runtime, kind(long_running)];
                     metrics.inner.runs.add(&labels, 0);
                 }
             }

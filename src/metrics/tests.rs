@@ -7,7 +7,7 @@ use super::*;
 
 /// Metrics in which everything was counted once and read.
 fn full() -> Metrics {
-    let metrics = Metrics::of_process();
+    let metrics = Metrics::of_process(["python3.11", "nodejs20"].into_iter());
     metrics.ended("succeeded", Some("python3.11"), Some(false));
     for stage in Stage::ALL {
         metrics.stage(stage, Duration::from_millis(20));

@@ -37,7 +37,7 @@ use super::cache::{Bounds, Cache, CacheError, How, Key};
 use super::directory::JobDirectory;
 use super::temp_dir::{self, CODE_CACHE_DIR};
 use crate::job::Job;
-use crate::job::Language;
+use crate::job::Launcher;
 use crate::job::archive::Extracted;
 use crate::metrics::Gauges;
 use crate::storage::{Bucket, ObjectStore, StoreError};
@@ -129,10 +129,10 @@ impl CodeManager {
         &self,
         code: Option<Key>,
         (image, image_id): (&str, Option<String>),
-        language: Language,
+        launcher: Launcher,
         directory: &JobDirectory,
     ) -> Option<Compilable> {
-        let bytecode = self.bytecode.as_ref().filter(|_| language == Language::Python)?;
+        let bytecode = self.bytecode.as_ref().filter(|_| launcher == Launcher::Python)?;
         let (shared, what) = (self.shared().await?, Compilable::new(code?, image, &image_id?));
         if let Err(error) = bytecode.place(shared.cache(), &what, directory).await {
             tracing::warn!(%error, "could not use the byte code of a zip; the run does without");

@@ -10,7 +10,7 @@ use super::script::{HELPER, NODE_MODULE};
 use crate::job::archive::RESERVED_DIRECTORY;
 use crate::job::artifacts::ARTIFACTS_DIR;
 use crate::job::state::STATE_FILE;
-use crate::job::{Entrypoint, HealthCheck, Job, Language, Limits, Network};
+use crate::job::{Entrypoint, HealthCheck, Job, Launcher, Limits, Network};
 use crate::settings::{Profile, User, Users};
 
 /// The largest config that is also in the environment, in bytes of JSON. Linux limits one
@@ -164,14 +164,17 @@ impl ContainerBuilder {
         self.spec.limits = job.limits;
         self.spec.network = job.network;
         self.spec.health_check.clone_from(&job.health_check);
+        if !job.runtime.launcher.calls_main() {
+            // A launcher goes there itself.
+            self.spec.working_dir = format!("/{}", job.entrypoint);
+        }
         self.with_labels(labels::of(job, assignment))
     }
 
-    /// The program: a shell of the image with its flags, and a script by its path in the container.
+    /// The program and its arguments.
     #[must_use]
-    pub fn with_command(mut self, shell: &[&str], script_path: &str) -> Self {
-        let words = shell.iter().chain([&script_path]);
-        self.spec.command = words.map(|&word| word.to_owned()).collect();
+    pub fn with_command(mut self, command: Vec<String>) -> Self {
+        self.spec.command = command;
         self
     }
 
@@ -294,11 +297,11 @@ pub(super) fn helper_at(host: &Path, entrypoint: Entrypoint) -> Bind {
 /// Where every script of Node.js finds the module `longshore`, unless its program brings one.
 const NODE_MODULE_PLACE: &str = "/node_modules/longshore/index.js";
 
-/// The mount of the module `longshore` of a job's directory, for the language that finds modules by their
+/// The mount of the module `longshore` of a job's directory, for the launcher that finds modules by their
 /// folder alone.
 #[must_use]
-pub fn module_bind(root: &Path, language: Language) -> Option<Bind> {
-    (language == Language::JavaScript).then(|| Bind {
+pub fn module_bind(root: &Path, launcher: Launcher) -> Option<Bind> {
+    (launcher == Launcher::Node).then(|| Bind {
         host: root.join(RESERVED_DIRECTORY).join(NODE_MODULE),
         container: NODE_MODULE_PLACE.to_owned(),
         read_only: true,
@@ -316,10 +319,10 @@ pub fn node_heap_mb(memory_mb: u64) -> u64 {
     memory_mb - (memory_mb / 4).min(NODE_REST_MB)
 }
 
-/// What is in the environment of every job of a language, if no message says otherwise.
-pub(super) fn environment_of(language: Language, memory_mb: u64) -> BTreeMap<String, String> {
+/// What is in the environment of every job of a launcher, if no message says otherwise.
+pub(super) fn environment_of(launcher: Launcher, memory_mb: u64) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned())]);
-    if language == Language::JavaScript {
+    if launcher.has_heap() {
         env.insert("NODE_HEAP_MB".to_owned(), node_heap_mb(memory_mb).to_string());
     }
     // The user has no home of its own, and can write nowhere else.
@@ -337,7 +340,7 @@ pub(super) fn environment(job: &Job) -> BTreeMap<String, String> {
             env.entry(name.to_owned()).or_insert_with(|| "1".to_owned());
         }
     }
-    for (name, value) in environment_of(job.runtime.language(), job.limits.memory_mb) {
+    for (name, value) in environment_of(job.runtime.launcher, job.limits.memory_mb) {
         if name != HOME || !env.contains_key(HOME) {
             env.insert(name, value);
         }

@@ -26,7 +26,7 @@ use super::orchestrator::{ContainerOrchestrator, EngineError, EngineRoot};
 use super::outcome;
 use super::rehearsal::{self, RehearsalError};
 use super::script::ScriptManager;
-use super::site::Site;
+use super::site::{Site, image_of};
 use super::state;
 use super::stopping;
 use super::sweep;
@@ -165,7 +165,8 @@ impl DockerRunner {
         let (container, compilable, ready_at) = match created.await {
             Ok(created) => created,
             Err(failure) => {
-                cleanup::directory(&self.site, &directory, self.site.image_of(run)).await;
+                cleanup::directory(&self.site, &directory, self.site.image_with_shell(Some(run)))
+                    .await;
                 return Err(failure);
             }
         };
@@ -190,14 +191,17 @@ impl DockerRunner {
         run: &Run,
         directory: &JobDirectory,
     ) -> Result<PreparedCode, RunFailure> {
-        let (site, image) = (&self.site, self.site.image_of(run));
+        let (site, image) = (&self.site, image_of(run));
+        if image.is_empty() {
+            return Err(RunFailure::of_unknown_runtime(&run.job.runtime));
+        }
         let settings = &site.settings;
         temp_dir::close_namespace(&settings.temp_dir, &site.namespace, self.ground.passage)?;
         let code = site.metrics.timed(Stage::Code, self.fetch(run, directory)).await?;
         let image_id = site.metrics.timed(Stage::Image, pull(&*site.engine, image)).await?;
-        let language = run.job.runtime.language();
+        let launcher = run.job.runtime.launcher;
         let of_image = (image, image_id.clone());
-        let compilable = self.code.add_bytecode(code, of_image, language, directory).await;
+        let compilable = self.code.add_bytecode(code, of_image, launcher, directory).await;
         Ok(PreparedCode { image_id, compilable })
     }
 
@@ -209,7 +213,7 @@ impl DockerRunner {
         observer: &dyn RunObserver,
     ) -> Result<Prepared, RunFailure> {
         let (site, run) = (&self.site, &managed.run);
-        let (settings, image) = (&site.settings, site.image_of(run));
+        let (settings, image) = (&site.settings, image_of(run));
         let script = self.scripts.create(&run.job, directory).await?;
         sweep::prepare(site, run, directory).await?;
         state::restore(site, managed, directory, observer).await?;
@@ -223,11 +227,11 @@ impl DockerRunner {
         let binds = code_binds(directory.root(), &run.job, &script.writes, profile.read_only_code);
         let spec = ContainerBuilder::new(image)
             .with_job(&run.job, &site.assignment_of(run))
-            .with_command(script.shell, &script.container_path)
+            .with_command(script.command)
             .with_profile(profile)
             .with_binds(binds)
             .with_binds([helper_bind(&script.helper, &run.job)])
-            .with_binds(module_bind(directory.root(), run.job.runtime.language()))
+            .with_binds(module_bind(directory.root(), run.job.runtime.launcher))
             .with_binds(names::binds(directory.root()))
             .with_stop_timeout(settings.stop_timeout)
             .build();
@@ -242,7 +246,8 @@ impl DockerRunner {
                 tracing::warn!(job.id = %run.job.id, directory = %path.display(), "removing a directory that an earlier attempt left");
                 let left = container_name(&run.job, &self.site.assignment_of(run));
                 self.site.engine.remove(&left).await?;
-                cleanup::directory(&self.site, directory, self.site.image_of(run)).await;
+                cleanup::directory(&self.site, directory, self.site.image_with_shell(Some(run)))
+                    .await;
                 self.code.fetch_and_extract(&run.job, directory).await?
             }
             fetched => fetched?,
@@ -300,7 +305,7 @@ impl DockerRunner {
         if let Some(managed) = self.managed.get(id) {
             if let Some(leftovers) = managed.take_leftovers() {
                 cleanup::container(&self.site, &leftovers.container).await;
-                let image = self.site.image_of(&managed.run);
+                let image = self.site.image_with_shell(Some(&managed.run));
                 cleanup::directory(&self.site, &leftovers.directory, image).await;
             }
             self.managed.remove(id);

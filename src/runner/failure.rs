@@ -5,7 +5,7 @@ use super::directory::DirectoryError;
 use super::orchestrator::EngineError;
 use super::script::ScriptError;
 use super::temp_dir::TempDirError;
-use crate::job::{Verdict, sentence};
+use crate::job::{Runtime, Verdict, sentence};
 
 /// Why a run did not get as far as its container's end.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,11 @@ impl RunFailure {
     pub(super) fn not_shown() -> Self {
         let reason = "the worker could not show that the job's segment is still its own";
         Self::Unavailable(reason.to_owned())
+    }
+
+    /// The job was taken by a worker that has this runtime, and this one does not.
+    pub(super) fn of_unknown_runtime(runtime: &Runtime) -> Self {
+        Self::Unavailable(format!("this worker has no runtime {runtime} (BOT_RUNTIMES)"))
     }
 
     /// The verdict of a run that ends with this failure; `None` if no run began.

@@ -8,7 +8,7 @@ use super::labels::{self, Identity};
 use super::orchestrator::{ContainerInfo, ContainerOrchestrator, EngineError};
 use super::site::Site;
 use super::warm::{self, Warm};
-use crate::job::{Run, Runtime};
+use crate::job::Run;
 
 /// Removes the directories of all jobs of a namespace that nobody needs any more, and the namespace's own. The
 /// image has a shell, for what only root may remove.
@@ -84,7 +84,7 @@ impl Site {
         for attempt in attempts.into_iter().filter(|attempt| Some(*attempt) != kept) {
             tracing::info!(job.id = %id, attempt, "removed a directory that no run needs");
             let directory = self.directory_of(&Run { attempt, ..run.clone() });
-            cleanup::directory(self, &directory, self.image_of(run)).await;
+            cleanup::directory(self, &directory, self.image_with_shell(Some(run))).await;
         }
         let emptied = JobDirectory::remove_empty_folder(temp_dir, &self.namespace, id).await;
         if let Err(error) = emptied {
@@ -107,6 +107,6 @@ impl Site {
         let temp_dir = &self.settings.temp_dir;
         let directory = JobDirectory::new(temp_dir, &self.namespace, id, run_id, *attempt);
         // Any image with a shell can remove what only root may remove.
-        cleanup::directory(self, &directory, self.settings.images.of(Runtime::ALL[0])).await;
+        cleanup::directory(self, &directory, self.image_with_shell(None)).await;
     }
 }

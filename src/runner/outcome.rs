@@ -16,13 +16,13 @@ use super::managed::{Held, Leftovers, Managed};
 use super::observer::RunObserver;
 use super::orchestrator::{ContainerState, ContainerStatus, EngineError};
 use super::result_file::{self, CollectedResult};
-use super::site::Site;
+use super::site::{Site, image_of};
 use super::stopping;
 use super::sweep;
 use super::warm;
 use crate::job::judging::exit_note::ExitNote;
 use crate::job::judging::{self, EndCause, Ending, Judgement, ResultFile};
-use crate::job::{ExecutionResult, Language, Run, Verdict, sentence};
+use crate::job::{ExecutionResult, Run, Verdict, sentence};
 use crate::logs::LogSummary;
 use crate::metrics::Stage;
 
@@ -69,7 +69,7 @@ pub(super) async fn wait_and_collect(
         tokio::join!(collected, note, finished, rows, artifacts, kept);
     beside.last_words();
     if !note.begun && judging::is_not_started(&status) {
-        let image = site.image_of(run);
+        let image = image_of(run);
         let said = summary.tail.trim();
         return Err(RunFailure::Unavailable(sentence::image_cannot_run(image, said)));
     }
@@ -83,7 +83,7 @@ pub(super) async fn wait_and_collect(
         cause,
         exit_code: status.exit_code,
         oom_killed: status.oom_killed,
-        heap_was_full: run.job.runtime.language() == Language::JavaScript
+        heap_was_full: run.job.runtime.launcher.has_heap()
             && judging::says_heap_was_full(&summary.tail),
         memory_mb: run.job.limits.memory_mb,
         engine_error: status.error.clone(),
@@ -241,7 +241,7 @@ fn assemble(
     result.objects.output_key = summary.output_key;
     result.objects.log_keys = summary.log_keys;
     (result.objects.series, result.objects.series_key) = (summary.series, summary.series_key);
-    result.metadata.insert("image".to_owned(), site.image_of(run).to_owned());
+    result.metadata.insert("image".to_owned(), image_of(run).to_owned());
     if let Some(problem) = summary.series_problem {
         result.metadata.insert("series".to_owned(), problem);
     }

@@ -14,7 +14,7 @@ use super::labels;
 use super::orchestrator::EngineError;
 use super::site::Site;
 use super::temp_dir::{self, TempDirError};
-use crate::job::{Limits, Runtime};
+use crate::job::Limits;
 use crate::storage::{Bucket, Condition, StoreError};
 
 /// How long the whole of it may take.
@@ -114,8 +114,8 @@ async fn store(site: &Site) -> Result<(), RehearsalError> {
 /// Runs a container of an image that is here; where none is, the first job finds out.
 async fn container(site: &Site, ground: Ground) -> Result<(), RehearsalError> {
     let mut image = None;
-    for runtime in Runtime::ALL {
-        let one = site.settings.images.of(runtime);
+    for runtime in site.settings.runtimes.iter().filter(|one| one.launcher.calls_main()) {
+        let one = runtime.image.as_str();
         if site.engine.has_image(one).await? {
             image = Some(one);
             break;

@@ -39,9 +39,12 @@ pub struct Site {
 }
 
 impl Site {
-    /// The image in which a run runs.
-    pub(super) fn image_of(&self, run: &Run) -> &str {
-        self.settings.images.of(run.job.runtime)
+    /// The image of a container that removes what only root may remove: any with a shell will do, and that of a
+    /// run may have none.
+    pub(super) fn image_with_shell<'a>(&'a self, run: Option<&'a Run>) -> &'a str {
+        let own = run.filter(|run| run.job.runtime.launcher.calls_main());
+        let own = own.map(image_of).filter(|image| !image.is_empty());
+        own.unwrap_or_else(|| self.settings.runtimes.image_with_shell())
     }
 
     /// The labels' part that says whose container it is.
@@ -56,4 +59,9 @@ impl Site {
         let (temp_dir, job) = (&self.settings.temp_dir, &run.job);
         JobDirectory::new(temp_dir, &self.namespace, &job.id, &job.run_id, run.attempt)
     }
+}
+
+/// The image in which a run runs.
+pub(super) fn image_of(run: &Run) -> &str {
+    &run.job.runtime.image
 }

@@ -4,16 +4,21 @@
 //! count: those of the same repository, under another tag or under none.
 
 use super::orchestrator::ImageInfo;
-use crate::job::Runtime;
-use crate::settings::ImageSettings;
+use crate::job::Runtimes;
+
+/// The repository of images that much else is made of: another version of one is not an older one of ours.
+const COMMON: &str = "debian";
 
 /// The images of which no container was made and which no setting names, of the repositories that the settings
 /// name.
 #[must_use]
-pub fn unused_images(images: Vec<ImageInfo>, settings: &ImageSettings) -> Vec<ImageInfo> {
-    let named: Vec<_> = Runtime::ALL.iter().map(|runtime| settings.of(*runtime)).collect();
+pub fn unused_images(images: Vec<ImageInfo>, runtimes: &Runtimes) -> Vec<ImageInfo> {
+    let named: Vec<_> = runtimes.iter().map(|runtime| runtime.image.as_str()).collect();
     let is_named = |name: &str| named.iter().any(|image| *image == name || with_tag(image) == name);
-    let is_of_ours = |name: &str| named.iter().any(|image| repository(image) == repository(name));
+    let is_of_ours = |name: &str| {
+        let repository_of = repository(name);
+        repository_of != COMMON && named.iter().any(|image| repository(image) == repository_of)
+    };
     let is_unused = |image: &ImageInfo| {
         !image.is_used
             && !image.names.is_empty()
@@ -41,23 +46,24 @@ fn with_tag(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::Runtime;
 
     #[test]
     fn only_what_was_replaced_is_unused() {
-        let settings = ImageSettings::new(|runtime| match runtime {
-            Runtime::Python311 => "python:3.11-slim".to_owned(),
-            Runtime::NodeJs20 => "registry:5000/ours/node".to_owned(),
-        });
+        let mut runtimes = Runtimes::default();
+        let node = Runtime::clone(runtimes.get("nodejs20").unwrap());
+        runtimes.set(Runtime { image: "registry:5000/ours/node".to_owned(), ..node });
         let is_unused = |names: &[&str], is_used| {
             let names = names.iter().map(|name| (*name).to_owned()).collect();
             let image = ImageInfo { id: "sha256:1".to_owned(), names, bytes: 1, is_used };
-            !unused_images(vec![image], &settings).is_empty()
+            !unused_images(vec![image], &runtimes).is_empty()
         };
         assert!(is_unused(&["python:3.10-slim"], false));
         assert!(is_unused(&["python@sha256:00"], false), "its tag moved on");
         assert!(is_unused(&["registry:5000/ours/node:1"], false));
         assert!(!is_unused(&["python:3.10-slim"], true), "a container has it");
         assert!(!is_unused(&["python:3.11-slim"], false), "a setting names it");
+        assert!(!is_unused(&["debian:bookworm-slim"], false), "others are made of it");
         assert!(!is_unused(&["registry:5000/ours/node:latest"], false), "likewise");
         assert!(!is_unused(&["python:3.10-slim", "mine:1"], false), "somebody named it");
         for other in [&["postgres:17"][..], &["ours/python:3.10"], &["registry:5000/ours/x"], &[]] {

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 
 use super::table::{self, Fallback, Setting};
+use crate::job::Runtimes;
 
 /// The tables of `longshore.toml`, and what each is about.
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 9] = [
     ("broker", "RabbitMQ"),
     ("store", "Object store"),
     ("runner", "Containers"),
+    ("runtimes", "Runtimes"),
     ("pack", "Packages and local runs, for authors"),
     ("worker", "Worker"),
     ("logs", "Container logs"),
@@ -60,9 +62,67 @@ pub fn page() -> String {
     let mut page = HEAD.to_owned();
     for (section, title) in SECTIONS {
         page.push_str(&format_section(section, title));
+        if section == "runtimes" {
+            page.push_str(&runtimes());
+        }
     }
     page
 }
+
+/// What follows the only setting of the runtimes: those that are built in.
+fn runtimes() -> String {
+    let mut text = RUNTIMES.to_owned();
+    for runtime in Runtimes::default().iter() {
+        let command: Vec<_> = runtime.command.iter().map(|word| format!("`{word}`")).collect();
+        let extensions: Vec<_> = runtime.extensions.iter().map(|one| format!("`{one}`")).collect();
+        let row = writeln!(
+            text,
+            "| `{runtime}` | `{}` | `{}` | {} | {} |",
+            runtime.image,
+            runtime.launcher.as_str(),
+            command.join(" "),
+            extensions.join(", ")
+        );
+        debug_assert!(row.is_ok(), "writing to a String cannot fail");
+    }
+    text.push_str(OWN_RUNTIMES);
+    text
+}
+
+/// What the table of the built-in runtimes begins with.
+const RUNTIMES: &str = "
+A message names a runtime, and a worker that does not have it rejects the message. These are built in:
+
+| Runtime | Image | Launcher | Program | Extensions |
+| --- | --- | --- | --- | --- |
+";
+
+/// How an operator adds one.
+const OWN_RUNTIMES: &str = "
+An operator adds others, each as a table of its own in the file, and changes these in the same way:
+
+```toml
+[runtimes.\"java21\"]
+image = \"eclipse-temurin:21-jre\"
+launcher = \"exec\"            # python, node or exec
+command = [\"java\", \"-jar\"]  # exec alone: the script's path follows; without it, the script is the program
+extensions = [\"jar\"]         # of scripts whose message leaves the runtime open
+
+[runtimes.\"python3.13\"]
+image = \"registry.example/ours/python:3.13\"
+warm = 0                      # not for exec: containers that wait, in place of WARM_CONTAINERS; at most 64
+```
+
+A new runtime needs `image` and `launcher`; where a built-in one is changed, what is left out stays as it is. The images of
+`python3.11` and `nodejs20` are `PYTHON_IMAGE` and `NODE_IMAGE`. The same in a variable:
+
+```sh
+BOT_RUNTIMES='{\"java21\": {\"image\": \"eclipse-temurin:21-jre\", \"launcher\": \"exec\", \"command\": [\"java\", \"-jar\"]}}'
+```
+
+The launchers `python` and `node` need `bash` and `sh` in the image, and the interpreter as `python` or `node`. `exec` needs
+nothing in it but the program. [jobs.md](jobs.md#runtimes) says what a program finds.
+";
 
 fn format_section(section: &str, title: &str) -> String {
     let mut text = format!(
@@ -71,10 +131,13 @@ fn format_section(section: &str, title: &str) -> String {
          | --- | --- | --- | --- | --- |\n"
     );
     for setting in table::ALL.iter().filter(|setting| setting.section() == section) {
-        let name = setting.key.trim_start_matches(section).trim_start_matches('.');
+        let name = setting
+            .key
+            .split_once('.')
+            .map_or("`[runtimes.\"NAME\"]`".to_owned(), |(_, name)| format!("`{name}`"));
         let row = writeln!(
             text,
-            "| `{}` | `{name}` | {} | {} | {} |",
+            "| `{}` | {name} | {} | {} | {} |",
             setting.variable,
             default_of(setting),
             setting.kind.allowed(),

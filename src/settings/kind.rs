@@ -105,6 +105,8 @@ pub enum Kind {
         /// How many at most.
         count: usize,
     },
+    /// Runtimes by their names, as JSON.
+    Runtimes,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Some of these words, comma-separated, at least one.
@@ -170,6 +172,9 @@ impl Kind {
                 let prefixes: Vec<&str> = list(text).collect();
                 prefixes.len() <= count && prefixes.iter().all(|prefix| is_plain(prefix, 255))
             }
+            Self::Runtimes => {
+                serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok()
+            }
             Self::Choice(words) => words.contains(&text),
             Self::Choices(words) => list(text).all(|word| words.contains(&word)),
         }
@@ -222,6 +227,10 @@ impl Kind {
             ),
             Self::Prefixes { count } => {
                 format!("1 to {count} beginnings of names, comma-separated, none of them empty")
+            }
+            Self::Runtimes => {
+                r#"a JSON object such as {"ruby3": {"image": "ruby:3", "launcher": "exec"}}"#
+                    .to_owned()
             }
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Choices(words) => format!("one or more of {}, comma-separated", words.join(", ")),

@@ -6,6 +6,7 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Num, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use super::kind::Kind;
 use super::mistake::{Mistake, Origin};
 use super::sources::Sources;
 use super::table::{self, Fallback, Setting};
@@ -33,11 +34,13 @@ impl Layer {
     fn of_texts<'a>(name: &'static str, texts: impl Iterator<Item = (&'a str, String)>) -> Self {
         let mut dict = Dict::new();
         for (key, text) in texts {
-            if let Some((section, name)) = key.split_once('.') {
-                let section = dict.entry(section.to_owned()).or_insert_with(|| Dict::new().into());
-                if let Value::Dict(_, section) = section {
-                    section.insert(name.to_owned(), text.into());
-                }
+            let Some((section, name)) = key.split_once('.') else {
+                dict.insert(key.to_owned(), text.into());
+                continue;
+            };
+            let section = dict.entry(section.to_owned()).or_insert_with(|| Dict::new().into());
+            if let Value::Dict(_, section) = section {
+                section.insert(name.to_owned(), text.into());
             }
         }
         Self { metadata: Metadata::named(name), dict }
@@ -80,6 +83,9 @@ impl Layers {
         };
         let text = match value {
             Value::Array(..) if !setting.kind.is_list() => Err("a list".to_owned()),
+            Value::Dict(_, table) if setting.kind == Kind::Runtimes => {
+                serde_json::to_string(&table).map_err(|error| error.to_string())
+            }
             value => text_of(&value),
         };
         Some(Found { text, origin })
@@ -145,6 +151,11 @@ fn known(path: &Path, dict: Dict, mistakes: &mut Vec<Mistake>) -> Dict {
             unknown(section);
             continue;
         };
+        if table::ALL.iter().any(|setting| setting.key == section) {
+            // Its names are the operator's, and whoever reads it checks the rest.
+            kept.insert(section, Value::Dict(tag, entries));
+            continue;
+        }
         if !is_section && entries.is_empty() {
             unknown(section);
             continue;

@@ -15,6 +15,7 @@ mod mistake;
 mod number;
 mod profile;
 mod read;
+mod runtimes;
 mod seccomp;
 mod sections;
 mod setting;
@@ -34,9 +35,9 @@ pub use mistake::{Mistake, Origin, SettingsErrors};
 pub use profile::Profile;
 pub use seccomp::SeccompProfile;
 pub use sections::{
-    BrokerSettings, CodeCacheSettings, DeadLetterBounds, EngineLog, HttpSettings, ImageSettings,
-    LogFormat, LogSettings, PackSettings, RunnerSettings, StoreSettings, TelemetrySettings,
-    WarmSettings, WorkerSettings,
+    BrokerSettings, CodeCacheSettings, DeadLetterBounds, EngineLog, HttpSettings, LogFormat,
+    LogSettings, PackSettings, RunnerSettings, StoreSettings, TelemetrySettings, WarmSettings,
+    WorkerSettings,
 };
 pub use sources::{FILE_VARIABLE, Sources};
 pub(crate) use table::{MAX_MESSAGE_BYTES, MAX_MESSAGE_KB};
@@ -123,6 +124,7 @@ pub fn bounds(runner: &RunnerSettings, logs: &LogSettings) -> Bounds {
             max_files: runner.artifacts.max_files,
         },
         max_inputs: runner.max_inputs,
+        runtimes: runner.runtimes.clone(),
         // Its file has two copies, each with a line about it.
         state_max_kb: runner.state_max_kb.min((runner.profile.max_file_bytes >> 11) - 1),
     }

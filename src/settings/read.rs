@@ -10,23 +10,15 @@ use super::number::whole;
 use super::profile::Profile;
 use super::seccomp::SeccompProfile;
 use super::sections::{
-    BrokerSettings, CodeCacheSettings, DeadLetterBounds, EngineLog, HttpSettings, ImageSettings,
-    LogFormat, LogSettings, PackSettings, RunnerSettings, StoreSettings, TelemetrySettings,
-    WarmSettings, WorkerSettings,
+    BrokerSettings, CodeCacheSettings, DeadLetterBounds, EngineLog, HttpSettings, LogFormat,
+    LogSettings, PackSettings, RunnerSettings, StoreSettings, TelemetrySettings, WarmSettings,
+    WorkerSettings,
 };
 use super::table::{self as t, Setting};
 use super::users::{User, Users};
 use crate::job::artifacts::ArtifactBounds;
-use crate::job::{Limits, Network, Runtime, SweepBounds};
+use crate::job::{Limits, Network, SweepBounds};
 use crate::tls::TlsFiles;
-
-/// The setting of a runtime's image.
-const fn image_of(runtime: Runtime) -> &'static Setting {
-    match runtime {
-        Runtime::Python311 => &t::PYTHON_IMAGE,
-        Runtime::NodeJs20 => &t::NODE_IMAGE,
-    }
-}
 
 impl Reader<'_> {
     /// RabbitMQ.
@@ -169,7 +161,7 @@ impl Reader<'_> {
                 .iter()
                 .map(|name| network(name))
                 .collect(),
-            images: ImageSettings::new(|runtime| self.text(image_of(runtime))),
+            runtimes: self.runtimes(),
             pull_timeout: self.seconds(&t::IMAGE_PULL_TIMEOUT_SECONDS),
             timeout: self.seconds(&t::JOB_TIMEOUT_SECONDS),
             max_timeout: self.seconds(&t::JOB_MAX_TIMEOUT_SECONDS),

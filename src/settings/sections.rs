@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::broker_url::mask_broker_urls;
 use super::profile::Profile;
 use crate::job::artifacts::ArtifactBounds;
-use crate::job::{Limits, Network, Runtime, SweepBounds};
+use crate::job::{Limits, Network, Runtimes, SweepBounds};
 use crate::tls::TlsFiles;
 
 /// RabbitMQ.
@@ -144,8 +144,8 @@ pub struct RunnerSettings {
     pub network: Network,
     /// `BOT_ALLOWED_NETWORKS` (host,bridge,none): what a message may name.
     pub allowed_networks: Vec<Network>,
-    /// The image of each runtime: `PYTHON_IMAGE` and its like.
-    pub images: ImageSettings,
+    /// The runtimes that messages may name: `BOT_RUNTIMES` (those built in), `PYTHON_IMAGE`, `NODE_IMAGE`.
+    pub runtimes: Runtimes,
     /// `IMAGE_PULL_TIMEOUT_SECONDS` (600).
     pub pull_timeout: Duration,
     /// `JOB_TIMEOUT_SECONDS` (3600): the time-out of a terminating run that names none.
@@ -271,23 +271,6 @@ pub struct EngineLog {
     pub file_mb: u64,
     /// `LOG_ENGINE_FILES` (2).
     pub files: u32,
-}
-
-/// The image of each runtime, in the order of [`Runtime::ALL`].
-#[derive(Debug, Clone)]
-pub struct ImageSettings([String; Runtime::ALL.len()]);
-
-impl ImageSettings {
-    /// The images that `image` gives.
-    pub fn new(image: impl FnMut(Runtime) -> String) -> Self {
-        Self(Runtime::ALL.map(image))
-    }
-
-    /// The image of `runtime`.
-    #[must_use]
-    pub fn of(&self, runtime: Runtime) -> &str {
-        &self.0[runtime as usize]
-    }
 }
 
 /// The queue side.

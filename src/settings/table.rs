@@ -154,6 +154,9 @@ settings! {
     PYTHON_IMAGE = "runner.python_image", Value("python:3.11-slim"), Image;
     /// The image of the runtime nodejs20.
     NODE_IMAGE = "runner.node_image", Value("node:20-alpine"), Image;
+    /// More runtimes by their names, and changes to the built-in ones. In the file each is a table of its own,
+    /// `[runtimes."NAME"]`: see below. The variable replaces all of them.
+    BOT_RUNTIMES = "runtimes", Unset("the built-in ones"), Kind::Runtimes;
     /// How long pulling an image may take.
     IMAGE_PULL_TIMEOUT_SECONDS = "runner.image_pull_timeout_seconds", Value("600"),
         seconds(1, DAY);

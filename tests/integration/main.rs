@@ -41,6 +41,7 @@ mod readme;
 mod rights;
 mod robustness;
 mod routing;
+mod runtimes;
 mod schemas;
 mod settings;
 mod state;

@@ -46,7 +46,7 @@ fn value(text: &str, series: &str) -> Option<f64> {
 }
 
 /// Waits until every series has its value.
-async fn shows(worker: &Worker, expected: &[(&str, f64)]) -> String {
+pub(crate) async fn shows(worker: &Worker, expected: &[(&str, f64)]) -> String {
     let begun = Instant::now();
     loop {
         let text = text(worker.http(), None).await;

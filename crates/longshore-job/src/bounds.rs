@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::artifacts::ArtifactBounds;
-use super::{Executable, LimitsRequest, Network};
+use super::{Executable, Launcher, LimitsRequest, Network, Runtime, Runtimes};
 
 /// What an operator allows and what a message gets when it says nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,8 @@ pub struct Bounds {
     pub state_max_kb: u64,
     /// The most inputs of a run.
     pub max_inputs: u32,
+    /// The runtimes that a message may name.
+    pub runtimes: Runtimes,
 }
 
 /// How large a sweep may be.
@@ -91,6 +93,7 @@ impl Default for Bounds {
             artifacts: ArtifactBounds { max_mb: 32, max_files: 200 },
             state_max_kb: 256,
             max_inputs: 16,
+            runtimes: Runtimes::default(),
         }
     }
 }
@@ -131,6 +134,10 @@ impl Bounds {
         }
         let inputs = u32::try_from(message.inputs.len()).unwrap_or(u32::MAX);
         bounds.max_inputs = bounds.max_inputs.max(inputs);
+        if bounds.runtimes.get(message.runtime.as_str()).is_none() {
+            // Nothing can be started in it; a container that runs already needs nothing of it.
+            bounds.runtimes.set(Runtime::new(message.runtime.clone(), "", Launcher::Python));
+        }
         bounds
     }
 }

@@ -14,7 +14,7 @@ use super::inputs::Input;
 use super::json::{self, JsonText};
 use super::state::StateRequest;
 use super::sweep::SweepRequest;
-use super::{JobId, RunId, Runtime, env};
+use super::{JobId, RunId, RuntimeName, env};
 
 /// A start message: what to run, and how. Debug output shows no values of config and environment.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,8 +51,8 @@ use super::{JobId, RunId, Runtime, env};
 pub struct Executable {
     /// The job's id. One job of an id runs at a time.
     pub id: JobId,
-    /// The language and its version.
-    pub runtime: Runtime,
+    /// What the program runs in: a language with its version, or a program of its own.
+    pub runtime: RuntimeName,
     /// Which of the entrypoint files to run.
     pub entrypoint: Entrypoint,
     /// The script of each entrypoint, relative to the archive's root.

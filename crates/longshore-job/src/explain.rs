@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use super::JobId;
 use super::foreign::named;
 use super::violation::{MAX_VIOLATIONS, Violation, quoted, violation};
+use super::{JobId, RuntimeName};
 
 /// How similar a field's name and a known name must be to count as a misspelling.
 const LIKENESS: f64 = 0.85;
@@ -18,6 +18,9 @@ pub(super) fn explain(message: &Value, schema: &Value, what: &str) -> Vec<Violat
     explaining.found.truncate(MAX_VIOLATIONS);
     explaining.found
 }
+
+/// What a runtime must be, as far as the schema knows.
+const A_RUNTIME: &str = "the name of a runtime, such as \"python3.11\"";
 
 struct Explaining<'a> {
     schema: &'a Value,
@@ -55,6 +58,11 @@ impl<'a> Explaining<'a> {
                     self.tell(path, problem.to_string());
                 }
             }
+            ("string", Value::String(text)) if rule.is_runtime => {
+                if let Err(problem) = text.parse::<RuntimeName>() {
+                    self.tell(path, problem.to_string());
+                }
+            }
             ("integer", Value::Number(number)) => {
                 let least = rule.bound("minimum").unwrap_or_default();
                 match (number.as_u64(), number.is_i64(), rule.bound("maximum")) {
@@ -74,6 +82,9 @@ impl<'a> Explaining<'a> {
             | ("string", Value::String(_))
             | ("boolean", Value::Bool(_))
             | ("", _) => {}
+            (_, _) if rule.is_runtime => {
+                self.tell(path, format!("must be {A_RUNTIME}, not {}", named(value)));
+            }
             (kind, _) => self.tell(path, wrong_kind(kind, value)),
         }
     }
@@ -137,6 +148,7 @@ struct Rule<'a> {
     says: &'a Value,
     may_be_null: bool,
     is_id: bool,
+    is_runtime: bool,
 }
 
 impl<'a> Rule<'a> {
@@ -149,7 +161,8 @@ impl<'a> Rule<'a> {
         let reference = rule.get("$ref").and_then(Value::as_str);
         let name = reference.and_then(|reference| reference.strip_prefix("#/$defs/"));
         let rule = name.and_then(|name| schema["$defs"].get(name)).unwrap_or(rule);
-        Self { says: rule, may_be_null, is_id: matches!(name, Some("JobId" | "RunId")) }
+        let is_id = matches!(name, Some("JobId" | "RunId"));
+        Self { says: rule, may_be_null, is_id, is_runtime: name == Some("Runtime") }
     }
 
     /// The allowed texts, if the schema lists them.
@@ -183,6 +196,7 @@ impl<'a> Rule<'a> {
                 let choices = choices.into_iter().map(|choice| format!("{choice:?}"));
                 format!("must be {}", listed(choices, "or"))
             }
+            None if self.is_runtime => format!("must be {A_RUNTIME}"),
             None => format!("must be {}", wanted(self.kind())),
         }
     }
@@ -221,7 +235,7 @@ fn wrong_kind(kind: &str, value: &Value) -> String {
 }
 
 /// The known name that the author of `name` probably meant.
-fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(super) fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |name: &str| {
         let letters = name.chars().filter(|c| c.is_alphanumeric());
         letters.flat_map(char::to_lowercase).collect::<String>()
@@ -239,7 +253,7 @@ fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 /// `a, b and c`.
-fn listed(items: impl Iterator<Item = impl AsRef<str>>, last: &str) -> String {
+pub(super) fn listed(items: impl Iterator<Item = impl AsRef<str>>, last: &str) -> String {
     let items: Vec<_> = items.collect();
     let mut text = String::new();
     for (number, item) in items.iter().enumerate() {

@@ -30,6 +30,7 @@ mod refusal;
 mod result;
 mod run;
 mod runtime;
+mod runtimes;
 mod secrets;
 pub mod series;
 pub mod state;
@@ -57,7 +58,8 @@ pub use read::{check_properties, check_size, decoded, parse_executable, parse_st
 pub use refusal::{body_sha256, refusal_id};
 pub use result::{ExecutionResult, ResourceUse, StoredObjects};
 pub use run::Run;
-pub use runtime::{Language, Runtime};
+pub use runtime::{InvalidName, Launcher, Runtime, RuntimeName};
+pub use runtimes::Runtimes;
 pub use secrets::{MIN_SECRET_BYTES, secrets_of_invalid};
 pub use stored::parse_stored_executable;
 pub use validate::Job;

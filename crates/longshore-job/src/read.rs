@@ -291,7 +291,7 @@ mod tests {
             (deep.as_str(), "config: is nested deeper than the 127"),
             (
                 r#"{"id": "a", "runtime": null, "file_path": "x"}"#,
-                "runtime: must be \"python3.11\"",
+                "runtime: must be the name of a runtime, such as \"python3.11\", not null",
             ),
             (
                 &format!(r#"{{"id": 5, "config": {{"x": 1{}}}}}"#, "0".repeat(400)),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::artifacts::ArtifactBounds;
@@ -16,8 +17,8 @@ use super::state::KeptState;
 use super::sweep::Sweep;
 use super::violation::{MAX_VIOLATIONS, MessageError, Violation, quoted, violation};
 use super::{
-    Entrypoint, Executable, HealthCheck, JobId, JsonText, LimitsRequest, Network, RestartPolicy,
-    RunId, Runtime,
+    Entrypoint, Executable, HealthCheck, JobId, JsonText, Launcher, LimitsRequest, Network,
+    RestartPolicy, RunId, Runtime,
 };
 
 /// A validated start message: everything that a run needs, with no defaults left open. Debug output
@@ -28,8 +29,8 @@ pub struct Job {
     pub id: JobId,
     /// This execution of it.
     pub run_id: RunId,
-    /// The language.
-    pub runtime: Runtime,
+    /// What its program runs in.
+    pub runtime: Arc<Runtime>,
     /// The kind of program.
     pub entrypoint: Entrypoint,
     /// The script to run, relative to the archive's root, with `/` between its parts.
@@ -77,7 +78,7 @@ impl fmt::Debug for Job {
         f.debug_struct("Job")
             .field("id", &self.id)
             .field("run_id", &self.run_id)
-            .field("runtime", &self.runtime)
+            .field("runtime", &self.runtime.name)
             .field("entrypoint", &self.entrypoint)
             .field("script", &self.script)
             .field("code_key", &self.code_key)
@@ -100,6 +101,7 @@ impl Job {
         message_id: Option<&str>,
     ) -> Result<Self, MessageError> {
         let mut found = Vec::new();
+        let runtime = check_runtime(&executable, bounds, &mut found);
         let script = check_script(&executable, &mut found);
         check_texts(&executable, &mut found);
         let limits = check_limits(executable.limits.as_ref(), &bounds.limits, &mut found);
@@ -111,14 +113,14 @@ impl Job {
         let asked = std::mem::take(&mut executable.inputs);
         let inputs = inputs::check(asked, &script, bounds.max_inputs, &mut found);
         let sweep = Sweep::check(&executable, &bounds.sweep, timeout, &mut found);
-        if !found.is_empty() {
+        let Some(runtime) = runtime.filter(|_| found.is_empty()) else {
             return Err(MessageError {
                 violations: found,
                 id: Some(executable.id),
                 entrypoint: Some(executable.entrypoint),
                 run_id: executable.run_id,
             });
-        }
+        };
         let run_id = executable.run_id.unwrap_or_else(|| {
             let fresh = || uuid::Uuid::new_v4().to_string();
             RunId::derived(&executable.id, &message_id.map_or_else(fresh, str::to_owned))
@@ -126,7 +128,7 @@ impl Job {
         Ok(Self {
             id: executable.id,
             run_id,
-            runtime: executable.runtime,
+            runtime,
             entrypoint: executable.entrypoint,
             script,
             code_key: executable.file_path,
@@ -151,6 +153,31 @@ impl Job {
             inputs,
         })
     }
+}
+
+/// The runtime of this name, and whether it can do what the message asks for.
+fn check_runtime(
+    executable: &Executable,
+    bounds: &Bounds,
+    found: &mut Vec<Violation>,
+) -> Option<Arc<Runtime>> {
+    let Some(runtime) = bounds.runtimes.get(executable.runtime.as_str()) else {
+        found.push(violation("runtime", bounds.runtimes.unknown(&executable.runtime)));
+        return None;
+    };
+    let launcher = runtime.launcher;
+    if executable.sweep.is_some() && launcher != Launcher::Python {
+        found.push(violation("sweep", "is only for Python"));
+    }
+    for (path, is_asked) in
+        [("artifacts", executable.artifacts.is_some()), ("state", executable.state.is_some())]
+    {
+        if is_asked && !launcher.calls_main() {
+            let problem = format!("is not for the runtime {runtime}: only for Python and Node.js");
+            found.push(violation(path, problem));
+        }
+    }
+    Some(Arc::clone(runtime))
 }
 
 /// The script of the named entrypoint, with `.` parts removed.

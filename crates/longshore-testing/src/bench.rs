@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use longshore::job::Language;
 use longshore::metrics::Metrics;
 use longshore::runner::Progress;
 use longshore::runner::container::{ContainerBuilder, ContainerSpec};
 use longshore::runner::docker::DockerOrchestrator;
 use longshore::runner::orchestrator::{ContainerOrchestrator, EngineError};
-use longshore::settings::{ImageSettings, Loader, Profile, Reader, RunnerSettings, Sources};
+use longshore::settings::{Loader, Profile, Reader, RunnerSettings, Sources};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::task::JoinSet;
@@ -40,10 +39,6 @@ pub fn settings() -> RunnerSettings {
     let docker_host = std::env::var("DOCKER_HOST").ok();
     RunnerSettings {
         docker_host,
-        images: ImageSettings::new(|runtime| match runtime.language() {
-            Language::Python => PYTHON.to_owned(),
-            Language::JavaScript => NODE.to_owned(),
-        }),
         pull_timeout: Duration::from_mins(2),
         timeout: Duration::from_mins(1),
         max_timeout: Duration::from_mins(1),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::finding::{Finding, Grade, PATIENCE};
 use super::{apart, broker, queues};
-use crate::job::Runtime;
+use crate::job::{Runtime, Runtimes};
 use crate::metrics::Metrics;
 use crate::runner::orchestrator::EngineError;
 use crate::runner::temp_dir::{self, CODE_CACHE_DIR, TempDirError};
@@ -17,6 +17,9 @@ use crate::storage::{Bucket, ObjectStore as _, S3Store, StoreError, probe};
 
 /// The prefix in the state bucket below which conditional writes are tried.
 const PROBES: &str = "doctor";
+
+/// How many of the built-in runtimes, from the first on, a machine is expected to have the image of.
+const USUAL: usize = 2;
 
 /// Runs every check, one after the other. A failed check stops no other. A check whose settings are
 /// wrong is left out, because the lines about settings say so.
@@ -73,10 +76,7 @@ async fn engine(settings: &RunnerSettings) -> Vec<Finding> {
         Ok(Ok((engine, version, isolation))) => {
             let mut findings = vec![Finding::ok("engine", format!("version {version} answers"))];
             findings.extend(apart::engine(&isolation, settings));
-            for runtime in Runtime::ALL {
-                let image = settings.images.of(runtime);
-                findings.push(bounded("image", Box::pin(has_image(&*engine, image))).await);
-            }
+            findings.extend(images(&*engine, &settings.runtimes).await);
             return findings;
         }
         Ok(Err(error)) => error.to_string(),
@@ -86,12 +86,35 @@ async fn engine(settings: &RunnerSettings) -> Vec<Finding> {
     vec![Finding::fail("engine", problem, remedy)]
 }
 
-async fn has_image(engine: &dyn ContainerOrchestrator, image: &str) -> Finding {
+/// The image of each runtime. Of those that are built in, most installations use one or two: the others are no
+/// reason to warn.
+async fn images(engine: &dyn ContainerOrchestrator, runtimes: &Runtimes) -> Vec<Finding> {
+    let (mut findings, mut absent, built_in) = (Vec::new(), Vec::new(), Runtimes::default());
+    for runtime in runtimes.iter() {
+        let looking = engine.has_image(&runtime.image);
+        let is_here = tokio::time::timeout(PATIENCE, looking).await;
+        let is_spare = || built_in.iter().skip(USUAL).any(|other| other == runtime);
+        if matches!(is_here, Ok(Ok(false))) && is_spare() {
+            absent.push(format!("{} ({runtime})", runtime.image));
+        } else {
+            findings.push(bounded("image", Box::pin(has_image(engine, runtime))).await);
+        }
+    }
+    if !absent.is_empty() {
+        let said =
+            format!("not here, and pulled for the first job that needs it: {}", absent.join(", "));
+        findings.push(Finding::ok("images", said));
+    }
+    findings
+}
+
+async fn has_image(engine: &dyn ContainerOrchestrator, runtime: &Runtime) -> Finding {
+    let image = &runtime.image;
     match engine.has_image(image).await {
-        Ok(true) => Finding::ok("image", format!("{image} is here")),
+        Ok(true) => Finding::ok("image", format!("{image} is here ({runtime})")),
         Ok(false) => Finding::warn(
             "image",
-            format!("{image} is not here yet"),
+            format!("{image} is not here yet ({runtime})"),
             format!("the first job that needs it waits for it; docker pull {image} saves the wait"),
         ),
         Err(error) => Finding::fail("image", error.to_string(), "is the engine well?"),

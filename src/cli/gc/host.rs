@@ -3,7 +3,6 @@
 use super::asked::What;
 use super::report::{NO_SETTING, Part};
 use crate::cli::ps::SHORT_ID;
-use crate::job::Runtime;
 use crate::metrics::Metrics;
 use crate::runner::orchestrator::{ContainerInfo, ContainerOrchestrator, EngineError};
 use crate::runner::{self, Progress, labels, unused_images};
@@ -50,7 +49,7 @@ async fn runs(
     for run in left {
         // Any image with a shell can remove what only root may remove.
         let image = run.containers.first().map_or_else(
-            || settings.images.of(Runtime::ALL[0]),
+            || settings.runtimes.image_with_shell(),
             |container| container.image.as_str(),
         );
         let removed = if is_dry { Ok(()) } else { remove_left_run(&run, engine, image).await };
@@ -84,7 +83,7 @@ async fn images(
     is_dry: bool,
 ) -> Result<Part, EngineError> {
     let mut part = Part { what: IMAGES, rule: NO_SETTING, goes_bytes: Some(0), ..Part::default() };
-    for image in unused_images(engine.list_images().await?, &settings.images) {
+    for image in unused_images(engine.list_images().await?, &settings.runtimes) {
         let mut removed = Ok(());
         for name in image.names.iter().filter(|_| !is_dry) {
             removed = removed.and(engine.remove_image(name).await);

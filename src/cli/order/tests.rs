@@ -1,5 +1,5 @@
 use super::*;
-use crate::job::{Entrypoint, Network, Runtime, schema};
+use crate::job::{Entrypoint, Network, Runtimes, schema};
 
 fn flags() -> OrderArguments {
     let job = JobArguments {
@@ -11,7 +11,7 @@ fn flags() -> OrderArguments {
 }
 
 fn problem(flags: &OrderArguments) -> String {
-    match flags.executable(None) {
+    match flags.executable(None, &Runtimes::default()) {
         Err(Failure::Usage(problem)) => problem,
         other => panic!("{other:?}"),
     }
@@ -19,8 +19,11 @@ fn problem(flags: &OrderArguments) -> String {
 
 #[test]
 fn a_few_flags_are_a_backtest() {
-    let message = flags().executable(None).unwrap();
-    assert_eq!((message.runtime, message.entrypoint), (Runtime::Python311, Entrypoint::Backtest));
+    let message = flags().executable(None, &Runtimes::default()).unwrap();
+    assert_eq!(
+        (message.runtime.as_str(), message.entrypoint),
+        ("python3.11", Entrypoint::Backtest)
+    );
     assert_eq!(message.entrypoint_files["backtest"], "src/run.py");
     assert!(message.persist_results && !message.is_long_running);
     assert_eq!((message.config.as_str(), message.limits), ("{}", None));
@@ -31,8 +34,8 @@ fn long_running_is_a_bot() {
     let mut flags = flags();
     flags.job.long_running = true;
     flags.job.files = vec!["main.mjs".to_owned(), "backtest=b.mjs".to_owned()];
-    let message = flags.executable(None).unwrap();
-    assert_eq!((message.runtime, message.entrypoint), (Runtime::NodeJs20, Entrypoint::Bot));
+    let message = flags.executable(None, &Runtimes::default()).unwrap();
+    assert_eq!((message.runtime.as_str(), message.entrypoint), ("nodejs20", Entrypoint::Bot));
     assert_eq!(message.entrypoint_files.len(), 2);
     assert!(!message.persist_results && message.is_long_running);
 }
@@ -49,7 +52,9 @@ fn flags_win_over_the_file_and_leave_the_rest_of_it() {
         ..JobArguments::default()
     };
     let flags = OrderArguments { job, ..OrderArguments::default() };
-    let message = flags.executable(Some(&examples.join("start.bot-all-fields.json"))).unwrap();
+    let message = flags
+        .executable(Some(&examples.join("start.bot-all-fields.json")), &Runtimes::default())
+        .unwrap();
     assert_eq!((message.id.as_str(), message.network), ("other", Some(Network::Host)));
     assert_eq!(message.limits.unwrap().memory_mb, Some(64));
     assert_eq!(
@@ -67,7 +72,7 @@ fn restarts_health_checks_and_secrets_are_flags_and_change_a_file() {
         let common = ["start", "--id", "a", "--code", "a.zip", "--file", "main.py"];
         let matches = command.try_get_matches_from([&common, extra].concat()).unwrap();
         let flags = <OrderArguments as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
-        flags.executable(None)
+        flags.executable(None, &Runtimes::default())
     };
     let message =
         line(&["--restart", "on-failure", "--max-restarts", "7", "--restart-backoff", "2"]);
@@ -95,16 +100,16 @@ fn every_digit_and_the_order_of_the_config_stay_whether_it_is_in_the_file_or_a_f
     let config = r#"{"zeta":1,"wei":123456789012345678901,"small":1e-400,"alpha":0.10}"#;
     let mut with_flag = flags();
     with_flag.job.job_config = Some(config.to_owned());
-    assert_eq!(with_flag.executable(None).unwrap().config.as_str(), config);
+    assert_eq!(with_flag.executable(None, &Runtimes::default()).unwrap().config.as_str(), config);
 
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!(r#"{{"config": {config}, "id": "a"}}"#)).unwrap();
-    let message = flags().executable(Some(file.path())).unwrap();
+    let message = flags().executable(Some(file.path()), &Runtimes::default()).unwrap();
     assert_eq!(message.config.as_str(), config);
     let wire = serde_json::to_string(&message).unwrap();
     assert!(wire.contains(config), "{wire}");
     std::fs::write(file.path(), r#"{"config": null, "id": "a"}"#).unwrap();
-    assert!(flags().executable(Some(file.path())).is_err());
+    assert!(flags().executable(Some(file.path()), &Runtimes::default()).is_err());
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn the_keys_of_a_grid_stay_in_their_order() {
     let grid = r#"{"grid":{"slow":[20,50],"fast":[5]}}"#;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!(r#"{{"id": "a", "sweep": {grid}}}"#)).unwrap();
-    let message = flags().executable(Some(file.path())).unwrap();
+    let message = flags().executable(Some(file.path()), &Runtimes::default()).unwrap();
     let wire = serde_json::to_string(&message).unwrap();
     assert!(wire.contains(grid), "{wire}");
 }
@@ -125,7 +130,7 @@ fn inputs_are_added_to_those_of_a_file_and_take_the_place_of_one() {
     std::fs::write(file.path(), format!(r#"{{"id": "a", "inputs": {inputs}}}"#)).unwrap();
     let mut flags = flags();
     flags.job.inputs = ["x=y/c.csv=data/b.csv", "d.tar.zst=more/"].map(str::to_owned).into();
-    let message = flags.executable(Some(file.path())).unwrap();
+    let message = flags.executable(Some(file.path()), &Runtimes::default()).unwrap();
     let found = message.inputs.iter().map(|one| (&*one.key, &*one.path, one.unpack));
     assert_eq!(
         found.collect::<Vec<_>>(),

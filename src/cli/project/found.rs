@@ -6,13 +6,24 @@ use serde_json::{Value, json};
 
 use crate::cli::Failure;
 use crate::cli::order::{Draft, JobArguments, message_of};
-use crate::job::Executable;
+use crate::job::{Executable, Runtimes};
 
 /// The start message in a directory.
 const START_FILE: &str = "start.json";
 
-/// The file extensions of scripts, in the order in which messages list them.
+/// The file extensions of scripts with a `main`, in the order in which messages list them.
 const ENDINGS: [&str; 4] = ["py", "mjs", "js", "cjs"];
+
+/// The file extensions of what can be the script of a job. A shell script beside a script with a `main` is a tool
+/// of its author, and so is any other program.
+fn endings_of<'a>(names: &[String], runtimes: &'a Runtimes) -> Vec<&'a str> {
+    let mut endings = ENDINGS.to_vec();
+    if !names.iter().any(|name| is_script(name, &endings)) {
+        let all = runtimes.iter().flat_map(|runtime| &runtime.extensions).map(String::as_str);
+        endings.extend(all.filter(|ending| !ENDINGS.contains(ending)));
+    }
+    endings
+}
 
 /// How many files an error names.
 const MAX_SHOWN: usize = 10;
@@ -25,6 +36,7 @@ pub(in crate::cli) fn draft_of(
     code: &Path,
     names: &[String],
     flags: &JobArguments,
+    runtimes: &Runtimes,
 ) -> Result<Draft, Failure> {
     let mut draft = match start_file(code) {
         Some(file) => message_of(&file)?,
@@ -39,7 +51,8 @@ pub(in crate::cli) fn draft_of(
         fields.insert("entrypoint".to_owned(), kind.as_str().into());
     }
     let is_long_running = flags.long_running || fields.get("is_long_running") == Some(&true.into());
-    let has = |stem| !scripts(stem, names).is_empty();
+    let endings = endings_of(names, runtimes);
+    let has = |stem| !scripts(stem, names, &endings).is_empty();
     let is_bot = is_long_running || (has("main") && !has("backtest"));
     let guess = || Value::from(if is_bot { "bot" } else { "backtest" });
     let kind = fields.entry("entrypoint").or_insert_with(guess);
@@ -49,7 +62,7 @@ pub(in crate::cli) fn draft_of(
         && !files.contains_key(&kind)
         && flags.files.is_empty()
     {
-        files.insert(kind.clone(), script_of(code, &kind, names)?.into());
+        files.insert(kind.clone(), script_of(code, &kind, names, &endings)?.into());
     }
     Ok(draft)
 }
@@ -59,22 +72,28 @@ fn start_file(code: &Path) -> Option<std::path::PathBuf> {
 }
 
 /// The scripts of a name, without its extension, that exist.
-fn scripts(stem: &str, names: &[String]) -> Vec<String> {
-    let candidates = ENDINGS.iter().map(|ending| format!("{stem}.{ending}"));
+fn scripts(stem: &str, names: &[String], endings: &[&str]) -> Vec<String> {
+    let candidates = endings.iter().map(|ending| format!("{stem}.{ending}"));
     candidates.filter(|candidate| names.contains(candidate)).collect()
 }
 
 /// The only script that a directory can mean: by its name, else because there is no other one.
-fn script_of(code: &Path, kind: &str, names: &[String]) -> Result<String, Failure> {
+fn script_of(
+    code: &Path,
+    kind: &str,
+    names: &[String],
+    endings: &[&str],
+) -> Result<String, Failure> {
     let stems: &[&str] = if kind == "backtest" { &["backtest", "main"] } else { &["main"] };
-    let by_name = stems.iter().map(|stem| scripts(stem, names)).find(|found| !found.is_empty());
-    let mut found =
-        by_name.unwrap_or_else(|| names.iter().filter(|name| is_script(name)).cloned().collect());
+    let by_name =
+        stems.iter().map(|stem| scripts(stem, names, endings)).find(|found| !found.is_empty());
+    let mut found = by_name
+        .unwrap_or_else(|| names.iter().filter(|name| is_script(name, endings)).cloned().collect());
     let shown = code.display();
     match found.len() {
         1 => Ok(found.remove(0)),
         0 => Err(Failure::Usage(format!(
-            "{shown} has no script for a {kind} (a .py, .mjs, .js or .cjs file), only {}: name it with --file",
+            "{shown} has no script for a {kind} (a .py, .mjs, .js, .cjs or .sh file), only {}: name it with --file",
             listed(names)
         ))),
         _ => Err(Failure::Usage(format!(
@@ -87,11 +106,11 @@ fn script_of(code: &Path, kind: &str, names: &[String]) -> Result<String, Failur
 }
 
 /// Whether a file at the top can be the script of a job, and is no test or set-up.
-fn is_script(name: &str) -> bool {
+fn is_script(name: &str, endings: &[&str]) -> bool {
     let Some((stem, ending)) = name.rsplit_once('.') else { return false };
     let is_test = stem.starts_with("test_") || stem.ends_with("_test") || stem.ends_with(".test");
     let is_helper = ["setup", "conftest", "__init__"].contains(&stem) || stem.ends_with(".config");
-    !name.contains('/') && ENDINGS.contains(&ending) && !is_test && !is_helper
+    !name.contains('/') && endings.contains(&ending) && !is_test && !is_helper
 }
 
 /// Names for people, not too many.

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::job::{Bounds, Entrypoint, Runtime, parse_executable};
+use crate::job::{Bounds, Entrypoint, Runtimes, parse_executable};
 
 /// A bot, validated like any other.
 pub(crate) fn job(script: &str) -> Job {
@@ -51,7 +51,7 @@ fn a_bot_gets_the_names_that_bots_know() {
     job.config = r#"{"a":"it's"}"#.parse().unwrap();
     let spec = ContainerBuilder::new("python:3.11-slim")
         .with_job(&job, &FIRST)
-        .with_command(&["/bin/bash", "-p"], "/bot/entrypoint.sh")
+        .with_command(["/bin/bash", "-p", "/bot/entrypoint.sh"].map(str::to_owned).to_vec())
         .with_bind(Path::new("/tmp/runtime/x"), "/bot")
         .with_stop_timeout(Duration::from_secs(5))
         .build();
@@ -115,7 +115,7 @@ fn the_heap_of_node_follows_the_memory_of_its_job() {
     let mut job = job("main.js");
     job.limits.memory_mb = 512;
     assert_eq!(env(&built(&job), "NODE_HEAP_MB"), None);
-    job.runtime = Runtime::NodeJs20;
+    job.runtime = Runtimes::default().get("nodejs20").unwrap().clone();
     job.env.insert("NODE_HEAP_MB".to_owned(), "9".to_owned());
     assert_eq!(env(&built(&job), "NODE_HEAP_MB"), Some("384"));
 }

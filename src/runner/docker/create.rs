@@ -208,7 +208,7 @@ mod tests {
         let assignment = Assignment { namespace: "ns", segment: 1, attempt: 1, lock: None };
         ContainerBuilder::new("python:3.11-slim")
             .with_job(&job("main.py"), &assignment)
-            .with_command(&["/bin/sh"], "/bot/entrypoint.sh")
+            .with_command(["/bin/sh", "/bot/entrypoint.sh"].map(str::to_owned).to_vec())
             .with_bind(Path::new("/tmp/a:b"), "/bot")
             .with_stop_timeout(Duration::from_secs(7))
             .build()

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::job::Language;
+use crate::job::Launcher;
 
 /// The largest lock file, in bytes. That of a large project in Node.js has some 2 MB.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -102,10 +102,12 @@ impl Lock {
     /// # Errors
     ///
     /// [`LockError`] for files that cannot be used.
-    pub fn of(dir: &Path, language: Language) -> Result<Option<Self>, LockError> {
-        match language {
-            Language::Python => requirements(dir),
-            Language::JavaScript => package_lock(dir),
+    pub fn of(dir: &Path, launcher: Launcher) -> Result<Option<Self>, LockError> {
+        match launcher {
+            Launcher::Python => requirements(dir),
+            Launcher::Node => package_lock(dir),
+            // It brings what it needs.
+            Launcher::Exec => Ok(None),
         }
     }
 

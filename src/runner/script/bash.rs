@@ -5,7 +5,6 @@ use std::path::Path;
 use super::helper::HELPER;
 use super::runtimes::RuntimeScripts;
 use super::write::{ScriptError, write_new};
-use crate::job::Runtime;
 
 /// Where the shell script stands, relative to the job's directory.
 const USUAL: &str = "entrypoint.sh";
@@ -30,10 +29,10 @@ root=${root%/.longshore}
 pub struct BashEntrypointFactory;
 
 impl BashEntrypointFactory {
-    /// The shell script of a runtime, the same for all its jobs.
+    /// The shell script of a launcher, the same for all its jobs.
     #[must_use]
-    pub fn text(self, runtime: Runtime) -> String {
-        let RuntimeScripts { shell, interpreter, launcher_name, .. } = RuntimeScripts::of(runtime);
+    pub fn text(self, scripts: &RuntimeScripts) -> String {
+        let RuntimeScripts { shell, interpreter, launcher_name, .. } = scripts;
         let shell = shell.join(" ");
         let launcher = format!("\"$root/.longshore/{launcher_name}\"");
         format!("#!{shell}\n{BODY}exec \"$root/{HELPER}\" \"$root\" {interpreter} {launcher}\n")
@@ -44,9 +43,9 @@ impl BashEntrypointFactory {
     /// # Errors
     ///
     /// [`ScriptError`] where it cannot be written.
-    pub fn write(self, runtime: Runtime, root: &Path) -> Result<&'static str, ScriptError> {
+    pub fn write(self, scripts: &RuntimeScripts, root: &Path) -> Result<&'static str, ScriptError> {
         let place = if is_taken(root) { OUT_OF_THE_WAY } else { USUAL };
-        self.write_at(place, runtime, root)
+        self.write_at(place, scripts, root)
     }
 
     /// Writes the shell script for a job that is not there yet; answers its place in `root`.
@@ -54,8 +53,12 @@ impl BashEntrypointFactory {
     /// # Errors
     ///
     /// [`ScriptError`] where it cannot be written.
-    pub fn write_ahead(self, runtime: Runtime, root: &Path) -> Result<&'static str, ScriptError> {
-        self.write_at(OUT_OF_THE_WAY, runtime, root)
+    pub fn write_ahead(
+        self,
+        scripts: &RuntimeScripts,
+        root: &Path,
+    ) -> Result<&'static str, ScriptError> {
+        self.write_at(OUT_OF_THE_WAY, scripts, root)
     }
 
     /// Writes the shell script to where a job's program would see it, when the job has come.
@@ -63,9 +66,13 @@ impl BashEntrypointFactory {
     /// # Errors
     ///
     /// [`ScriptError`] where it cannot be written.
-    pub fn write_to_be_seen(self, runtime: Runtime, root: &Path) -> Result<(), ScriptError> {
+    pub fn write_to_be_seen(
+        self,
+        scripts: &RuntimeScripts,
+        root: &Path,
+    ) -> Result<(), ScriptError> {
         if !is_taken(root) {
-            self.write_at(USUAL, runtime, root)?;
+            self.write_at(USUAL, scripts, root)?;
         }
         Ok(())
     }
@@ -73,10 +80,10 @@ impl BashEntrypointFactory {
     fn write_at(
         self,
         place: &'static str,
-        runtime: Runtime,
+        scripts: &RuntimeScripts,
         root: &Path,
     ) -> Result<&'static str, ScriptError> {
-        write_new(&root.join(place), self.text(runtime).as_bytes(), 0o755)?;
+        write_new(&root.join(place), self.text(scripts).as_bytes(), 0o755)?;
         Ok(place)
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::runtimes::RuntimeScripts;
 use super::write::{ScriptError, write_new};
 use crate::job::archive::RESERVED_DIRECTORY;
-use crate::job::{Job, Runtime};
+use crate::job::{Job, Launcher};
 
 /// Writes `.longshore/`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,8 +28,8 @@ impl CodeEntrypointFactory {
     /// # Errors
     ///
     /// [`ScriptError`] where one cannot be written, or is there already.
-    pub fn write(self, runtime: Runtime, config: &[u8], root: &Path) -> Result<(), ScriptError> {
-        self.write_launcher(runtime, root)?;
+    pub fn write(self, launcher: Launcher, config: &[u8], root: &Path) -> Result<(), ScriptError> {
+        self.write_launcher(launcher, root)?;
         self.write_config(config, root)
     }
 
@@ -42,18 +42,18 @@ impl CodeEntrypointFactory {
         write_new(&root.join(Self::CONFIG_FILE), config, 0o644)
     }
 
-    /// Writes the launcher.
+    /// Writes the launcher, if there is one, into its folder.
     ///
     /// # Errors
     ///
     /// [`ScriptError`] where it cannot be written, or is there already.
-    pub fn write_launcher(self, runtime: Runtime, root: &Path) -> Result<(), ScriptError> {
-        let scripts = RuntimeScripts::of(runtime);
+    pub fn write_launcher(self, launcher: Launcher, root: &Path) -> Result<(), ScriptError> {
         let ours = root.join(RESERVED_DIRECTORY);
         DirBuilder::new()
             .create(&ours)
             .and_then(|()| fs::set_permissions(&ours, Permissions::from_mode(0o755)))
             .map_err(ScriptError::io("creating the directory", &ours))?;
+        let Some(scripts) = RuntimeScripts::of(launcher) else { return Ok(()) };
         write_new(&ours.join(scripts.launcher_name), scripts.launcher.as_bytes(), 0o644)?;
         for (name, text) in scripts.parts {
             write_new(&ours.join(name), text.as_bytes(), 0o644)?;

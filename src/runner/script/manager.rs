@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::bash::BashEntrypointFactory;
 use super::code::CodeEntrypointFactory;
 use super::helper::{self, HELPER};
+use super::program::{command_of, make_executable};
 use super::runtimes::RuntimeScripts;
 use super::write::{ScriptError, write_new};
 use crate::job::archive::RESULT_FILE;
@@ -13,19 +14,17 @@ use crate::job::artifacts::ARTIFACTS_FILE;
 use crate::job::judging::exit_note::EXIT_NOTE;
 use crate::job::state::STATE_FILE;
 use crate::job::sweep::ROWS_FILE;
-use crate::job::{Entrypoint, Job, Runtime};
+use crate::job::{Entrypoint, Job, Launcher};
 use crate::runner::directory::JobDirectory;
 
-/// What a container has to be told to run a job's scripts.
+/// What a container has to be told to run a job's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryScript {
-    /// The shell in the container that runs it, and its flags: the first part of its command.
-    pub shell: &'static [&'static str],
-    /// The shell script in the container: the last part of its command.
-    pub container_path: String,
+    /// Its command: a shell of the image and our shell script, or the helper and the job's own program.
+    pub command: Vec<String>,
     /// The files in the job's directory that the container writes, empty until then.
     pub writes: Vec<&'static str>,
-    /// The helper that the shell script starts, on the host. It is mounted at [`HELPER`] of the job's directory.
+    /// The helper that starts the program, on the host. It is mounted at [`HELPER`] of the job's directory.
     pub helper: PathBuf,
 }
 
@@ -39,8 +38,15 @@ pub struct ScriptManager {
 
 /// What was written.
 struct Written {
-    shell_script: &'static str,
+    /// The place of the shell script, where there is one.
+    shell_script: Option<&'static str>,
     helper: PathBuf,
+}
+
+/// The command that runs our shell script in a container.
+fn command_of_shell(scripts: &RuntimeScripts, entrypoint: Entrypoint, script: &str) -> Vec<String> {
+    let words = scripts.shell.iter().map(|&word| word.to_owned());
+    words.chain([format!("/{entrypoint}/{script}")]).collect()
 }
 
 impl ScriptManager {
@@ -55,7 +61,7 @@ impl ScriptManager {
     }
 
     /// Writes the job's configuration, launcher and shell script into its directory, once its code
-    /// is there. An `entrypoint.sh` of the user's own is kept, and ours stands elsewhere.
+    /// is there. Without a launcher, the job's own program is made ready instead. An `entrypoint.sh` of the user's own is kept, and ours stands elsewhere.
     ///
     /// # Errors
     ///
@@ -66,7 +72,9 @@ impl ScriptManager {
         directory: &JobDirectory,
     ) -> Result<EntryScript, ScriptError> {
         let config = self.code.config(job);
-        let (this, runtime, root) = (self.clone(), job.runtime, directory.root().to_owned());
+        let (this, launcher, root) =
+            (self.clone(), job.runtime.launcher, directory.root().to_owned());
+        let program = job.runtime.runs_the_script_itself().then(|| job.script.clone());
         let mut writes = vec![EXIT_NOTE];
         writes.extend((!job.is_long_running).then_some(RESULT_FILE));
         writes.extend(job.sweep.is_some().then_some(ROWS_FILE));
@@ -76,38 +84,41 @@ impl ScriptManager {
         let turn = directory.turn().await;
         let written = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            this.write(runtime, &config, &empty, &root)
+            let written = this.write(launcher, &config, &empty, &root)?;
+            if let Some(program) = program {
+                make_executable(&root, &program)?;
+            }
+            Ok(written)
         });
         let Written { shell_script, helper } = written.await.unwrap_or_else(|error| {
             let action = "writing the job's scripts was interrupted".to_owned();
             Err(ScriptError { action, source: io::Error::other(error) })
         })?;
-        Ok(EntryScript {
-            shell: RuntimeScripts::of(job.runtime).shell,
-            container_path: format!("/{}/{shell_script}", job.entrypoint),
-            writes,
-            helper,
-        })
+        let command = match (RuntimeScripts::of(launcher), shell_script) {
+            (Some(scripts), Some(place)) => command_of_shell(scripts, job.entrypoint, place),
+            _ => command_of(&job.runtime, job.entrypoint, &job.script),
+        };
+        Ok(EntryScript { command, writes, helper })
     }
 
-    /// Writes what a container needs to wait for a job of a runtime, into the directory `root`: its
-    /// job's directory. This blocks.
+    /// Writes what a container needs to wait for a job, into the directory `root`: its job's directory. This
+    /// blocks.
     ///
     /// # Errors
     ///
     /// [`ScriptError`] where a file cannot be written, or is there already.
-    pub fn prepare(&self, runtime: Runtime, root: &Path) -> Result<EntryScript, ScriptError> {
+    pub fn prepare(&self, launcher: Launcher, root: &Path) -> Result<EntryScript, ScriptError> {
+        let Some(scripts) = RuntimeScripts::of(launcher) else {
+            let action = "a program of its own cannot wait for a job".to_owned();
+            return Err(ScriptError { action, source: io::ErrorKind::Unsupported.into() });
+        };
         let helper = helper::install(&self.temp_dir)?;
-        self.code.write_launcher(runtime, root)?;
+        self.code.write_launcher(launcher, root)?;
         let writes = vec![EXIT_NOTE, RESULT_FILE];
         write_empty(&writes, root)?;
-        let shell_script = self.bash.write_ahead(runtime, root)?;
-        Ok(EntryScript {
-            shell: RuntimeScripts::of(runtime).shell,
-            container_path: format!("/{}/{shell_script}", Entrypoint::Backtest),
-            writes,
-            helper,
-        })
+        let shell_script = self.bash.write_ahead(scripts, root)?;
+        let command = command_of_shell(scripts, Entrypoint::Backtest, shell_script);
+        Ok(EntryScript { command, writes, helper })
     }
 
     /// Adds what a job needs, once its code is there, too. This blocks.
@@ -117,20 +128,25 @@ impl ScriptManager {
     /// [`ScriptError`] where a file cannot be written, or is there already.
     pub fn complete(&self, job: &Job, root: &Path) -> Result<(), ScriptError> {
         self.code.write_config(&self.code.config(job), root)?;
-        self.bash.write_to_be_seen(job.runtime, root)
+        match RuntimeScripts::of(job.runtime.launcher) {
+            Some(scripts) => self.bash.write_to_be_seen(scripts, root),
+            None => Ok(()),
+        }
     }
 
     fn write(
         &self,
-        runtime: Runtime,
+        launcher: Launcher,
         config: &[u8],
         empty: &[&str],
         root: &Path,
     ) -> Result<Written, ScriptError> {
         let helper = helper::install(&self.temp_dir)?;
-        self.code.write(runtime, config, root)?;
+        self.code.write(launcher, config, root)?;
         write_empty(empty, root)?;
-        Ok(Written { shell_script: self.bash.write(runtime, root)?, helper })
+        let scripts = RuntimeScripts::of(launcher);
+        let shell_script = scripts.map(|scripts| self.bash.write(scripts, root)).transpose()?;
+        Ok(Written { shell_script, helper })
     }
 }
 

@@ -9,6 +9,7 @@ mod bash;
 mod code;
 mod helper;
 mod manager;
+mod program;
 mod runtimes;
 #[cfg(test)]
 mod tests;

@@ -1,16 +1,16 @@
-//! What the runtimes of each language need to start a job.
+//! What each launcher needs to start a job.
 
-use crate::job::{Language, Runtime};
+use crate::job::Launcher;
 
 /// The file of the module `longshore` of Node.js, which is mounted where every script finds it.
 pub const NODE_MODULE: &str = "longshore.cjs";
 
-/// How the runtimes of a language start a job.
+/// How a launcher that calls `main` starts a job.
 #[derive(Debug, Clone, Copy)]
 pub struct RuntimeScripts {
     /// The shell in the runtime's image that runs `entrypoint.sh`, and its flags.
     pub shell: &'static [&'static str],
-    /// The shell command that runs a file of this language.
+    /// The shell command that runs a file of the launcher's language.
     pub interpreter: &'static str,
     /// The launcher's file name.
     pub launcher_name: &'static str,
@@ -21,12 +21,13 @@ pub struct RuntimeScripts {
 }
 
 impl RuntimeScripts {
-    /// Those of a runtime's language.
+    /// Those of a launcher; `None` where the program is the job's own.
     #[must_use]
-    pub const fn of(runtime: Runtime) -> &'static Self {
-        match runtime.language() {
-            Language::Python => &PYTHON,
-            Language::JavaScript => &JAVASCRIPT,
+    pub const fn of(launcher: Launcher) -> Option<&'static Self> {
+        match launcher {
+            Launcher::Python => Some(&PYTHON),
+            Launcher::Node => Some(&NODE),
+            Launcher::Exec => None,
         }
     }
 }
@@ -50,7 +51,7 @@ const PYTHON: RuntimeScripts = RuntimeScripts {
     ],
 };
 
-const JAVASCRIPT: RuntimeScripts = RuntimeScripts {
+const NODE: RuntimeScripts = RuntimeScripts {
     // Alpine's image has no bash. Its shell reads ENV only where it is interactive.
     shell: &["/bin/sh"],
     // Left to itself Node.js takes half of the container's memory for its heap.

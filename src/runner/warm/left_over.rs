@@ -5,7 +5,6 @@ use std::path::Path;
 
 use super::owner;
 use super::stand_in::{Warm, kind_of};
-use crate::job::Runtime;
 use crate::runner::directory::JobDirectory;
 use crate::runner::labels;
 use crate::runner::orchestrator::{ContainerInfo, ContainerState, EngineError};
@@ -24,7 +23,7 @@ pub(super) async fn remove(site: &Site) {
         }
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             if entry.path().is_dir() {
-                let image = site.settings.images.of(Runtime::ALL[0]);
+                let image = site.image_with_shell(None);
                 cleanup::directory(site, &JobDirectory::at(entry.path()), image).await;
             }
         }

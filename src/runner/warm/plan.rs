@@ -1,6 +1,6 @@
 //! Which runs may take a container that was started before. Pure.
 
-use crate::job::Job;
+use crate::job::{Job, Runtime};
 use crate::settings::RunnerSettings;
 
 /// Variables, by the beginning of their names, that an interpreter, its shell or its libraries read when
@@ -15,7 +15,13 @@ pub(super) fn is_possible(settings: &RunnerSettings) -> bool {
     // What a program can replace in its directory would be read by way of the engine, which knows the
     // directory by its first name; and another kernel passes no pipes on.
     let profile = &settings.profile;
-    settings.warm.containers > 0 && profile.read_only_code && profile.oci_runtime.is_none()
+    let are_wanted = settings.runtimes.iter().any(|runtime| wanted(runtime, settings) > 0);
+    are_wanted && profile.read_only_code && profile.oci_runtime.is_none()
+}
+
+/// How many containers wait for the jobs of a runtime. A program of its own has no launcher that could wait.
+pub(super) fn wanted(runtime: &Runtime, settings: &RunnerSettings) -> usize {
+    if runtime.launcher.calls_main() { runtime.warm.unwrap_or(settings.warm.containers) } else { 0 }
 }
 
 /// Whether a job may take a container that was started with the settings' limits and network.
@@ -23,6 +29,7 @@ pub(super) fn may_take(job: &Job, settings: &RunnerSettings) -> bool {
     let comes_too_late = |name: &str| READ_AT_START.iter().any(|begin| name.starts_with(begin));
     // Another file to write would have to be mounted.
     !job.is_long_running
+        && job.runtime.launcher.calls_main()
         && job.sweep.is_none()
         && job.artifacts.is_none()
         && job.limits == settings.limits
@@ -71,6 +78,7 @@ mod tests {
             json!({"limits": {"pids": 10}}),
             json!({"network": "none"}),
             json!({"artifacts": {}}),
+            json!({"runtime": "shell"}),
         ] {
             assert!(!may(&changes), "{changes}");
         }
@@ -92,7 +100,18 @@ mod tests {
         let possible = |pairs: &[_]| is_possible(&settings(pairs));
         assert!(possible(&[("WARM_CONTAINERS", "2")]));
         assert!(!possible(&[("WARM_CONTAINERS", "0")]));
+        let own = ("BOT_RUNTIMES", r#"{"nodejs22": {"warm": 1}}"#);
+        assert!(possible(&[("WARM_CONTAINERS", "0"), own]));
         assert!(!possible(&[("WARM_CONTAINERS", "2"), ("BOT_READ_ONLY_CODE", "false")]));
         assert!(!possible(&[("WARM_CONTAINERS", "2"), ("BOT_OCI_RUNTIME", "runsc")]));
+    }
+
+    #[test]
+    fn a_runtime_has_its_own_number_or_that_of_all_and_a_program_of_its_own_none() {
+        let own = ("BOT_RUNTIMES", r#"{"nodejs22": {"warm": 1}, "python3.11": {"warm": 0}}"#);
+        let settings = settings(&[("WARM_CONTAINERS", "3"), own]);
+        let wanted = |name| wanted(settings.runtimes.get(name).unwrap(), &settings);
+        assert_eq!(["python3.11", "nodejs20", "nodejs22"].map(wanted), [0, 3, 1]);
+        assert_eq!(["shell", "binary"].map(wanted), [0, 0]);
     }
 }

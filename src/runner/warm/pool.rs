@@ -15,7 +15,7 @@ use super::left_over;
 use super::owner::Owner;
 use super::plan;
 use super::slot::Slot;
-use crate::job::{Job, Runtime};
+use crate::job::{Job, Runtime, RuntimeName};
 use crate::runner::directory::JobDirectory;
 use crate::runner::failure::RunFailure;
 use crate::runner::ground::Ground;
@@ -106,7 +106,9 @@ impl WarmPool {
         }
         let mut slots = self.slots.lock();
         let fits = |slot: &Slot| {
-            slot.runtime == job.runtime && Some(&*slot.image_id) == image_id && slot.is_alive()
+            slot.runtime.name == job.runtime.name
+                && Some(&*slot.image_id) == image_id
+                && slot.is_alive()
         };
         let found = slots.iter().position(fits);
         self.site.metrics.warm_run(found.is_some());
@@ -152,14 +154,15 @@ impl WarmPool {
     }
 
     /// Starts what is missing, one after the other, while the engine has time for it. Gives how long to wait.
-    async fn fill(&self, owner: &Owner, failed: &mut BTreeMap<Runtime, Instant>) -> Duration {
+    async fn fill(&self, owner: &Owner, failed: &mut BTreeMap<RuntimeName, Instant>) -> Duration {
         let mut pause = LOOK_PAUSE;
-        for runtime in Runtime::ALL {
-            while self.waiting_of(runtime) < self.site.settings.warm.containers {
+        let settings = &self.site.settings;
+        for runtime in settings.runtimes.iter() {
+            while self.waiting_of(runtime) < plan::wanted(runtime, settings) {
                 if self.ending.is_cancelled() {
                     return pause;
                 }
-                if failed.get(&runtime).is_some_and(|at| at.elapsed() < FAILED_PAUSE) {
+                if failed.get(&runtime.name).is_some_and(|at| at.elapsed() < FAILED_PAUSE) {
                     break;
                 }
                 if !self.site.engine.has_free_start() {
@@ -175,7 +178,7 @@ impl WarmPool {
                     Ok(None) => break,
                     Err(error) => {
                         tracing::warn!(%runtime, %error, "could not start a container that waits for a job; trying again later");
-                        failed.insert(runtime, Instant::now());
+                        failed.insert(runtime.name.clone(), Instant::now());
                     }
                 }
             }
@@ -183,11 +186,14 @@ impl WarmPool {
         pause
     }
 
-    async fn make(&self, owner: &Owner, runtime: Runtime) -> Result<Option<Slot>, RunFailure> {
-        let image = self.site.settings.images.of(runtime);
-        let Some(id) = self.site.engine.image_id(image).await? else { return Ok(None) };
+    async fn make(
+        &self,
+        owner: &Owner,
+        runtime: &Arc<Runtime>,
+    ) -> Result<Option<Slot>, RunFailure> {
+        let Some(id) = self.site.engine.image_id(&runtime.image).await? else { return Ok(None) };
         let (site, scripts) = (&self.site, &self.scripts);
-        let of = (runtime, id);
+        let of = (Arc::clone(runtime), id);
         let slot = Slot::make(site, self.ground, scripts, owner.path(), of, &self.ending).await?;
         Ok(Some(slot))
     }
@@ -197,8 +203,8 @@ impl WarmPool {
         self.slots.lock().len()
     }
 
-    fn waiting_of(&self, runtime: Runtime) -> usize {
-        self.slots.lock().iter().filter(|slot| slot.runtime == runtime).count()
+    fn waiting_of(&self, runtime: &Runtime) -> usize {
+        self.slots.lock().iter().filter(|slot| slot.runtime.name == runtime.name).count()
     }
 
     /// Removes those that have waited for too long, or have ended.

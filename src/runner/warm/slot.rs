@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::libc::O_NONBLOCK;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::files::{BELL, DONE, VARIABLE, own};
 use super::stand_in::waiting_name;
-use crate::job::{Entrypoint, Runtime};
+use crate::job::{Entrypoint, Launcher, Runtime};
 use crate::runner::cleanup;
 use crate::runner::container::{
     ContainerBuilder, ContainerSpec, binds_at, environment_of, helper_at, module_bind,
@@ -38,7 +39,7 @@ const MAX_DONE_BYTES: usize = 16;
 
 /// A container that waits for a job.
 pub(super) struct Slot {
-    pub(super) runtime: Runtime,
+    pub(super) runtime: Arc<Runtime>,
     /// The image that it was made of.
     pub(super) image_id: String,
     /// The engine's id of it.
@@ -58,15 +59,15 @@ impl Slot {
         ground: Ground,
         scripts: &ScriptManager,
         folder: &Path,
-        (runtime, image_id): (Runtime, String),
+        (runtime, image_id): (Arc<Runtime>, String),
         ending: &CancellationToken,
     ) -> Result<Self, RunFailure> {
         let name = uuid::Uuid::new_v4().simple().to_string();
         let directory = JobDirectory::at(folder.join(&name));
         let made = async {
-            let (script, done) = prepare(scripts, runtime, directory.root()).await?;
+            let (script, done) = prepare(scripts, runtime.launcher, directory.root()).await?;
             let writes = script.writes.clone();
-            let mut spec = spec(site, runtime, directory.root(), &script);
+            let mut spec = spec(site, &runtime, directory.root(), &script);
             spec.name = waiting_name(&site.namespace, &name);
             let prepared = Prepared { spec, writes };
             let container = creation::create(site, ground, "warm", &directory, prepared).await?;
@@ -85,7 +86,7 @@ impl Slot {
                 Ok(Self { runtime, image_id, container, directory, made_at, bell, done })
             }
             Err(error) => {
-                cleanup::directory(site, &directory, site.settings.images.of(runtime)).await;
+                cleanup::directory(site, &directory, &runtime.image).await;
                 Err(error)
             }
         }
@@ -112,9 +113,8 @@ impl Slot {
 
     /// Removes the container and its directory.
     pub(super) async fn discard(self, site: &Site) {
-        let image = site.settings.images.of(self.runtime);
         cleanup::container(site, &self.container).await;
-        cleanup::directory(site, &self.directory, image).await;
+        cleanup::directory(site, &self.directory, &self.runtime.image).await;
     }
 }
 
@@ -153,7 +153,7 @@ fn failed(action: &'static str) -> impl FnOnce(io::Error) -> RunFailure {
 /// Makes the directory with everything that is in it before there is a job.
 async fn prepare(
     scripts: &ScriptManager,
-    runtime: Runtime,
+    launcher: Launcher,
     root: &Path,
 ) -> Result<(EntryScript, pipe::Receiver), RunFailure> {
     let (scripts, root) = (scripts.clone(), root.to_owned());
@@ -163,7 +163,7 @@ async fn prepare(
         DirBuilder::new().mode(0o755).create(&root).map_err(making())?;
         fs::set_permissions(&root, mode).map_err(making())?;
         let script = scripts
-            .prepare(runtime, &root)
+            .prepare(launcher, &root)
             .map_err(|error: ScriptError| RunFailure::from(error))?;
         // The helper reads the one and writes the other, whoever its user is. The worker, the owner, does the reverse.
         pipe_at(&own(&root, BELL), 0o644).map_err(making())?;
@@ -199,19 +199,19 @@ async fn bell(root: &Path) -> io::Result<File> {
     }
 }
 
-fn spec(site: &Site, runtime: Runtime, root: &Path, script: &EntryScript) -> ContainerSpec {
+fn spec(site: &Site, runtime: &Runtime, root: &Path, script: &EntryScript) -> ContainerSpec {
     let settings = &site.settings;
-    let mut env = environment_of(runtime.language(), settings.limits.memory_mb);
+    let mut env = environment_of(runtime.launcher, settings.limits.memory_mb);
     env.insert(VARIABLE.to_owned(), "1".to_owned());
-    let mut builder = ContainerBuilder::new(settings.images.of(runtime))
+    let mut builder = ContainerBuilder::new(runtime.image.as_str())
         .with_limits(settings.limits)
         .with_network(settings.network)
         .with_env(env)
         .with_labels(labels::warm(&site.namespace, root))
-        .with_command(script.shell, &script.container_path)
+        .with_command(script.command.clone())
         .with_profile(&settings.profile)
         .with_binds(names::binds(root))
-        .with_binds(module_bind(root, runtime.language()))
+        .with_binds(module_bind(root, runtime.launcher))
         .with_stop_timeout(settings.stop_timeout);
     for entrypoint in [Entrypoint::Backtest, Entrypoint::Bot] {
         let read_only = settings.profile.read_only_code;

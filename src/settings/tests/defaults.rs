@@ -82,7 +82,7 @@ fn of_containers() {
         profile,
         network,
         allowed_networks,
-        images,
+        runtimes,
         pull_timeout,
         timeout,
         max_timeout,
@@ -123,8 +123,7 @@ fn of_containers() {
     assert_eq!(profile, expected);
     assert_eq!(network, Network::Host);
     assert_eq!(allowed_networks, [Network::Host, Network::Bridge, Network::None]);
-    assert_eq!(images.of(Runtime::Python311), "python:3.11-slim");
-    assert_eq!(images.of(Runtime::NodeJs20), "node:20-alpine");
+    assert_eq!(runtimes, Runtimes::default());
     assert_eq!((pull_timeout.as_secs(), timeout.as_secs()), (600, 3600));
     assert_eq!((max_timeout.as_secs(), stop_timeout.as_secs()), (86_400, 30));
     assert_eq!((min_health_interval.as_secs(), unpack_timeout.as_secs()), (5, 120));

@@ -14,7 +14,8 @@ use crate::settings::{Exposure, Settings};
 /// the grace of the settings to end, and leaves what still runs to the segment's next owner.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), WorkerError> {
     let readiness = Readiness::default();
-    let metrics = Metrics::of_process();
+    let runtimes = settings.runner.runtimes.iter().map(|runtime| runtime.name.as_str());
+    let metrics = Metrics::of_process(runtimes);
     let tasks = TaskTracker::new();
     let closing = CancellationToken::new();
     let server =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::account::{Account, Claimed, Written};
 use super::reporter::Reporter;
 use crate::broker::{Inbox, OutgoingMessage, ReplyTo, RetryStep};
-use crate::job::{Event, EventData, ExecutionResult, Run, Runtime, State, Verdict, sentence};
+use crate::job::{Event, EventData, ExecutionResult, Run, State, Verdict, sentence};
 use crate::metrics::Stage;
 use crate::storage::{JobRecord, Journal, JournalError, RecordState, StoredMessage};
 use crate::worker::active::ActiveRun;
@@ -35,7 +35,7 @@ pub(in crate::worker) async fn settle(
     let written = tools.metrics.timed(Stage::Settle, finished).await;
     let record = account.record().await;
     match written {
-        Written::Yes => note_end(tools, &record, &event, reporter.runtime()),
+        Written::Yes => note_end(tools, &record, &event, reporter.runtime().as_str()),
         // The container stays. The segment's next owner settles it.
         Written::Detached => return,
         Written::TakenOver => return tools.runner.forget(&record.id),
@@ -61,10 +61,10 @@ pub(in crate::worker) async fn settle(
 }
 
 /// Logs and counts how a run ended.
-fn note_end(tools: &Tools, record: &JobRecord, event: &Event, runtime: Runtime) {
+fn note_end(tools: &Tools, record: &JobRecord, event: &Event, runtime: &str) {
     let EventData::Result(result) = &event.data else { return };
     if let Some(verdict) = result.verdict {
-        let (runtime, long_running) = (runtime.as_str(), result.is_long_running);
+        let long_running = result.is_long_running;
         tools.metrics.ended(verdict.as_str(), Some(runtime), Some(long_running));
     }
     tracing::info!(

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::publisher::Publisher;
 use crate::broker::ReplyTo;
 use crate::job::{
-    Event, EventData, ExecutionResult, Job, Run, RunProgress, Runtime, State, Status,
+    Event, EventData, ExecutionResult, Job, Run, RunProgress, RuntimeName, State, Status,
 };
 use crate::logs::{LiveTap, Mask};
 use crate::runner::{RunObserver, Uptime};
@@ -137,8 +137,8 @@ impl Reporter {
 
     /// What its script is run by.
     #[must_use]
-    pub fn runtime(&self) -> Runtime {
-        self.run.lock().job.runtime
+    pub fn runtime(&self) -> RuntimeName {
+        self.run.lock().job.runtime.name.clone()
     }
 
     /// A result without the secrets of its run. Output and result have no secrets already.

@@ -11,9 +11,9 @@ use super::key::{KeyPath, touches};
 use super::range::Range;
 use super::request::{BestRequest, Goal, GridAxis, Isolation, SampleRequest, SweepRequest};
 use super::sample;
+use crate::Executable;
 use crate::bounds::SweepBounds;
 use crate::violation::{MAX_VIOLATIONS, Violation, violation};
-use crate::{Executable, Language};
 
 /// A validated sweep.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,9 +113,6 @@ impl Checking<'_> {
         let request = self.request;
         if self.executable.is_long_running {
             self.tell("", "is for runs that end by themselves: is_long_running must be false");
-        }
-        if self.executable.runtime.language() != Language::Python {
-            self.tell("", "is only for Python");
         }
         self.check_numbers(run_timeout);
         let secret_places = self.secret_places();

@@ -252,3 +252,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_job_has_the_runtime_of_its_name_and_an_unknown_one_is_told_with_all_there_are() {
+    let mut own = message();
+    assert_eq!(validate(&own).unwrap().runtime.image, "python:3.11-slim");
+    own["runtime"] = json!("ruby3");
+    let said = validate(&own).unwrap_err().to_string();
+    assert!(said.starts_with("runtime: must be \"python3.11\", \"nodejs20\", "), "{said}");
+    assert!(said.contains(" or \"binary\", not \"ruby3\""), "{said}");
+    let mut bounds = bounds();
+    bounds.runtimes.set(Runtime::new("ruby3".parse().unwrap(), "ruby:3.3", Launcher::Exec));
+    let executable = parse_executable(own.to_string().as_bytes()).unwrap();
+    let job = Job::validate(executable.clone(), &bounds, None).unwrap();
+    assert_eq!((job.runtime.image.as_str(), job.runtime.launcher), ("ruby:3.3", Launcher::Exec));
+    // A job that a worker with this runtime took goes on; no container is started for it here.
+    let admitting = super::tests::bounds().admitting(&executable);
+    assert_eq!(Job::validate(executable, &admitting, None).unwrap().runtime.image, "");
+}
+
+#[test]
+fn a_program_of_its_own_has_no_launcher_that_could_do_more() {
+    for runtime in ["shell", "binary"] {
+        for (field, value) in [("artifacts", json!({})), ("sweep", json!({"configs": [{"a": 1}]}))]
+        {
+            let mut own = message();
+            own["runtime"] = json!(runtime);
+            own[field] = value;
+            let said = validate(&own).unwrap_err().to_string();
+            assert!(said.contains(&format!("{field}: is ")), "{said}");
+        }
+        let mut bot = message();
+        bot["runtime"] = json!(runtime);
+        bot["is_long_running"] = json!(true);
+        bot["state"] = json!({});
+        let said = validate(&bot).unwrap_err().to_string();
+        assert!(said.contains("state: is not for the runtime"), "{said}");
+    }
+}

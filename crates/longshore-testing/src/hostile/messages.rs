@@ -179,10 +179,10 @@ fn types(id: &str) -> Vec<Message> {
             has_id: false,
             ..with("id-object", "id", json!({"a": 1}), "id: must be a string")
         },
-        with("runtime-list", "runtime", json!(["python3.11"]), "\"nodejs20\", not an array"),
+        with("runtime-list", "runtime", json!(["python3.11"]), "\"python3.11\", not an array"),
         with("runtime-object", "runtime", json!({"python3.11": {"a": 1}}), "not an object"),
-        with("runtime-unknown", "runtime", json!("perl5"), "\"nodejs20\", not \"perl5\""),
-        with("runtime-number", "runtime", json!(3.11), "\"nodejs20\", not a number"),
+        with("runtime-unknown", "runtime", json!("perl5"), "\"binary\", not \"perl5\""),
+        with("runtime-number", "runtime", json!(3.11), "\"python3.11\", not a number"),
         with("entrypoint-null", "entrypoint", json!(null), "entrypoint: must be \"bot\" or"),
         with("entrypoint-unknown", "entrypoint", json!("scan"), "entrypoint: must be \"bot\" or"),
         with("network-true", "network", json!(true), "network: must be \"host\", \"bridge\" or"),

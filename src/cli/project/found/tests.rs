@@ -2,7 +2,7 @@ use clap::{Args as _, FromArgMatches as _};
 
 use super::*;
 use crate::cli::order::checked;
-use crate::job::{Entrypoint, Runtime};
+use crate::job::{Entrypoint, Runtimes};
 
 /// The message for a directory with these files, and what is told about it.
 fn message(files: &[(&str, &str)], flags: &[&str]) -> Result<(Executable, String), String> {
@@ -18,8 +18,8 @@ fn message(files: &[(&str, &str)], flags: &[&str]) -> Result<(Executable, String
     let flags = JobArguments::from_arg_matches(&matches).unwrap();
     let names: Vec<_> = files.iter().map(|(name, _)| (*name).to_owned()).collect();
     let read = || {
-        let mut draft = draft_of(&root, &names, &flags)?;
-        flags.lay_over(&mut draft)?;
+        let mut draft = draft_of(&root, &names, &flags, &Runtimes::default())?;
+        flags.lay_over(&mut draft, &Runtimes::default())?;
         draft.fields.entry("file_path").or_insert("code.zip".into());
         let executable = checked(&draft)?;
         let told = told(&root, &executable);
@@ -35,44 +35,44 @@ fn named(files: &[&str], flags: &[&str]) -> Result<Executable, String> {
 
 #[test]
 fn the_files_tell_what_to_run() {
-    type Case<'a> = (&'a [&'a str], &'a [&'a str], Entrypoint, &'a str, Runtime);
-    let cases: [Case<'_>; 8] = [
-        (&["main.py"], &[], Entrypoint::Bot, "main.py", Runtime::Python311),
-        (&["main.mjs"], &[], Entrypoint::Bot, "main.mjs", Runtime::NodeJs20),
-        (&["backtest.js"], &[], Entrypoint::Backtest, "backtest.js", Runtime::NodeJs20),
-        (&["main.py", "backtest.py"], &[], Entrypoint::Backtest, "backtest.py", Runtime::Python311),
-        (
-            &["main.js", "backtest.js"],
-            &["--long-running"],
-            Entrypoint::Bot,
-            "main.js",
-            Runtime::NodeJs20,
-        ),
+    type Case<'a> = (&'a [&'a str], &'a [&'a str], Entrypoint, &'a str, &'a str);
+    let cases: [Case<'_>; 10] = [
+        (&["main.py"], &[], Entrypoint::Bot, "main.py", "python3.11"),
+        (&["main.sh"], &[], Entrypoint::Bot, "main.sh", "shell"),
+        (&["main.py", "backtest.sh", "run.sh"], &[], Entrypoint::Bot, "main.py", "python3.11"),
+        (&["main.mjs"], &[], Entrypoint::Bot, "main.mjs", "nodejs20"),
+        (&["backtest.js"], &[], Entrypoint::Backtest, "backtest.js", "nodejs20"),
+        (&["main.py", "backtest.py"], &[], Entrypoint::Backtest, "backtest.py", "python3.11"),
+        (&["main.js", "backtest.js"], &["--long-running"], Entrypoint::Bot, "main.js", "nodejs20"),
         (
             &["lib/a.py", "main.js"],
             &["--file", "lib/a.py"],
             Entrypoint::Bot,
             "lib/a.py",
-            Runtime::Python311,
+            "python3.11",
         ),
         (
             &["strategy.py", "test_strategy.py", "setup.py"],
             &[],
             Entrypoint::Backtest,
             "strategy.py",
-            Runtime::Python311,
+            "python3.11",
         ),
         (
             &["main.py"],
             &["--entrypoint", "backtest"],
             Entrypoint::Backtest,
             "main.py",
-            Runtime::Python311,
+            "python3.11",
         ),
     ];
     for (files, flags, entrypoint, script, runtime) in cases {
         let message = named(files, flags).unwrap();
-        assert_eq!((message.entrypoint, message.runtime), (entrypoint, runtime), "{files:?}");
+        assert_eq!(
+            (message.entrypoint, message.runtime.as_str()),
+            (entrypoint, runtime),
+            "{files:?}"
+        );
         assert_eq!(message.entrypoint_files[entrypoint.as_str()], script, "{files:?}");
         assert_eq!(message.id.as_str(), "my-strategy");
     }

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
 use super::{HELPER, Mount};
-use crate::job::Runtime;
+use crate::job::Launcher;
 use crate::job::judging::exit_note::{EXIT_NOTE, LEASE_EXPIRED};
 use crate::runner::lease::{self, Grant, Uptime};
 
@@ -71,7 +71,7 @@ struct Bot {
 impl Bot {
     /// Starts a bot; with a lease where one is given.
     async fn start(shell: &str, source: &str, config: &str, granted: Option<Duration>) -> Self {
-        let mount = Mount::new(Runtime::Python311, |job| job.is_long_running = true, None).await;
+        let mount = Mount::new(Launcher::Python, |job| job.is_long_running = true, None).await;
         fs::write(mount.directory.root().join(&mount.job.script), source).unwrap();
         fs::write(mount.config_file(), config).unwrap();
         if let Some(granted) = granted {
