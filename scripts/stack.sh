@@ -17,6 +17,8 @@ RABBITMQ_IMAGE=${RABBITMQ_IMAGE:-rabbitmq:4-management}
 SEAWEEDFS_VERSION=${SEAWEEDFS_VERSION:-4.48}
 SEAWEEDFS_IMAGE=${SEAWEEDFS_IMAGE:-chrislusf/seaweedfs:$SEAWEEDFS_VERSION}
 WORKER_IMAGE=${WORKER_IMAGE:-longshore:local}
+# Those of the other built-in runtimes (docs/settings.md).
+RUNTIME_IMAGES=(python:3.12-slim python:3.13-slim node:22-alpine node:24-alpine debian:trixie-slim)
 export PYTHON_IMAGE NODE_IMAGE RABBITMQ_IMAGE SEAWEEDFS_IMAGE WORKER_IMAGE
 
 # shellcheck source=scripts/stack/output.sh
@@ -51,6 +53,7 @@ Usage: scripts/stack.sh VERB [OPTIONS]
   status                 what runs, and where it answers
   images                 make the images: pull them, or build them where no registry answers
       --rebuild          also those that are there
+      --runtimes         also the images of the other built-in runtimes, as far as they can be made
   worker-image           build the worker's image again
       --quiet            say only what was done, not what was there
   registry-package       provide the docker-registry binary for tests, and print its path
@@ -153,16 +156,18 @@ verb_status() {
 }
 
 verb_images() {
-    local rebuild=no
+    local rebuild=no runtimes=no
     while (($# > 0)); do
         case $1 in
         --rebuild) rebuild=yes ;;
+        --runtimes) runtimes=yes ;;
         *) die "images does not know $1. See: scripts/stack.sh help" ;;
         esac
         shift
     done
     ensure_engine
     ensure_images "$rebuild"
+    [[ $runtimes == no ]] || ensure_runtime_images "$rebuild"
 }
 
 verb_worker_image() {

@@ -41,6 +41,28 @@ ensure_images() {
     ((${#missing[@]} == 0)) || build_images "$rebuild" "${missing[@]}"
 }
 
+# The images of the other built-in runtimes, which nothing of the stack and no test needs. Where no registry answers,
+# those that Debian has the packages for are built, and the others are named.
+ensure_runtime_images() {
+    local rebuild=$1 image wanted=() built=() absent=()
+    for image in "${RUNTIME_IMAGES[@]}"; do
+        if [[ $rebuild == yes ]] || ! has_image "$image"; then wanted+=("$image"); fi
+    done
+    for image in "${wanted[@]}"; do
+        if registry_answers && pull_image "$image"; then continue; fi
+        case $image in
+        python:3.13-slim | debian:trixie-slim) built+=("$image") ;;
+        *) absent+=("$image") ;;
+        esac
+    done
+    ((${#built[@]} == 0)) || ensure_bases no trixie
+    if [[ " ${built[*]} " == *" python:3.13-slim "* ]]; then build_image python:3.13-slim "$ROOT/deploy/images/python-3.13"; fi
+    for image in "${absent[@]}"; do
+        note "$image cannot be made: no registry answers, and Debian has no packages for it. Load it with docker load."
+    done
+    ((${#wanted[@]} > 0)) || found "Images of the other runtimes are there"
+}
+
 pull_image() {
     local start=$EPOCHREALTIME reason
     if reason=$(docker pull -q "$1" 2>&1 >/dev/null); then

@@ -42,6 +42,8 @@ pub struct ContainerSpec {
     pub image: String,
     /// The program and its arguments.
     pub command: Vec<String>,
+    /// Whether the program takes the place of the one that the image may start every command with.
+    pub replaces_entrypoint: bool,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
     /// Labels.
@@ -140,6 +142,7 @@ impl ContainerBuilder {
                 name: String::new(),
                 image: image.into(),
                 command: Vec::new(),
+                replaces_entrypoint: false,
                 env: BTreeMap::new(),
                 labels: BTreeMap::new(),
                 binds: Vec::new(),
@@ -165,7 +168,8 @@ impl ContainerBuilder {
         self.spec.network = job.network;
         self.spec.health_check.clone_from(&job.health_check);
         if !job.runtime.launcher.calls_main() {
-            // A launcher goes there itself.
+            // Such a program of the image need not be there. And a launcher goes to its files itself.
+            self.spec.replaces_entrypoint = true;
             self.spec.working_dir = format!("/{}", job.entrypoint);
         }
         self.with_labels(labels::of(job, assignment))

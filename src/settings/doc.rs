@@ -121,7 +121,7 @@ BOT_RUNTIMES='{\"java21\": {\"image\": \"eclipse-temurin:21-jre\", \"launcher\":
 ```
 
 The launchers `python` and `node` need `bash` and `sh` in the image, and the interpreter as `python` or `node`. `exec` needs
-nothing in it but the program. [jobs.md](jobs.md#runtimes) says what a program finds.
+nothing in it but the program. [runtimes.md](runtimes.md) says what a program finds.
 ";
 
 fn format_section(section: &str, title: &str) -> String {

@@ -203,10 +203,11 @@ settings! {
     /// each zip and image. 0 switches it off.
     CODE_COMPILE_TIMEOUT_SECONDS = "runner.code_compile_timeout_seconds", Value("120"),
         seconds(0, DAY);
-    /// How many containers of each runtime wait started for a job, so that a terminating run need not
-    /// wait for the engine. A run takes one if its message asks for no other limits and network, and
-    /// sets no variable that an interpreter reads when it starts. 0 switches this off. There are none
-    /// with `BOT_READ_ONLY_CODE=false` or `BOT_OCI_RUNTIME`.
+    /// How many containers of each runtime whose image is here wait started for a job, so that a terminating run
+    /// need not wait for the engine. A run takes one if its message asks for no other limits and network, and
+    /// sets no variable that an interpreter reads when it starts. 0 switches this off, and `warm` of a runtime
+    /// says otherwise for that one. There are none for the launcher `exec`, and none with
+    /// `BOT_READ_ONLY_CODE=false` or `BOT_OCI_RUNTIME`.
     WARM_CONTAINERS = "runner.warm_containers", Value("2"), count(0, 64);
     /// How long a container waits for a job before a new one takes its place.
     WARM_MAX_AGE_SECONDS = "runner.warm_max_age_seconds", Value("3600"), seconds(10, DAY);

@@ -35,10 +35,10 @@ read -r line < data.txt
 printf '{"count": %s, "line": "%s", "config": %s}' "${#numbers[@]}" "$line" "$CONFIG" > result.json
 "#;
 
-const SHELL_BOT: &str = r#"
+const SHELL_BOT: &str = r"
 trap 'echo goodbye; exit 0' TERM
 while :; do echo tick; sleep 0.1 & wait $!; done
-"#;
+";
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ma-crossover-rs")
@@ -99,10 +99,12 @@ fn as_bot(mut message: Value) -> Value {
     message
 }
 
-/// An image with nothing in it at all.
+/// An image with nothing in it at all, which names a program to begin with nevertheless.
 async fn empty_image(scene: &Scene) -> String {
     let image = format!("{}:nothing", scene.namespace);
-    let import = format!("tar --create --files-from /dev/null | docker import - {image}");
+    let import = format!(
+        "tar --create --files-from /dev/null | docker import --change 'ENTRYPOINT [\"/none\"]' - {image}"
+    );
     must_run(Command::new("sh").args(["-c", &import])).await;
     image
 }
@@ -167,7 +169,9 @@ async fn an_image_with_nothing_in_it_runs_a_backtest_and_a_bot_until_it_is_stopp
 #[tokio::test]
 async fn a_shell_script_gives_a_result_and_says_why_it_failed() {
     let scene = Scene::new().await;
-    let worker = scene.worker().await;
+    // Any image with bash will do.
+    let runtimes = json!({ "shell": { "image": PYTHON } }).to_string();
+    let worker = scene.worker_with(&[("BOT_RUNTIMES", &runtimes)]).await;
     let files = |data| [("run.sh", SHELL_BACKTEST), ("data.txt", data)];
     let mut good = job(&scene, "good", "shell", "run.sh", &files("go\n")).await;
     good["env"] = json!({ "GREETING": "hello" });
@@ -176,7 +180,7 @@ async fn a_shell_script_gives_a_result_and_says_why_it_failed() {
     let data = result.expect("succeeded");
     assert_eq!(data["result"], json!({ "count": 3, "line": "go", "config": { "fast": 1.50 } }));
     assert_eq!(result.output(), format!("{} counts 3, and hello\n", scene.id("good")));
-    let key = data["result_key"].as_str().unwrap();
+    let key = data["objects"]["result_key"].as_str().unwrap();
     assert!(scene.read_object(Bucket::Results, key).await.contains("\"line\": \"go\""));
 
     let bad = job(&scene, "bad", "shell", "run.sh", &files("stop\n")).await;
@@ -238,6 +242,7 @@ async fn an_operators_own_runtimes_are_read_from_the_file_and_counted_by_name() 
     let label =
         "longshore_runs_total{kind=\"terminating\",runtime=\"node-plain\",verdict=\"succeeded\"}";
     crate::metrics::shows(&worker, &[(label, 1.0)]).await;
+    assert_eq!(scene.dead_letters(1).await.len(), 1);
     scene.finish([worker]).await;
 }
 
@@ -251,6 +256,7 @@ async fn a_program_of_its_own_is_refused_what_needs_a_launcher() {
     let result = scene.run(&message).await;
     result.expect("rejected");
     result.expect_message(&["artifacts: is not for the runtime shell"]);
+    assert_eq!(scene.dead_letters(1).await.len(), 1);
     scene.finish([worker]).await;
 }
 

@@ -83,6 +83,8 @@ def test_what_is_no_code_is_said(tmp_path: Path) -> None:
     [
         ({}, ["backtest.py"], ("backtest", "backtest.py", "python3.11", False)),
         ({}, ["main.mjs"], ("backtest", "main.mjs", "nodejs20", False)),
+        ({}, ["backtest.sh"], ("backtest", "backtest.sh", "shell", False)),
+        ({}, ["backtest.sh", "main.py"], ("backtest", "main.py", "python3.11", False)),
         ({"is_long_running": True}, ["main.py", "bot.py"], ("bot", "bot.py", "python3.11", True)),
         ({"entrypoint": "bot"}, ["index.js"], ("bot", "index.js", "nodejs20", True)),
         ({"entrypoint_files": {"backtest": "a/b.py"}}, [], ("backtest", "a/b.py", "python3.11", False)),

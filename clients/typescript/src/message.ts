@@ -15,7 +15,10 @@ const RUNTIMES: Record<string, StartMessage['runtime']> = {
   '.js': 'nodejs20',
   '.mjs': 'nodejs20',
   '.cjs': 'nodejs20',
+  '.sh': 'shell',
 };
+// The extensions that are looked for, one group after the other: a shell script is often a tool beside a program.
+const EXTENSIONS = [['.py', '.js', '.mjs', '.cjs'], ['.sh']];
 // Scripts that are found without being named, after the one that is called like its kind.
 const USUAL_NAMES = ['main', 'index'];
 
@@ -44,7 +47,9 @@ export function complete(fields: Fields, names: readonly string[], defaultId: st
 /** The script at the top of the zip that is meant, if none was named. */
 function findScript(kind: Entrypoint, names: readonly string[]): string {
   const stems = [kind, ...USUAL_NAMES];
-  const candidates = stems.flatMap((stem) => Object.keys(RUNTIMES).map((extension) => stem + extension));
+  const candidates = EXTENSIONS.flatMap((extensions) =>
+    stems.flatMap((stem) => extensions.map((extension) => stem + extension)),
+  );
   const script = candidates.find((candidate) => names.includes(candidate));
   if (script) return script;
   const found = [...names].sort().slice(0, 10).join(', ') || 'nothing';

@@ -102,8 +102,11 @@ export type RestartWhen = 'on_failure' | 'always';
 /** 1 to 128 letters, digits, '_' and '-'; the first is a letter or a digit. */
 export type RunId = string;
 
-/** What a job's script runs in. */
-export type Runtime = 'python3.11' | 'nodejs20';
+/**
+ * The name of a runtime. Built in are python3.11, nodejs20, python3.12, python3.13, nodejs22, nodejs24, shell and
+ * binary; an operator may add others.
+ */
+export type Runtime = string;
 
 /** From where a key takes its random values. */
 export type SampleAxis = { [key: string]: unknown };
@@ -213,7 +216,7 @@ export interface StartMessage {
   restart?: RestartPolicy | null;
   /** The id of this execution. By default derived from the message's `message_id`. */
   run_id?: RunId | null;
-  /** The language and its version. */
+  /** What the program runs in: a language with its version, or a program of its own. */
   runtime: Runtime;
   /**
    * What must not be seen in logs, results and events: names of variables in `env`, and places of texts in

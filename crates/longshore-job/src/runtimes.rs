@@ -99,7 +99,10 @@ impl JsonSchema for RuntimeName {
         let built_in: Vec<String> =
             Runtimes::default().iter().map(|runtime| runtime.name.to_string()).collect();
         json_schema!({
-            "description": "The name of a runtime. These examples are built in; an operator may add others.",
+            "description": format!(
+                "The name of a runtime. Built in are {}; an operator may add others.",
+                listed(built_in.iter().map(String::as_str), "and")
+            ),
             "type": "string",
             "pattern": PATTERN,
             "examples": built_in,

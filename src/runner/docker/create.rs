@@ -80,9 +80,16 @@ fn refused(engine: &Engine, spec: &ContainerSpec, error: Error) -> EngineError {
 }
 
 fn body(spec: &ContainerSpec, log: EngineLog) -> ContainerCreateBody {
+    let (first, others) = match spec.command.split_first() {
+        Some((first, others)) if spec.replaces_entrypoint => {
+            (Some(vec![first.clone()]), others.to_vec())
+        }
+        _ => (None, spec.command.clone()),
+    };
     ContainerCreateBody {
         image: Some(spec.image.clone()),
-        cmd: Some(spec.command.clone()),
+        entrypoint: first,
+        cmd: Some(others),
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(spec.labels.clone().into_iter().collect()),
         working_dir: Some(spec.working_dir.clone()),
@@ -272,9 +279,17 @@ mod tests {
     }
 
     #[test]
+    fn a_program_of_its_own_takes_the_place_of_the_images() {
+        let body = body(&ContainerSpec { replaces_entrypoint: true, ..spec() }, LOG);
+        assert_eq!(body.entrypoint.unwrap(), ["/bin/sh"]);
+        assert_eq!(body.cmd.unwrap(), ["/bot/entrypoint.sh"]);
+    }
+
+    #[test]
     fn the_program_gets_its_directory_its_environment_and_its_time_to_end() {
         let body = body(&spec(), LOG);
         assert_eq!(body.cmd.unwrap(), ["/bin/sh", "/bot/entrypoint.sh"]);
+        assert_eq!(body.entrypoint, None, "that of the image counts");
         assert_eq!(body.working_dir.as_deref(), Some("/tmp"));
         assert_eq!((body.stop_signal.as_deref(), body.stop_timeout), (Some("SIGTERM"), Some(7)));
         assert!(body.env.unwrap().contains(&"ID=my-job".to_owned()));

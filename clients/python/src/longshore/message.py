@@ -14,7 +14,9 @@ from .errors import CodeError
 from .models import StartMessage
 
 # The runtime of a script by its extension.
-RUNTIMES = {".py": "python3.11", ".js": "nodejs20", ".mjs": "nodejs20", ".cjs": "nodejs20"}
+RUNTIMES = {".py": "python3.11", ".js": "nodejs20", ".mjs": "nodejs20", ".cjs": "nodejs20", ".sh": "shell"}
+# The extensions that are looked for, one group after the other: a shell script is often a tool beside a program.
+EXTENSIONS = ((".py", ".js", ".mjs", ".cjs"), (".sh",))
 # Scripts that are found without being named, after the one that is called like its kind.
 USUAL_NAMES = ("main", "index")
 # Fields that a file cannot set for a run of its own.
@@ -44,10 +46,11 @@ def complete(fields: Mapping[str, Any], names: Sequence[str], default_id: str) -
 
 def find_script(kind: str, names: Sequence[str]) -> str:
     """The script at the top of the zip that is meant, if none was named."""
-    for stem in (kind, *USUAL_NAMES):
-        for extension in RUNTIMES:
-            if stem + extension in names:
-                return stem + extension
+    for extensions in EXTENSIONS:
+        for stem in (kind, *USUAL_NAMES):
+            for extension in extensions:
+                if stem + extension in names:
+                    return stem + extension
     wanted = ", ".join(f"{stem}.py" for stem in (kind, *USUAL_NAMES))
     found = ", ".join(sorted(names)[:10]) or "nothing"
     raise CodeError(

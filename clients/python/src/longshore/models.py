@@ -29,8 +29,10 @@ RestartWhen = Literal["on_failure", "always"]
 RunId = str
 """1 to 128 letters, digits, '_' and '-'; the first is a letter or a digit."""
 
-Runtime = Literal["python3.11", "nodejs20"]
-"""What a job's script runs in."""
+Runtime = str
+"""The name of a runtime. Built in are python3.11, nodejs20, python3.12, python3.13, nodejs22, nodejs24, shell and
+binary; an operator may add others.
+"""
 
 SampleAxis = dict[str, Any]
 """From where a key takes its random values."""
@@ -250,7 +252,7 @@ class StartMessage(TypedDict):
     run_id: NotRequired[RunId | None]
     """The id of this execution. By default derived from the message's `message_id`."""
     runtime: Runtime
-    """The language and its version."""
+    """What the program runs in: a language with its version, or a program of its own."""
     secrets: NotRequired[list[str]]
     """What must not be seen in logs, results and events: names of variables in `env`, and places of texts in
     `config` as JSON Pointers, such as `/exchange/api_key`. Each text must have 4 to 8,192 bytes.
