@@ -6,19 +6,16 @@
 use super::orchestrator::ImageInfo;
 use crate::job::Runtimes;
 
-/// The repository of images that much else is made of: another version of one is not an older one of ours.
-const COMMON: &str = "debian";
-
 /// The images of which no container was made and which no setting names, of the repositories that the settings
 /// name.
 #[must_use]
 pub fn unused_images(images: Vec<ImageInfo>, runtimes: &Runtimes) -> Vec<ImageInfo> {
     let named: Vec<_> = runtimes.iter().map(|runtime| runtime.image.as_str()).collect();
     let is_named = |name: &str| named.iter().any(|image| *image == name || with_tag(image) == name);
-    let is_of_ours = |name: &str| {
-        let repository_of = repository(name);
-        repository_of != COMMON && named.iter().any(|image| repository(image) == repository_of)
-    };
+    // Nobody may ever have used the others: another version of one may be somebody else's.
+    let in_use = || runtimes.iter().filter(|runtime| !Runtimes::is_spare(runtime));
+    let is_of_ours =
+        |name: &str| in_use().any(|runtime| repository(&runtime.image) == repository(name));
     let is_unused = |image: &ImageInfo| {
         !image.is_used
             && !image.names.is_empty()
@@ -63,7 +60,8 @@ mod tests {
         assert!(is_unused(&["registry:5000/ours/node:1"], false));
         assert!(!is_unused(&["python:3.10-slim"], true), "a container has it");
         assert!(!is_unused(&["python:3.11-slim"], false), "a setting names it");
-        assert!(!is_unused(&["debian:bookworm-slim"], false), "others are made of it");
+        assert!(!is_unused(&["debian:bookworm-slim"], false), "no runtime in use has it");
+        assert!(!is_unused(&["node:18-alpine"], false), "likewise: nodejs22 is not in use");
         assert!(!is_unused(&["registry:5000/ours/node:latest"], false), "likewise");
         assert!(!is_unused(&["python:3.10-slim", "mine:1"], false), "somebody named it");
         for other in [&["postgres:17"][..], &["ours/python:3.10"], &["registry:5000/ours/x"], &[]] {

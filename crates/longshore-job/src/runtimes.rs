@@ -22,6 +22,9 @@ const BUILT_IN: [(&str, &str, Launcher, &[&str]); 8] = [
     ("binary", "debian:trixie-slim", Launcher::Exec, &[]),
 ];
 
+/// How many of them, from the first on, every installation is expected to use.
+const USUAL: usize = 2;
+
 /// The extension of the scripts of the built-in shell.
 const SHELL_EXTENSION: &str = "sh";
 
@@ -71,6 +74,15 @@ impl Runtimes {
             Some(other) => *other = Arc::new(runtime),
             None => self.0.push(Arc::new(runtime)),
         }
+    }
+
+    /// Whether a runtime has an image that it is built with, and that an installation may never have used.
+    #[must_use]
+    pub fn is_spare(runtime: &Runtime) -> bool {
+        let spare = &BUILT_IN[USUAL..];
+        spare.iter().any(|(name, image, ..)| {
+            *name == runtime.name.as_str() && *image == runtime.image.as_str()
+        })
     }
 
     /// An image that has a shell and the usual programs.
@@ -160,6 +172,16 @@ mod tests {
         let all = r#"must be "python3.11", "nodejs20", "python3.12", "python3.13", "nodejs22", "nodejs24", "shell" or "binary""#;
         assert_eq!(said("cobol"), format!("{all}, not \"cobol\""));
         assert_eq!(said("shel"), format!("{all}, not \"shel\"; did you mean \"shell\"?"));
+    }
+
+    #[test]
+    fn a_built_in_runtime_is_spare_until_somebody_sets_its_image() {
+        let mut table = Runtimes::default();
+        let is_spare = |table: &Runtimes, name| Runtimes::is_spare(table.get(name).unwrap());
+        let spare = ["python3.11", "nodejs20", "python3.12", "binary"];
+        assert_eq!(spare.map(|name| is_spare(&table, name)), [false, false, true, true]);
+        table.set(Runtime::new("python3.12".parse().unwrap(), "ours:1", Launcher::Python));
+        assert!(!is_spare(&table, "python3.12"));
     }
 
     #[test]

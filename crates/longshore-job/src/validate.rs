@@ -1,12 +1,15 @@
 //! From a start message to a job that can run. Every mistake is found here, before anything is
 //! fetched.
 
+mod runtime;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::runtime::check_runtime;
 use super::artifacts::ArtifactBounds;
 use super::bounds::{Bounds, Limits};
 use super::env;
@@ -17,8 +20,8 @@ use super::state::KeptState;
 use super::sweep::Sweep;
 use super::violation::{MAX_VIOLATIONS, MessageError, Violation, quoted, violation};
 use super::{
-    Entrypoint, Executable, HealthCheck, JobId, JsonText, Launcher, LimitsRequest, Network,
-    RestartPolicy, RunId, Runtime,
+    Entrypoint, Executable, HealthCheck, JobId, JsonText, LimitsRequest, Network, RestartPolicy,
+    RunId, Runtime,
 };
 
 /// A validated start message: everything that a run needs, with no defaults left open. Debug output
@@ -153,31 +156,6 @@ impl Job {
             inputs,
         })
     }
-}
-
-/// The runtime of this name, and whether it can do what the message asks for.
-fn check_runtime(
-    executable: &Executable,
-    bounds: &Bounds,
-    found: &mut Vec<Violation>,
-) -> Option<Arc<Runtime>> {
-    let Some(runtime) = bounds.runtimes.get(executable.runtime.as_str()) else {
-        found.push(violation("runtime", bounds.runtimes.unknown(&executable.runtime)));
-        return None;
-    };
-    let launcher = runtime.launcher;
-    if executable.sweep.is_some() && launcher != Launcher::Python {
-        found.push(violation("sweep", "is only for Python"));
-    }
-    for (path, is_asked) in
-        [("artifacts", executable.artifacts.is_some()), ("state", executable.state.is_some())]
-    {
-        if is_asked && !launcher.calls_main() {
-            let problem = format!("is not for the runtime {runtime}: only for Python and Node.js");
-            found.push(violation(path, problem));
-        }
-    }
-    Some(Arc::clone(runtime))
 }
 
 /// The script of the named entrypoint, with `.` parts removed.

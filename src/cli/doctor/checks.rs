@@ -18,9 +18,6 @@ use crate::storage::{Bucket, ObjectStore as _, S3Store, StoreError, probe};
 /// The prefix in the state bucket below which conditional writes are tried.
 const PROBES: &str = "doctor";
 
-/// How many of the built-in runtimes, from the first on, a machine is expected to have the image of.
-const USUAL: usize = 2;
-
 /// Runs every check, one after the other. A failed check stops no other. A check whose settings are
 /// wrong is left out, because the lines about settings say so.
 pub(super) async fn all(loader: &Loader) -> Vec<Finding> {
@@ -89,12 +86,11 @@ async fn engine(settings: &RunnerSettings) -> Vec<Finding> {
 /// The image of each runtime. Of those that are built in, most installations use one or two: the others are no
 /// reason to warn.
 async fn images(engine: &dyn ContainerOrchestrator, runtimes: &Runtimes) -> Vec<Finding> {
-    let (mut findings, mut absent, built_in) = (Vec::new(), Vec::new(), Runtimes::default());
+    let (mut findings, mut absent) = (Vec::new(), Vec::new());
     for runtime in runtimes.iter() {
         let looking = engine.has_image(&runtime.image);
         let is_here = tokio::time::timeout(PATIENCE, looking).await;
-        let is_spare = || built_in.iter().skip(USUAL).any(|other| other == runtime);
-        if matches!(is_here, Ok(Ok(false))) && is_spare() {
+        if matches!(is_here, Ok(Ok(false))) && Runtimes::is_spare(runtime) {
             absent.push(format!("{} ({runtime})", runtime.image));
         } else {
             findings.push(bounded("image", Box::pin(has_image(engine, runtime))).await);

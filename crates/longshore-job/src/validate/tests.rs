@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{decoded, parse_executable, parse_stop};
+use crate::{Launcher, decoded, parse_executable, parse_stop};
 use longshore_testing::hostile::messages;
 
 fn bounds() -> Bounds {
