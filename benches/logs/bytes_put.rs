@@ -175,6 +175,7 @@ fn source() -> LogSource {
         terminating: false,
         resume: false,
         is_new_job: false,
+        series_key: None,
         mask: Mask::default(),
     }
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::ownership::tenure::Tenure;
 use super::slots::Slot;
 use crate::job::{JobId, RunId};
+use crate::storage::IndexEntry;
 
 /// How to stop a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub struct ActiveRun {
     pub published_at: Option<Timestamp>,
     order: OnceLock<StopOrder>,
     requested: CancellationToken,
-    claimed: OnceLock<Arc<Tenure>>,
+    claimed: OnceLock<(Arc<Tenure>, Uuid)>,
     slot: Mutex<Option<Slot>>,
     ended: Mutex<bool>,
 }
@@ -56,9 +58,14 @@ impl ActiveRun {
         Some(is_first)
     }
 
-    /// Notes that the journal has the run as ours, under a tenure.
-    pub(super) fn claim(&self, tenure: &Arc<Tenure>) {
-        self.claimed.get_or_init(|| Arc::clone(tenure));
+    /// Notes that the journal has the run as ours: under a tenure, with this claim.
+    pub(super) fn claim(&self, tenure: &Arc<Tenure>, claim: Uuid) {
+        self.claimed.get_or_init(|| (Arc::clone(tenure), claim));
+    }
+
+    /// Whether a claim is this run's, or may become it.
+    pub(super) fn may_have(&self, claim: Uuid) -> bool {
+        self.claimed.get().is_none_or(|(_, ours)| *ours == claim)
     }
 
     /// Keeps a slot for the run, if there is one.
@@ -80,7 +87,7 @@ impl ActiveRun {
     /// Whether it is proved that the run is still ours, so no other worker can have taken it over.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.claimed.get().is_some_and(|tenure| tenure.is_proven())
+        self.claimed.get().is_some_and(|(tenure, _)| tenure.is_proven())
     }
 
     /// Notes that the journal has the run's end, or that the run waits for a retry. Later orders
@@ -161,6 +168,12 @@ impl ActiveRuns {
     /// completely removed. Only this list answers that; the state of a container says less.
     pub(super) fn has(&self, id: &JobId) -> bool {
         self.by_job.lock().contains_key(id)
+    }
+
+    /// Whether an entry of a segment's index is that of a job's active run. An earlier claim of the job leaves
+    /// an entry of its own where the worker could not take it back.
+    pub(super) fn covers(&self, entry: &IndexEntry) -> bool {
+        self.get(&entry.job).is_some_and(|run| run.may_have(entry.claim))
     }
 
     /// How many there are.

@@ -55,12 +55,12 @@ pub(super) async fn follow_start(
     let claiming = claim::claim(&ctx, &tenure, &start, &delivery);
     match ctx.tools.metrics.timed(Stage::Claim, claiming).await {
         Ok(Claim::Taken(claimed)) => {
-            guard.run.claim(&tenure);
+            guard.run.claim(&tenure, claimed.record.claim);
             answer::ack(&delivery, &job.id).await;
             run_claimed(ctx, *claimed, Begin::Launch, guard).await;
         }
         Ok(Claim::Cancelled(claimed, tombstone)) => {
-            guard.run.claim(&tenure);
+            guard.run.claim(&tenure, claimed.record.claim);
             answer::ack(&delivery, &job.id).await;
             let why = why_cancelled(&tombstone, &start.incoming);
             ending::settle_unrun(&ctx, &guard.run, *claimed, Verdict::Cancelled, why).await;

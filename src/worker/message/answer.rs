@@ -97,19 +97,25 @@ pub(in crate::worker) async fn already_active(
         if run.run_id == job.run_id {
             let record = ctx.tools.journal.read(&job.id).await?;
             let record = record.filter(|(record, _)| record.run_id == job.run_id);
+            // Another claim has put the run aside since, and this may be the message that brings it back.
+            if record.as_ref().is_some_and(|(record, _)| !run.may_have(record.claim)) {
+                return Ok(None);
+            }
             let stored = record.and_then(|(record, _)| record.message.body_sha256);
-            return Ok((stored, None));
+            return Ok(Some((stored, None)));
         }
         let end = ctx.tools.journal.ended(&job.id, &job.run_id).await?;
-        Ok::<_, JournalError>(end.map_or((None, None), |end| (end.body_sha256, Some(end.event))))
+        let end = end.map_or((None, None), |end| (end.body_sha256, Some(end.event)));
+        Ok::<_, JournalError>(Some(end))
     };
     match answered.await {
-        Ok((stored, _)) if !is_same_start(stored.as_deref(), text) => {
+        Ok(None) => later(&*ctx.tools.broker, delivery, job).await,
+        Ok(Some((stored, _))) if !is_same_start(stored.as_deref(), text) => {
             taken_run(ctx, delivery, job).await;
         }
-        Ok((_, Some(event))) => republish(ctx, delivery, job, Some(&event)).await,
-        Ok((_, None)) if run.run_id == job.run_id => drop_repeat(&delivery, job).await,
-        Ok((_, None)) => {
+        Ok(Some((_, Some(event)))) => republish(ctx, delivery, job, Some(&event)).await,
+        Ok(Some((_, None))) if run.run_id == job.run_id => drop_repeat(&delivery, job).await,
+        Ok(Some((_, None))) => {
             tell_duplicate(ctx, &delivery, job, &run.run_id).await;
             ack(&delivery, &job.id).await;
         }

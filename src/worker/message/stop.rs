@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::answer;
 use super::validate::text_of;
 use crate::broker::{Delivery, Inbox, MessageBroker, MessageOptions, PublishError};
@@ -13,6 +15,9 @@ use crate::worker::active::{ActiveRun, StopOrder};
 use crate::worker::context::Context;
 use crate::worker::decide::{self, STOP_MEMORY};
 use crate::worker::ownership::machine::Machine;
+
+/// For so long after it came, a stop is for the run that is active, whatever the clocks of publishers say.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Why a stop failed this time.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +42,7 @@ pub(super) struct StopMessage {
     noted: Tombstone,
     /// The run of this worker that was asked, and whether this was the first order to stop it.
     asked: Option<(Arc<ActiveRun>, bool)>,
+    read_at: Instant,
 }
 
 impl StopMessage {
@@ -59,7 +65,7 @@ impl StopMessage {
             let is_first = run.request_stop(order(&stop))?;
             Some((run, is_first))
         });
-        Ok(Self { delivery, stop, noted, asked })
+        Ok(Self { delivery, stop, noted, asked, read_at: Instant::now() })
     }
 
     /// Whom the message is to stop.
@@ -80,7 +86,7 @@ impl StopMessage {
 }
 
 async fn carry_out(ctx: &Context, message: &StopMessage) -> Result<(), StopError> {
-    let StopMessage { delivery, stop, noted, asked } = message;
+    let StopMessage { delivery, stop, noted, asked, read_at } = message;
     // A stop in a mailbox was noted by whoever sent it.
     if !matches!(delivery.inbox(), Inbox::Mailbox(_)) {
         ctx.tools.journal.note_stop(noted).await?;
@@ -101,7 +107,8 @@ async fn carry_out(ctx: &Context, message: &StopMessage) -> Result<(), StopError
         Some(record) if record.state == RecordState::Active => {
             let published_at = record.message.published_at;
             let is_next = asked.as_ref().is_some_and(|(run, _)| run.run_id != record.run_id);
-            let is_late = is_next || was_put_aside(delivery);
+            // The job's next run may have begun while the store was asked.
+            let is_late = is_next || was_put_aside(delivery) || read_at.elapsed() > AT_ONCE;
             decide::reaches(noted, is_late, &record.run_id, published_at).then_some(record)
         }
         _ => None,

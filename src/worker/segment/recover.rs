@@ -33,7 +33,7 @@ pub(super) async fn look_again(
 ) -> Result<bool, RecoverError> {
     let index = patience.within(ctx.tools.journal.segment_index(tenure.segment)).await?;
     remember_unconfirmed(&ctx.tools.outbox, tenure, &index);
-    if index.entries.iter().any(|entry| !ctx.known.active.has(&entry.job)) {
+    if index.entries.iter().any(|entry| !ctx.known.active.covers(entry)) {
         recover(ctx, tenure).await?;
     }
     Ok(index.is_empty())
@@ -56,11 +56,13 @@ pub(in crate::worker) async fn recover(
     let index = tools.journal.segment_index(segment).await?;
     remember_unconfirmed(&tools.outbox, tenure, &index);
     let mut entered: BTreeMap<JobId, Vec<IndexEntry>> = BTreeMap::new();
-    for entry in index.entries.into_iter().filter(|entry| !known.active.has(&entry.job)) {
+    for entry in index.entries.into_iter().filter(|entry| !known.active.covers(entry)) {
         entered.entry(entry.job.clone()).or_default().push(entry);
     }
     let each = entered.into_iter().map(|(id, entries)| {
-        let left = containers.remove(&id).unwrap_or_default();
+        // Of an active job only what an earlier claim left in the index is looked at.
+        let left = if known.active.has(&id) { None } else { containers.remove(&id) };
+        let left = left.unwrap_or_default();
         recover_job(ctx, tenure, id, entries, left)
     });
     let mut recovering = stream::iter(each).buffer_unordered(AT_A_TIME);

@@ -13,7 +13,7 @@ use crate::worker::context::Context;
 use crate::worker::decide;
 use crate::worker::message::claim::insist;
 use crate::worker::message::validate::job_of;
-use crate::worker::ownership::tenure::Tenure;
+use crate::worker::ownership::tenure::{Change, Tenure};
 use crate::worker::recipe::run_claimed;
 use crate::worker::run::account::Claimed;
 use crate::worker::run::ending;
@@ -55,6 +55,7 @@ pub(super) async fn take_up(
     };
     let published_at = record.message.published_at;
     let Ok(guard) = ctx.known.active.begin(&job.id, &job.run_id, published_at) else {
+        tenure.note(Change::Unfinished);
         return Ok(());
     };
     let left = container.as_ref().map(|(info, labels)| Left {
@@ -67,9 +68,11 @@ pub(super) async fn take_up(
     let Some((record, etag)) = make_ours(&ctx.tools.journal, tenure, record, &etag, &next).await?
     else {
         tracing::info!(job.id = %job.id, "left a job to the worker that claimed it first");
+        // Its entry here is to be removed.
+        tenure.note(Change::Unfinished);
         return Ok(());
     };
-    guard.run.claim(tenure);
+    guard.run.claim(tenure, record.claim);
     // After the job is ours, because a stop is noted before it looks whose the job is.
     // Not given up while the store is away: the next try would take an attempt that has not begun
     // for one that is lost, because its record is active by now.

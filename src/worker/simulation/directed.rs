@@ -15,7 +15,7 @@ use super::world::Sabotage;
 use super::{on_a_stage_with, on_stage};
 
 /// One worker that takes fifty jobs of a kind, and nothing that happens by itself.
-fn alone() -> Plan {
+pub(super) fn alone() -> Plan {
     let capacity = Capacity { terminating: 50, long_running: 50 };
     Plan { sites: 1, workers: vec![(0, capacity)], happenings: Vec::new() }
 }
@@ -32,7 +32,7 @@ pub(super) async fn seconds(count: u64) {
 }
 
 /// So many bots, which run.
-async fn bots(stage: &Stage, count: usize) {
+pub(super) async fn bots(stage: &Stage, count: usize) {
     for number in 0..count {
         stage.publish_start(&start(format!("bot-{number}"), None));
     }

@@ -238,8 +238,10 @@ impl Ledger {
     pub(super) fn is_told(&self, run: &RunId) -> bool {
         let refusal = self.starts.get(run).map(|start| &start.refusal);
         self.results.contains_key(&format!("{run}/result"))
-            || refusal.is_some_and(|id| self.results.contains_key(id))
-            || (self.duplicates.contains(run) && !self.was_begun(run))
+            // A copy of its message may have been told so, while another one runs.
+            || (!self.was_begun(run)
+                && (self.duplicates.contains(run)
+                    || refusal.is_some_and(|id| self.results.contains_key(id))))
     }
 
     fn was_begun(&self, run: &RunId) -> bool {

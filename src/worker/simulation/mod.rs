@@ -11,6 +11,7 @@
 //! and Docker ([`engine`]); logs and HTTP are left out.
 
 mod broker;
+mod crossed;
 mod directed;
 mod end;
 mod engine;

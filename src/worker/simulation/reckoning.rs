@@ -35,6 +35,13 @@ fn untold(ledger: &Ledger) -> Vec<RunId> {
     open.map(|start| start.run.clone()).collect()
 }
 
+/// Messages that must be rejected and are no dead letters yet.
+fn broken_without_letter(ledger: &Ledger) -> Vec<String> {
+    let broken = ledger.starts.values().filter(|start| start.is_broken);
+    let messages = broken.map(|start| format!("m-{}", start.run));
+    messages.filter(|message| !ledger.dead.contains(message)).collect()
+}
+
 impl Stage {
     fn blame(&self, what: impl FnOnce() -> String) {
         self.world.see(|ledger, at| ledger.blame(at, &what()));
@@ -79,6 +86,7 @@ impl Stage {
         if !left.is_empty() {
             self.blame(|| format!("these starts have no end: {left:?}"));
         }
+        self.until_nothing(TOLD, || broken_without_letter(&self.world.ledger.lock())).await;
         self.count_ends();
         self.start_again().await;
         self.leave_nothing().await;
