@@ -14,7 +14,7 @@ use crate::storage::{ETag, JobRecord, Journal, JournalError, Place};
 use crate::worker::context::Tools;
 use crate::worker::decide;
 use crate::worker::drain::Drain;
-use crate::worker::ownership::tenure::Tenure;
+use crate::worker::ownership::tenure::{Change, Tenure};
 
 /// How often a record of ours may have been written by ourselves meanwhile.
 const MAX_OWN_WRITES: usize = 4;
@@ -98,6 +98,8 @@ impl Account {
             Written::Yes
         } else {
             tracing::warn!(job.id = %record.id, "left a run to the worker that took it over");
+            // If the segment is still ours, the entry of our claim is to be removed.
+            self.tenure.note(Change::Unfinished);
             Written::TakenOver
         }
     }

@@ -234,18 +234,15 @@ impl Ledger {
         ids.iter().filter(|id| self.results.contains_key(*id)).count()
     }
 
-    /// Whether a run has had its one end, or was told that it has none.
-    pub(super) fn is_told(&self, run: &RunId) -> bool {
-        let refusal = self.starts.get(run).map(|start| &start.refusal);
+    /// Whether a run has had its result.
+    pub(super) fn has_result(&self, run: &RunId) -> bool {
         self.results.contains_key(&format!("{run}/result"))
-            // A copy of its message may have been told so, while another one runs.
-            || (!self.was_begun(run)
-                && (self.duplicates.contains(run)
-                    || refusal.is_some_and(|id| self.results.contains_key(id))))
     }
 
-    fn was_begun(&self, run: &RunId) -> bool {
-        let first = (run.clone(), 0);
-        self.begun.range(first..).next().is_some_and(|((found, _), _)| found == run)
+    /// Whether it was said of a message that it leads to no run, and no copy of it is left that may.
+    pub(super) fn is_refused(&self, start: &Start) -> bool {
+        let left = self.copies.get(&format!("m-{}", start.run)).map_or(0, |(now, _)| *now);
+        left == 0
+            && (self.duplicates.contains(&start.run) || self.results.contains_key(&start.refusal))
     }
 }

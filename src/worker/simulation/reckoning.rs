@@ -28,13 +28,6 @@ fn is_covered(ledger: &Ledger, start: &Start) -> bool {
     ledger.stops.values().any(|stop| stop.covers(start))
 }
 
-/// Starts without an end.
-fn untold(ledger: &Ledger) -> Vec<RunId> {
-    let open =
-        ledger.starts.values().filter(|start| !start.is_broken && !ledger.is_told(&start.run));
-    open.map(|start| start.run.clone()).collect()
-}
-
 /// Messages that must be rejected and are no dead letters yet.
 fn broken_without_letter(ledger: &Ledger) -> Vec<String> {
     let broken = ledger.starts.values().filter(|start| start.is_broken);
@@ -80,9 +73,7 @@ impl Stage {
         for job in bots {
             self.publish_stop(&job, None);
         }
-        let untold_runs =
-            || untold(&self.world.ledger.lock()).iter().map(ToString::to_string).collect();
-        let left = self.until_nothing(TOLD, untold_runs).await;
+        let left = self.until_nothing(TOLD, || self.untold()).await;
         if !left.is_empty() {
             self.blame(|| format!("these starts have no end: {left:?}"));
         }
@@ -114,12 +105,35 @@ impl Stage {
         }
     }
 
+    /// Starts without an end.
+    fn untold(&self) -> Vec<String> {
+        let ledger = self.world.ledger.lock();
+        let starts = ledger.starts.values().filter(|start| !start.is_broken);
+        let open = starts.filter(|start| !self.is_told(&ledger, start));
+        open.map(|start| start.run.to_string()).collect()
+    }
+
+    /// Whether a run has had its one end, or was told that it has none. A copy of its message may have been told so,
+    /// while another one runs.
+    fn is_told(&self, ledger: &Ledger, start: &Start) -> bool {
+        ledger.has_result(&start.run) || (ledger.is_refused(start) && !self.is_active(start))
+    }
+
+    /// Whether the journal has a run as one that is not over.
+    fn is_active(&self, start: &Start) -> bool {
+        let key = format!("{NAMESPACE}/jobs/{}.json", start.job);
+        let objects = self.servers.objects.lock();
+        let Some(text) = objects.has(&key).then(|| objects.text(&key)) else { return false };
+        let record: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        record["run_id"] == start.run.as_str() && record["state"] == "active"
+    }
+
     /// Bots that should run and do not.
     fn missing_bots(&self) -> Vec<String> {
         let ledger = self.world.ledger.lock();
         let bots = ledger.starts.values().filter(|start| start.is_long_running && !start.is_broken);
         let missing = bots.filter(|start| {
-            !ledger.is_told(&start.run)
+            !self.is_told(&ledger, start)
                 && !is_covered(&ledger, start)
                 && !ledger.is_running(&start.run)
         });

@@ -145,6 +145,11 @@ impl Objects {
 }
 
 impl Objects {
+    /// Whether there is an object with this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     /// The text of an object.
     pub(super) fn text(&self, key: &str) -> String {
         String::from_utf8(self.by_key[key].0.to_vec()).expect("text")
