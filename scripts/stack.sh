@@ -58,6 +58,7 @@ Usage: scripts/stack.sh VERB [OPTIONS]
       --quiet            say only what was done, not what was there
   registry-package       provide the docker-registry binary for tests, and print its path
   prometheus-package     provide prometheus and promtool for tests, and print promtool's path
+  collector-package      provide a collector of traces for tests, and print its path
   chromium-package       provide Chromium and its driver for tests, and print the driver's path
   help                   this text
 
@@ -189,6 +190,14 @@ verb_prometheus_package() {
     provide_binaries prometheus prometheus promtool
 }
 
+# Rotel, a collector for OpenTelemetry, which PyPI has as a binary.
+verb_collector_package() {
+    local place=$STATE/bin/rotel-agent
+    [[ -x $place ]] || step "Rotel fetched" "Check that PyPI can be reached with pip." \
+        "$ROOT/scripts/wheel.sh" rotel 0.0.1a15 rotel-agent "$place" >&2
+    echo "$place"
+}
+
 # The tests of the dashboard need a real browser. Its package starts no service, so it is installed whole.
 verb_chromium_package() {
     provide chromedriver chromium-driver chromium >&2
@@ -222,7 +231,7 @@ main() {
         usage
         return
         ;;
-    up | down | images | worker-image | registry-package | prometheus-package | chromium-package) ;;
+    up | down | images | worker-image | registry-package | prometheus-package | collector-package | chromium-package) ;;
     status)
         verb_status
         return

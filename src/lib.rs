@@ -7,6 +7,8 @@ pub use longshore_job as job;
 pub mod settings;
 pub mod tls;
 
+pub mod traces;
+
 pub mod metrics;
 
 pub mod broker;

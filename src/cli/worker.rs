@@ -10,7 +10,7 @@ use super::signals::drain_then_leave;
 use super::telemetry::Voice;
 use super::{Context, Outcome};
 use crate::settings::{Effective, Loader, Settings};
-use crate::worker;
+use crate::{traces, worker};
 
 /// Take jobs from the broker and run them.
 #[derive(Debug, Args)]
@@ -37,7 +37,12 @@ pub(super) async fn run(arguments: &WorkerArguments, context: &Context) -> Outco
     let settings = context.settings(Voice::Service, Settings::read)?;
     let shutdown = CancellationToken::new();
     let _signals = drain_then_leave(shutdown.clone())?;
-    Box::pin(worker::run(settings, shutdown)).await.map_err(Error::from)?;
+    let traces = traces::start(&settings.traces, &settings.worker.name).map_err(Error::from)?;
+    let ended = Box::pin(worker::run(settings, shutdown)).await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    ended.map_err(Error::from)?;
     Ok(0)
 }
 

@@ -14,6 +14,7 @@ use super::gauges::{Gauges, Source, kind};
 use super::table;
 use crate::job::Verdict;
 use crate::job::series::Taken;
+use crate::traces;
 
 /// The queues whose last timestamp is kept: a bound against a caller that names more.
 const MAX_QUEUES: usize = 64;
@@ -227,9 +228,15 @@ impl Metrics {
         self.inner.runs.add(&[verdict, runtime.unwrap_or(NONE), kind], 1);
     }
 
-    /// A stage of a run took this long.
+    /// A stage of a run took this long, and is over now.
     pub fn stage(&self, stage: Stage, took: Duration) {
+        self.stage_before(stage, took, Duration::ZERO);
+    }
+
+    /// A stage of a run took this long, and has been over for so long.
+    pub fn stage_before(&self, stage: Stage, took: Duration, over_since: Duration) {
         self.inner.stages.observe(&[stage.as_str()], took.as_secs_f64());
+        traces::stage(stage.as_str(), took, over_since);
     }
 
     /// Does the work of a stage, and notes how long it took. Work that is dropped is not noted.

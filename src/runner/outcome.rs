@@ -99,7 +99,7 @@ pub(super) async fn wait_and_collect(
         result.metadata.insert("state".to_owned(), problem);
     }
     result.resources = note.used_within(&run.job.limits, ran);
-    site.metrics.stage(Stage::Run, ran);
+    site.metrics.stage_before(Stage::Run, ran, ended_at.elapsed());
     site.metrics.stage(Stage::Collect, ended_at.elapsed());
     Ok(match gathered {
         Some(gathered) => sweep::conclude(site, run, observer, gathered, result).await,

@@ -55,6 +55,8 @@ pub enum Kind {
     AmqpUrl,
     /// Host and port, or a URL, of an object store.
     Endpoint,
+    /// The URL of a web server.
+    HttpUrl,
     /// The address of a container engine.
     Engine,
     /// A part of names on the broker and the engine.
@@ -142,6 +144,7 @@ impl Kind {
             Self::Token => is_token(text),
             Self::AmqpUrl => broker_url::flaw(text).is_none(),
             Self::Endpoint => is_endpoint(text),
+            Self::HttpUrl => has_host(text, &["http", "https"], false),
             Self::Engine => is_engine(text),
             Self::Name => is_name(text),
             Self::Bucket => is_bucket(text),
@@ -193,6 +196,7 @@ impl Kind {
                     .to_owned()
             }
             Self::Endpoint => "host:port, or a URL such as https://host:port".to_owned(),
+            Self::HttpUrl => "a URL such as http://127.0.0.1:4318, without a login".to_owned(),
             Self::Engine => {
                 "unix:///path/to/docker.sock, tcp://host:port or http://host:port".to_owned()
             }
@@ -262,7 +266,7 @@ impl Kind {
             Self::Secret | Self::Token => "***".to_owned(),
             Self::AmqpUrl => broker_url::mask_broker_urls(text),
             // No login is allowed there, so it would be shown in the error.
-            Self::Endpoint | Self::Engine if text.contains('@') => mask_url(text),
+            Self::Endpoint | Self::HttpUrl | Self::Engine if text.contains('@') => mask_url(text),
             _ => text.to_owned(),
         }
     }

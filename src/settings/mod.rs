@@ -36,8 +36,8 @@ pub use profile::Profile;
 pub use seccomp::SeccompProfile;
 pub use sections::{
     BrokerSettings, CodeCacheSettings, DeadLetterBounds, EngineLog, HttpSettings, LogFormat,
-    LogSettings, PackSettings, RunnerSettings, StoreSettings, TelemetrySettings, WarmSettings,
-    WorkerSettings,
+    LogSettings, PackSettings, RunnerSettings, StoreSettings, TelemetrySettings, TracesSettings,
+    WarmSettings, WorkerSettings,
 };
 pub use sources::{FILE_VARIABLE, Sources};
 pub(crate) use table::{MAX_MESSAGE_BYTES, MAX_MESSAGE_KB};
@@ -65,6 +65,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// The worker's own log.
     pub telemetry: TelemetrySettings,
+    /// Traces.
+    pub traces: TracesSettings,
 }
 
 impl Settings {
@@ -85,6 +87,7 @@ impl Settings {
             logs: reader.logs(),
             http: reader.http(),
             telemetry: reader.telemetry(),
+            traces: reader.traces(),
         }
     }
 

@@ -11,8 +11,8 @@ use super::profile::Profile;
 use super::seccomp::SeccompProfile;
 use super::sections::{
     BrokerSettings, CodeCacheSettings, DeadLetterBounds, EngineLog, HttpSettings, LogFormat,
-    LogSettings, PackSettings, RunnerSettings, StoreSettings, TelemetrySettings, WarmSettings,
-    WorkerSettings,
+    LogSettings, PackSettings, RunnerSettings, StoreSettings, TelemetrySettings, TracesSettings,
+    WarmSettings, WorkerSettings,
 };
 use super::table::{self as t, Setting};
 use super::users::{User, Users};
@@ -350,6 +350,13 @@ impl Reader<'_> {
             _ => LogFormat::Auto,
         };
         TelemetrySettings { level: self.text(&t::LOG_LEVEL), format }
+    }
+
+    /// Traces.
+    #[must_use]
+    pub fn traces(&self) -> TracesSettings {
+        let endpoint = self.optional(&t::OTEL_EXPORTER_OTLP_ENDPOINT);
+        TracesSettings { endpoint, service: self.text(&t::OTEL_SERVICE_NAME) }
     }
 
     fn together(&self, sentence: String) {

@@ -369,6 +369,15 @@ pub struct TelemetrySettings {
     pub format: LogFormat,
 }
 
+/// Where traces go.
+#[derive(Debug, Clone)]
+pub struct TracesSettings {
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector, if there is one.
+    pub endpoint: Option<String>,
+    /// `OTEL_SERVICE_NAME` (longshore).
+    pub service: String,
+}
+
 /// How the worker writes its own log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {

@@ -33,7 +33,7 @@ macro_rules! settings {
 use Fallback::{HostName, Required, Unset, Value};
 use Kind::{
     Address, AmqpUrl, Bool, Bucket, Choice, Choices, Decimal, Delays, Directory, Endpoint, Engine,
-    File, Hosts, Image, LogFilter, Name, Prefixes, Secret, Text, Token,
+    File, Hosts, HttpUrl, Image, LogFilter, Name, Prefixes, Secret, Text, Token,
 };
 
 /// The networks of a container, as the engine calls them.
@@ -355,6 +355,11 @@ settings! {
     LOG_LEVEL = "telemetry.level", Value("info"), LogFilter;
     /// The form of the program's log. auto is text on a terminal and json elsewhere.
     LOG_FORMAT = "telemetry.format", Value("auto"), Choice(&["auto", "text", "json"]);
+    /// The collector that gets traces by OTLP over HTTP: a span for each run, and one for each of its stages. Its
+    /// library reads other variables itself: `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`.
+    OTEL_EXPORTER_OTLP_ENDPOINT = "telemetry.otlp_endpoint", Unset("no traces are sent"), HttpUrl;
+    /// The name of the service in traces.
+    OTEL_SERVICE_NAME = "telemetry.service_name", Value("longshore"), Text;
 }
 
 /// Variables that other programs use for a setting of ours, and the one that is read here.

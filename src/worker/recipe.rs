@@ -22,6 +22,7 @@ use super::slots::Slot;
 use crate::broker::{Delivery, Inbox};
 use crate::job::{State, Verdict};
 use crate::metrics::Stage;
+use crate::traces;
 
 /// A job that has run for this long shows that the worker can work.
 const STEADY: Duration = Duration::from_secs(10);
@@ -41,6 +42,7 @@ pub(super) async fn follow_start(
         Err(error) => return answer::reject(&ctx, delivery, &error).await,
     };
     let job = &start.job;
+    traces::of_run(job.id.as_str(), job.run_id.as_str(), job.runtime.name.as_str());
     let inbox = Inbox::of_start(job.is_long_running);
     if delivery.inbox() != inbox {
         return answer::redirect(&*ctx.tools.broker, delivery, job, inbox).await;

@@ -48,4 +48,5 @@ mod state;
 mod storage;
 mod sweeps;
 mod tls;
+mod traces;
 mod warm;

@@ -205,4 +205,6 @@ fn of_health_and_the_workers_own_log() {
     assert!(allowed_hosts.is_empty());
     let TelemetrySettings { level, format } = settings().telemetry;
     assert_eq!((level.as_str(), format), ("info", LogFormat::Auto));
+    let TracesSettings { endpoint, service } = settings().traces;
+    assert_eq!((endpoint, service.as_str()), (None, "longshore"));
 }

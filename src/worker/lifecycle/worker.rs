@@ -91,7 +91,7 @@ impl Worker {
         tracing::info!(
             active = known.active.len(),
             grace_seconds = grace.as_secs(),
-            "draining: taking no more messages"
+            "draining: taking no more starts"
         );
         if timeout(FLUSH_TIMEOUT, drain.stop_intake()).await.is_err() {
             tracing::warn!("the broker did not confirm in time that it sends no more messages");

@@ -9,8 +9,9 @@ use futures_util::stream::FuturesUnordered;
 
 use super::stop::{StopMessage, UnreadStop};
 use super::undelivered::follow_undelivered;
-use crate::broker::{Delivery, MessageConsumer};
+use crate::broker::{Delivery, MessageConsumer, MessageProperties};
 use crate::job::JobId;
+use crate::traces::Trace;
 use crate::worker::context::{Context, Known};
 use crate::worker::ownership::tenure::Tenure;
 use crate::worker::recipe::follow_start;
@@ -36,8 +37,10 @@ pub(in crate::worker) async fn take_starts(
                 Next::CannotWork => continue,
                 Next::NoMore => return,
             };
+            let MessageProperties { traceparent, message_id, .. } = &delivery.properties;
+            let trace = Trace::begin("run of a job", traceparent.as_deref(), message_id.as_deref());
             let follow = follow_start(Arc::clone(&ctx), tenure, delivery, slot.occupied());
-            ctx.drain.spawn_run(long_running, follow);
+            ctx.drain.spawn_run(long_running, trace.follow(follow));
         }
     };
     ctx.drain.no_more_messages().run_until_cancelled(intake).await;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::account::{Account, Claimed, Written};
 use super::reporter::Reporter;
 use crate::broker::{Inbox, OutgoingMessage, ReplyTo, RetryStep};
-use crate::job::{Event, EventData, ExecutionResult, Run, State, Verdict, sentence};
+use crate::job::{Event, EventData, ExecutionResult, ResultStatus, Run, State, Verdict, sentence};
 use crate::metrics::Stage;
 use crate::storage::{JobRecord, Journal, JournalError, RecordState, StoredMessage};
+use crate::traces;
 use crate::worker::active::ActiveRun;
 use crate::worker::context::{Context, Tools};
 use crate::worker::decide::{next_try, tries};
@@ -66,6 +67,9 @@ fn note_end(tools: &Tools, record: &JobRecord, event: &Event, runtime: &str) {
     if let Some(verdict) = result.verdict {
         let long_running = result.is_long_running;
         tools.metrics.ended(verdict.as_str(), Some(runtime), Some(long_running));
+        let is_problem = verdict.status() == ResultStatus::Error && !verdict.was_asked_for();
+        let problem = is_problem.then_some(result.message.as_str());
+        traces::ended(verdict.as_str(), result.attempt, problem);
     }
     tracing::info!(
         job.id = %record.id, run.id = %record.run_id, attempt = result.attempt,

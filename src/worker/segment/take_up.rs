@@ -8,6 +8,7 @@ use crate::job::{Run, Verdict, sentence};
 use crate::runner::labels::Identity;
 use crate::runner::orchestrator::{ContainerInfo, EngineError};
 use crate::storage::{ETag, JobRecord, Journal, JournalError, RecordState};
+use crate::traces::{self, Trace};
 use crate::worker::active::{ActiveGuard, StopOrder};
 use crate::worker::context::Context;
 use crate::worker::decide;
@@ -125,20 +126,31 @@ fn go_on(ctx: &Arc<Context>, claimed: Claimed, begin: Begin, guard: ActiveGuard)
         (Begin::Launch, None) => ctx.tools.broker.topology().retry_step_or_last(1),
         _ => None,
     };
+    let message = &claimed.record.message;
+    let trace = Trace::begin(
+        "run taken up",
+        message.traceparent.as_deref(),
+        claimed.record.message_id.as_deref(),
+    );
     let ctx = Arc::clone(ctx);
-    ctx.clone().drain.spawn_run(is_long_running, async move {
-        if let Some(step) = elsewhere {
-            return ending::put_back(&ctx, &guard.run, claimed, &step).await;
-        }
-        guard.run.occupy(match begin {
-            // Without a retry queue, there is no way to another worker.
-            Begin::Launch if slot.is_none() => {
-                ctx.known.slots.take(is_long_running).await.map(Slot::occupied)
+    ctx.clone().drain.spawn_run(
+        is_long_running,
+        trace.follow(async move {
+            let job = &claimed.run.job;
+            traces::of_run(job.id.as_str(), job.run_id.as_str(), job.runtime.name.as_str());
+            if let Some(step) = elsewhere {
+                return ending::put_back(&ctx, &guard.run, claimed, &step).await;
             }
-            _ => slot,
-        });
-        run_claimed(ctx, claimed, begin, guard).await;
-    });
+            guard.run.occupy(match begin {
+                // Without a retry queue, there is no way to another worker.
+                Begin::Launch if slot.is_none() => {
+                    ctx.known.slots.take(is_long_running).await.map(Slot::occupied)
+                }
+                _ => slot,
+            });
+            run_claimed(ctx, claimed, begin, guard).await;
+        }),
+    );
 }
 
 /// Writes the record under our ownership; `None` if another worker has written it. A run that was
