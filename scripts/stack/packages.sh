@@ -67,3 +67,22 @@ download_package() {
     )
     rm -rf "$work"
 }
+
+# provide_binaries PACKAGE BINARY...: takes the binaries alone, because the package would also install a system
+# service that starts by itself. Prints the path of the last one.
+provide_binaries() {
+    local package=$1 unpacked="$STATE/tmp/$1" directory=/usr/local/bin binary
+    shift
+    if command -v "${@: -1}"; then return; fi
+    ((EUID == 0)) || directory=$STATE/bin
+    if [[ ! -x $directory/${*: -1} ]]; then
+        command -v apt-get >/dev/null || die "This system has no apt-get. Install these binaries by hand: $*"
+        step "$package fetched" "Check that $DEBIAN_MIRROR can be reached." \
+            download_package bookworm "$package" "$unpacked" >&2
+        for binary; do
+            install -D -m 755 "$unpacked/usr/bin/$binary" "$directory/$binary"
+        done
+        rm -rf "$unpacked"
+    fi
+    echo "$directory/${*: -1}"
+}
