@@ -86,7 +86,7 @@ def clean_up(namespace, env):
         aws_secret_access_key=env["MINIO_SECRET_KEY"],
         region_name="us-east-1",
     )
-    for bucket, prefix in [("longshore-state", f"{namespace}/"), ("test-results", namespace),
+    for bucket, prefix in [("longshore-state", f"{namespace}/"), ("inputs", f"{namespace}/"), ("test-results", namespace),
                            ("bot-logs", f"logs/{namespace}")]:
         for found in store.Bucket(bucket).objects.filter(Prefix=prefix):
             found.delete()

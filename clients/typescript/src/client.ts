@@ -8,7 +8,8 @@ import { type Code, pack } from './code.js';
 import { WaitTimeout } from './errors.js';
 import { type LogLine, readLog } from './logs.js';
 import { complete, type Fields, jobName, readStartFile } from './message.js';
-import type { Event, StopMessage } from './models.js';
+import type { Event, Input, StopMessage } from './models.js';
+import { type AnyRun, type Point, putData, readArtifact, readSeries, saveArtifacts } from './objects.js';
 import type { Result } from './result.js';
 import { parseEvent, Run, Runs } from './runs.js';
 import { type Settings, settingsFromEnvironment } from './settings.js';
@@ -161,6 +162,32 @@ export class Client {
    */
   async result(id: string, runId?: string): Promise<Result> {
     return this.#store.result(id, runId);
+  }
+
+  /**
+   * Stores a file as a data set, unless the same bytes are there already, and returns what a start message needs in
+   * its list of `inputs`. By default its key is its name, and the program finds it at `data/NAME`.
+   */
+  async putData(file: string, options: { key?: string; path?: string } = {}): Promise<Input> {
+    return putData(this.#store, file, options);
+  }
+
+  /** One of the files that a run left: its path as in `result.artifacts`. */
+  async artifact(result: Result, path: string): Promise<Uint8Array> {
+    return readArtifact(this.#store, result, path);
+  }
+
+  /** Writes all files that a run left below the directory `to`, and says where they are. */
+  async artifacts(result: Result, to: string): Promise<string[]> {
+    return saveArtifacts(this.#store, result, to);
+  }
+
+  /**
+   * What the program of a run measured, by name: of a Result, or of a Job that goes on. A worker stores new points
+   * every SERIES_INTERVAL_SECONDS.
+   */
+  async series(run: AnyRun): Promise<Map<string, Point[]>> {
+    return readSeries(this.#store, run);
   }
 }
 

@@ -16,6 +16,9 @@ export class SettingsError extends LongshoreError {}
 /** The code cannot be packed, or it is not clear what to run in it. */
 export class CodeError extends LongshoreError {}
 
+/** The file of a data set cannot be read, or its key is none. */
+export class DataError extends LongshoreError {}
+
 /** Broker or store could not be reached for as long as `patienceSeconds` says. */
 export class Unavailable extends LongshoreError {}
 
@@ -27,6 +30,9 @@ export class AlreadyActive extends LongshoreError {}
 
 /** The journal has no such run. */
 export class UnknownJob extends LongshoreError {}
+
+/** The store has no such artifact, or no longer the one that the run stored. */
+export class NotStored extends LongshoreError {}
 
 /** The run has not ended yet. */
 export class NotEnded extends LongshoreError {}

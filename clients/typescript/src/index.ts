@@ -6,5 +6,6 @@ export * from './errors.js';
 export type { LogLine } from './logs.js';
 export type { Fields } from './message.js';
 export type * from './models.js';
+export type { AnyRun, Point } from './objects.js';
 export { Result } from './result.js';
 export { type Settings, settingsFromEnvironment } from './settings.js';

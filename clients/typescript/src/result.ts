@@ -1,7 +1,7 @@
 // How a run ended.
 
 import { RunFailed } from './errors.js';
-import type { ExecutionResult, ResultEvent, Verdict } from './models.js';
+import type { Artifact, ExecutionResult, ResultEvent, Verdict } from './models.js';
 
 /** How a run ended, and what it returned. */
 export class Result {
@@ -41,6 +41,11 @@ export class Result {
   /** The last part of what the code wrote to stdout and stderr. */
   get output(): string {
     return this.data.output;
+  }
+
+  /** The files that the program left, if the start message asked for artifacts. */
+  get artifacts(): readonly Artifact[] {
+    return this.data.objects?.artifacts ?? [];
   }
 
   /** The job. */

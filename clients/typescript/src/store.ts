@@ -62,10 +62,15 @@ export class Store {
   }
 
   /** An object as text. Throws Missing. */
-  async get(Bucket: string, Key: string): Promise<string> {
+  async get(bucket: string, key: string): Promise<string> {
+    return new TextDecoder().decode(await this.getBytes(bucket, key));
+  }
+
+  /** An object. Throws Missing. */
+  async getBytes(Bucket: string, Key: string): Promise<Uint8Array> {
     return this.#ask(Bucket, Key, async (s3) => {
       const { Body } = await s3.send(new GetObjectCommand({ Bucket, Key }));
-      return (await Body?.transformToString()) ?? '';
+      return (await Body?.transformToByteArray()) ?? new Uint8Array();
     });
   }
 
@@ -79,6 +84,20 @@ export class Store {
       const put = new PutObjectCommand({ Bucket, Key, Body, ContentType: 'application/zip' });
       await this.#ask(Bucket, Key, (s3) => s3.send(put));
     }
+  }
+
+  /** Stores data with its hash, unless the store has the same bytes under the key. */
+  async putData(Key: string, Body: Uint8Array, sha256: string): Promise<void> {
+    const Bucket = this.settings.inputsBucket;
+    try {
+      const there = await this.#ask(Bucket, Key, (s3) => s3.send(new HeadObjectCommand({ Bucket, Key })));
+      if (there.Metadata?.sha256 === sha256 && there.ContentLength === Body.length) return;
+    } catch (error) {
+      // A key of a publisher may write and not read.
+      if (!(error instanceof Missing || error instanceof Refused)) throw error;
+    }
+    const put = new PutObjectCommand({ Bucket, Key, Body, Metadata: { sha256 } });
+    await this.#ask(Bucket, Key, (s3) => s3.send(put));
   }
 
   /** The keys that begin like this. */

@@ -1,6 +1,6 @@
 // What a strict program sees of the package: it is compiled, and not run.
 
-import { Client, type Event, type LogLine, type Result, RunFailed, type StartMessage, type Verdict } from 'longshore';
+import { Client, type Event, type Input, type LogLine, type Point, type Result, RunFailed, type StartMessage, type Verdict } from 'longshore';
 
 export async function program(client: Client): Promise<Verdict> {
   const options: Partial<StartMessage> = { timeout_seconds: 60, limits: { memory_mb: 256 } };
@@ -15,6 +15,12 @@ export async function program(client: Client): Promise<Verdict> {
   }
   const lines: AsyncGenerator<LogLine> = client.logs('x');
   await lines.return(undefined);
+  const data: Input = await client.putData('prices.csv', { key: 'prices/btc.csv' });
+  await client.run('my-strategy', {}, { inputs: [data], artifacts: {} });
+  const bytes: Uint8Array = await client.artifact(result, 'equity.png');
+  const places: string[] = await client.artifacts(result, 'out');
+  const values: number[] | undefined = (await client.series(result)).get('equity')?.map((point: Point) => point.value);
+  console.log(bytes.length, places, values);
   try {
     return (await client.result('x')).require().verdict;
   } catch (error) {

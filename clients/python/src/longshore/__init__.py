@@ -13,8 +13,10 @@ from .code import Code
 from .errors import (
     AlreadyActive,
     CodeError,
+    DataError,
     LongshoreError,
     NotEnded,
+    NotStored,
     Refused,
     RunFailed,
     SettingsError,
@@ -23,22 +25,28 @@ from .errors import (
     WaitTimeout,
 )
 from .logs import LogLine
-from .models import Event, ResultEvent, StartMessage, StatusEvent, Verdict
+from .models import Artifact, Event, Input, ResultEvent, StartMessage, StatusEvent, Verdict
+from .objects import Point
 from .result import Result
 from .settings import Settings
 
 __all__ = [
     "AlreadyActive",
+    "Artifact",
     "AsyncClient",
     "AsyncJob",
     "Client",
     "Code",
     "CodeError",
+    "DataError",
     "Event",
+    "Input",
     "Job",
     "LogLine",
     "LongshoreError",
     "NotEnded",
+    "NotStored",
+    "Point",
     "Refused",
     "Result",
     "ResultEvent",

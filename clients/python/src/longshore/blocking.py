@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from .client import AsyncClient, AsyncJob, PathLike
 from .code import Code
 from .logs import LogLine
-from .models import Event
+from .models import Event, Input
+from .objects import AnyRun, Point
 from .result import Result
 from .settings import Settings
 
@@ -118,6 +120,22 @@ class Client:
     def result(self, id: str, run_id: str | None = None) -> Result:
         """How the latest run of a job ended, or this run of it. See `AsyncClient.result`."""
         return self._wait(self._client.result(id, run_id))
+
+    def put_data(self, file: PathLike, key: str | None = None, *, path: str | None = None) -> Input:
+        """Stores a file as a data set, and returns an item for `inputs`. See `AsyncClient.put_data`."""
+        return self._wait(self._client.put_data(file, key, path=path))
+
+    def artifact(self, result: Result, path: str) -> bytes:
+        """One of the files that a run left: its path as in `Result.artifacts`."""
+        return self._wait(self._client.artifact(result, path))
+
+    def artifacts(self, result: Result, to: PathLike) -> list[Path]:
+        """Writes all files that a run left below the directory `to`, and says where they are."""
+        return self._wait(self._client.artifacts(result, to))
+
+    def series(self, run: AnyRun) -> dict[str, list[Point]]:
+        """What the program of a run measured, by name. See `AsyncClient.series`."""
+        return self._wait(self._client.series(run))
 
 
 class Job:

@@ -12,12 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from . import logs
+from . import logs, objects
 from .broker import Binding, Broker, Lost, persistent
 from .code import Code, pack
 from .errors import WaitTimeout
 from .message import body_of, complete, job_name, new_trace, read_start_file
-from .models import Event, StopMessage
+from .models import Event, Input, StopMessage
 from .result import Result
 from .runs import Run, Runs
 from .settings import Settings
@@ -166,6 +166,29 @@ class AsyncClient:
         the state bucket.
         """
         return await self._store.result(id, run_id)
+
+    async def put_data(self, file: PathLike, key: str | None = None, *, path: str | None = None) -> Input:
+        """Stores a file as a data set, unless the same bytes are there already, and returns what a start message
+        needs in its list of `inputs`.
+
+        By default its key is its name, and the program finds it at ``data/NAME``; `key` and `path` are others.
+        """
+        return await objects.put_data(self._store, Path(file), key, path)
+
+    async def artifact(self, result: Result, path: str) -> bytes:
+        """One of the files that a run left: its path as in `Result.artifacts`."""
+        return await objects.read_artifact(self._store, result, path)
+
+    async def artifacts(self, result: Result, to: PathLike) -> list[Path]:
+        """Writes all files that a run left below the directory `to`, and says where they are."""
+        return await objects.save_artifacts(self._store, result, Path(to))
+
+    async def series(self, run: objects.AnyRun) -> dict[str, list[objects.Point]]:
+        """What the program of a run measured, by name: of a `Result`, or of a job that goes on.
+
+        A worker stores new points every `SERIES_INTERVAL_SECONDS`.
+        """
+        return await objects.read_series(self._store, run)
 
     async def _value(self, result: Result) -> Result:
         return await self._store.with_value(result)

@@ -20,6 +20,10 @@ class CodeError(LongshoreError):
     """The code cannot be packed, or it is not clear what to run in it."""
 
 
+class DataError(LongshoreError):
+    """The file of a data set cannot be read, or its key is none."""
+
+
 class Unavailable(LongshoreError):
     """Broker or store could not be reached for as long as ``patience_seconds`` says."""
 
@@ -34,6 +38,10 @@ class AlreadyActive(LongshoreError):
 
 class UnknownJob(LongshoreError):
     """The journal has no such run."""
+
+
+class NotStored(LongshoreError):
+    """The store has no such artifact, or no longer the one that the run stored."""
 
 
 class NotEnded(LongshoreError):

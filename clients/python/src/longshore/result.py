@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import RunFailed
-from .models import ExecutionResult, ResultEvent, Verdict
+from .models import Artifact, ExecutionResult, ResultEvent, Verdict
 
 ENDED_WELL = ("succeeded", "stopped")
 
@@ -50,6 +50,11 @@ class Result:
     def output(self) -> str:
         """The last part of what the code wrote to stdout and stderr."""
         return self.data["output"]
+
+    @property
+    def artifacts(self) -> list[Artifact]:
+        """The files that the program left, if the start message asked for artifacts."""
+        return self.data.get("objects", {}).get("artifacts", [])
 
     @property
     def id(self) -> str | None:

@@ -36,6 +36,7 @@ class Settings:
     store_ca_file: str = _setting("MINIO_CA_FILE", "")
     store_region: str = _setting("MINIO_REGION", "us-east-1")
     code_bucket: str = _setting("MINIO_CODE_BUCKET", "custom-bots")
+    inputs_bucket: str = _setting("MINIO_INPUTS_BUCKET", "inputs")
     results_bucket: str = _setting("MINIO_BACKTESTS_BUCKET", "test-results")
     logs_bucket: str = _setting("MINIO_LOGS_BUCKET", "bot-logs")
     state_bucket: str = _setting("MINIO_STATE_BUCKET", "longshore-state")
