@@ -202,6 +202,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_as_long_and_as_deep_as_its_bounds() {
+        let caps = ArchiveCaps { max_name_bytes: 300, max_depth: 3, ..ArchiveCaps::new(0, 0) };
+        let said = |name: &str| entry_path(name, &caps).map(|found| found.unwrap().path);
+        let of = |first: usize, second: usize| "é".repeat(first / 2) + "/" + &"n".repeat(second);
+        assert_eq!(said(&of(100, 199)), Ok(of(100, 199)));
+        let long = "has a name longer than 300 bytes (CODE_MAX_NAME_BYTES)";
+        assert_eq!(said(&of(100, 200)), Err(long.to_owned()));
+        assert_eq!(said(&"n".repeat(MAX_PART_BYTES)), Ok("n".repeat(MAX_PART_BYTES)));
+        let part = "has a part longer than 255 bytes in its name";
+        assert_eq!(said(&"n".repeat(MAX_PART_BYTES + 1)), Err(part.to_owned()));
+        assert_eq!(said("./a/b/c"), Ok("a/b/c".to_owned()));
+        let deep = "lies deeper than 3 folders (CODE_MAX_DEPTH)";
+        assert_eq!(said("a/b/c/d"), Err(deep.to_owned()));
+    }
+
+    #[test]
     fn the_file_system_is_asked_and_nothing_of_that_stays() {
         let dir = tempfile::tempdir().unwrap();
         Folding::of(dir.path()).unwrap();
