@@ -31,12 +31,13 @@ check_deb() {
     local package
     package=$(scripts/deb.sh | tail -n 1)
     # The servers of the local stack are on the host's loopback, and so is the engine's socket.
-    docker run --detach --name "$NAME" --network host --privileged --cgroupns host \
-        --tmpfs /run --tmpfs /tmp --volume /sys/fs/cgroup:/sys/fs/cgroup:rw \
+    docker run --detach --name "$NAME" --network host --tmpfs /run --tmpfs /tmp \
         --volume /var/run/docker.sock:/engine/docker.sock --volume "/var/lib/$NAME:/var/lib/$NAME" \
         debian:bookworm-slim sleep infinity >/dev/null
     trap 'docker rm --force "$NAME" >/dev/null; rm -rf "/var/lib/$NAME"' EXIT
     in_deb sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd systemd-sysv man-db >/dev/null'
+    # The image leaves manual pages out.
+    in_deb sh -c 'rm -f /etc/dpkg/dpkg.cfg.d/*'
     in_deb sh -c "groupadd --gid $(stat -c %g /var/run/docker.sock) --non-unique docker"
     docker cp --quiet "$package" "$NAME:/root/longshore.deb" 2>/dev/null || docker cp "$package" "$NAME:/root/longshore.deb"
 
@@ -86,8 +87,9 @@ END
         MINIO_SECRET_KEY=${MINIO_SECRET_KEY:-longshore-secret} \
         "$WORKER_BINARY" start examples/ma-crossover/start.json --id "$NAME" --upload examples/ma-crossover --wait |
         grep Sharpe
-    in_deb pkill -TERM -x longshore
-    until_true 60 in_deb sh -c '! pgrep -x longshore'
+    # shellcheck disable=SC2016 # the container expands it
+    in_deb sh -c 'kill -TERM "$(pidof longshore)"'
+    until_true 60 in_deb sh -c '! pidof longshore'
     say "the installed worker ran a backtest as the user longshore, and drained"
 }
 
