@@ -29,6 +29,7 @@ test-long: ## Run the tests that take too long for `make test`: floods, soaks an
 	@scripts/stack.sh up --only services
 	cargo test --locked --test integration -- --ignored --skip write_the_seeds --test-threads 1 --nocapture
 	cargo test --locked --test chaos the_long_round -- --ignored --nocapture
+	scripts/deploy-check.sh deb
 
 .PHONY: bench
 bench: ## Measure Longshore beside Celery, `docker run` and the engine's bare API, about half an hour
@@ -59,6 +60,7 @@ soak-broker: ## Stall the connection to the broker at each frame in turn
 chaos: ## Break everything for twenty minutes while jobs run, then check every result
 	@scripts/stack.sh up --only images
 	cargo test --locked --test chaos the_long_round -- --ignored --nocapture
+	scripts/deploy-check.sh deb
 
 .PHONY: simulate
 simulate: ## Play histories of the worker under simulation: SEEDS of them from SEED on, MINUTES at most
