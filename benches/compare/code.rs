@@ -8,6 +8,9 @@ use longshore_testing::program::PYTHON_BACKTEST;
 /// As little as there can be.
 pub(crate) const TRIVIAL: &str = "def main(id, config):\n    return {\"ok\": True}\n";
 
+/// The same in Node.js.
+pub(crate) const TRIVIAL_IN_NODE: &str = "exports.main = () => ({ ok: true });\n";
+
 /// As much as most backtests import.
 pub(crate) const PANDAS: &str =
     "import pandas\ndef main(id, config):\n    return {\"ok\": len(pandas.__version__) > 0}\n";

@@ -132,6 +132,20 @@ const AIMS: [Aim; 10] = [
         bound: Bound::AtLeast(0.4),
     },
     Aim {
+        what: "sweep of Node.js, an isolate each, rows/s, to Celery's jobs/s",
+        of: ("sweep of 1,000, Node.js", "isolate"),
+        to: (USUAL, CELERY),
+        percentile: 50,
+        bound: Bound::AtLeast(4.0),
+    },
+    Aim {
+        what: "sweep of Node.js, shared isolates, rows/s, to Celery's jobs/s",
+        of: ("sweep of 1,000, Node.js", "shared"),
+        to: (USUAL, CELERY),
+        percentile: 50,
+        bound: Bound::AtLeast(50.0),
+    },
+    Aim {
         what: "sweep with pandas, to Celery's jobs/s",
         of: ("sweep of 2,000, pandas", "Longshore"),
         to: ("pandas, 4 at a time", CELERY),

@@ -40,9 +40,10 @@ use crate::worker::{LocalRun, run_local};
 Every combination of the values runs; the last --grid changes fastest. KEY is a field of the job's
 config, or a JSON Pointer into it. FROM:TO:STEP has exact decimals and includes both ends.
 
-The script is imported once, and each config is a process forked from there. Without --queue it
-needs Docker alone; with it, workers run the sweep, and this command follows it. Interrupting it
-then leaves the sweep alone. The exit code is the verdict's (see longshore --help).")]
+In Python the script is imported once, and each config is a process forked from there. In Node.js
+each config is a worker thread; with --sweep '{\"isolation\": \"shared\"}' many share one. Without
+--queue it needs Docker alone; with it, workers run the sweep, and this command follows it.
+Interrupting it then leaves the sweep alone. The exit code is the verdict's (see longshore --help).")]
 pub struct SweepArguments {
     /// The code: a directory, or a zip
     #[arg(value_name = "DIR|ZIP")]

@@ -1,18 +1,31 @@
 //! Sweeps: one code with many configs, each with a row of its own.
 
+mod node;
 mod recovery;
 mod rows;
 
 use longshore::job::Verdict;
 use longshore::job::sweep::SweepRow;
 use longshore::storage::Bucket;
-use longshore_testing::program::PYTHON_BACKTEST;
+use longshore_testing::program::{PYTHON_BACKTEST, Program};
 use longshore_testing::scene::Scene;
 use serde_json::Value;
 
-/// A start message of a sweep.
+/// A start message of a sweep in Python.
 async fn message(scene: &Scene, name: &str, source: &str, config: Value, sweep: Value) -> Value {
-    let mut message = scene.job(name, &PYTHON_BACKTEST, source).await;
+    message_of(scene, &PYTHON_BACKTEST, name, source, config, sweep).await
+}
+
+/// A start message of a sweep.
+async fn message_of(
+    scene: &Scene,
+    program: &Program,
+    name: &str,
+    source: &str,
+    config: Value,
+    sweep: Value,
+) -> Value {
+    let mut message = scene.job(name, program, source).await;
     message["config"] = config;
     message["sweep"] = sweep;
     message

@@ -66,7 +66,7 @@ export interface Input {
 }
 
 /** How the configs of a sweep are kept apart. */
-export type Isolation = 'fork' | 'process';
+export type Isolation = 'fork' | 'isolate' | 'shared' | 'process';
 
 /** 1 to 128 letters, digits, '_' and '-'; the first is a letter or a digit. */
 export type JobId = string;
@@ -154,7 +154,7 @@ export interface SweepRequest {
    * Pointer through objects, such as `/risk/stop`.
    */
   grid?: { [key: string]: GridAxis } | null;
-  /** How configs are kept apart. By default `fork`. */
+  /** How configs are kept apart. By default `fork` for Python and `isolate` for Node.js. */
   isolation?: Isolation | null;
   /** After how many configs that did not succeed the sweep ends as `failed`. By default never. */
   max_failures?: number | null;

@@ -115,7 +115,8 @@ impl Job {
         let secrets = find_secrets(&executable, &mut found);
         let asked = std::mem::take(&mut executable.inputs);
         let inputs = inputs::check(asked, &script, bounds.max_inputs, &mut found);
-        let sweep = Sweep::check(&executable, &bounds.sweep, timeout, &mut found);
+        let sweep =
+            Sweep::check(&executable, runtime.as_deref(), &bounds.sweep, timeout, &mut found);
         let Some(runtime) = runtime.filter(|_| found.is_empty()) else {
             return Err(MessageError {
                 violations: found,

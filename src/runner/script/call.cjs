@@ -37,6 +37,12 @@ function endOfText(text, start) {
 /** Whether running this source may export something: false only where it cannot. */
 const mayExport = (source) => /export|module|this|eval|Function/.test(source);
 
+/** The function main of a module's namespace. A CommonJS script's module.exports is its `default`. */
+function mainOf(script) {
+  const exported = script.default;
+  return [script.main, exported?.main, exported?.default, exported].find((it) => typeof it === 'function');
+}
+
 const isId = (name) => /^_*(id|job|name|\w*id)_*$/i.test(name);
 const isConfig = (name) => name.startsWith('{') || /^_*(conf|config|configuration|cfg|options|opts|parameters|params|settings)_*$/i.test(name);
 
@@ -116,4 +122,4 @@ function findPromises(value, found, seen) {
   }
 }
 
-module.exports = { argumentsOf, mayExport, parseConfig, settled };
+module.exports = { argumentsOf, mainOf, mayExport, parseConfig, settled };

@@ -26,6 +26,19 @@ function sentence(error) {
   return text.includes(cause) ? text : `${text} (caused by ${cause})`;
 }
 
+/** A sentence about an error, with what to do about it. `script`: that which is being loaded. */
+function explain(error, { root, script }) {
+  if (error instanceof SyntaxError && script) {
+    // Of a CommonJS file Node puts the place at the head of the stack: "/bot/main.js:3".
+    const place = /^(\/.*):(\d+)\n/.exec(error.stack);
+    const file = place ? `${place[1]}, line ${place[2]}` : `${script} or what it imports`;
+    return `SyntaxError in ${file}: ${error.message}`;
+  }
+  const advice = advise(error, root);
+  if (advice) process.stderr.write(`longshore: ${advice}\n`);
+  return advice ? `${sentence(error)} (${advice})` : sentence(error);
+}
+
 /** What to do about an error that comes from the bounds of a job; undefined for others. */
 function advise(error, root) {
   for (const it of chain(error)) {
@@ -82,4 +95,4 @@ function note(text, own) {
   } catch {} // then the message is the exit code alone
 }
 
-module.exports = { advise, note, sentence };
+module.exports = { explain, note, sentence };

@@ -56,6 +56,7 @@ let result; // what result.json will hold; unset while nothing has ended
 let settled = false; // main has returned, thrown or been told to end
 let loading = true; // the script, not its main, is at work
 let hasMain = true;
+let isSweep = false;
 let isWritten = false; // the result
 let isOver = false; // all but the process itself
 
@@ -86,7 +87,7 @@ function settle(code) {
   let line;
   const written = result === undefined ? ownResult(code) : undefined;
   if (written?.line) {
-    printToStdout(`${written.line}\n`);
+    print(written.line);
     return;
   }
   try {
@@ -104,7 +105,11 @@ function settle(code) {
     process.stderr.write(`cannot write ${resultFile}: ${error.message}\n`);
     process.exitCode ||= 1;
   }
-  printToStdout(`${line}\n`);
+  print(line);
+}
+
+function print(line) {
+  if (!isSweep) printToStdout(`${line}\n`);
 }
 
 function fail(message) {
@@ -134,18 +139,7 @@ function ownResult(code) {
 const success = () => ({ status: 'success', message: `${kind} executed successfully` });
 const failure = (message) => ({ status: 'error', message });
 
-function sentence(error) {
-  if (error instanceof SyntaxError && loading) {
-    // Of a CommonJS file Node puts the place at the head of the stack: "/bot/main.js:3".
-    const place = /^(\/.*):(\d+)\n/.exec(error.stack);
-    const file = place ? `${place[1]}, line ${place[2]}` : `${SCRIPT_PATH} or what it imports`;
-    return `SyntaxError in ${file}: ${error.message}`;
-  }
-  const { advise, sentence: said } = own('./errors.cjs');
-  const advice = advise(error, root);
-  if (advice) process.stderr.write(`longshore: ${advice}\n`);
-  return advice ? `${said(error)} (${advice})` : said(error);
-}
+const sentence = (error) => own('./errors.cjs').explain(error, { root, script: loading ? SCRIPT_PATH : undefined });
 
 async function loadMain() {
   if (!fs.statSync(SCRIPT_PATH, { throwIfNoEntry: false })?.isFile()) refuse(`there is no script at ${SCRIPT_PATH}`);
@@ -155,11 +149,20 @@ async function loadMain() {
   if (!writesResult && !own('./call.cjs').mayExport(source)) refuse(missing);
   // import() loads both kinds; a CommonJS script's module.exports is its `default`.
   const script = await import(pathToFileURL(SCRIPT_PATH).href);
-  const exported = script.default;
-  const main = [script.main, exported?.main, exported?.default, exported].find((it) => typeof it === 'function');
+  const main = own('./call.cjs').mainOf(script);
   if (!main && !writesResult) refuse(missing);
   loading = false;
   return main;
+}
+
+/** Runs many configs, each of which loads the script elsewhere. What this gives is only for the verdict. */
+async function runSweep() {
+  isSweep = true;
+  try {
+    finish(await own('./sweep.cjs').run(place));
+  } catch (problem) {
+    refuse(problem instanceof Error ? sentence(problem) : problem);
+  }
 }
 
 process.on('exit', settle);
@@ -221,6 +224,7 @@ process.once('beforeExit', () => {
 
 process.chdir(root);
 if (wantsResult) fs.writeFileSync(resultFile, ''); // an old file is not this run's result
+if (wantsResult && fs.existsSync(path.join(place, 'sweep'))) await runSweep();
 const { argumentsOf, parseConfig, settled: allSettled } = own('./call.cjs');
 const main = await loadMain();
 try {

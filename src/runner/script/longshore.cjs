@@ -15,8 +15,8 @@ const HEADER = 128;
 const MARK = 'longshore-state 1 ';
 const most = Number(STATE_MAX_KB ?? 0) * 1024;
 
-/** The config of the start message. */
-exports.config = require(path.join(path.dirname(CONFIG_FILE), 'call.cjs')).parseConfig(fs.readFileSync(CONFIG_FILE, 'utf8'));
+/** The config of the start message; in a sweep that of the config for which the script was loaded. */
+exports.config = globalThis[Symbol.for('longshore.config')] ?? require(path.join(path.dirname(CONFIG_FILE), 'call.cjs')).parseConfig(fs.readFileSync(CONFIG_FILE, 'utf8'));
 
 /** The place for an artifact with this path. Its folders are made. */
 exports.artifact = function artifact(name) {

@@ -64,5 +64,8 @@ const NODE: RuntimeScripts = RuntimeScripts {
         ("errors.cjs", include_str!("errors.cjs")),
         (NODE_MODULE, include_str!("longshore.cjs")),
         ("result.cjs", include_str!("result.cjs")),
+        ("sweep.cjs", include_str!("sweep.cjs")),
+        ("sweep-config.cjs", include_str!("sweep-config.cjs")),
+        ("sweep-host.cjs", include_str!("sweep-host.cjs")),
     ],
 };

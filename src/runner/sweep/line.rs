@@ -20,6 +20,9 @@ struct Told {
     seconds: f64,
     timed_out: bool,
     oom: bool,
+    /// How large the heap could get, in MiB, where it was full.
+    #[serde(default)]
+    heap_mb: Option<u64>,
     result_bytes: u64,
     output: String,
 }
@@ -70,15 +73,21 @@ impl Line {
             Some(timeout) if self.told.timed_out => EndCause::TimedOut(timeout.as_secs()),
             _ => EndCause::Itself,
         };
-        let judgement = judging::judge(&Ending {
+        let mut judgement = judging::judge(&Ending {
             cause,
             exit_code: Some(self.told.exit_code),
             oom_killed: self.told.oom,
-            heap_was_full: false,
+            heap_was_full: self.told.heap_mb.is_some(),
             memory_mb: run.job.limits.memory_mb,
             engine_error: None,
             result,
         });
+        if let (Verdict::OutOfMemory, Some(heap)) = (judgement.verdict, self.told.heap_mb) {
+            let memory = run.job.limits.memory_mb;
+            judgement.message = format!(
+                "ran out of its {heap} MiB of JavaScript's heap: the configs that run at a time (sweep.parallel) share the {memory} MiB of limits.memory_mb"
+            );
+        }
         // What a failed config left of a result is its message.
         let result = value.ok().filter(|_| judgement.verdict == Verdict::Succeeded);
         let seconds = self.told.seconds;

@@ -14,7 +14,7 @@ Goal = Literal["max", "min"]
 GridAxis = list[Any] | dict[str, Any]
 """The values of one key of a grid: a list, or a range of numbers, both ends included."""
 
-Isolation = Literal["fork", "process"]
+Isolation = Literal["fork", "isolate", "shared", "process"]
 """How the configs of a sweep are kept apart."""
 
 JobId = str
@@ -193,7 +193,7 @@ class SweepRequest(TypedDict):
     Pointer through objects, such as `/risk/stop`.
     """
     isolation: NotRequired[Isolation | None]
-    """How configs are kept apart. By default `fork`."""
+    """How configs are kept apart. By default `fork` for Python and `isolate` for Node.js."""
     max_failures: NotRequired[int | None]
     """After how many configs that did not succeed the sweep ends as `failed`. By default never."""
     parallel: NotRequired[int | None]

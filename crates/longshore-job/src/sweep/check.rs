@@ -11,9 +11,9 @@ use super::key::{KeyPath, touches};
 use super::range::Range;
 use super::request::{BestRequest, Goal, GridAxis, Isolation, SampleRequest, SweepRequest};
 use super::sample;
-use crate::Executable;
 use crate::bounds::SweepBounds;
 use crate::violation::{MAX_VIOLATIONS, Violation, violation};
+use crate::{Executable, Runtime};
 
 /// A validated sweep.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,13 +65,14 @@ impl Sweep {
     /// Checks the sweep of a start message, if it has one.
     pub(crate) fn check(
         executable: &Executable,
+        runtime: Option<&Runtime>,
         bounds: &SweepBounds,
         timeout: Option<Duration>,
         found: &mut Vec<Violation>,
     ) -> Option<Self> {
         let request = executable.sweep.as_ref()?;
         let before = found.len();
-        let mut checking = Checking { executable, request, bounds, found };
+        let mut checking = Checking { executable, request, runtime, bounds, found };
         let sweep = checking.check(timeout);
         (found.len() == before).then_some(sweep).flatten()
     }
@@ -97,6 +98,8 @@ impl Sweep {
 struct Checking<'a> {
     executable: &'a Executable,
     request: &'a SweepRequest,
+    /// `None` where there is none of the message's name.
+    runtime: Option<&'a Runtime>,
     bounds: &'a SweepBounds,
     found: &'a mut Vec<Violation>,
 }
@@ -115,6 +118,7 @@ impl Checking<'_> {
             self.tell("", "is for runs that end by themselves: is_long_running must be false");
         }
         self.check_numbers(run_timeout);
+        let isolation = self.isolation();
         let secret_places = self.secret_places();
         let source = self.source(&secret_places);
         Some(Sweep {
@@ -123,10 +127,26 @@ impl Checking<'_> {
             timeout: request.timeout_seconds.map(Duration::from_secs),
             best: request.best.as_ref().and_then(|best| self.best(best)),
             max_failures: request.max_failures,
-            isolation: request.isolation.unwrap_or(Isolation::Fork),
+            isolation: isolation?,
             secret_places,
             bounds: *self.bounds,
         })
+    }
+
+    /// `None` where the runtime has no sweeps, or there is no such runtime: that is told elsewhere.
+    fn isolation(&mut self) -> Option<Isolation> {
+        let runtime = self.runtime?;
+        let fitting = Isolation::of(runtime.launcher);
+        let asked = self.request.isolation.or_else(|| fitting.first().copied())?;
+        // A job of a runtime that this worker does not have, and so nothing of, may go on.
+        let is_known = !runtime.image.is_empty();
+        if is_known && !fitting.is_empty() && !fitting.contains(&asked) {
+            let names: Vec<_> = fitting.iter().map(|it| format!("{:?}", it.as_str())).collect();
+            let (asked, names) = (asked.as_str(), names.join(" or "));
+            let problem = format!("{asked:?} is not for the runtime {runtime}, which has {names}");
+            self.tell("isolation", problem);
+        }
+        Some(asked)
     }
 
     fn check_numbers(&mut self, run_timeout: Option<Duration>) {

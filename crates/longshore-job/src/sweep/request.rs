@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::axes::Axes;
+use crate::Launcher;
 use crate::json::JsonText;
 
 /// Runs the code once for each of many configs. Exactly one of `grid`, `configs`, `sample` and
@@ -53,7 +54,7 @@ pub struct SweepRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_failures: Option<u64>,
-    /// How configs are kept apart. By default `fork`.
+    /// How configs are kept apart. By default `fork` for Python and `isolate` for Node.js.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
 }
@@ -196,9 +197,14 @@ pub enum Goal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
-    /// A process each, forked from one that has imported the script. If the import leaves more than
-    /// one thread behind, each config gets a fresh interpreter as with `process`.
+    /// Python's default: a process each, forked from one that has imported the script. If the import
+    /// leaves more than one thread behind, each config gets a fresh interpreter as with `process`.
     Fork,
+    /// Node.js's default: a worker thread each, which loads the script again.
+    Isolate,
+    /// Only for Node.js: many configs, one after the other, in one worker thread that has loaded the
+    /// script. After a config that did not succeed, the next ones get a new thread.
+    Shared,
     /// A fresh interpreter each, which imports the script again.
     Process,
 }
@@ -209,7 +215,19 @@ impl Isolation {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fork => "fork",
+            Self::Isolate => "isolate",
+            Self::Shared => "shared",
             Self::Process => "process",
+        }
+    }
+
+    /// Those of a launcher, its default first. None where it has no sweeps.
+    #[must_use]
+    pub fn of(launcher: Launcher) -> &'static [Self] {
+        match launcher {
+            Launcher::Python => &[Self::Fork, Self::Process],
+            Launcher::Node => &[Self::Isolate, Self::Shared, Self::Process],
+            Launcher::Exec => &[],
         }
     }
 }

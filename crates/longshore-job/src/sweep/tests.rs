@@ -171,3 +171,36 @@ fn mistakes_say_where_and_what_to_do() {
     let bot = validated(grid, &json!({"is_long_running": true})).unwrap_err();
     assert!(bot.contains("sweep: is for runs that end by themselves"), "{bot}");
 }
+
+#[test]
+fn a_runtime_has_the_isolations_that_fit_it() {
+    let with = |runtime: &str, isolation: &str| {
+        let sweep = format!("{{\"grid\": {{\"a\": [1]}}{isolation}}}");
+        validated(&sweep, &json!({"runtime": runtime}))
+    };
+    for (runtime, isolation, expected) in [
+        ("python3.11", "", Isolation::Fork),
+        ("nodejs20", "", Isolation::Isolate),
+        ("nodejs24", r#", "isolation": "shared""#, Isolation::Shared),
+        ("nodejs20", r#", "isolation": "process""#, Isolation::Process),
+        ("python3.13", r#", "isolation": "process""#, Isolation::Process),
+    ] {
+        assert_eq!(with(runtime, isolation).unwrap().isolation, expected, "{runtime}{isolation}");
+    }
+    for (runtime, isolation, said) in [
+        (
+            "nodejs20",
+            r#", "isolation": "fork""#,
+            r#"sweep.isolation: "fork" is not for the runtime nodejs20, which has "isolate" or "shared" or "process""#,
+        ),
+        (
+            "python3.11",
+            r#", "isolation": "shared""#,
+            r#"sweep.isolation: "shared" is not for the runtime python3.11, which has "fork" or "process""#,
+        ),
+        ("shell", "", "sweep: is not for the runtime shell: only for Python and Node.js"),
+    ] {
+        let problem = with(runtime, isolation).unwrap_err();
+        assert!(problem.contains(said), "{problem}");
+    }
+}

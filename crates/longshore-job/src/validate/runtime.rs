@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::violation::{Violation, violation};
-use crate::{Bounds, Executable, Launcher, Runtime};
+use crate::{Bounds, Executable, Runtime};
 
 /// The runtime of this name, and whether it can do what the message asks for.
 pub(super) fn check_runtime(
@@ -16,12 +16,11 @@ pub(super) fn check_runtime(
         return None;
     };
     let launcher = runtime.launcher;
-    if executable.sweep.is_some() && launcher != Launcher::Python {
-        found.push(violation("sweep", "is only for Python"));
-    }
-    for (path, is_asked) in
-        [("artifacts", executable.artifacts.is_some()), ("state", executable.state.is_some())]
-    {
+    for (path, is_asked) in [
+        ("artifacts", executable.artifacts.is_some()),
+        ("state", executable.state.is_some()),
+        ("sweep", executable.sweep.is_some()),
+    ] {
         if is_asked && !launcher.calls_main() {
             let problem = format!("is not for the runtime {runtime}: only for Python and Node.js");
             found.push(violation(path, problem));
