@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::output::{print_json, warn};
@@ -10,6 +11,7 @@ use super::telemetry::Voice;
 use super::terminal::one_line;
 use super::{Context, Failure, Outcome};
 use crate::facts::{Known, find_outcome};
+use crate::job::sweep::SweepSummary;
 use crate::job::{EventData, ExecutionResult, JobId, RunId, Verdict};
 use crate::storage::{Bucket, Journal, ObjectStore as _, RecordState, S3Store, StoreError};
 
@@ -21,7 +23,8 @@ use crate::storage::{Bucket, Journal, ObjectStore as _, RecordState, S3Store, St
   longshore result my-backtest-1 --run-id nightly-7
 
 It prints what the code returned, and nothing else. A result that was too large
-for an event is fetched from the store.
+for an event is fetched from the store. Of a sweep it prints how many configs
+ended how, the best rows, and the keys of the tables.
 
 Exit codes: 0 the run succeeded or was stopped, and here is its result; 10 to 16
 it ended otherwise (see longshore --help), with its result if it has one; 1 it
@@ -32,6 +35,16 @@ pub struct ResultArguments {
     /// This run of it, instead of the latest
     #[arg(long, value_name = "ID")]
     run_id: Option<RunId>,
+}
+
+/// What there is of a sweep: its rows are in the tables.
+#[derive(Serialize)]
+struct Swept<'a> {
+    sweep: &'a SweepSummary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csv_key: Option<&'a str>,
 }
 
 /// The exit code while a run goes on.
@@ -79,6 +92,12 @@ async fn tell(
     let code = result.verdict.map_or(1, Verdict::process_exit_code);
     if let Some(value) = &result.result {
         print_json(value)?;
+        return Ok(code);
+    }
+    if let Some(sweep) = &result.sweep {
+        let objects = &result.objects;
+        let (rows_key, csv_key) = (objects.rows_key.as_deref(), objects.csv_key.as_deref());
+        print_json(&Swept { sweep, rows_key, csv_key })?;
         return Ok(code);
     }
     let Some(key) = &result.objects.result_key else {

@@ -153,6 +153,7 @@ struct Inner {
     log_bytes: Counter,
     warm_runs: Counter,
     states: Counter,
+    sweep_rows: Counter,
     series_points: Counter,
     retention: Counter,
     retention_bytes: Counter,
@@ -175,6 +176,7 @@ impl Default for Metrics {
             log_bytes: families.counter(&table::LOG_BYTES),
             warm_runs: families.counter(&table::WARM_RUNS),
             states: families.counter(&table::STATES),
+            sweep_rows: families.counter(&table::SWEEP_ROWS),
             series_points: families.counter(&table::SERIES_POINTS),
             retention: families.counter(&table::RETENTION),
             retention_bytes: families.counter(&table::RETENTION_BYTES),
@@ -212,6 +214,11 @@ impl Metrics {
         metrics.inner.runs.add(&[Verdict::Rejected.as_str(), NONE, NONE], 0);
         for outcome in StateOutcome::ALL {
             metrics.inner.states.add(&[outcome.as_str()], 0);
+        }
+        for verdict in
+            [Verdict::Succeeded, Verdict::Failed, Verdict::TimedOut, Verdict::OutOfMemory]
+        {
+            metrics.sweep_rows(verdict, 0);
         }
         for outcome in [TAKEN, LEFT_OUT] {
             metrics.inner.series_points.add(&[outcome], 0);
@@ -300,6 +307,11 @@ impl Metrics {
     /// A run began that may take a waiting container, and took one or not.
     pub fn warm_run(&self, was_warm: bool) {
         self.inner.warm_runs.add(&[if was_warm { "warm" } else { "cold" }], 1);
+    }
+
+    /// So many rows of sweeps with this verdict are stored.
+    pub fn sweep_rows(&self, verdict: Verdict, count: u64) {
+        self.inner.sweep_rows.add(&[verdict.as_str()], count);
     }
 
     /// The state of a bot was to be stored.

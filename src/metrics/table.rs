@@ -140,6 +140,9 @@ metrics! {
     STATES: "longshore_states_total", Kind::Counter,
         [label("outcome", "`saved`, `refused` (too large, or no JSON), `superseded` (another run has the job's state now), `failed`")],
         "States of bots that were to be stored, and what became of them. An unchanged state is not counted";
+    /// Rows of sweeps.
+    SWEEP_ROWS: "longshore_sweep_rows_total", Kind::Counter, [label("verdict", "`succeeded`, `failed`, `timed_out`, `out_of_memory`")],
+        "Rows of sweeps that this worker stored";
     /// What programs measure.
     SERIES_POINTS: "longshore_series_points_total", Kind::Counter,
         [label("outcome", "`taken`, `left_out` (beyond `SERIES_MAX_NAMES`)")],

@@ -1,10 +1,12 @@
 //! Chunks of rows in the store: what they are called, and how they are read again. A chunk never
 //! changes: its name depends on its content, and it is only written where there is none.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::job::{Job, Run};
+use crate::job::{Job, Run, Verdict};
 use crate::runner::site::Site;
 use crate::storage::{Bucket, Condition, StoreError};
 
@@ -19,15 +21,22 @@ pub(super) const MAX_CHUNK_BYTES: usize = 1 << 20;
 pub(super) struct Chunk {
     key: String,
     bytes: Bytes,
+    /// How many of its rows have each verdict.
+    verdicts: HashMap<Verdict, u64>,
 }
 
 impl Chunk {
     /// The rows `first` to `last` of an attempt, though perhaps not all that are between.
-    pub(super) fn new(run: &Run, (first, last): (u64, u64), text: Vec<u8>) -> Self {
+    pub(super) fn new(
+        run: &Run,
+        (first, last): (u64, u64),
+        text: Vec<u8>,
+        verdicts: HashMap<Verdict, u64>,
+    ) -> Self {
         let hash = hex::encode(&Sha256::digest(&text)[..6]);
         let (folder, attempt) = (folder(&run.job), run.attempt);
         let key = format!("{folder}{first:07}-{last:07}.{attempt}.{hash}.jsonl");
-        Self { key, bytes: text.into() }
+        Self { key, bytes: text.into(), verdicts }
     }
 
     /// Stores it.
@@ -36,9 +45,13 @@ impl Chunk {
         let stored = site.store.put(Bucket::Results, key, bytes, LINES_TYPE, Condition::Absent);
         match stored.await {
             // An earlier try, whose answer did not come: the name says that the content is the same.
-            Err(StoreError::ConditionFailed { .. }) => Ok(()),
-            stored => stored.map(drop),
+            Ok(_) | Err(StoreError::ConditionFailed { .. }) => {}
+            Err(error) => return Err(error),
         }
+        for (verdict, count) in &self.verdicts {
+            site.metrics.sweep_rows(*verdict, *count);
+        }
+        Ok(())
     }
 }
 

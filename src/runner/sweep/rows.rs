@@ -1,5 +1,6 @@
 //! All that a worker knows of a sweep's rows. Everything here blocks.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -13,8 +14,8 @@ use super::files::{Written, open_rows};
 use super::kept::Kept;
 use super::line::Line;
 use super::tally::Tally;
-use crate::job::Run;
 use crate::job::sweep::SweepRow;
+use crate::job::{Run, Verdict};
 use crate::logs::Mask;
 
 /// How much of the launcher's file is read at a time, in bytes.
@@ -44,6 +45,7 @@ struct Unsent {
     text: Vec<u8>,
     range: Option<(u64, u64)>,
     since: Option<Instant>,
+    verdicts: HashMap<Verdict, u64>,
 }
 
 impl Rows {
@@ -117,6 +119,7 @@ impl Rows {
         let (first, last) = unsent.range.unwrap_or((index, index));
         unsent.range = Some((first.min(index), last.max(index)));
         unsent.since.get_or_insert_with(Instant::now);
+        *unsent.verdicts.entry(row.verdict).or_default() += 1;
         Ok(())
     }
 
@@ -127,7 +130,7 @@ impl Rows {
         if !(now || is_old || text.len() >= MAX_CHUNK_BYTES) {
             return None;
         }
-        let Unsent { text, range, .. } = std::mem::take(&mut self.unsent);
-        Some(Chunk::new(&self.run, range?, text))
+        let Unsent { text, range, verdicts, .. } = std::mem::take(&mut self.unsent);
+        Some(Chunk::new(&self.run, range?, text, verdicts))
     }
 }

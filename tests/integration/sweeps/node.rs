@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{each_once, message_of, verdicts};
+use crate::metrics::shows;
 
 /// What a config breaks, by its number.
 const BREAKS: &str = r"
@@ -70,6 +71,11 @@ async fn what_a_config_breaks_is_its_own(isolation: &str) {
         assert!(text.contains(r#""poisoned":false"#), "{isolation}: {text}");
     }
     assert_eq!(data["sweep"]["verdicts"]["out_of_memory"], 2, "{data:#}");
+    let counted = [("succeeded", 7.0), ("failed", 6.0), ("timed_out", 1.0), ("out_of_memory", 2.0)];
+    let series = |verdict| format!("longshore_sweep_rows_total{{verdict=\"{verdict}\"}}");
+    let expected = counted.map(|(verdict, count)| (series(verdict), count));
+    let expected: Vec<_> = expected.iter().map(|(series, is)| (series.as_str(), *is)).collect();
+    shows(&worker, &expected).await;
     scene.finish([worker]).await;
 }
 
@@ -112,6 +118,16 @@ async fn many_configs_share_an_isolate_and_a_script_that_cannot_be_loaded_fails_
     scene.finish([worker]).await;
 }
 
+/// What a command that succeeds prints as JSON.
+async fn printed(scene: &Scene, words: &[&str]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+    command.env_clear().current_dir(env!("CARGO_MANIFEST_DIR")).kill_on_drop(true);
+    command.envs(settings_of_a_worker(&scene.namespace, "client", &scene.temp_dir()));
+    let output = within(command.args(words).output()).await.unwrap();
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// The example's own sweep, by its message and by the command of docs/sweeps.md.
 #[tokio::test]
 async fn the_example_runs_by_its_message_and_by_the_command_here_and_in_the_queue() {
@@ -123,22 +139,23 @@ async fn the_example_runs_by_its_message_and_by_the_command_here_and_in_the_queu
     message["file_path"] = json!(scene.put_zip("example", zip_of_folder(&folder)).await);
     message["id"] = json!(scene.id("example"));
     let result = scene.run(&message).await;
-    let told = result.expect("succeeded")["sweep"].clone();
+    let data = result.expect("succeeded").clone();
+    let told = data["sweep"].clone();
     assert_eq!(told["verdicts"], json!({"succeeded": 12}));
     let page =
         std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/sweeps.md"));
     let page = page.unwrap();
     let shown =
         page.lines().find(|line| line.starts_with("longshore sweep examples/mean-reversion-js"));
-    for more in [&[][..], &["--queue"]] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-        command.env_clear().current_dir(env!("CARGO_MANIFEST_DIR")).kill_on_drop(true);
-        command.envs(settings_of_a_worker(&scene.namespace, "client", &scene.temp_dir()));
-        command.args(shown.unwrap().split_whitespace().skip(1));
-        command.args(["--output", "json"]).args(more);
-        let output = within(command.output()).await.unwrap();
-        assert!(output.status.success(), "{more:?}: {output:?}");
-        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let asked = scene.id("example");
+    let kept = printed(&scene, &["result", &asked]).await;
+    assert_eq!(kept["sweep"], told, "{kept:#}");
+    for key in ["rows_key", "csv_key"] {
+        assert_eq!(kept[key], data["objects"][key], "{kept:#}");
+    }
+    for more in [&["--output", "json"][..], &["--output", "json", "--queue"]] {
+        let words: Vec<_> = shown.unwrap().split_whitespace().skip(1).collect();
+        let result = printed(&scene, &[&words, more].concat()).await;
         assert_eq!(result["sweep"]["verdicts"], told["verdicts"], "{result:#}");
         let first = |sweep: &Value| sweep["best"][0]["value"].clone();
         assert_eq!(first(&result["sweep"]), first(&told));
