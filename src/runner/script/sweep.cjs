@@ -14,6 +14,8 @@ const { constants, availableParallelism } = require('node:os');
 const path = require('node:path');
 
 const KILLS = ['/sys/fs/cgroup/memory.events', '/sys/fs/cgroup/memory/memory.oom_control'];
+const MOST_PIDS = ['/sys/fs/cgroup/pids.max', '/sys/fs/cgroup/pids/pids.max'];
+const THREADS = 12; // of a process with one config: nine of Node.js's own, and a few of the script's
 const MIN_HEAP_MB = 16; // with less, Node.js does not get as far as the script
 const MAX_STILLBORN = 5; // processes in a row that end before they take a config
 const PATIENCE_MS = 500; // for the rest of the output of a process that has ended
@@ -34,7 +36,7 @@ class Sweep {
     this.asked = asked;
     [this.bytesLeft, this.failuresLeft] = [asked.max_bytes, asked.failures_left ?? Infinity];
     const processors = availableParallelism();
-    this.parallel = asked.parallel ?? Math.max(1, Math.min(processors, asked.processors ?? processors));
+    this.parallel = withinPids(asked.parallel ?? Math.max(1, Math.min(processors, asked.processors ?? processors)));
     const heap = Number(process.env.NODE_HEAP_MB);
     this.heapMb = heap ? Math.max(MIN_HEAP_MB, Math.floor(heap / this.parallel)) : undefined;
     this.hosts = new Set();
@@ -74,7 +76,7 @@ class Sweep {
   gone(host, problem) {
     this.hosts.delete(host);
     this.stillborn = host.isReady ? 0 : this.stillborn + 1;
-    if (this.stillborn >= MAX_STILLBORN) return this.fail(`no process can be started for a config: ${problem}`);
+    if (this.stillborn >= MAX_STILLBORN && this.hosts.size === 0) return this.fail(`no process can be started for a config: ${problem}`);
     // Where there is no room for one more process, those that there are do the work.
     const isNeeded = !this.isOver && !this.next.done && this.failuresLeft > 0;
     if (isNeeded && (host.isReady || this.hosts.size === 0)) this.startHost();
@@ -269,12 +271,26 @@ function* lines(file) {
   if (rest.length > 0) yield rest.toString();
 }
 
+/** So many at a time, or fewer: a thread that cannot be had would end a config that has done nothing wrong. */
+function withinPids(parallel) {
+  const most = Math.max(1, Math.floor(Number(firstOf(MOST_PIDS, /^(\d+)$/m) ?? Infinity) / THREADS) - 1); // without this process
+  if (most >= parallel) return parallel;
+  process.stderr.write(`longshore: ${most} configs run at a time, not ${parallel}: the number of threads and processes is bounded by limits.pids of the start message and BOT_PIDS_LIMIT\n`);
+  return most;
+}
+
 /** How many processes of this container the kernel has killed for lack of memory; undefined where unknown. */
 function kills() {
-  for (const file of KILLS) {
+  const found = firstOf(KILLS, /^oom_kill (\d+)$/m);
+  return found && Number(found);
+}
+
+/** What the first of these files says that says it. */
+function firstOf(files, pattern) {
+  for (const file of files) {
     try {
-      const found = /^oom_kill (\d+)$/m.exec(fs.readFileSync(file, 'utf8'));
-      if (found) return Number(found[1]);
+      const found = pattern.exec(fs.readFileSync(file, 'utf8'));
+      if (found) return found[1];
     } catch {}
   }
   return undefined;

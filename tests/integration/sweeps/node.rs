@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use longshore::job::Verdict::{Failed, OutOfMemory, Succeeded, TimedOut};
+use longshore::storage::Bucket;
 use longshore_testing::archive::zip_of_folder;
 use longshore_testing::program::NODE_BACKTEST;
 use longshore_testing::rabbit::within;
@@ -115,6 +116,23 @@ async fn many_configs_share_an_isolate_and_a_script_that_cannot_be_loaded_fails_
     let result = scene.run(&message).await;
     result.expect("failed");
     result.expect_message(&["nowhere", "0 of 1000 configs are done"]);
+    scene.finish([worker]).await;
+}
+
+/// A thread that cannot be had would end a config that has done nothing wrong.
+#[tokio::test]
+async fn fewer_configs_run_at_a_time_where_there_are_few_threads() {
+    let scene = Scene::new().await;
+    let worker = scene.worker().await;
+    let source = "exports.main = () => new Promise((done) => setTimeout(done, 300, 1));";
+    let sweep = json!({ "grid": {"n": {"from": 1, "to": 12, "step": 1}}, "parallel": 8 });
+    let mut message = message_of(&scene, &NODE_BACKTEST, "few", source, json!({}), sweep).await;
+    message["limits"] = json!({ "pids": 40 });
+    let result = scene.run(&message).await;
+    let rows = each_once(&scene, &scene.id("few"), result.expect("succeeded"), 12).await;
+    assert_eq!(verdicts(&rows), [Succeeded; 12], "{rows:#?}");
+    let log = scene.read_object(Bucket::Results, &format!("{}/logs.txt", scene.id("few"))).await;
+    assert!(log.contains("2 configs run at a time, not 8") && log.contains("limits.pids"), "{log}");
     scene.finish([worker]).await;
 }
 
