@@ -22,7 +22,7 @@ use super::observer::Observer;
 use super::servers::free_port;
 
 /// How often `rabbitmqctl` is tried again.
-const CONTROL_TRIES: u32 = 3;
+const CONTROL_TRIES: u32 = 20;
 
 const IMAGE: &str = "rabbitmq:4-management";
 
@@ -169,7 +169,7 @@ impl OwnBroker {
         }
     }
 
-    /// Runs its `rabbitmqctl`; again where a busy engine cannot start it.
+    /// Runs its `rabbitmqctl`; again where a busy engine cannot start it, or the broker is being started.
     pub async fn control(&self, arguments: &[&str]) {
         for _ in 0..CONTROL_TRIES {
             if self.controlled(arguments).await.is_ok() {
@@ -188,11 +188,14 @@ impl OwnBroker {
             attach_stderr: Some(true),
             ..Default::default()
         };
-        let created = self.docker.create_exec(&self.container, options).await.unwrap();
-        let started = self.docker.start_exec(&created.id, None::<StartExecOptions>).await.unwrap();
-        let StartExecResults::Attached { output, .. } = started else { panic!("not attached") };
+        let refused = |error: bollard::errors::Error| error.to_string();
+        let created = self.docker.create_exec(&self.container, options).await.map_err(refused)?;
+        let started = self.docker.start_exec(&created.id, None::<StartExecOptions>).await;
+        let StartExecResults::Attached { output, .. } = started.map_err(refused)? else {
+            panic!("not attached")
+        };
         let said: Vec<_> = output.map(|piece| piece.unwrap().to_string()).collect().await;
-        let ended = self.docker.inspect_exec(&created.id).await.unwrap();
+        let ended = self.docker.inspect_exec(&created.id).await.map_err(refused)?;
         let is_done = ended.exit_code == Some(0);
         is_done.then_some(()).ok_or_else(|| format!("{arguments:?}: {}", said.concat()))
     }
