@@ -4,8 +4,11 @@
 mod elsewhere;
 mod engine_away;
 mod neighbours;
+mod other_host;
 mod room;
 mod sick_disk;
+
+pub(crate) use self::other_host::{GRACE, OtherHost};
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,7 @@
 mod bounds;
 mod changed;
 mod handed_on;
+mod killed;
 
 use longshore::storage::Bucket;
 use serde_json::{Value, json};

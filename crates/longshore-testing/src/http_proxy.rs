@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Either, Full};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1 as client;
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
@@ -58,10 +58,16 @@ pub enum Deed {
     Refuse(u16),
     /// It does nothing and does not answer.
     Hang,
+    /// It does nothing before [`HttpProxy::release`], even if whoever asked is gone by then, like a network
+    /// that delivers late.
+    Detain,
 }
 
 type Rule = dyn FnMut(&Asked) -> Deed + Send;
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
+
+/// A request that waits to be delivered.
+type Detained = (Asked, Request<Full<Bytes>>);
 
 /// A proxy on a free port of this machine. It ends when it is dropped.
 pub struct HttpProxy {
@@ -81,6 +87,7 @@ struct Shared {
     rule: Mutex<Box<Rule>>,
     asked: Mutex<Vec<Asked>>,
     answered: Mutex<Vec<(Asked, u16)>>,
+    detained: Mutex<Vec<Detained>>,
     tasks: TaskTracker,
     ended: CancellationToken,
 }
@@ -111,6 +118,7 @@ impl HttpProxy {
             rule: Mutex::new(Box::new(|_| Deed::Pass)),
             asked: Mutex::default(),
             answered: Mutex::default(),
+            detained: Mutex::default(),
             tasks: TaskTracker::new(),
             ended: ended.clone(),
         });
@@ -135,6 +143,23 @@ impl HttpProxy {
     /// Passes every request on again. Those that hang are never answered.
     pub fn restore(&self) {
         self.rule(|_| Deed::Pass);
+    }
+
+    /// How many requests wait to be delivered.
+    pub fn detained(&self) -> usize {
+        self.shared.detained.lock().unwrap().len()
+    }
+
+    /// Delivers what waits, in order. Gives the status of each answer, which nobody else hears.
+    pub async fn release(&self) -> Vec<u16> {
+        let waiting = std::mem::take(&mut *self.shared.detained.lock().unwrap());
+        let mut statuses = Vec::new();
+        for (asked, request) in waiting {
+            let status = pass(request, &self.shared).await.unwrap().status().as_u16();
+            self.shared.answered.lock().unwrap().push((asked, status));
+            statuses.push(status);
+        }
+        statuses
     }
 
     /// The status of each answer to a request for this text, in order.
@@ -179,7 +204,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
     let asked = Asked { method: request.method().to_string(), target };
     let deed = (shared.rule.lock().unwrap())(&asked);
     shared.asked.lock().unwrap().push(asked.clone());
-    let answer = answer_by(deed, request, &shared).await?;
+    let answer = answer_by(deed, request, &asked, &shared).await?;
     shared.answered.lock().unwrap().push((asked, answer.status().as_u16()));
     Ok(answer)
 }
@@ -187,6 +212,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
 async fn answer_by(
     deed: Deed,
     request: Request<Incoming>,
+    asked: &Asked,
     shared: &Shared,
 ) -> Result<Answer, NoAnswer> {
     match deed {
@@ -211,24 +237,35 @@ async fn answer_by(
             Ok(Response::builder().status(status).body(body).unwrap())
         }
         Deed::Hang => std::future::pending().await,
+        Deed::Detain => {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
+            let whole = Request::from_parts(head, Full::new(body));
+            shared.detained.lock().unwrap().push((asked.clone(), whole));
+            std::future::pending().await
+        }
     }
 }
 
 /// Asks the real server, over a connection of the request's own.
-async fn pass(request: Request<Incoming>, shared: &Shared) -> Result<Answer, NoAnswer> {
+async fn pass<B>(request: Request<B>, shared: &Shared) -> Result<Answer, NoAnswer>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
     match &shared.target {
         Target::Tcp(address) => ask(TcpStream::connect(address).await, request, shared).await,
         Target::Socket(path) => ask(UnixStream::connect(path).await, request, shared).await,
     }
 }
 
-async fn ask<S>(
+async fn ask<S, B>(
     stream: std::io::Result<S>,
-    request: Request<Incoming>,
+    request: Request<B>,
     shared: &Shared,
 ) -> Result<Answer, NoAnswer>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     let stream = TokioIo::new(stream.map_err(|_| NoAnswer)?);
     let (mut sender, connection) = client::handshake(stream).await.map_err(|_| NoAnswer)?;

@@ -1,55 +1,25 @@
 //! Workers on two engines: never two of one bot.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use bollard::Docker;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{STAMPER, assert_no_overlap, container_on, output_of, runs_under};
+use super::{GRACE, OtherHost, STAMPER, assert_no_overlap, container_on, output_of, runs_under};
 use crate::robustness::{assert_one_result, nothing_is_left, readiness, through_proxy, until};
 use longshore_testing::engine;
 use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
 use longshore_testing::scene::Scene;
-use longshore_testing::second_engine::SecondEngine;
-
-/// What a bot may run on without a word from its worker, in these tests.
-const GRACE: (&str, &str) = ("SEGMENT_GRACE_SECONDS", "10");
 
 /// A backtest that has no end on the second engine, whose only network interface is a loopback.
 const ENDS_HERE: &str = "import socket, time\ndef main(id, config):\n    \
                          while len(socket.if_nameindex()) == 1: time.sleep(0.1)\n";
 
-/// A directory for jobs on the second engine.
-fn other_temp_dir(scene: &Scene) -> PathBuf {
-    let path = scene.folder().join("other");
-    std::fs::create_dir_all(&path).unwrap();
-    path
-}
-
-/// Waits until an engine has no container of the scene, and its directory no job's.
-async fn until_swept(docker: &Docker, scene: &Scene, temp_dir: &std::path::Path) {
-    until("the other engine has been swept", async || {
-        let jobs = temp_dir.join(&scene.namespace);
-        let left = std::fs::read_dir(jobs).map_or(0, Iterator::count);
-        engine::of_namespace(docker, &scene.namespace).await.is_empty() && left == 0
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_bot_whose_host_lost_its_worker_ends_itself_before_it_runs_elsewhere() {
     let scene = Scene::new().await;
-    let other = SecondEngine::shared().await;
-    let (host, temp_dir) = (other.docker_host(), other_temp_dir(&scene));
-    let there = [
-        ("DOCKER_HOST", host.as_str()),
-        ("TEMP_DIR", temp_dir.to_str().unwrap()),
-        GRACE,
-        ("WORKER_NAME", "there"),
-    ];
-    let mut a = scene.worker_with(&there).await;
+    let there = OtherHost::of(&scene).await;
+    let mut a = scene.worker_with(&there.settings()).await;
     let (bot, backtest) = (scene.id("bot"), scene.id("backtest"));
     scene.start(&scene.job("bot", &PYTHON_BOT, STAMPER).await).await;
     scene.start(&scene.job("backtest", &PYTHON_BACKTEST, ENDS_HERE).await).await;
@@ -61,16 +31,16 @@ async fn a_bot_whose_host_lost_its_worker_ends_itself_before_it_runs_elsewhere()
 
     let new = runs_under(&scene, &bot, "here").await;
     sleep(Duration::from_secs(1)).await;
-    assert!(!engine::is_running(other.docker(), &old).await, "the old bot runs still");
+    assert!(!engine::is_running(there.docker(), &old).await, "the old bot runs still");
     // Nobody could store the last words of the old one.
-    let words = [output_of(other.docker(), &old).await, output_of(&scene.docker, &new).await];
+    let words = [output_of(there.docker(), &old).await, output_of(&scene.docker, &new).await];
     assert_eq!(assert_no_overlap(&words.concat()), 2);
     let result = scene.events.result_of(&backtest).await;
     assert_eq!(result.expect("succeeded")["attempt"], 2);
 
     // The worker that comes back there finds that all has gone on elsewhere, and tidies up.
-    let again = scene.worker_with(&[there[0], there[1], GRACE, ("WORKER_NAME", "again")]).await;
-    until_swept(other.docker(), &scene, &temp_dir).await;
+    let again = scene.worker_with(&there.settings_of("again")).await;
+    there.is_swept(&scene).await;
     scene.stop(&json!({ "id": bot })).await;
     let result = scene.events.result_of(&bot).await;
     assert_eq!(result.expect("stopped")["attempt"], 2);
@@ -83,18 +53,10 @@ async fn a_bot_whose_host_lost_its_worker_ends_itself_before_it_runs_elsewhere()
 #[tokio::test]
 async fn a_worker_that_is_cut_off_leaves_its_bots_to_another_and_none_runs_twice() {
     let scene = Scene::new().await;
-    let other = SecondEngine::shared().await;
-    let (host, temp_dir) = (other.docker_host(), other_temp_dir(&scene));
+    let there = OtherHost::of(&scene).await;
     let (proxy, url) = through_proxy().await;
-    let a = scene
-        .worker_with(&[
-            ("DOCKER_HOST", host.as_str()),
-            ("TEMP_DIR", temp_dir.to_str().unwrap()),
-            ("AMQP_URL", &url),
-            GRACE,
-            ("WORKER_NAME", "there"),
-        ])
-        .await;
+    let cut_off = [("AMQP_URL", url.as_str())];
+    let a = scene.worker_with(&[&there.settings()[..], &cut_off].concat()).await;
     let bot = scene.id("bot");
     scene.start(&scene.job("bot", &PYTHON_BOT, STAMPER).await).await;
     let old = runs_under(&scene, &bot, "there").await;
@@ -103,12 +65,12 @@ async fn a_worker_that_is_cut_off_leaves_its_bots_to_another_and_none_runs_twice
     proxy.cut();
     let new = runs_under(&scene, &bot, "here").await;
     sleep(Duration::from_secs(1)).await;
-    assert!(!engine::is_running(other.docker(), &old).await, "the old bot runs still");
+    assert!(!engine::is_running(there.docker(), &old).await, "the old bot runs still");
 
     // Back again, it is a worker like any other, with a segment of its own.
     proxy.restore();
     until("the worker is back", async || readiness(&a).await.0 == 200).await;
-    until_swept(other.docker(), &scene, &temp_dir).await;
+    there.is_swept(&scene).await;
     assert_eq!(container_on(&scene.docker, &scene, &bot).await.id.unwrap(), new);
     scene.stop(&json!({ "id": bot })).await;
     let result = scene.events.result_of(&bot).await;

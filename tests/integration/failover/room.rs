@@ -5,28 +5,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{STAMPER, runs_under};
+use super::{GRACE, OtherHost, STAMPER, runs_under};
 use crate::robustness::{assert_one_result, nothing_is_left, says, until};
 use longshore_testing::http_proxy::{Deed, HttpProxy};
 use longshore_testing::program::PYTHON_BOT;
 use longshore_testing::s3;
 use longshore_testing::scene::Scene;
-use longshore_testing::second_engine::SecondEngine;
-use longshore_testing::worker::Worker;
-
-/// What a bot may run on without a word from its worker, in these tests.
-const GRACE: (&str, &str) = ("SEGMENT_GRACE_SECONDS", "10");
-
-/// A worker on another engine.
-async fn worker_there(scene: &Scene, other: &SecondEngine) -> Worker {
-    let path = scene.folder().join("other");
-    std::fs::create_dir_all(&path).unwrap();
-    let host = other.docker_host();
-    let temp_dir = path.to_str().unwrap();
-    let settings =
-        [("DOCKER_HOST", host.as_str()), ("TEMP_DIR", temp_dir), GRACE, ("WORKER_NAME", "there")];
-    scene.worker_with(&settings).await
-}
 
 /// Publishes the starts of bots with these names; gives their ids.
 async fn start_bots<const N: usize>(scene: &Scene, names: [&str; N]) -> [String; N] {
@@ -53,8 +37,8 @@ async fn bots_of_a_lost_worker_run_on_the_worker_that_has_room() {
     let full = scene.worker_with(&full).await;
     let [own] = start_bots(&scene, ["own"]).await;
     runs_under(&scene, &own, "full").await;
-    let other = SecondEngine::shared().await;
-    let mut lost = worker_there(&scene, &other).await;
+    let there = OtherHost::of(&scene).await;
+    let mut lost = scene.worker_with(&there.settings()).await;
     let [one, two] = start_bots(&scene, ["one", "two"]).await;
     for id in [&one, &two] {
         runs_under(&scene, id, "there").await;
@@ -73,8 +57,8 @@ async fn bots_of_a_lost_worker_run_on_the_worker_that_has_room() {
 #[tokio::test]
 async fn a_bot_without_room_waits_in_its_queue_and_can_be_stopped() {
     let scene = Scene::new().await;
-    let other = SecondEngine::shared().await;
-    let mut lost = worker_there(&scene, &other).await;
+    let there = OtherHost::of(&scene).await;
+    let mut lost = scene.worker_with(&there.settings()).await;
     let [one, two] = start_bots(&scene, ["one", "two"]).await;
     for id in [&one, &two] {
         runs_under(&scene, id, "there").await;

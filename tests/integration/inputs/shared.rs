@@ -6,17 +6,16 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{READER, put, reader, sha256};
-use crate::failover::{output_of, runs_under};
+use crate::failover::{GRACE, OtherHost, output_of, runs_under};
 use crate::robustness::{nothing_is_left, until};
 use longshore_testing::events::PATIENCE;
 use longshore_testing::http_proxy::{Deed, HttpProxy};
 use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT};
 use longshore_testing::s3;
 use longshore_testing::scene::Scene;
-use longshore_testing::second_engine::SecondEngine;
 
 /// How many runs of the same code and data there are.
-const RUNS: usize = 30;
+const RUNS: usize = 100;
 
 #[tokio::test]
 async fn many_runs_of_the_same_code_and_data_fetch_each_object_once() {
@@ -125,15 +124,9 @@ async fn a_store_that_is_away_for_a_while_costs_no_run_its_inputs() {
 /// A bot whose host is lost has its inputs where it goes on.
 #[tokio::test]
 async fn a_bot_that_goes_on_elsewhere_has_its_inputs_there() {
-    const GRACE: (&str, &str) = ("SEGMENT_GRACE_SECONDS", "10");
     let scene = Scene::new().await;
-    let other = SecondEngine::shared().await;
-    let (host, temp_dir) = (other.docker_host(), scene.folder().join("other"));
-    std::fs::create_dir_all(&temp_dir).unwrap();
-    let temp_dir = temp_dir.to_str().unwrap().to_owned();
-    let there =
-        [("DOCKER_HOST", host.as_str()), ("TEMP_DIR", &temp_dir), GRACE, ("WORKER_NAME", "there")];
-    let mut first = scene.worker_with(&there).await;
+    let there = OtherHost::of(&scene).await;
+    let mut first = scene.worker_with(&there.settings()).await;
     let key = put(&scene, "prices.csv", "1,2,3").await;
     let source = "\
 import time
@@ -161,12 +154,8 @@ def main(id, config):
     let result = scene.events.result_of(&id).await;
     let data = result.expect("stopped");
     assert_eq!((&data["worker"], &data["attempt"]), (&json!("here"), &json!(2)));
-    let again = scene.worker_with(&there).await;
-    until("the other directory is empty", async || {
-        let left = std::fs::read_dir(std::path::Path::new(&temp_dir).join(&scene.namespace));
-        left.map_or(0, Iterator::count) == 0
-    })
-    .await;
+    let again = scene.worker_with(&there.settings()).await;
+    there.is_swept(&scene).await;
     nothing_is_left(scene, [second, again]).await;
 }
 

@@ -7,21 +7,17 @@ use serde_json::json;
 use super::{
     COUNTER, NODE_COUNTER, PLAIN_COUNTER, bot, counts, kept, kept_at_least, numbers, stopped,
 };
-use crate::failover::{output_of, runs_under};
+use crate::failover::{GRACE, OtherHost, output_of, runs_under};
 use crate::robustness::{identity, nothing_is_left, through_proxy, until};
 use longshore_testing::http_proxy::{Asked, Deed, HttpProxy};
 use longshore_testing::program::{NODE_BOT, PYTHON_BOT};
 use longshore_testing::s3;
 use longshore_testing::scene::Scene;
-use longshore_testing::second_engine::SecondEngine;
-
-/// What a bot may run on without a word from its worker, in these tests.
-const GRACE: (&str, &str) = ("SEGMENT_GRACE_SECONDS", "10");
 
 /// How long a write of a worker that is cut off is on its way: until after its bot runs elsewhere.
 const LATE: Duration = Duration::from_secs(35);
 
-fn writes_state(asked: &Asked) -> bool {
+pub(super) fn writes_state(asked: &Asked) -> bool {
     asked.is("PUT", "/state/")
 }
 
@@ -117,13 +113,8 @@ async fn a_worker_that_adopts_a_bot_keeps_its_state_under_its_own_epoch() {
 #[tokio::test]
 async fn a_bot_that_is_killed_with_its_worker_goes_on_elsewhere_with_what_was_kept() {
     let scene = Scene::new().await;
-    let other = SecondEngine::shared().await;
-    let (host, temp_dir) = (other.docker_host(), scene.folder().join("other"));
-    std::fs::create_dir_all(&temp_dir).unwrap();
-    let temp_dir = temp_dir.to_str().unwrap().to_owned();
-    let there =
-        [("DOCKER_HOST", host.as_str()), ("TEMP_DIR", &temp_dir), GRACE, ("WORKER_NAME", "there")];
-    let mut a = scene.worker_with(&there).await;
+    let there = OtherHost::of(&scene).await;
+    let mut a = scene.worker_with(&there.settings()).await;
     let id = scene.id("bot");
     scene.start(&bot(&scene, "bot", COUNTER).await).await;
     let before = kept_at_least(&scene, &id, 10).await;
@@ -141,12 +132,8 @@ async fn a_bot_that_is_killed_with_its_worker_goes_on_elsewhere_with_what_was_ke
     let result = stopped(&scene, &id).await;
     assert_eq!((&result["worker"], &result["attempt"]), (&json!("here"), &json!(2)));
     // The worker that comes back there removes what is left.
-    let again = scene.worker_with(&there).await;
-    until("the other directory is empty", async || {
-        let left = std::fs::read_dir(std::path::Path::new(&temp_dir).join(&scene.namespace));
-        left.map_or(0, Iterator::count) == 0
-    })
-    .await;
+    let again = scene.worker_with(&there.settings()).await;
+    there.is_swept(&scene).await;
     nothing_is_left(scene, [b, again]).await;
 }
 
@@ -155,22 +142,11 @@ async fn a_bot_that_is_killed_with_its_worker_goes_on_elsewhere_with_what_was_ke
 #[tokio::test]
 async fn the_late_write_of_a_stale_owner_does_not_win() {
     let scene = Scene::new().await;
-    let other = SecondEngine::shared().await;
-    let (host, temp_dir) = (other.docker_host(), scene.folder().join("other"));
-    std::fs::create_dir_all(&temp_dir).unwrap();
-    let temp_dir = temp_dir.to_str().unwrap().to_owned();
+    let there = OtherHost::of(&scene).await;
     let store = HttpProxy::start(s3::addr().await).await;
     let (endpoint, (proxy, url)) = (store.endpoint(), through_proxy().await);
-    let a = scene
-        .worker_with(&[
-            ("DOCKER_HOST", host.as_str()),
-            ("TEMP_DIR", &temp_dir),
-            ("AMQP_URL", &url),
-            ("MINIO_ENDPOINT", &endpoint),
-            GRACE,
-            ("WORKER_NAME", "there"),
-        ])
-        .await;
+    let cut_off = [("AMQP_URL", url.as_str()), ("MINIO_ENDPOINT", endpoint.as_str())];
+    let a = scene.worker_with(&[&there.settings()[..], &cut_off].concat()).await;
     let id = scene.id("bot");
     scene.start(&bot(&scene, "bot", COUNTER).await).await;
     let before = kept_at_least(&scene, &id, 5).await;
