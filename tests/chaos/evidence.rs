@@ -16,6 +16,7 @@ use super::crew::Shift;
 use super::plan::{PlannedJob, Work};
 use super::programs::STAMP;
 use super::stage::Stage;
+use super::states::Kept;
 use super::watch::Lives;
 use super::wire::reason;
 use longshore_testing::events::Seen;
@@ -62,6 +63,8 @@ pub(crate) struct Stamp {
     pub(crate) number: u64,
     /// Its wall clock.
     pub(crate) at_ms: i64,
+    /// How far it had counted, if it keeps the count as its state.
+    pub(crate) count: Option<u64>,
 }
 
 /// Everything that the reckoning looks at.
@@ -81,6 +84,10 @@ pub(crate) struct Evidence {
     pub(crate) dead: Vec<(String, String)>,
     /// Of each bot, in the order of its log.
     pub(crate) stamps: BTreeMap<String, Vec<Stamp>>,
+    /// What was stored of each bot's state, in the order of time.
+    pub(crate) kept: BTreeMap<String, Vec<Kept>>,
+    /// The text of each artifact, by its key.
+    pub(crate) artifacts: BTreeMap<String, String>,
     pub(crate) lives: Lives,
     pub(crate) shifts: Vec<Shift>,
     /// Panics in workers' logs, and workers that did not end well.
@@ -107,6 +114,8 @@ impl Evidence {
             waiting: waiting(&connection, stage).await,
             dead: dead_letters(&connection, stage).await,
             stamps,
+            kept: BTreeMap::new(),
+            artifacts: artifacts(stage).await,
             lives: Lives::default(),
             shifts,
             breakdowns,
@@ -139,6 +148,17 @@ async fn unfinished(stage: &Stage) -> Vec<String> {
     open
 }
 
+async fn artifacts(stage: &Stage) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for key in stage.store.list(Bucket::Results, &stage.namespace).await.unwrap() {
+        if key.contains("/artifacts/") {
+            let text = read(stage, Bucket::Results, &key).await;
+            found.insert(key, text);
+        }
+    }
+    found
+}
+
 async fn log_of(stage: &Stage, bot: &str) -> String {
     let mut all = String::new();
     for key in stage.store.list(Bucket::Logs, &format!("logs/{bot}/")).await.unwrap() {
@@ -159,7 +179,8 @@ fn stamps_in(log: &str) -> Vec<Stamp> {
         let nonce = words.next()?.to_owned();
         let number = words.next()?.parse().ok()?;
         let at_ms = words.next()?.parse().ok()?;
-        Some(Stamp { nonce, number, at_ms })
+        let count = words.next().and_then(|word| word.parse().ok());
+        Some(Stamp { nonce, number, at_ms, count })
     };
     log.lines().filter_map(parse).collect()
 }
@@ -214,8 +235,14 @@ mod tests {
     #[test]
     fn stamps_are_read_from_the_lines_of_a_stored_log() {
         let log = "2026-11-26T10:00:00.000000000Z stdout stamp ab12 7 1795687200123\n\
-                   2026-11-26T10:00:00.000000000Z stderr something else\n";
-        let stamp = Stamp { nonce: "ab12".to_owned(), number: 7, at_ms: 1_795_687_200_123 };
-        assert_eq!(stamps_in(log), [stamp]);
+                   2026-11-26T10:00:00.000000000Z stderr something else\n\
+                   2026-11-26T10:00:00.000000000Z stdout stamp ab12 8 1795687200123 42\n";
+        let stamp = |number, count| Stamp {
+            nonce: "ab12".to_owned(),
+            number,
+            at_ms: 1_795_687_200_123,
+            count,
+        };
+        assert_eq!(stamps_in(log), [stamp(7, None), stamp(8, Some(42))]);
     }
 }

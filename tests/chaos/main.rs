@@ -25,6 +25,7 @@ mod recovery;
 mod round;
 mod spool;
 mod stage;
+mod states;
 mod watch;
 mod wire;
 

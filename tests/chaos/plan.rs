@@ -50,6 +50,18 @@ pub(crate) enum Work {
     IsRefused,
 }
 
+/// What a job has besides its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extra {
+    Nothing,
+    /// A bot counts, and keeps the count as its state.
+    State,
+    /// A backtest returns what it read from an input.
+    Inputs,
+    /// A backtest leaves files.
+    Artifacts,
+}
+
 /// Whether a stop is sent, other than at the end of a bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -66,6 +78,7 @@ pub(crate) struct PlannedJob {
     pub(crate) language: Language,
     pub(crate) work: Work,
     pub(crate) stop: Stop,
+    pub(crate) extra: Extra,
     /// Whose next run it is, under the same id.
     pub(crate) follows: Option<usize>,
 }
@@ -102,14 +115,15 @@ impl Plan {
         for number in 0..scale.bots {
             let language = language(&mut random);
             let (work, stop) = (Work::Stamps, Stop::Never);
-            jobs.push(PlannedJob { language, work, stop, follows: None });
+            let extra = if number % 2 == 0 { Extra::State } else { Extra::Nothing };
+            jobs.push(PlannedJob { language, work, stop, extra, follows: None });
             // Early, so that they live through most of the faults.
             let at = moment(&scale, &mut random, 0, 200);
             steps.push((at, Step::Start(number)));
             repeat(&scale, &mut random, at, number, &mut steps);
         }
         for number in scale.bots..scale.bots + scale.backtests {
-            let job = backtest(&mut random);
+            let job = PlannedJob { extra: extra(number), ..backtest(&mut random) };
             jobs.push(job);
             let at = moment(&scale, &mut random, 0, 950);
             steps.push((at, Step::Start(number)));
@@ -128,8 +142,8 @@ impl Plan {
         let faults = faults::choose(&scale, &mut random);
         for first in scale.bots..scale.bots + scale.backtests {
             if may_be_followed(jobs[first]) && random.percent(20) {
-                let next =
-                    PlannedJob { follows: Some(first), ..backtest_that_returns(&mut random) };
+                let (extra, follows) = (extra(jobs.len()), Some(first));
+                let next = PlannedJob { extra, follows, ..backtest_that_returns(&mut random) };
                 steps.push((moment(&scale, &mut random, 0, 950), Step::Follow(jobs.len())));
                 jobs.push(next);
             }
@@ -142,6 +156,11 @@ impl Plan {
 
 fn language(random: &mut Random) -> Language {
     if random.percent(70) { Language::Python } else { Language::Node }
+}
+
+/// Of three backtests, one has inputs and one leaves artifacts.
+fn extra(number: usize) -> Extra {
+    [Extra::Nothing, Extra::Inputs, Extra::Artifacts][number % 3]
 }
 
 fn backtest(random: &mut Random) -> PlannedJob {
@@ -157,12 +176,14 @@ fn backtest(random: &mut Random) -> PlannedJob {
         7..=9 if may_stop => Stop::Before,
         _ => Stop::Never,
     };
-    PlannedJob { language: language(random), work, stop, follows: None }
+    let (language, extra) = (language(random), Extra::Nothing);
+    PlannedJob { language, work, stop, extra, follows: None }
 }
 
 fn backtest_that_returns(random: &mut Random) -> PlannedJob {
     let work = Work::ReturnsAfter { seconds: random.within(0, 5) };
-    PlannedJob { language: language(random), work, stop: Stop::Never, follows: None }
+    let (language, stop, extra) = (language(random), Stop::Never, Extra::Nothing);
+    PlannedJob { language, work, stop, extra, follows: None }
 }
 
 /// One whose stop is still under way would take the next run with it.

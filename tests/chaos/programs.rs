@@ -1,54 +1,96 @@
 //! What the jobs run, and what may come of it.
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
-use super::plan::{Language, PlannedJob, Stop, Work};
+use super::plan::{Extra, Language, PlannedJob, Stop, Work};
 use longshore_testing::program::{NODE_BACKTEST, NODE_BOT, PYTHON_BACKTEST, PYTHON_BOT, Program};
 
 /// The exit code of a backtest that fails.
 const EXIT_CODE: i64 = 3;
 
 /// What a bot's line begins with; then come its process's own word, a number and the wall clock in
-/// milliseconds.
+/// milliseconds, and the count if it has a state.
 pub(crate) const STAMP: &str = "stamp ";
 
-/// A bot that says when it is alive. What it says last, it says while it still runs.
+/// A bot that says when it is alive. What it says last, it says while it still runs. A full disk may
+/// keep it from saving its state.
 const PYTHON_STAMPS: &str = r#"
-import time, uuid
+import longshore, time, uuid
 def main(id, config):
-    nonce, number = uuid.uuid4().hex[:12], 0
+    nonce, number, state = uuid.uuid4().hex[:12], 0, longshore.state
     while True:
         number += 1
-        print("stamp", nonce, number, int(time.time() * 1000), flush=True)
+        count = []
+        if config["counts"]:
+            state["n"] = state.get("n", 0) + 1
+            count = [state["n"]]
+            try:
+                state.save()
+            except OSError:
+                pass
+        print("stamp", nonce, number, int(time.time() * 1000), *count, flush=True)
         time.sleep(0.25)
 "#;
 
 const NODE_STAMPS: &str = r"
+const { state } = require('longshore');
 const nonce = require('crypto').randomUUID().slice(0, 12);
 let number = 0;
-exports.main = async () => {
-  setInterval(() => console.log('stamp', nonce, ++number, Date.now()), 250);
+function count() {
+  state.n = (state.n ?? 0) + 1;
+  try {
+    state.save();
+  } catch (error) {
+    if (error.code !== 'ENOSPC') throw error;
+  }
+  return [state.n];
+}
+exports.main = async (id, config) => {
+  setInterval(() => {
+    const counted = config.counts ? count() : [];
+    console.log('stamp', nonce, ++number, Date.now(), ...counted);
+  }, 250);
 };
 ";
 
+/// The input that there is, and what it holds.
+const INPUT: &str = "prices.csv";
+pub(crate) const PRICES: &str = "date,close\n2026-11-26,100.5\n";
+
+/// What a backtest leaves, with its token in each.
+pub(crate) const LEFT: [&str; 2] = ["token.txt", "more/again.txt"];
+
 const PYTHON_WORKS: &str = r#"
-import sys, time
+import longshore, sys, time
 def main(id, config):
     time.sleep(config["seconds"])
     if config["fails"]:
         print("no luck with", config["token"], flush=True)
         sys.exit(3)
-    return {"id": id, "token": config["token"]}
+    for path in config["leaves"]:
+        with open(longshore.artifact(path), "w") as file:
+            file.write(config["token"])
+    found = {"id": id, "token": config["token"]}
+    if config["reads"]:
+        with open("data/prices.csv") as file:
+            found["read"] = file.read()
+    return found
 "#;
 
 const NODE_WORKS: &str = r"
+const fs = require('node:fs');
+const { artifact } = require('longshore');
 exports.main = async (id, config) => {
   await new Promise((done) => setTimeout(done, config.seconds * 1000));
   if (config.fails) {
     console.log('no luck with', config.token);
     process.exit(3);
   }
-  return { id, token: config.token };
+  for (const path of config.leaves) fs.writeFileSync(artifact(path), config.token);
+  const found = { id, token: config.token };
+  if (config.reads) found.read = fs.readFileSync('data/prices.csv', 'utf8');
+  return found;
 };
 ";
 
@@ -77,13 +119,36 @@ pub(crate) fn key(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}.zip")
 }
 
+/// The key of the input.
+pub(crate) fn input_key(namespace: &str) -> String {
+    format!("{namespace}/{INPUT}")
+}
+
 /// The start message of a job.
 pub(crate) fn message(namespace: &str, job: PlannedJob, id: &str, token: &str) -> Value {
     let (name, program) = archive(job);
     let mut message = program.message(id, &key(namespace, name));
     let seconds = if let Work::ReturnsAfter { seconds } = job.work { seconds } else { 0 };
-    message["config"] =
-        json!({ "token": token, "seconds": seconds, "fails": job.work == Work::Fails });
+    message["config"] = json!({
+        "token": token,
+        "seconds": seconds,
+        "fails": job.work == Work::Fails,
+        "counts": job.extra == Extra::State,
+        "reads": job.extra == Extra::Inputs,
+        "leaves": if job.extra == Extra::Artifacts { &LEFT[..] } else { &[] },
+    });
+    match job.extra {
+        Extra::Nothing => (),
+        Extra::State => message["state"] = json!({}),
+        Extra::Artifacts => message["artifacts"] = json!({}),
+        Extra::Inputs => {
+            let mut input = json!({ "key": input_key(namespace), "path": "data/prices.csv" });
+            if job.language == Language::Python {
+                input["sha256"] = hex::encode(Sha256::digest(PRICES)).into();
+            }
+            message["inputs"] = json!([input]);
+        }
+    }
     if job.work == Work::IsRefused {
         message["runtime"] = json!("cobol85");
     }
@@ -112,7 +177,10 @@ pub(crate) fn fault_of_result(
             data["message"]
         ));
     }
-    let proof = json!({ "id": id, "token": token });
+    let mut proof = json!({ "id": id, "token": token });
+    if job.extra == Extra::Inputs {
+        proof["read"] = PRICES.into();
+    }
     if verdict == "succeeded" && data["result"] != proof {
         return Some(format!("the result {} is not {proof}", data["result"]));
     }

@@ -1,7 +1,9 @@
 //! What was asked for against what came of it. Pure.
 
 mod bots;
+mod files;
 mod runs;
+mod states;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +46,7 @@ impl Line {
 /// Everything that must hold, and some figures beside it.
 pub(crate) fn reckon(tickets: &[Ticket], evidence: &Evidence) -> Vec<Line> {
     let mut lines = runs::reckon(tickets, evidence);
+    lines.extend(files::reckon(tickets, evidence));
     lines.extend([
         Line::none("entries left in the journal's index", evidence.index.clone()),
         Line::none("records that are not finished", evidence.unfinished.clone()),
@@ -53,6 +56,7 @@ pub(crate) fn reckon(tickets: &[Ticket], evidence: &Evidence) -> Vec<Line> {
         Line::none("workers that broke down", evidence.breakdowns.clone()),
     ]);
     lines.extend(bots::reckon(evidence));
+    lines.extend(states::reckon(evidence));
     let by_themselves = evidence.shifts.iter().filter(|shift| shift.ended_by_itself).count();
     lines.push(Line::told("workers that ended by themselves", by_themselves.to_string()));
     lines

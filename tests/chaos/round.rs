@@ -1,5 +1,6 @@
 //! A round, from the first server to the table.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use tokio_util::task::TaskTracker;
 
 use super::crew::Crew;
 use super::evidence::{self, Evidence, Ticket};
-use super::plan::{Plan, PlannedJob, Scale, Step, Stop, Work};
+use super::plan::{Extra, Plan, PlannedJob, Scale, Step, Stop, Work};
 use super::programs;
 use super::reckoning::{Line, reckon};
 use super::recovery::{self, Trouble};
 use super::stage::Stage;
+use super::states::{self, Kept};
 use super::watch::{Lives, watch};
 use super::wire::{Publisher, collect, now_s};
 use longshore_testing::events::Seen;
@@ -36,6 +38,7 @@ const AGE_OF_CANCELLED: u64 = 60;
 struct Heard {
     results: Mutex<Vec<Seen>>,
     lives: Arc<Mutex<Lives>>,
+    kept: Mutex<BTreeMap<String, Vec<Kept>>>,
     troubles: Mutex<Vec<Trouble>>,
 }
 
@@ -103,6 +106,13 @@ impl Round {
         let (supervised, until) = (Arc::clone(&crew), done.clone());
         tasks.spawn(async move { supervised.supervise(until).await });
         let tickets = tickets(&plan, &stage.namespace);
+        let counting = tickets.iter().filter(|ticket| ticket.job.extra == Extra::State);
+        let counting: Vec<_> = counting.map(|ticket| ticket.id.clone()).collect();
+        let (looked_at, noted, until) = (Arc::clone(&stage), Arc::clone(&heard), done.clone());
+        tasks.spawn(async move {
+            let Stage { store, namespace, .. } = &*looked_at;
+            states::watch(store, namespace, &counting, &noted.kept, until).await;
+        });
         let (done, deaf) = (done.drop_guard(), deaf.drop_guard());
         Self { plan, tickets, stage, crew, heard, tasks, done, hearing, deaf }
     }
@@ -247,6 +257,10 @@ impl Round {
         let mut evidence = Box::pin(Evidence::gather(&stage, &bots, shifts)).await;
         evidence.breakdowns.extend(bad_ends);
         evidence.results.clone_from(&heard.results.lock().unwrap());
+        evidence.kept = std::mem::take(&mut *heard.kept.lock().unwrap());
+        for (bot, kept) in &mut evidence.kept {
+            kept.extend(states::kept(&stage.store, &stage.namespace, bot).await);
+        }
         evidence.lives = heard.lives.lock().unwrap().clone();
         tell(begun, "all evidence is gathered");
         let mut lines = reckon(&tickets, &evidence);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::crew::Crew;
 use super::plan::{Fault, Line, Scale, Way, Weather};
-use super::programs::{ARCHIVES, key};
+use super::programs::{ARCHIVES, PRICES, input_key, key};
 use super::spool::Spool;
 use longshore_testing::archive::zip_of;
 use longshore_testing::own_broker::OwnBroker;
@@ -26,6 +26,8 @@ pub(crate) struct Stage {
     pub(crate) engines: Vec<Arc<SecondEngine>>,
     /// One for each engine.
     pub(crate) spools: Vec<Spool>,
+    /// Held by whoever breaks the broker: an alarm may take longer than planned to go off.
+    turn_at_broker: tokio::sync::Mutex<()>,
     docker: bollard::Docker,
     folder: Option<TempDir>,
     is_lowered: bool,
@@ -58,6 +60,7 @@ impl Stage {
             store,
             engines,
             spools,
+            turn_at_broker: tokio::sync::Mutex::const_new(()),
             docker,
             folder,
             is_lowered: false,
@@ -73,6 +76,9 @@ impl Stage {
             let kind = "application/zip";
             self.store.put(Bucket::Code, &key, zip, kind, Condition::None).await.unwrap();
         }
+        let (key, prices) = (input_key(&self.namespace), Bytes::from_static(PRICES.as_bytes()));
+        let put = self.store.put(Bucket::Inputs, &key, prices, "text/csv", Condition::None);
+        put.await.unwrap();
     }
 
     /// Where workers write their logs.
@@ -85,6 +91,7 @@ impl Stage {
         match fault {
             Fault::Worker { worker, way, away } => crew.end(worker, way, away).await,
             Fault::Broker { way, away } => {
+                let _turn = self.turn_at_broker.lock().await;
                 match way {
                     Way::Stopped => self.broker.stop().await,
                     Way::Killed => self.broker.kill().await,
@@ -119,6 +126,7 @@ impl Stage {
                 line.restore();
             }
             Fault::Alarm { away } => {
+                let _turn = self.turn_at_broker.lock().await;
                 self.broker.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await;
                 tokio::time::sleep(away).await;
                 self.broker.control(&["set_vm_memory_high_watermark", "0.6"]).await;

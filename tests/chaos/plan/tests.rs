@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Fault, Kind, Plan, Scale, Step, Stop, Work};
+use super::{Extra, Fault, Kind, Plan, Scale, Step, Stop, Work};
 
 fn scale(seed: u64) -> Scale {
     Scale {
@@ -36,6 +36,9 @@ fn everything_that_was_asked_for_is_planned_in_order_of_time() {
     assert_eq!(plan.jobs.len() - followers.len(), 320);
     assert!(followers.len() > 20, "{followers:?}");
     assert_eq!(plan.jobs.iter().filter(|job| job.work == Work::Stamps).count(), 20);
+    let with = |extra| plan.jobs.iter().filter(|job| job.extra == extra).count();
+    assert_eq!(with(Extra::State), 10);
+    assert!(with(Extra::Inputs) >= 100 && with(Extra::Artifacts) >= 100, "{:?}", plan.jobs);
     assert_eq!(faults(&plan).len(), 60);
     assert!(plan.steps.is_sorted_by_key(|(at, _)| *at));
     for number in 0..plan.jobs.len() {

@@ -5,12 +5,18 @@ use serde_json::{Value, json};
 
 use super::{Line, reckon, table};
 use crate::evidence::{Evidence, Stamp, Ticket};
-use crate::plan::{Language, PlannedJob, Stop, Work};
+use crate::plan::{Extra, Language, PlannedJob, Stop, Work};
 use longshore_testing::events::Seen;
 
 fn ticket(id: &str, work: Work) -> Ticket {
     Ticket {
-        job: PlannedJob { language: Language::Python, work, stop: Stop::Never, follows: None },
+        job: PlannedJob {
+            language: Language::Python,
+            work,
+            stop: Stop::Never,
+            extra: Extra::Nothing,
+            follows: None,
+        },
         id: id.to_owned(),
         message_id: format!("message-{id}"),
         token: format!("token-{id}"),
@@ -43,7 +49,7 @@ fn bad(lines: &[Line]) -> Vec<&str> {
 }
 
 fn stamp(nonce: &str, number: u64, at_ms: i64) -> Stamp {
-    Stamp { nonce: nonce.to_owned(), number, at_ms }
+    Stamp { nonce: nonce.to_owned(), number, at_ms, count: None }
 }
 
 #[test]
