@@ -168,7 +168,7 @@ async fn what_cannot_be_had_is_refused_once_with_a_sentence() {
 #[tokio::test]
 async fn a_sweep_and_a_container_that_waited_have_inputs_too() {
     let scene = Scene::new().await;
-    let worker = scene.worker_with(&[("WARM_CONTAINERS", "1")]).await;
+    let worker = scene.worker_with(&crate::warm::of_each("1")).await;
     let key = put(&scene, "prices.csv", "1,2,3").await;
     let inputs = json!([{"key": key, "path": "data/prices.csv"}]);
     crate::warm::waiting(&scene, &worker, 2).await;

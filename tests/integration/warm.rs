@@ -12,6 +12,15 @@ use longshore_testing::worker::Worker;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+/// Other runtimes whose images a machine may have.
+const NO_OTHERS: &str = r#"{"python3.12": {"warm": 0}, "python3.13": {"warm": 0}, "nodejs22": {"warm": 0}, "nodejs24": {"warm": 0}}"#;
+
+/// Settings of a worker with so many waiting containers of each of the two runtimes that every
+/// machine has.
+pub(crate) fn of_each(count: &str) -> [(&str, &str); 2] {
+    [("WARM_CONTAINERS", count), ("BOT_RUNTIMES", NO_OTHERS)]
+}
+
 /// Waits until so many containers wait for a job of this worker. Gives their ids.
 pub(crate) async fn waiting(scene: &Scene, worker: &Worker, count: usize) -> Vec<String> {
     let begun = Instant::now();

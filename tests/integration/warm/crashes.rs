@@ -6,9 +6,7 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::sleep;
 
-use super::{container_of, run_warm, waiting};
-
-const WARM: [(&str, &str); 1] = [("WARM_CONTAINERS", "2")];
+use super::{container_of, of_each, run_warm, waiting};
 
 /// Runs for some seconds.
 const TAKES_A_WHILE: &str = r#"
@@ -24,7 +22,7 @@ def main(id, config):
 #[tokio::test]
 async fn a_killed_worker_leaves_no_waiting_container_after_the_next_start() {
     let scene = Scene::new().await;
-    let mut first = scene.worker_with(&WARM).await;
+    let mut first = scene.worker_with(&of_each("2")).await;
     let left = waiting(&scene, &first, 4).await;
     first.kill();
     first.wait().await;
@@ -40,7 +38,7 @@ async fn a_killed_worker_leaves_no_waiting_container_after_the_next_start() {
 #[tokio::test]
 async fn a_run_that_has_begun_is_adopted_with_its_whole_output() {
     let scene = Scene::new().await;
-    let mut first = scene.worker_with(&WARM).await;
+    let mut first = scene.worker_with(&of_each("2")).await;
     let ready = waiting(&scene, &first, 4).await;
     let message = scene.job("adopted", &PYTHON_BACKTEST, TAKES_A_WHILE).await;
     let id = message["id"].as_str().unwrap().to_owned();
@@ -49,7 +47,7 @@ async fn a_run_that_has_begun_is_adopted_with_its_whole_output() {
     sleep(Duration::from_secs(1)).await;
     first.kill();
     first.wait().await;
-    let second = scene.worker_with(&WARM).await;
+    let second = scene.worker_with(&of_each("2")).await;
     let result = scene.events.result_of(&id).await;
     let data = result.expect("succeeded");
     assert_eq!((&data["attempt"], &data["result"]), (&json!(1), &json!({"done": true})));
@@ -62,7 +60,7 @@ async fn a_run_that_has_begun_is_adopted_with_its_whole_output() {
 #[tokio::test]
 async fn each_container_runs_one_job_and_nothing_of_it_is_seen_by_the_next() {
     let scene = Scene::new().await;
-    let worker = scene.worker_with(&WARM).await;
+    let worker = scene.worker_with(&of_each("2")).await;
     let source = r#"
 import os, json
 def main(id, config):
@@ -101,7 +99,7 @@ def main(id, config):
 #[tokio::test]
 async fn the_engine_is_told_no_secret_and_the_container_has_the_runs_name() {
     let scene = Scene::new().await;
-    let worker = scene.worker_with(&WARM).await;
+    let worker = scene.worker_with(&of_each("2")).await;
     let ready = waiting(&scene, &worker, 4).await;
     let one_shot = Program { is_long_running: false, ..PYTHON_BACKTEST };
     let mut message = scene.job("secret", &one_shot, PYTHON_TICKER).await;
@@ -127,7 +125,7 @@ async fn the_engine_is_told_no_secret_and_the_container_has_the_runs_name() {
 #[tokio::test]
 async fn a_container_that_ended_while_it_waited_is_not_used() {
     let scene = Scene::new().await;
-    let worker = scene.worker_with(&WARM).await;
+    let worker = scene.worker_with(&of_each("2")).await;
     let ready = waiting(&scene, &worker, 4).await;
     for container in &ready {
         let options = None::<bollard::query_parameters::KillContainerOptions>;
@@ -143,7 +141,7 @@ async fn a_container_that_ended_while_it_waited_is_not_used() {
 #[tokio::test]
 async fn those_that_waited_for_too_long_are_replaced() {
     let scene = Scene::new().await;
-    let settings = [("WARM_CONTAINERS", "1"), ("WARM_MAX_AGE_SECONDS", "10")];
+    let settings = [&of_each("1")[..], &[("WARM_MAX_AGE_SECONDS", "10")]].concat();
     let worker = scene.worker_with(&settings).await;
     let first = waiting(&scene, &worker, 2).await;
     while scene.waiting().await.iter().any(|container| first.contains(container)) {

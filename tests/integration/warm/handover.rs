@@ -10,7 +10,7 @@ use longshore_testing::worker::Worker;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{container_of, waiting};
+use super::{container_of, of_each, waiting};
 
 const SOURCE: &str = "def main(id, config):\n    print('ran')\n    return {}";
 
@@ -18,7 +18,8 @@ const SOURCE: &str = "def main(id, config):\n    print('ran')\n    return {}";
 async fn worker(scene: &Scene, engine: &HttpProxy, deed: Deed) -> (Worker, Vec<String>) {
     engine.rule(move |asked| if asked.is("POST", "/rename") { deed } else { Deed::Pass });
     let host = format!("tcp://{}", engine.endpoint());
-    let worker = scene.worker_with(&[("DOCKER_HOST", &host), ("WARM_CONTAINERS", "2")]).await;
+    let settings = [&of_each("2")[..], &[("DOCKER_HOST", &host)]].concat();
+    let worker = scene.worker_with(&settings).await;
     let ready = waiting(scene, &worker, 4).await;
     (worker, ready)
 }

@@ -6,7 +6,7 @@ use longshore_testing::program::{NODE_BACKTEST, PYTHON_BACKTEST, PYTHON_BOT, Pro
 use longshore_testing::scene::Scene;
 use serde_json::{Value, json};
 
-use super::{container_of, run_warm, waiting};
+use super::{container_of, of_each, run_warm, waiting};
 
 const ONE_SHOT_BOT: Program = Program { is_long_running: false, ..PYTHON_BOT };
 
@@ -146,7 +146,7 @@ async fn every_kind_of_end_is_told_as_in_a_container_of_its_own() {
     }
     let mut first = worker;
     first.stop().await;
-    let worker = scene.worker_with(&[("WARM_CONTAINERS", "2")]).await;
+    let worker = scene.worker_with(&of_each("2")).await;
     for ((name, program, source, more), cold) in programs().into_iter().zip(cold) {
         let mut message = scene.job(&format!("{name}-warm"), &program, source).await;
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -168,7 +168,7 @@ fn pretty_assertions(name: &str, warm: &Value, cold: &Value) {
 #[tokio::test]
 async fn what_cannot_be_given_late_runs_cold() {
     let scene = Scene::new().await;
-    let worker = scene.worker_with(&[("WARM_CONTAINERS", "1")]).await;
+    let worker = scene.worker_with(&of_each("1")).await;
     let ready = waiting(&scene, &worker, 2).await;
     for (name, more) in [
         ("limits", json!({"limits": {"memory_mb": 128}})),
