@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,40 @@ def test_secrets_and_what_is_ignored_stay_at_home(tmp_path: Path) -> None:
     assert names(tmp_path) == [".gitignore", *code]
     (tmp_path / ".longshoreignore").write_text("lib/\nvendor/\n.gitignore\n")
     assert names(tmp_path) == ["data/big.csv", "main.py"]
+
+
+def test_packages_that_are_missing_are_installed_by_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, programs = tmp_path / "code", tmp_path / "programs"
+    code.mkdir()
+    programs.mkdir()
+    (code / "main.py").write_text("x = 1")
+    (code / "requirements.txt").write_text("# none yet\n\n")
+    monkeypatch.setenv("PATH", str(programs), prepend=None)
+    assert names(code) == ["main.py", "requirements.txt"]
+
+    (code / "requirements.txt").write_text("pandas  # for the mean\n")
+    with pytest.raises(CodeError, match=r"the packages of .*requirements.txt are not in the directory"):
+        pack(code)
+    assert list(pack(code, install=False).names) == ["main.py", "requirements.txt"]
+
+    program = programs / "longshore"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys, zipfile\n"
+        "assert sys.argv[1] == 'pack' and sys.argv[3] == '--to', sys.argv\n"
+        "if '--runtime' in sys.argv: sys.exit('longshore: no such runtime')\n"
+        "with zipfile.ZipFile(sys.argv[4], 'w') as archive:\n"
+        "    archive.writestr('main.py', 'x = 1')\n"
+        "    archive.writestr('vendor/pandas/__init__.py', '')\n"
+    )
+    program.chmod(0o755)
+    assert names(code) == ["main.py", "vendor/pandas/__init__.py"]
+    with pytest.raises(CodeError, match="failed: longshore: no such runtime"):
+        pack(code, runtime="cobol85")
+    (code / "vendor").mkdir()
+    (code / "vendor/mine.py").write_text("")
+    assert names(code) == ["main.py", "requirements.txt", "vendor/mine.py"]
 
 
 def test_links_are_followed_within_the_directory_only(tmp_path: Path) -> None:

@@ -83,18 +83,26 @@ class Client:
         *,
         timeout: float | None = None,
         check: bool = True,
+        install: bool = True,
         **fields: Any,
     ) -> Result:
         """Uploads code, starts it, and waits for its result. See `AsyncClient.run`."""
-        return self._wait(self._client.run(code, config, timeout=timeout, check=check, **fields))
+        return self._wait(self._client.run(code, config, timeout=timeout, check=check, install=install, **fields))
 
-    def submit(self, code: PathLike | None = None, config: dict[str, Any] | None = None, **fields: Any) -> Job:
+    def submit(
+        self,
+        code: PathLike | None = None,
+        config: dict[str, Any] | None = None,
+        *,
+        install: bool = True,
+        **fields: Any,
+    ) -> Job:
         """Uploads code and starts it, and does not wait. See `AsyncClient.submit`."""
-        return Job(self, self._wait(self._client.submit(code, config, **fields)))
+        return Job(self, self._wait(self._client.submit(code, config, install=install, **fields)))
 
-    def upload(self, code: PathLike) -> Code:
+    def upload(self, code: PathLike, *, install: bool = True) -> Code:
         """Stores code, unless it is there already. Its `key` is the `file_path` of a start message."""
-        return self._wait(self._client.upload(code))
+        return self._wait(self._client.upload(code, install=install))
 
     def stop(
         self, id: str, *, run_id: str | None = None, reason: str | None = None, timeout_seconds: int | None = None

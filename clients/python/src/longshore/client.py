@@ -60,23 +60,30 @@ class AsyncClient:
         *,
         timeout: float | None = None,
         check: bool = True,
+        install: bool = True,
         **fields: Any,
     ) -> Result:
         """Uploads code, starts it, and waits for its result.
 
         `code` is a directory or a zip. A `start.json` in the directory gives fields of the start message, and
         `config` and `fields` win over it. What is left out is filled in: the script by its name, the runtime by the
-        script's extension.
+        script's extension. Packages that a `requirements.txt` or `package-lock.json` names and the directory does not
+        have are installed by the program `longshore`, unless `install` is false.
 
         Raises `RunFailed` if the run ended neither well nor by a stop (not with ``check=False``), and `WaitTimeout`
         after `timeout` seconds. The run goes on then.
         """
-        job = await self.submit(code, config, **fields)
+        job = await self.submit(code, config, install=install, **fields)
         result = await job.result(timeout)
         return result.require() if check else result
 
     async def submit(
-        self, code: PathLike | None = None, config: dict[str, Any] | None = None, **fields: Any
+        self,
+        code: PathLike | None = None,
+        config: dict[str, Any] | None = None,
+        *,
+        install: bool = True,
+        **fields: Any,
     ) -> AsyncJob:
         """Uploads code and starts it, like `run`, and does not wait.
 
@@ -86,9 +93,10 @@ class AsyncClient:
         given = {**fields, **({} if config is None else {"config": config})}
         name = "job"
         if code is not None:
-            packed = await asyncio.to_thread(pack, code)
             place = Path(code)
             base = read_start_file(place) if place.is_dir() else {}
+            runtime = fields.get("runtime")
+            packed = await asyncio.to_thread(pack, code, install=install, runtime=runtime)
             name = job_name(place.resolve().stem)
             given = {**base, **given, "file_path": packed.key, "code_sha256": packed.sha256}
             await self._store.upload(packed)
@@ -97,9 +105,9 @@ class AsyncClient:
         await self._runs.start(run, bool(message["is_long_running"]))
         return AsyncJob(self, run)
 
-    async def upload(self, code: PathLike) -> Code:
+    async def upload(self, code: PathLike, *, install: bool = True) -> Code:
         """Stores code, unless it is there already. Its `key` is the `file_path` of a start message."""
-        packed = await asyncio.to_thread(pack, code)
+        packed = await asyncio.to_thread(pack, code, install=install)
         await self._store.upload(packed)
         return packed
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
+import subprocess
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +34,8 @@ NEVER = [
 IGNORE_FILES = (".longshoreignore", ".gitignore")
 # Git leaves dependencies out, and a run needs them.
 DEPENDENCIES = ("vendor/", "node_modules/")
+# The program that installs packages in the runtime's own image.
+PROGRAM = "longshore"
 # The bounds of a worker with default settings (CODE_MAX_ENTRIES, CODE_MAX_EXTRACTED_MB, CODE_MAX_ARCHIVE_MB).
 MAX_FILES = 50_000
 MAX_BYTES = 1024 * 1024 * 1024
@@ -58,11 +63,16 @@ class Code:
         return f"code/{self.sha256}.zip"
 
 
-def pack(path: str | os.PathLike[str]) -> Code:
-    """Packs a directory, or reads a zip."""
+def pack(path: str | os.PathLike[str], *, install: bool = True, runtime: str | None = None) -> Code:
+    """Packs a directory, or reads a zip.
+
+    Where `install` is set, the packages that a directory names and does not have are installed by the program
+    `longshore`, for this runtime or the one of its start.json.
+    """
     place = Path(path)
     if place.is_dir():
-        return _pack_directory(place)
+        names_packages = _without_packages(place) if install else None
+        return _pack_directory(place) if names_packages is None else _pack_with_packages(names_packages, runtime)
     try:
         body = place.read_bytes()
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
@@ -72,6 +82,33 @@ def pack(path: str | os.PathLike[str]) -> Code:
     except zipfile.BadZipFile as error:
         raise CodeError(f"{place} is neither a directory nor a zip: {error}") from error
     return _checked(Code(body, names), place)
+
+
+def _without_packages(root: Path) -> Path | None:
+    """The file that names packages which are not in the directory, if there is one."""
+    requirements, lock = root / "requirements.txt", root / "package-lock.json"
+    if requirements.is_file() and not (root / "vendor").exists():
+        lines = (line.split("#")[0].strip() for line in requirements.read_text(encoding="utf-8").splitlines())
+        if any(lines):
+            return requirements
+    return lock if lock.is_file() and not (root / "node_modules").exists() else None
+
+
+def _pack_with_packages(file: Path, runtime: str | None) -> Code:
+    program = shutil.which(PROGRAM)
+    if program is None:
+        raise CodeError(
+            f"the packages of {file} are not in the directory: have the program {PROGRAM} on the PATH, which installs "
+            f"them, give the zip that `{PROGRAM} pack` made elsewhere, or send it without them (install=False)"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "code.zip"
+        command = [program, "pack", str(file.parent), "--to", str(archive)]
+        command += [] if runtime is None else ["--runtime", runtime]
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if ended.returncode != 0:
+            raise CodeError(f"`{PROGRAM} pack {file.parent}` failed: {ended.stderr.strip()}")
+        return pack(archive)
 
 
 def _pack_directory(root: Path) -> Code:
