@@ -13,19 +13,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(os.environ.get("WORKER_BINARY", ROOT / "target/debug/longshore")).resolve()
-# What a comment before a block marks stands for the reader's own servers: here they are set already.
-BLOCK = re.compile(r"(<!--[^>]*-->\n)?```(sh|python)\n(.*?)```", re.DOTALL)
+# What a comment before a block marks stands for the reader's own servers: here they are set already. What is of a
+# checkout finds the examples.
+BLOCK = re.compile(r"(?:<!-- ([^>]*) -->\n)?```(sh|python)\n(.*?)```", re.DOTALL)
+CHECKOUT = "in a checkout"
 PATIENCE_SECONDS = 300
 PAUSE_SECONDS = 5
 
 
 def main():
-    blocks = [(language, text) for marked, language, text in BLOCK.findall((ROOT / "docs/tutorial.md").read_text()) if not marked]
+    blocks = [(language, text) for marked, language, text in BLOCK.findall((ROOT / "docs/tutorial.md").read_text())
+              if marked in ("", CHECKOUT)]
     shell = "\n".join(text for language, text in blocks if language == "sh")
     # A reader does not stop a bot in its first moment, before it has said anything.
     shell = shell.replace("\nlongshore stop", f"\nsleep {PAUSE_SECONDS}\nlongshore stop")
     env = {**os.environ, "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"}
     with tempfile.TemporaryDirectory() as folder:
+        os.symlink(ROOT / "examples", Path(folder) / "examples")
         for command in [["bash", "-euxo", "pipefail", "-c", shell]] + [
             [sys.executable, "-c", text] for language, text in blocks if language == "python"
         ]:

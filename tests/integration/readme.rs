@@ -65,7 +65,14 @@ fn every_command_is_shown() {
 #[test]
 fn every_command_line_is_one_that_the_program_understands() {
     let mut seen = 0;
-    let pages = ["README.md", "docs/jobs.md", "docs/authors.md", "docs/sweeps.md"];
+    let pages = [
+        "README.md",
+        "docs/jobs.md",
+        "docs/authors.md",
+        "docs/state.md",
+        "docs/sweeps.md",
+        "docs/tutorial.md",
+    ];
     for block in pages.into_iter().flat_map(|page| blocks(page, "sh")) {
         for line in block.lines().filter(|line| line.starts_with("longshore ")) {
             let command = line.split(" #").next().unwrap().replace('"', "");
@@ -97,6 +104,8 @@ fn as_shown(line: &str, scene: &Scene) -> Command {
         command.args(["--id", &backtest]);
     } else if line.contains("start examples/") {
         command.args(["--id", &bot]);
+    } else if line.contains("start my-strategy") {
+        command.args(["--id", &scene.id("my-strategy")]);
     }
     command
 }
