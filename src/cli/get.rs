@@ -32,8 +32,8 @@ const ALL: &str = "";
   longshore get my-bot-1 --series > series.csv
   longshore get my-bot-1 --series equity --output json
 
-Without PATH, all of them are written below the directory of the job's name, or below --to. Their
-hashes are checked. A file that is there already is replaced.
+Without PATH, all of them are written below the directory ID-artifacts, or below --to. Their hashes
+are checked. A file that is there already is replaced.
 
 --series prints a table in CSV: name, attempt, number, value, place and time of each point. It also
 works while the run goes on.")]
@@ -183,7 +183,8 @@ async fn fetch(
             let name = Path::new(&artifact.path).file_name().unwrap_or_default();
             to.clone().unwrap_or_default().join(name)
         }
-        (None, None) => Path::new(arguments.id.as_str()).join(&artifact.path),
+        // The directory of the job's name is often the one with its code.
+        (None, None) => PathBuf::from(format!("{}-artifacts", arguments.id)).join(&artifact.path),
     };
     let shown = to.display().to_string();
     let write = || {

@@ -58,8 +58,12 @@ async fn what_a_program_leaves_is_stored_listed_and_fetched() {
         assert_eq!(listed[0]["key"], format!("{id}/{run}/artifacts/equity.png"));
 
         let (printed, _) = ends_with(0, longshore(&scene, &["get", &id])).await;
-        assert_eq!(printed, format!("{id}/equity.png\n{id}/report/trades.csv\n"));
-        let got = |path: &str| std::fs::read(scene.folder().join(&id).join(path)).unwrap();
+        assert_eq!(
+            printed,
+            format!("{id}-artifacts/equity.png\n{id}-artifacts/report/trades.csv\n")
+        );
+        let to = scene.folder().join(format!("{id}-artifacts"));
+        let got = |path: &str| std::fs::read(to.join(path)).unwrap();
         assert_eq!(got("equity.png"), (0..=255).collect::<Vec<u8>>());
         let one = longshore(&scene, &["get", &id, "report/trades.csv", "--to", "-"]);
         assert_eq!(ends_with(0, one).await.0, "a,b\n1,2\n");
