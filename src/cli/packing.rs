@@ -98,7 +98,8 @@ impl<'a> Packer<'a> {
         if found.is_none() {
             warn(&format!(
                 "the runtime {name} is not in the settings here (BOT_RUNTIMES): no packages are installed, and a \
-                 worker without it rejects the job"
+                 worker without it rejects the job; it {}",
+                self.runner.runtimes.unknown(name)
             ));
         }
         found.map(AsRef::as_ref)

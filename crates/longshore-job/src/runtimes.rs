@@ -93,7 +93,8 @@ impl Runtimes {
     }
 
     /// What to say of a runtime that is not there.
-    pub(super) fn unknown(&self, name: &RuntimeName) -> String {
+    #[must_use]
+    pub fn unknown(&self, name: &RuntimeName) -> String {
         let names: Vec<_> = self.0.iter().map(|runtime| runtime.name.as_str()).collect();
         let slip = meant(name.as_str(), &names);
         let slip = slip.map(|meant| format!("; did you mean {meant:?}?")).unwrap_or_default();

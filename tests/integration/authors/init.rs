@@ -52,6 +52,27 @@ async fn a_backtest_of_init_runs_at_once_here_and_on_a_worker() {
 }
 
 #[tokio::test]
+async fn a_runtime_that_is_not_there_is_answered_with_those_that_are() {
+    let scene = Scene::new().await;
+    ends_with(0, longshore(&scene, &["init", "sma"])).await;
+    let known = "must be \"python3.11\", \"nodejs20\", \"python3.12\", \"python3.13\", \"nodejs22\", \
+                 \"nodejs24\", \"shell\" or \"binary\", not \"pyton3.11\"; did you mean \"python3.11\"?";
+    let misspelt = ["--runtime", "pyton3.11"];
+    let run = longshore(&scene, &[&["run", "sma"], &misspelt[..]].concat());
+    let (_, told) = ends_with(2, run).await;
+    assert!(told.contains(&format!("longshore: runtime: {known}\n")), "{told}");
+    // The workers may have more than this machine knows.
+    let pack = longshore(&scene, &[&["pack", "sma"], &misspelt[..]].concat());
+    let (_, told) = ends_with(0, pack).await;
+    let warned = format!(
+        "longshore: the runtime pyton3.11 is not in the settings here (BOT_RUNTIMES): no packages are installed, \
+         and a worker without it rejects the job; it {known}\n"
+    );
+    assert!(told.contains(&warned), "{told}");
+    scene.finish([]).await;
+}
+
+#[tokio::test]
 async fn a_bot_of_init_runs_until_it_is_stopped() {
     let scene = Scene::new().await;
     let worker = scene.worker().await;
