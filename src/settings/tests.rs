@@ -288,6 +288,21 @@ fn the_bounds_of_messages_are_the_settings() {
 
 /// What the crate of jobs says of them, without settings.
 #[test]
+fn a_message_may_ask_for_no_more_than_the_files_of_a_container_may_hold() {
+    let bounds = |more: &[(&str, &str)]| Settings::load(sources(more)).unwrap().bounds();
+    let file = |megabytes| ("BOT_FILE_SIZE_LIMIT_MB", megabytes);
+    let asks = [("STATE_MAX_KB", "4096"), ("ARTIFACTS_MAX_MB", "64"), ("BOT_TMP_MB", "64")];
+    for (megabytes, state_max_kb, artifacts_mb) in [("2", 1023, 1), ("8", 4095, 7)] {
+        let found = bounds(&[&asks[..], &[file(megabytes)]].concat());
+        assert_eq!((found.state_max_kb, found.artifacts.max_mb), (state_max_kb, artifacts_mb));
+    }
+    let found = bounds(&[&asks[..], &[file("65")]].concat());
+    assert_eq!((found.state_max_kb, found.artifacts.max_mb), (4096, 64));
+    let found = bounds(&[("ARTIFACTS_MAX_MB", "64"), ("BOT_TMP_MB", "63")]);
+    assert_eq!(found.artifacts.max_mb, 63);
+}
+
+#[test]
 fn the_default_bounds_are_those_of_the_default_settings() {
     let settings = Settings::load(sources(&[])).unwrap();
     assert_eq!(settings.bounds(), Bounds::default());

@@ -178,7 +178,8 @@ mod tests {
             (one("/a", 0) + end, "has an absolute path"),
             (one("a\nb", 0) + end, "a control character"),
             (one("a/", 0) + end, "names a folder"),
-            (one(&"a".repeat(600), 0) + end, "longer than 512 bytes"),
+            (one(&"a".repeat(513), 0) + end, "longer than 512 bytes"),
+            (one(&["a"; 17].join("/"), 0) + end, "lies deeper than 16 folders"),
             (one("a", 0) + &one("a", 0) + end, "is there twice"),
             (one("a", 0) + &one("b", 0) + &one("c", 0) + end, "more than the 2 of"),
             (one("a", full + 1) + &"x".repeat(full + 1) + end, "more than the 1 MB"),
@@ -188,5 +189,15 @@ mod tests {
         }
         let exactly = one("a", full) + &"x".repeat(full) + &one("b", 0) + end;
         assert_eq!(read(&exactly).unwrap().files.len(), 2);
+        // Names of 255 bytes are the longest.
+        let longest = ["a".repeat(255), "b".repeat(255), String::new()].join("/") + "c";
+        let read_longest = read(&(one(&longest[..512], 0) + &one(&["a"; 16].join("/"), 0) + end));
+        assert_eq!(read_longest.unwrap().files[0].0.len(), 512);
+        let said = |length| format!("{{\"end\":true,\"left_out\":\"{}\"}}\n", "é".repeat(length));
+        for (length, kept) in
+            [(MAX_SAID_CHARS, MAX_SAID_CHARS), (MAX_SAID_CHARS + 1, MAX_SAID_CHARS)]
+        {
+            assert_eq!(read(&said(length)).unwrap().left_out.unwrap().chars().count(), kept);
+        }
     }
 }

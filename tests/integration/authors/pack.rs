@@ -66,6 +66,34 @@ async fn packages_are_installed_once_for_the_image_and_come_with_the_code() {
     scene.finish([]).await;
 }
 
+/// The one that was not used for longest goes when another comes, and the newest stays, however large it is.
+#[tokio::test]
+async fn packages_are_kept_up_to_a_bound() {
+    let scene = Scene::new().await;
+    let large =
+        [("requirements.txt", "pytz==2024.1\n"), ("main.py", "def main(id, config): pass\n")];
+    write(&scene.folder().join("large"), &large);
+    write(&scene.folder().join("small"), PYTHON);
+    let is_cached = async |name: &str, megabytes: &str| {
+        let mut pack = longshore(&scene, &["pack", name]);
+        pack.env("PACK_CACHE_MAX_MB", megabytes);
+        ends_with(0, pack).await.1.contains(" files, from the cache")
+    };
+    // The large one takes more than 1 MB.
+    for (name, megabytes, expected) in [
+        ("large", "1", false),
+        ("large", "1", true),
+        ("small", "1", false),
+        ("small", "1", true),
+        ("large", "64", false),
+        ("small", "64", true),
+        ("large", "64", true),
+    ] {
+        assert_eq!(is_cached(name, megabytes).await, expected, "{name} with {megabytes} MB");
+    }
+    scene.finish([]).await;
+}
+
 #[tokio::test]
 async fn a_vendor_folder_is_taken_as_it_is_and_so_is_everything_without_installing() {
     let scene = Scene::new().await;

@@ -167,6 +167,8 @@ mod tests {
             );
         }
         assert!(inputs(&json!([at(&["a"; 16].join("/"))])).is_ok());
+        let longest = format!("{}/{}/c", "a".repeat(254), "b".repeat(255));
+        assert!(longest.len() == 512 && inputs(&json!([at(&longest)])).is_ok());
         for (paths, reason) in [
             (["a", "a"], "is the path of inputs[0] as well"),
             (["a", "a/b"], "lies below the path of inputs[0]"),

@@ -180,6 +180,12 @@ mod tests {
         }
         let name = format!("::longshore metric {} 1", "x".repeat(MAX_SERIES_NAME));
         assert!(Measured::said_in(&name).is_some());
+        for (length, is_read) in [(MAX_WORD, true), (MAX_WORD + 1, false)] {
+            let number = "1".repeat(length);
+            for line in ["x 1", "x"].map(|words| format!("::longshore metric {words} {number}")) {
+                assert_eq!(Measured::said_in(&line).is_some(), is_read, "{line}");
+            }
+        }
     }
 
     #[test]

@@ -57,6 +57,7 @@ mod tests {
         assert_eq!(kept(true, json!(null)), Ok(None));
         assert_eq!(kept(true, json!({})), Ok(state(256, false)));
         assert_eq!(kept(true, json!({"max_kb": 1, "reset": true})), Ok(state(1, true)));
+        assert_eq!(kept(true, json!({"max_kb": 256})), Ok(state(256, false)));
         let refused = |value| kept(true, value).unwrap_err();
         for max_kb in [0, 257] {
             let said = refused(json!({"max_kb": max_kb}));

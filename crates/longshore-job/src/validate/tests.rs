@@ -272,6 +272,36 @@ fn a_job_has_the_runtime_of_its_name_and_an_unknown_one_is_told_with_all_there_a
 }
 
 #[test]
+fn artifacts_may_be_asked_for_within_the_bounds() {
+    let asked = |artifacts: Value| {
+        let mut message = message();
+        message["artifacts"] = artifacts;
+        let found = validate(&message).map(|job| job.artifacts.unwrap());
+        found.map(|found| (found.max_mb, found.max_files)).map_err(|error| error.to_string())
+    };
+    assert_eq!(asked(json!({})), Ok((32, 200)));
+    for (max_mb, max_files) in [(1, 1), (32, 200)] {
+        let exactly = json!({"max_mb": max_mb, "max_files": max_files});
+        assert_eq!(asked(exactly), Ok((max_mb, max_files)));
+    }
+    for max_mb in [0, 33] {
+        let said = asked(json!({ "max_mb": max_mb })).unwrap_err();
+        let expected = format!(
+            "artifacts.max_mb: is {max_mb}, not between 1 and 32 (the least of ARTIFACTS_MAX_MB, \
+             BOT_TMP_MB and BOT_FILE_SIZE_LIMIT_MB - 1)"
+        );
+        assert!(said.starts_with(&expected), "{said}");
+    }
+    for max_files in [0, 201] {
+        let said = asked(json!({ "max_files": max_files })).unwrap_err();
+        let expected = format!(
+            "artifacts.max_files: is {max_files}, not between 1 and 200 (ARTIFACTS_MAX_FILES)"
+        );
+        assert!(said.starts_with(&expected), "{said}");
+    }
+}
+
+#[test]
 fn a_program_of_its_own_has_no_launcher_that_could_do_more() {
     for runtime in ["shell", "binary"] {
         for (field, value) in [("artifacts", json!({})), ("sweep", json!({"configs": [{"a": 1}]}))]
