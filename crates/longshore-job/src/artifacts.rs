@@ -190,9 +190,9 @@ mod tests {
         let exactly = one("a", full) + &"x".repeat(full) + &one("b", 0) + end;
         assert_eq!(read(&exactly).unwrap().files.len(), 2);
         // Names of 255 bytes are the longest.
-        let longest = ["a".repeat(255), "b".repeat(255), String::new()].join("/") + "c";
-        let read_longest = read(&(one(&longest[..512], 0) + &one(&["a"; 16].join("/"), 0) + end));
-        assert_eq!(read_longest.unwrap().files[0].0.len(), 512);
+        let longest = format!("{}/{}/c", "a".repeat(254), "b".repeat(255));
+        let both = one(&longest, 0) + &one(&["a"; 16].join("/"), 0) + end;
+        assert_eq!(read(&both).unwrap().files[0].0.len(), 512);
         let said = |length| format!("{{\"end\":true,\"left_out\":\"{}\"}}\n", "é".repeat(length));
         for (length, kept) in
             [(MAX_SAID_CHARS, MAX_SAID_CHARS), (MAX_SAID_CHARS + 1, MAX_SAID_CHARS)]
