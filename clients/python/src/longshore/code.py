@@ -98,8 +98,8 @@ def _pack_with_packages(file: Path, runtime: str | None) -> Code:
     program = shutil.which(PROGRAM)
     if program is None:
         raise CodeError(
-            f"the packages of {file} are not in the directory: have the program {PROGRAM} on the PATH, which installs "
-            f"them, give the zip that `{PROGRAM} pack` made elsewhere, or send it without them (install=False)"
+            f"the packages of {file} are not in the directory: have the program {PROGRAM} on the PATH, which "
+            f"installs them, give the zip that `{PROGRAM} pack` made elsewhere, or use install=False to go without"
         )
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "code.zip"
