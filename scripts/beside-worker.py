@@ -40,7 +40,7 @@ def settings(namespace, folder):
         "TEMP_DIR": f"{folder}/runtime",
         "LOG_SPOOL_DIR": f"{folder}/spool",
         "LOG_INTERVAL_SECONDS": "1",
-        "BOT_MEMORY_LIMIT_MB": "256",
+        "BOT_MEMORY_LIMIT_MB": "512",
         "WARM_CONTAINERS": "1",
         "RETRY_DELAYS_SECONDS": "1,2",
         "STOP_TIMEOUT_SECONDS": "5",

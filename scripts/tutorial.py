@@ -17,7 +17,7 @@ PROGRAM = Path(os.environ.get("WORKER_BINARY", ROOT / "target/debug/longshore"))
 # checkout finds the examples.
 BLOCK = re.compile(r"(?:<!-- ([^>]*) -->\n)?```(sh|python)\n(.*?)```", re.DOTALL)
 CHECKOUT = "in a checkout"
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 600
 PAUSE_SECONDS = 5
 
 

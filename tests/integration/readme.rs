@@ -75,8 +75,13 @@ fn every_command_line_is_one_that_the_program_understands() {
     ];
     for block in pages.into_iter().flat_map(|page| blocks(page, "sh")) {
         for line in block.lines().filter(|line| line.starts_with("longshore ")) {
-            let command = line.split(" #").next().unwrap().replace('"', "");
-            // A quoted reason is one word in all of these.
+            let command = line.split(" #").next().unwrap();
+            // What is quoted is one word.
+            let parts = command.split('"').enumerate();
+            let joined = |(number, part): (usize, &str)| {
+                if number % 2 == 1 { part.replace(' ', "-") } else { part.to_owned() }
+            };
+            let command: String = parts.map(joined).collect();
             let parsed = Arguments::try_parse_from(command.split_whitespace());
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
             seen += 1;
