@@ -25,8 +25,9 @@ def main():
     blocks = [(language, text) for marked, language, text in BLOCK.findall((ROOT / "docs/tutorial.md").read_text())
               if marked in ("", CHECKOUT)]
     shell = "\n".join(text for language, text in blocks if language == "sh")
-    # A reader does not stop a bot in its first moment, before it has said anything.
-    shell = shell.replace("\nlongshore stop", f"\nsleep {PAUSE_SECONDS}\nlongshore stop")
+    # A reader does not look at a bot, or stop it, in its first moment, before it has said anything.
+    for verb in ["show", "stop"]:
+        shell = shell.replace(f"\nlongshore {verb}", f"\nsleep {PAUSE_SECONDS}\nlongshore {verb}")
     env = {**os.environ, "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"}
     with tempfile.TemporaryDirectory() as folder:
         os.symlink(ROOT / "examples", Path(folder) / "examples")
