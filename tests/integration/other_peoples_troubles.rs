@@ -101,6 +101,7 @@ async fn the_pandas_example_measures_draws_and_is_swept() {
     let key = scene.put_zip("code", archive).await;
     let mut message: Value = serde_json::from_str(&text("start.json")).unwrap();
     (message["id"], message["file_path"]) = (json!(scene.id("job")), json!(key));
+    message["artifacts"] = json!({});
     scene.start(&message).await;
     let data = result_of(&scene, &scene.id("job"), "succeeded").await;
     assert!(data["result"]["sharpe"].is_number(), "{data:#}");
