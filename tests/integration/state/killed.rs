@@ -120,7 +120,10 @@ async fn go_through(scene: &Scene, hosts: &[Host<'_>; 2], id: &str, kills: usize
     // Whoever comes back where the last one was killed removes what is left there.
     let again = hosts[(kills + 1) % 2].worker(scene, kills + 1).await;
     hosts[1].other.unwrap().is_swept(scene).await;
-    scene.is_tidy().await;
+    until("the first host has been swept", async || {
+        scene.containers().await.is_empty() && scene.directories().is_empty()
+    })
+    .await;
     [worker, again]
 }
 
