@@ -286,12 +286,16 @@ fn the_bounds_of_messages_are_the_settings() {
     assert_eq!((bounds.log_interval.as_secs(), bounds.max_attempts), (30, 3));
 }
 
-/// What the crate of jobs says of them, without settings.
 #[test]
 fn a_message_may_ask_for_no_more_than_the_files_of_a_container_may_hold() {
     let bounds = |more: &[(&str, &str)]| Settings::load(sources(more)).unwrap().bounds();
     let file = |megabytes| ("BOT_FILE_SIZE_LIMIT_MB", megabytes);
-    let asks = [("STATE_MAX_KB", "4096"), ("ARTIFACTS_MAX_MB", "64"), ("BOT_TMP_MB", "64")];
+    let asks = [
+        ("STATE_MAX_KB", "4096"),
+        ("ARTIFACTS_MAX_MB", "64"),
+        ("BOT_TMP_MB", "64"),
+        ("RESULT_MAX_MB", "1"),
+    ];
     for (megabytes, state_max_kb, artifacts_mb) in [("2", 1023, 1), ("8", 4095, 7)] {
         let found = bounds(&[&asks[..], &[file(megabytes)]].concat());
         assert_eq!((found.state_max_kb, found.artifacts.max_mb), (state_max_kb, artifacts_mb));
@@ -302,6 +306,7 @@ fn a_message_may_ask_for_no_more_than_the_files_of_a_container_may_hold() {
     assert_eq!(found.artifacts.max_mb, 63);
 }
 
+/// What the crate of jobs says of them, without settings.
 #[test]
 fn the_default_bounds_are_those_of_the_default_settings() {
     let settings = Settings::load(sources(&[])).unwrap();
