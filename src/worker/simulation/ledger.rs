@@ -166,7 +166,7 @@ impl Ledger {
     /// A container begins to run.
     pub(super) fn container_runs(&mut self, container: &str, run: &Run, at: Duration) {
         let (job, run_id, attempt) = (&run.job.id, &run.job.run_id, run.attempt);
-        if self.results.contains_key(&format!("{run_id}/result")) {
+        if self.has_result(run_id) {
             self.blame(at, &format!("{container} begins after the result of its run"));
         }
         if self.begun.insert((run_id.clone(), attempt), at).is_some() {
