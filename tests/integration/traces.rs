@@ -3,7 +3,7 @@
 //! `scripts/stack.sh collector-package` provides the collector.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use longshore_testing::events::PATIENCE;
 use longshore_testing::program::{PYTHON_BACKTEST, PYTHON_BOT, PYTHON_TICKER};
 use longshore_testing::scene::Scene;
+use longshore_testing::servers::free_port;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -35,7 +36,7 @@ impl Drop for Collector {
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    ([127, 0, 0, 1], free_port()).into()
 }
 
 /// What a span says: its own lines by name, and its attributes as ` -> name`.
